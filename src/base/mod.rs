@@ -1,0 +1,8 @@
+//! Floor 0: limits, ids, time and small containers. Imports nothing of ours.
+
+pub mod ids;
+pub mod limits;
+pub mod prng;
+pub mod slots;
+pub mod time;
+pub mod wheel;

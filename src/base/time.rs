@@ -1,0 +1,113 @@
+//! Time as values: machines are told what time it is, they never ask.
+//!
+//! [`Monotonic`] orders events inside one run (deadlines, throttles) and never steps back.
+//! [`WallTime`] is for what people and other runs read (retry due times on disk, Date: fields).
+//! Only `platform/clock.rs` makes either from a clock.
+
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+/// Nanoseconds since an arbitrary start of this run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Monotonic(pub u64);
+
+impl Monotonic {
+    /// How long ago `earlier` was; zero if it is still to come.
+    pub fn since(self, earlier: Monotonic) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Monotonic {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanos))
+    }
+}
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WallTime(pub i64);
+
+impl WallTime {
+    /// How long ago `earlier` was; zero if it is still to come, as after a clock step.
+    pub fn since(self, earlier: WallTime) -> Duration {
+        let ms = self.0.saturating_sub(earlier.0);
+        Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+    }
+
+    /// RFC 5322 §3.3 date-time in UTC, as `Tue, 24 Nov 2026 03:41:01 +0000`.
+    pub fn to_rfc5322(self) -> String {
+        self.timestamp().strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
+    }
+
+    /// RFC 3339 date-time in UTC with milliseconds, as `2026-11-24T03:41:01.000Z`.
+    pub fn to_rfc3339(self) -> String {
+        self.timestamp().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    }
+
+    fn timestamp(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::MAX)
+    }
+}
+
+impl Add<Duration> for WallTime {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        let ms = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(ms))
+    }
+}
+
+impl Sub<Duration> for WallTime {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        let ms = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(ms))
+    }
+}
+
+/// Both clocks, read together once a turn of the shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// For deadlines and throttles.
+    pub mono: Monotonic,
+    /// For disk, mail and people.
+    pub wall: WallTime,
+}
+
+impl Now {
+    /// When, on this run's clock, the wall clock will show `due`; at once if it is past.
+    pub fn mono_at(self, due: WallTime) -> Monotonic {
+        self.mono + due.since(self.wall)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_written_as_mail_and_people_read_them() {
+        let time = WallTime(1_795_491_661_007);
+        assert_eq!(time.to_rfc5322(), "Tue, 24 Nov 2026 03:41:01 +0000");
+        assert_eq!(time.to_rfc3339(), "2026-11-24T03:41:01.007Z");
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_gives_no_negative_age() {
+        assert_eq!(WallTime(5).since(WallTime(9)), Duration::ZERO);
+        assert_eq!(Monotonic(5).since(Monotonic(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_wall_time_due_is_placed_on_the_runs_own_clock() {
+        let now = Now { mono: Monotonic(1_000_000), wall: WallTime(100) };
+        assert_eq!(now.mono_at(WallTime(102)), Monotonic(3_000_000));
+        assert_eq!(now.mono_at(WallTime(50)), now.mono);
+    }
+}

@@ -1,0 +1,80 @@
+//! What an attempt came to, for one recipient.
+
+use std::fmt;
+
+use crate::mail::status::{EnhancedStatus, Reply};
+
+/// The step of a delivery at which a peer answered or a failure struck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// Deciding where to send: routing and DNS.
+    Route,
+    /// TCP connect.
+    Connect,
+    /// Waiting for the peer's 220.
+    Greeting,
+    /// EHLO, and HELO after it.
+    Hello,
+    /// MAIL.
+    Mail,
+    /// RCPT.
+    Rcpt,
+    /// DATA until 354.
+    Data,
+    /// The content itself, its end, and the reply to it.
+    Content,
+    /// After the transaction: RSET, QUIT.
+    Quit,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Route => "route",
+            Self::Connect => "connect",
+            Self::Greeting => "greeting",
+            Self::Hello => "EHLO",
+            Self::Mail => "MAIL",
+            Self::Rcpt => "RCPT",
+            Self::Data => "DATA",
+            Self::Content => "content",
+            Self::Quit => "QUIT",
+        })
+    }
+}
+
+/// Why a recipient is where it is: what was said, by whom, at which stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// How far the attempt came.
+    pub stage: Stage,
+    /// The peer's enhanced status, or ours where it gave none.
+    pub status: EnhancedStatus,
+    /// The peer's words, verbatim; `None` when no peer spoke.
+    pub reply: Option<Reply>,
+    /// Our words, for people, where no peer spoke: `connection refused`, `no such domain`.
+    pub detail: Box<str>,
+    /// The next hop's name and address, as `mx1.example.net[192.0.2.1]:25`; empty if none yet.
+    pub peer: Box<str>,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reply {
+            Some(reply) => write!(f, "{} said at {}: {reply}", self.peer, self.stage),
+            None if self.peer.is_empty() => write!(f, "{}", self.detail),
+            None => write!(f, "{} at {}: {}", self.peer, self.stage, self.detail),
+        }
+    }
+}
+
+/// What one attempt came to for one recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The next hop has taken the message.
+    Delivered,
+    /// To be tried again.
+    Deferred,
+    /// Will not be tried again; the reverse-path is told.
+    Bounced,
+}

@@ -1,0 +1,59 @@
+//! Where routing points a destination domain.
+
+use std::fmt;
+
+/// An upstream group of the configuration in force, by its place there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupId(pub u16);
+
+/// One upstream relay of a group, by its place there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UpstreamId {
+    /// The group.
+    pub group: GroupId,
+    /// The place in the group, counted from 0 through all preferences.
+    pub member: u16,
+}
+
+/// What to do with a destination domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// Look up its MX hosts and deliver there (RFC 5321 §5.1).
+    Mx,
+    /// Hand it to one of the group's upstream relays.
+    Group(GroupId),
+}
+
+/// A host to connect to: a name or an address literal, and a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostPort {
+    /// A host name, or an IP address.
+    pub host: Host,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// A host by name or by address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Host {
+    /// To be looked up; lower case, without a trailing dot.
+    Name(Box<str>),
+    /// Known.
+    Address(std::net::IpAddr),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Address(std::net::IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Self::Address(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
