@@ -1,1 +1,1 @@
-//! x
+//! Floor 4: knobs → typed options.

@@ -1,1 +1,1 @@
-//! x
+//! Beside the floors: one ordinary thread for admin HTTP and metrics, never on a message's path.

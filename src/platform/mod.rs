@@ -1,1 +1,1 @@
-//! x
+//! Floor 6: the only code that touches the kernel.

@@ -1,1 +1,1 @@
-//! x
+//! Floor 3: what waits, and until when.

@@ -1,1 +1,1 @@
-//! x
+//! Floor 5: one core's relay: composes everything; generic over `Platform`.

@@ -1,1 +1,1 @@
-//! x
+//! Floor 2: SMTP, bytes ⇄ meaning: both sides of a session as machines without I/O.

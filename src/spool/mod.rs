@@ -1,1 +1,1 @@
-//! x
+//! Floor 2: the spool: what is on disk, and what it proves.
