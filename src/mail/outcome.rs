@@ -78,3 +78,37 @@ pub enum Outcome {
     /// Will not be tried again; the reverse-path is told.
     Bounced,
 }
+
+/// Everything that can go wrong with an attempt. `outcome/judge.rs` alone says what follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The peer said so.
+    Reply(Reply),
+    /// The connection was refused, reset before a greeting, or no route leads there.
+    Connect(Box<str>),
+    /// No answer within the deadline of the stage.
+    TimedOut,
+    /// The connection ended in the middle.
+    Closed,
+    /// The peer's words were no SMTP: too long, no reply code, out of step.
+    Protocol(Box<str>),
+    /// The domain does not exist (NXDOMAIN), or has neither MX nor address.
+    NoSuchDomain,
+    /// Null MX: the domain takes no mail (RFC 7505).
+    NullMx,
+    /// Its MX is this node itself (RFC 5321 §5.1).
+    Loop,
+    /// DNS gave no answer: SERVFAIL, timeout, broken answer.
+    Dns(Box<str>),
+    /// The peer cannot take the message as it is (8BITMIME, SMTPUTF8, BINARYMIME, SIZE).
+    Incapable {
+        /// 5.6.3, 5.6.7, 5.3.4.
+        status: EnhancedStatus,
+        /// What is missing.
+        detail: Box<str>,
+    },
+    /// The queue lifetime is over (4.4.7); the reason is that of the last attempt.
+    Expired,
+    /// An operator removed it.
+    Removed,
+}

@@ -1,1 +1,4 @@
 //! Floor 5: one core's relay: composes everything; generic over `Platform`.
+
+pub mod mesh;
+pub mod platform;

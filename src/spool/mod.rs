@@ -1,1 +1,3 @@
 //! Floor 2: the spool: what is on disk, and what it proves.
+
+pub mod segment;

@@ -1,0 +1,116 @@
+//! What a shard asks of the kernel, and what the kernel answers: one trait, one event.
+//!
+//! Completion-shaped: a call starts something and returns at once; what came of it arrives as an
+//! [`Event`]. The shard is a machine that is fed events, so the same shard runs over io_uring
+//! (`platform/`) and over a virtual kernel with virtual time (`tests/simulation.rs`).
+//!
+//! Lives on: the shard's own thread; nothing here is shared, but for [`SegmentBytes`].
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::base::ids::ShardId;
+use crate::base::slots::Slot;
+use crate::base::time::Now;
+use crate::shard::mesh::Crossing;
+use crate::spool::segment::{SegmentBytes, SegmentName};
+
+/// A TCP connection, in or out. Dies with `close`, `abort`, `Lost` or `ConnectFailed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId(pub Slot);
+
+/// A DNS question under way over UDP, on a socket and a random port of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DatagramId(pub Slot);
+
+/// A failed operation, in the kernel's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", std::io::Error::from_raw_os_error(*errno))]
+pub struct IoError {
+    /// As in errno.h, positive.
+    pub errno: i32,
+}
+
+/// What happened. Bytes are lent for the length of the call.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A client connected to the listener at this place of the configuration.
+    Accepted { connection: ConnectionId, listener: u16, peer: SocketAddr, local: SocketAddr },
+    /// `connect` succeeded.
+    Connected { connection: ConnectionId, local: SocketAddr },
+    /// `connect` failed; the connection is gone.
+    ConnectFailed { connection: ConnectionId, error: IoError },
+    /// The peer sent this; never empty.
+    Received { connection: ConnectionId, bytes: &'a [u8] },
+    /// The peer will send nothing more; we may still.
+    Ended { connection: ConnectionId },
+    /// The connection broke and is gone.
+    Lost { connection: ConnectionId, error: IoError },
+    /// All that was given to `send` has been taken by the kernel.
+    Sent { connection: ConnectionId },
+    /// A datagram came back on the socket of `ask`; more may follow until `forget`.
+    Datagram { id: DatagramId, bytes: &'a [u8] },
+    /// The socket of `ask` failed (ICMP unreachable) and is gone.
+    DatagramFailed { id: DatagramId, error: IoError },
+    /// `create_segment` came to its end: preallocated, synced, directory synced, mapped.
+    SegmentReady { segment: SegmentName, result: Result<Arc<dyn SegmentBytes>, IoError> },
+    /// `commit` came to its end: the bytes are on stable storage, or the segment must be sealed.
+    Committed { segment: SegmentName, result: Result<(), IoError> },
+    /// `populate` came to its end: the range can be read without waiting for the disk.
+    Populated { ticket: u64 },
+    /// Another shard, or the control thread, sent this.
+    Crossing(Crossing),
+}
+
+/// The kernel, as one shard sees it.
+pub trait Platform {
+    /// Both clocks as they were when this turn began; the same throughout a turn.
+    fn now(&self) -> Now;
+
+    /// Start connecting to `peer`, from `source` if given: `Connected` or `ConnectFailed` follows.
+    fn connect(&mut self, peer: SocketAddr, source: Option<IpAddr>) -> ConnectionId;
+
+    /// Send `bytes` after all that was given before; `Sent` follows once nothing is left to send.
+    /// No effect on a connection that is gone.
+    fn send(&mut self, connection: ConnectionId, bytes: Vec<u8>);
+
+    /// Stop delivering `Received` until `resume`; what arrived already may be delivered still.
+    fn pause(&mut self, connection: ConnectionId);
+
+    /// Go on after `pause`.
+    fn resume(&mut self, connection: ConnectionId);
+
+    /// Send what was given, then end and forget the connection. No event follows.
+    fn close(&mut self, connection: ConnectionId);
+
+    /// End and forget the connection at once, mid-connect too. No event follows.
+    fn abort(&mut self, connection: ConnectionId);
+
+    /// Send `query` to `server` from a new socket on a random port; `Datagram` follows.
+    fn ask(&mut self, server: SocketAddr, query: &[u8]) -> DatagramId;
+
+    /// Close the socket of `ask`. No event follows.
+    fn forget(&mut self, id: DatagramId);
+
+    /// Make a segment of `bytes` octets ready for appending: `SegmentReady` follows.
+    fn create_segment(&mut self, segment: SegmentName, bytes: u32);
+
+    /// Forget a segment that holds nothing live; its file goes away or is recycled. No event.
+    fn remove_segment(&mut self, segment: SegmentName);
+
+    /// Write `buffers` one after another at `offset`, then sync: `Committed` follows. At most one
+    /// commit a directory is under way. The buffers are kept until then, and dropped.
+    fn commit(&mut self, segment: SegmentName, offset: u32, buffers: Vec<Arc<Vec<u8>>>);
+
+    /// Bring a range of a segment into memory: `Populated` with `ticket` follows.
+    fn populate(&mut self, ticket: u64, segment: SegmentName, offset: u32, bytes: u32);
+
+    /// Append whole lines to this shard's event log, after all that was given before.
+    fn log_events(&mut self, lines: &[u8]);
+
+    /// Hand `crossing` to a shard, this one included; wakes it once, when the turn ends.
+    fn post(&mut self, to: ShardId, crossing: Crossing);
+
+    /// An empty buffer, with room if one was used before: for `send`.
+    fn buffer(&mut self) -> Vec<u8>;
+}
