@@ -65,22 +65,51 @@ pub const CONTENT_WINDOW: usize = 64 * 1024;
 
 // --- DNS ---
 
-/// Records in the DNS cache of a shard.
+/// Answers in the DNS cache of a shard.
 pub const DNS_CACHE_MAX: usize = 65_536;
+/// Octets of the answers in the DNS cache of a shard: a few hundred each, but one TXT answer over
+/// TCP may hold 64 KiB.
+pub const DNS_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Lookups in flight a shard; more wait in line.
 pub const DNS_IN_FLIGHT_MAX: usize = 1_024;
 /// Askers that join one lookup or wait in line before new ones are told to come later.
 pub const DNS_WAITING_MAX: usize = 65_536;
+/// A lookup that stood in line this long is told to come later: name servers are overwhelmed.
+pub const DNS_LINE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Octets of a domain name as text, without the trailing dot: 255 on the wire (RFC 1035 §2.3.4).
+pub const DNS_NAME_MAX: usize = 253;
+const _: () = assert!(DNS_NAME_MAX <= DOMAIN_MAX);
+/// Octets of an answer that we say we take over UDP: unfragmented everywhere (DNS flag day 2020).
+pub const DNS_UDP_PAYLOAD_MAX: u16 = 1_232;
+/// Octets of an answer over TCP: the length before it has 16 bits (RFC 1035 §4.2.2).
+pub const DNS_TCP_MESSAGE_MAX: usize = u16::MAX as usize;
+/// Name servers that take part; resolv.conf(5) reads three, a knob may list more.
+pub const DNS_SERVERS_MAX: usize = 8;
+/// How long one name server may take with one question (resolv.conf(5) has the same bound).
+pub const DNS_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+/// Rounds over all name servers (resolv.conf(5) has the same bound).
+pub const DNS_ATTEMPTS_MAX: u32 = 5;
+/// A name server that failed is asked last for this long; then one question tries it again.
+pub const DNS_SERVER_REST: Duration = Duration::from_secs(30);
+/// Answers to one question that do not match it before it is asked over TCP: someone guesses.
+/// 16 guesses find id and port with a chance of 2^-28, without counting the case of the name.
+pub const DNS_MISMATCHES_MAX: u32 = 16;
 /// Links of a CNAME chain that are followed.
 pub const DNS_CNAME_MAX: usize = 8;
+/// Records of one answer that are kept; the MX or TXT records of real domains are below 50.
+pub const DNS_RECORDS_MAX: usize = 256;
 /// MX hosts of one domain that are tried, and addresses of each.
 pub const MX_HOSTS_MAX: usize = 16;
 /// Addresses of one MX host that are kept.
 pub const MX_ADDRESSES_MAX: usize = 8;
+/// An answer is kept at least this long: with a TTL of 0 each message of a campaign would ask.
+pub const DNS_TTL_MIN: Duration = Duration::from_secs(5);
 /// A positive answer is kept at most this long, whatever its TTL says.
 pub const DNS_TTL_MAX: Duration = Duration::from_secs(86_400);
 /// A negative answer is kept at most this long (RFC 2308 §5).
 pub const DNS_NEGATIVE_TTL_MAX: Duration = Duration::from_secs(3_600);
+/// A failure is kept this long (RFC 9520 §3.2: at least 1 second, at most 5 minutes).
+pub const DNS_FAILURE_TTL: Duration = Duration::from_secs(5);
 
 // --- Spool ---
 
