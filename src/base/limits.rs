@@ -117,11 +117,39 @@ pub const DNS_FAILURE_TTL: Duration = Duration::from_secs(5);
 pub const SEGMENT_BYTES_DEFAULT: u32 = 64 * 1024 * 1024;
 /// Octets of content in one record; larger messages take several.
 pub const RECORD_CONTENT_MAX: usize = 256 * 1024;
-/// Octets in one record of any kind: envelope records hold `RECIPIENTS_MAX` recipients.
-pub const RECORD_MAX: usize = 2 * 1024 * 1024;
-const _: () = assert!(RECORD_MAX <= SEGMENT_BYTES_DEFAULT as usize / 4);
-/// Octets of one commit group before the next one starts.
+/// Octets in one record of any kind: a message record that was moved holds `RECIPIENTS_MAX`
+/// recipients and the last reply of each.
+pub const RECORD_MAX: usize = 3 * 1024 * 1024;
+/// Octets of one commit group before the next one starts: about what a disk writes in 4 ms.
 pub const COMMIT_GROUP_MAX: usize = 4 * 1024 * 1024;
+// A message record and its last chunk go in one group, beside the group's own header.
+const _: () = assert!(RECORD_MAX + RECORD_CONTENT_MAX + 64 * 1024 <= COMMIT_GROUP_MAX);
+const _: () = assert!(COMMIT_GROUP_MAX <= SEGMENT_BYTES_DEFAULT as usize / 4);
+/// Buffers of one commit; the kernel takes at most 1,024 (IOV_MAX).
+pub const COMMIT_BUFFERS_MAX: usize = 1_000;
+/// Octets that may wait for the disk before the spool takes no more: a second of a slow one.
+pub const COMMIT_PENDING_MAX: usize = 64 * 1024 * 1024;
+/// Octets of header fields that the relay puts before a message's content.
+pub const PREFIX_MAX: usize = 32 * 1024;
+/// Octets of our own words that are kept of a failed attempt.
+pub const DETAIL_MAX: usize = 256;
+/// Octets of a next hop's name, address and port.
+pub const PEER_MAX: usize = 320;
+const _: () = assert!(PEER_MAX >= DOMAIN_MAX + "[]:65535".len() + 46);
+/// Octets of one recipient's state on disk.
+pub const STATE_BYTES_MAX: usize = REPLY_TEXT_MAX + DETAIL_MAX + PEER_MAX + 64;
+/// Octets of ORCPT that the spool keeps (RFC 3461 §4.2 allows 500).
+pub const ORIGINAL_MAX: usize = 512;
+const _: () = assert!(
+    RECIPIENTS_MAX * (STATE_BYTES_MAX + PATH_MAX + ORIGINAL_MAX + 16) + PREFIX_MAX + 8_192
+        <= RECORD_MAX
+);
+/// Damages that recovery lists; more are counted by nobody: the spool is to be checked offline.
+pub const DAMAGE_MAX: usize = 1_000;
+/// Messages that reclaim moves at a time, and their octets: it must not crowd out admission.
+pub const MOVES_MAX: usize = 64;
+/// Octets of messages that reclaim moves at a time.
+pub const MOVE_BYTES_MAX: usize = 1024 * 1024;
 
 // --- Queue and egress ---
 
