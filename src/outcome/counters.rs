@@ -187,10 +187,7 @@ pub struct Counters {
 
 impl Default for Counters {
     fn default() -> Self {
-        Self {
-            counts: [0; COUNTS.len()],
-            latencies: std::array::from_fn(|_| Histogram::default()),
-        }
+        Self { counts: [0; COUNTS.len()], latencies: std::array::from_fn(|_| Histogram::default()) }
     }
 }
 
@@ -208,11 +205,7 @@ impl Counters {
 
     /// What a gauge shows now.
     pub fn set(&mut self, gauge: Count, value: u64) {
-        debug_assert_eq!(
-            COUNTS[gauge as usize].kind,
-            Kind::Gauge,
-            "{gauge:?} only grows"
-        );
+        debug_assert_eq!(COUNTS[gauge as usize].kind, Kind::Gauge, "{gauge:?} only grows");
         self.counts[gauge as usize] = value;
     }
 
@@ -243,10 +236,7 @@ impl Counters {
 
     /// Every value, those of one family together.
     pub fn samples(&self) -> impl Iterator<Item = Sample<'_>> {
-        let counts = COUNTS
-            .iter()
-            .zip(&self.counts)
-            .map(|(row, n)| Sample::Count(row, *n));
+        let counts = COUNTS.iter().zip(&self.counts).map(|(row, n)| Sample::Count(row, *n));
         let latencies = LATENCIES.iter().zip(&self.latencies);
         counts.chain(latencies.map(|(row, histogram)| Sample::Latency(row, histogram)))
     }
@@ -272,17 +262,8 @@ mod tests {
     fn names_follow_the_rules_of_prometheus() {
         for row in COUNTS {
             assert!(row.name.starts_with("relay_fast_"), "{row:?}");
-            assert!(
-                row.name
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b == b'_'),
-                "{row:?}"
-            );
-            assert_eq!(
-                row.name.ends_with("_total"),
-                row.kind == Kind::Counter,
-                "{row:?}"
-            );
+            assert!(row.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{row:?}");
+            assert_eq!(row.name.ends_with("_total"), row.kind == Kind::Counter, "{row:?}");
         }
         assert!(LATENCIES.iter().all(|row| row.name.ends_with("_seconds")));
     }
@@ -290,10 +271,7 @@ mod tests {
     #[test]
     fn a_family_stands_together_and_has_one_kind_and_help() {
         let mut seen = BTreeSet::new();
-        for (before, row) in std::iter::once(None)
-            .chain(COUNTS.iter().map(Some))
-            .zip(COUNTS)
-        {
+        for (before, row) in std::iter::once(None).chain(COUNTS.iter().map(Some)).zip(COUNTS) {
             let goes_on = before.is_some_and(|before| before.name == row.name);
             assert!(goes_on || seen.insert(row.name), "{} is split", row.name);
             if let Some(before) = before.filter(|_| goes_on) {

@@ -80,8 +80,5 @@ pub fn due(envelope: &Envelope, recipient: &Recipient, action: Action) -> bool {
 
 /// Write the DSN.
 pub fn compose(request: &DsnRequest<'_>) -> Dsn {
-    Dsn {
-        envelope: request.envelope.clone(),
-        content: Vec::new(),
-    }
+    Dsn { envelope: request.envelope.clone(), content: Vec::new() }
 }

@@ -97,8 +97,6 @@ impl Event<'_> {
 
     /// Read a line back, with or without its LF.
     pub fn parse(line: &[u8]) -> Result<Event<'_>, serde_json::Error> {
-        Err(serde_json::from_slice::<Kind>(line)
-            .err()
-            .expect("a line is an object"))
+        Err(serde_json::from_slice::<Kind>(line).err().expect("a line is an object"))
     }
 }

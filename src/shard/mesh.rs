@@ -140,10 +140,7 @@ impl Credits {
     /// A report came.
     pub(crate) fn give_back(&mut self, owner: ShardId) {
         let left = &mut self.0[owner.index()];
-        assert!(
-            *left < DISPATCH_CREDITS_MAX,
-            "a report without a dispatch from {owner}"
-        );
+        assert!(*left < DISPATCH_CREDITS_MAX, "a report without a dispatch from {owner}");
         *left += 1;
     }
 

@@ -53,13 +53,10 @@ impl Histogram {
     /// Each bound in seconds with the number of those that were not longer, as Prometheus'
     /// `_bucket{le="…"}` wants it; the last, `+Inf`, is [`Histogram::count`].
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
-        self.buckets
-            .iter()
-            .zip(0u32..)
-            .scan(0, |sum, (bucket, place)| {
-                *sum += bucket;
-                Some((bound(place).as_secs_f64(), *sum))
-            })
+        self.buckets.iter().zip(0u32..).scan(0, |sum, (bucket, place)| {
+            *sum += bucket;
+            Some((bound(place).as_secs_f64(), *sum))
+        })
     }
 
     /// A bound that `share` (0 to 1) of them do not pass, to the next power of two; `None` when
@@ -92,11 +89,7 @@ mod tests {
             let counted: Vec<_> = histogram.cumulative().map(|(_, n)| n).collect();
             let index = place as usize;
             assert_eq!(counted[index], 1, "{place}: {counted:?}");
-            assert_eq!(
-                *counted.get(index + 1).unwrap_or(&2),
-                2,
-                "{place}: {counted:?}"
-            );
+            assert_eq!(*counted.get(index + 1).unwrap_or(&2), 2, "{place}: {counted:?}");
             assert_eq!(histogram.count(), 2);
         }
     }

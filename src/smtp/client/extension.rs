@@ -85,14 +85,7 @@ mod tests {
     //# EHLO keywords … MUST always be processed in a case-insensitive manner
     #[test]
     fn keywords_are_read_in_any_case() {
-        let all = read(&[
-            "pipelining",
-            "Chunking",
-            "8BitMime",
-            "smtputf8",
-            "BinaryMIME",
-            "dsn",
-        ]);
+        let all = read(&["pipelining", "Chunking", "8BitMime", "smtputf8", "BinaryMIME", "dsn"]);
         assert!(all.pipelining && all.chunking && all.eight_bit_mime);
         assert!(all.smtp_utf8 && all.binary_mime && all.dsn);
     }
@@ -118,10 +111,7 @@ mod tests {
         assert_eq!(limits.transactions_max, Some(20));
         assert_eq!(limits.recipients_max, Some(100));
         assert_eq!(limits.domains_max, Some(1));
-        assert_eq!(
-            read(&["LIMITS RCPTMAX=0 MAILMAX=-1"]),
-            PeerExtensions::default()
-        );
+        assert_eq!(read(&["LIMITS RCPTMAX=0 MAILMAX=-1"]), PeerExtensions::default());
     }
 
     #[test]
