@@ -164,3 +164,12 @@ pub const CONNECTIONS_MAX: usize = 4_096;
 pub const TRANSACTION_RECIPIENTS_MAX: usize = 100;
 /// Octets of messages that a shard keeps in RAM for their first attempt.
 pub const HOT_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
+
+// --- Shard ---
+
+/// How often a log that is full or whose commits fail is tried again.
+pub const LOG_RETRY: Duration = Duration::from_secs(1);
+/// Messages that a shard reads back from the spool at a time.
+pub const LOADS_MAX: usize = 256;
+/// A domain that its owner gave back is tried again after this, if the owner says nothing.
+pub const PARK_FOR: Duration = Duration::from_secs(60);
