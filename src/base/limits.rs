@@ -107,3 +107,16 @@ pub const CONNECTIONS_MAX: usize = 4_096;
 pub const TRANSACTION_RECIPIENTS_MAX: usize = 100;
 /// Octets of messages that a shard keeps in RAM for their first attempt.
 pub const HOT_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
+
+// --- Configuration and control ---
+
+/// Octets of a configuration file; real ones have a few KiB.
+pub const CONFIG_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Errors shown of one configuration file: more would only scroll the first away.
+pub const CONFIG_ERRORS_MAX: usize = 100;
+/// Octets of a message's header section unless a knob says otherwise; real ones have a few KiB.
+pub const HEADER_BYTES_DEFAULT: u32 = 256 * 1024;
+/// Rows of one page of `queue list`.
+pub const LIST_ROWS_MAX: usize = 1_000;
+/// Domains that `queue stats` lists.
+pub const STATS_DOMAINS_MAX: usize = 100;
