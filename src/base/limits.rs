@@ -173,3 +173,15 @@ pub const LOG_RETRY: Duration = Duration::from_secs(1);
 pub const LOADS_MAX: usize = 256;
 /// A domain that its owner gave back is tried again after this, if the owner says nothing.
 pub const PARK_FOR: Duration = Duration::from_secs(60);
+// --- Configuration and control ---
+
+/// Octets of a configuration file; real ones have a few KiB.
+pub const CONFIG_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Errors shown of one configuration file: more would only scroll the first away.
+pub const CONFIG_ERRORS_MAX: usize = 100;
+/// Octets of a message's header section unless a knob says otherwise; real ones have a few KiB.
+pub const HEADER_BYTES_DEFAULT: u32 = 256 * 1024;
+/// Rows of one page of `queue list`.
+pub const LIST_ROWS_MAX: usize = 1_000;
+/// Domains that `queue stats` lists.
+pub const STATS_DOMAINS_MAX: usize = 100;
