@@ -107,3 +107,14 @@ pub const CONNECTIONS_MAX: usize = 4_096;
 pub const TRANSACTION_RECIPIENTS_MAX: usize = 100;
 /// Octets of messages that a shard keeps in RAM for their first attempt.
 pub const HOT_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
+/// Messages whose time has come that one call of the queue hands out, so that a storm of expiries
+/// or retries does not hold up a shard's turn.
+pub const DUE_BATCH_MAX: usize = 1_024;
+/// Recipients that one call of an operator's verb touches or lists; the next call goes on.
+pub const OPERATED_BATCH_MAX: usize = 4_096;
+/// Homes' domains that a full site remembers to call back; others come back by their own timer.
+pub const SITE_CALLBACKS_MAX: usize = 4_096;
+/// Endpoints of one site: hosts times addresses.
+pub const SITE_ENDPOINTS_MAX: usize = MX_HOSTS_MAX * MX_ADDRESSES_MAX;
+/// Upstream relays of one group; ids are 16 bits, lists are written by people.
+pub const UPSTREAMS_MAX: usize = 256;
