@@ -185,3 +185,14 @@ pub const HEADER_BYTES_DEFAULT: u32 = 256 * 1024;
 pub const LIST_ROWS_MAX: usize = 1_000;
 /// Domains that `queue stats` lists.
 pub const STATS_DOMAINS_MAX: usize = 100;
+/// Messages whose time has come that one call of the queue hands out, so that a storm of expiries
+/// or retries does not hold up a shard's turn.
+pub const DUE_BATCH_MAX: usize = 1_024;
+/// Recipients that one call of an operator's verb touches or lists; the next call goes on.
+pub const OPERATED_BATCH_MAX: usize = 4_096;
+/// Homes' domains that a full site remembers to call back; others come back by their own timer.
+pub const SITE_CALLBACKS_MAX: usize = 4_096;
+/// Endpoints of one site: hosts times addresses.
+pub const SITE_ENDPOINTS_MAX: usize = MX_HOSTS_MAX * MX_ADDRESSES_MAX;
+/// Upstream relays of one group; ids are 16 bits, lists are written by people.
+pub const UPSTREAMS_MAX: usize = 256;
