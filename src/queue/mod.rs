@@ -138,9 +138,7 @@ impl<H> Queue<H> {
         now: WallTime,
     ) {
         let domain = self.domains.intern(domain);
-        let entry = self
-            .entries
-            .insert(Entry::new(message, domain, index, &state));
+        let entry = self.entries.insert(Entry::new(message, domain, index, &state));
         self.join_siblings(message, entry);
         let state = match state {
             RecipientState { held: true, .. } => State::Held,
@@ -180,8 +178,7 @@ impl<H> Queue<H> {
     }
 
     fn forget_domain(&mut self, domain: u32) {
-        self.parks
-            .remove(&(self.domains.rows[domain].parked_until, domain));
+        self.parks.remove(&(self.domains.rows[domain].parked_until, domain));
         self.domains.forget(domain);
     }
 
@@ -191,10 +188,7 @@ impl<H> Queue<H> {
         let id = self.messages[message].id;
         self.ids.remove(id, message);
         let row = self.messages.remove(message);
-        Finished::Done {
-            id,
-            envelope: row.envelope(),
-        }
+        Finished::Done { id, envelope: row.envelope() }
     }
 
     /// The message in RAM, as long as it is hot.
@@ -226,8 +220,7 @@ impl<H> Queue<H> {
         match state {
             State::Ready => return self.line_up(entry),
             State::Deferred => {
-                self.deferred
-                    .insert(due, &mut self.entries, entry, Entry::chain);
+                self.deferred.insert(due, &mut self.entries, entry, Entry::chain);
             }
             State::Dispatched | State::Held => {}
         }
@@ -244,15 +237,12 @@ impl<H> Queue<H> {
 
     /// Take `entry` out of the state that it is in.
     fn detach(&mut self, entry: u32) {
-        let Entry {
-            domain, due, state, ..
-        } = self.entries[entry];
+        let Entry { domain, due, state, .. } = self.entries[entry];
         self.count(domain, state, -1);
         match state {
             State::Ready => return self.leave_line(entry),
             State::Deferred => {
-                self.deferred
-                    .remove(due, &mut self.entries, entry, Entry::chain);
+                self.deferred.remove(due, &mut self.entries, entry, Entry::chain);
             }
             State::Dispatched | State::Held => {}
         }
@@ -269,12 +259,8 @@ impl<H> Queue<H> {
             State::Deferred => (&mut row.deferred, &mut self.counts.deferred),
             State::Held => (&mut row.held, &mut self.counts.held),
         };
-        *here = here
-            .checked_add_signed(change)
-            .expect("as many leave a state as entered it");
-        *all = all
-            .checked_add_signed(change.into())
-            .expect("the sum over the domains");
+        *here = here.checked_add_signed(change).expect("as many leave a state as entered it");
+        *all = all.checked_add_signed(change.into()).expect("the sum over the domains");
     }
 
     /// The entry of a recipient: found at once if it comes after the one asked for before.
@@ -320,10 +306,7 @@ impl<H> Queue<H> {
     fn leave_siblings(&mut self, message: u32, entry: u32) {
         let before = self.messages[message].cursor;
         let next = self.entries[entry].sibling;
-        assert_eq!(
-            self.entries[before].sibling, entry,
-            "the cursor stands before it"
-        );
+        assert_eq!(self.entries[before].sibling, entry, "the cursor stands before it");
         self.entries[before].sibling = next;
         let row = &mut self.messages[message];
         row.remaining -= 1;
@@ -335,15 +318,7 @@ impl<H> Queue<H> {
 
 impl Message {
     fn new<H>(message: &NewMessage<H>) -> Self {
-        let EnvelopeAt {
-            record:
-                RecordAt {
-                    log,
-                    segment,
-                    offset,
-                },
-            bytes,
-        } = message.envelope;
+        let EnvelopeAt { record: RecordAt { log, segment, offset }, bytes } = message.envelope;
         Self {
             id: message.id,
             received: message.received,
