@@ -23,10 +23,17 @@ pub const COMMAND_LINE_MIN: usize = 512;
 /// Octets that we take in a command line: 512 and what extensions add (RFC 1870, 3461, 6531).
 pub const COMMAND_LINE_MAX: usize = 2_048;
 const _: () = assert!(COMMAND_LINE_MAX >= COMMAND_LINE_MIN + 26 + 100 + 500 + 16 + 17);
+/// Octets of a refused command line that are skipped in search of its CRLF before 421: a client
+/// that never ends a line gets no more of our time.
+pub const COMMAND_SKIP_MAX: usize = 64 * 1024;
+/// Octets of text in a line of our replies: with code, status, host name and CRLF the line stays
+/// within 512 (RFC 5321 §4.5.3.1.5).
+pub const ANSWER_TEXT_MAX: usize = 512 - 4 - 10 - DOMAIN_MAX - 1 - 2;
 /// Octets in a text line, CRLF included, that we take: RFC 5321 §4.5.3.1.6 asks for 1,000.
 pub const TEXT_LINE_MAX: usize = 2_048;
-/// Octets in a local part (RFC 5321 §4.5.3.1.1).
-pub const LOCAL_PART_MAX: usize = 64;
+/// Octets in a local part. RFC 5321 §4.5.3.1.1 lets a server stop at 64 and asks it not to; the
+/// reverse-paths of campaign software (VERP: a recipient's address inside) pass 64 every day.
+pub const LOCAL_PART_MAX: usize = 128;
 /// Octets in a domain (RFC 5321 §4.5.3.1.2).
 pub const DOMAIN_MAX: usize = 255;
 /// Octets in a label of a domain name (RFC 1035 §2.3.4).
@@ -36,11 +43,20 @@ pub const PATH_MAX: usize = 256;
 /// Recipients a transaction; RFC 5321 §4.5.3.1.8 asks for at least 100.
 pub const RECIPIENTS_MAX: usize = 1_000;
 const _: () = assert!(RECIPIENTS_MAX >= 100 && RECIPIENTS_MAX <= u16::MAX as usize);
-/// Octets in ENVID and ORCPT once decoded (RFC 3461 §4.2, §4.4).
+/// Octets in ENVID as written (RFC 3461 §4.4).
 pub const ENVID_MAX: usize = 100;
+/// Octets in ORCPT as written (RFC 3461 §4.2).
+pub const ORCPT_MAX: usize = 500;
 /// Octets of a message unless a knob says otherwise.
 pub const MESSAGE_BYTES_DEFAULT: u64 = 50 * 1024 * 1024;
-/// Errors in a session before 421.
+/// Content this many times over its size limit is not read to its end: 421.
+pub const MESSAGE_OVERRUN: u64 = 2;
+/// Octets of content that a client must send within the time for a block: 3 minutes, so 23 octets a
+/// second, less than any link that mail still passes.
+pub const CONTENT_BLOCK: u64 = 4 * 1024;
+/// Octets set aside for content before any has come, whatever SIZE promises.
+pub const CONTENT_RESERVE_MAX: usize = 64 * 1024;
+/// Errors in a session, since it last brought a message, before 421.
 pub const SESSION_ERRORS_MAX: u32 = 20;
 /// Received: fields before a message counts as looping (RFC 5321 §6.3 asks for at least 100
 /// unless configured; campaign mail passes a handful).
