@@ -205,7 +205,8 @@ impl<W: Copy> Resolver<W> {
             self.proceed(Some(over), now);
         }
         // Not kept in the cache: that we are busy says nothing about the name.
-        while let Some((slot, _)) = self.line.pop_front_if(|(_, until)| *until <= now) {
+        while self.line.front().is_some_and(|(_, until)| *until <= now) {
+            let Some((slot, _)) = self.line.pop_front() else { break };
             let question = self.lookups.get(slot).expect(ALIVE).question.clone();
             self.tell(slot, &Arc::new(Answer::failure(question, CROWDED, now)));
         }
