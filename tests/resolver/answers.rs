@@ -186,7 +186,10 @@ fn negative_answers_hold_as_long_as_the_soa_says() {
         (None, DNS_TTL_MIN),
     ];
     for (times, expected) in cases {
-        for rcode in [ResponseCode::NoError, ResponseCode::NXDomain] {
+        for (rcode, finding) in [
+            (ResponseCode::NoError, Finding::NoRecords),
+            (ResponseCode::NXDomain, Finding::NoSuchName),
+        ] {
             let world = asked(Kind::A, |m| {
                 code(m, rcode);
                 if let Some((ttl, minimum)) = times {
@@ -195,10 +198,6 @@ fn negative_answers_hold_as_long_as_the_soa_says() {
                     m.add_authority(soa("example", ttl, minimum));
                 }
             });
-            let finding = match rcode {
-                ResponseCode::NoError => Finding::NoRecords,
-                _ => Finding::NoSuchName,
-            };
             assert_eq!(*world.finding(1), finding);
             assert_eq!(expires_in(&world), expected, "{times:?}");
         }

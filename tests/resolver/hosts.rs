@@ -28,7 +28,7 @@ impl Zone {
 
     fn answer(&self, asked: &str, message: &mut Message) {
         let kind = message.queries[0].query_type;
-        if self.failing.iter().any(|failing| *failing == (asked, kind)) {
+        if self.failing.contains(&(asked, kind)) {
             return code(message, ResponseCode::ServFail);
         }
         let owned = self.records.iter().filter(|record| record.name == wire(asked));
