@@ -295,14 +295,22 @@ fn more_hosts_than_the_bound_lose_the_least_preferred() {
     for n in 0..MX_HOSTS_MAX + 20 {
         let host = format!("h{n}.example");
         zone.records.push(mx("d.example", 60, u16::try_from(100 - n).unwrap(), &host));
-        // Twice the same host counts once.
-        zone.records.push(mx("d.example", 60, 200, &host));
         zone.records.push(a(&host, 60, "192.0.2.1"));
     }
     let hosts = listed(&of(&zone, "d.example"));
     assert_eq!(hosts.len(), MX_HOSTS_MAX);
     let best = MX_HOSTS_MAX + 19;
     assert_eq!(hosts[0], format!("h{best}.example/{}", 100 - best));
+}
+
+#[test]
+fn a_host_listed_twice_is_tried_once_at_its_better_preference() {
+    let zone = Zone::of([
+        mx("d.example", 60, 20, "a.example"),
+        mx("d.example", 60, 10, "A.example"),
+        a("a.example", 60, "192.0.2.1"),
+    ]);
+    assert_eq!(listed(&of(&zone, "d.example")), ["a.example/10"]);
 }
 
 /// Run the lookup of `host.example` to its end.
