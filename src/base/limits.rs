@@ -117,11 +117,39 @@ pub const DNS_FAILURE_TTL: Duration = Duration::from_secs(5);
 pub const SEGMENT_BYTES_DEFAULT: u32 = 64 * 1024 * 1024;
 /// Octets of content in one record; larger messages take several.
 pub const RECORD_CONTENT_MAX: usize = 256 * 1024;
-/// Octets in one record of any kind: envelope records hold `RECIPIENTS_MAX` recipients.
-pub const RECORD_MAX: usize = 2 * 1024 * 1024;
-const _: () = assert!(RECORD_MAX <= SEGMENT_BYTES_DEFAULT as usize / 4);
-/// Octets of one commit group before the next one starts.
+/// Octets in one record of any kind: a message record that was moved holds `RECIPIENTS_MAX`
+/// recipients and the last reply of each.
+pub const RECORD_MAX: usize = 3 * 1024 * 1024;
+/// Octets of one commit group before the next one starts: about what a disk writes in 4 ms.
 pub const COMMIT_GROUP_MAX: usize = 4 * 1024 * 1024;
+// A message record and its last chunk go in one group, beside the group's own header.
+const _: () = assert!(RECORD_MAX + RECORD_CONTENT_MAX + 64 * 1024 <= COMMIT_GROUP_MAX);
+const _: () = assert!(COMMIT_GROUP_MAX <= SEGMENT_BYTES_DEFAULT as usize / 4);
+/// Buffers of one commit; the kernel takes at most 1,024 (IOV_MAX).
+pub const COMMIT_BUFFERS_MAX: usize = 1_000;
+/// Octets that may wait for the disk before the spool takes no more: a second of a slow one.
+pub const COMMIT_PENDING_MAX: usize = 64 * 1024 * 1024;
+/// Octets of header fields that the relay puts before a message's content.
+pub const PREFIX_MAX: usize = 32 * 1024;
+/// Octets of our own words that are kept of a failed attempt.
+pub const DETAIL_MAX: usize = 256;
+/// Octets of a next hop's name, address and port.
+pub const PEER_MAX: usize = 320;
+const _: () = assert!(PEER_MAX >= DOMAIN_MAX + "[]:65535".len() + 46);
+/// Octets of one recipient's state on disk.
+pub const STATE_BYTES_MAX: usize = REPLY_TEXT_MAX + DETAIL_MAX + PEER_MAX + 64;
+/// Octets of ORCPT that the spool keeps (RFC 3461 §4.2 allows 500).
+pub const ORIGINAL_MAX: usize = 512;
+const _: () = assert!(
+    RECIPIENTS_MAX * (STATE_BYTES_MAX + PATH_MAX + ORIGINAL_MAX + 16) + PREFIX_MAX + 8_192
+        <= RECORD_MAX
+);
+/// Damages that recovery lists; more are counted by nobody: the spool is to be checked offline.
+pub const DAMAGE_MAX: usize = 1_000;
+/// Messages that reclaim moves at a time, and their octets: it must not crowd out admission.
+pub const MOVES_MAX: usize = 64;
+/// Octets of messages that reclaim moves at a time.
+pub const MOVE_BYTES_MAX: usize = 1024 * 1024;
 
 // --- Queue and egress ---
 
@@ -136,3 +164,35 @@ pub const CONNECTIONS_MAX: usize = 4_096;
 pub const TRANSACTION_RECIPIENTS_MAX: usize = 100;
 /// Octets of messages that a shard keeps in RAM for their first attempt.
 pub const HOT_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
+
+// --- Shard ---
+
+/// How often a log that is full or whose commits fail is tried again.
+pub const LOG_RETRY: Duration = Duration::from_secs(1);
+/// Messages that a shard reads back from the spool at a time.
+pub const LOADS_MAX: usize = 256;
+/// A domain that its owner gave back is tried again after this, if the owner says nothing.
+pub const PARK_FOR: Duration = Duration::from_secs(60);
+// --- Configuration and control ---
+
+/// Octets of a configuration file; real ones have a few KiB.
+pub const CONFIG_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Errors shown of one configuration file: more would only scroll the first away.
+pub const CONFIG_ERRORS_MAX: usize = 100;
+/// Octets of a message's header section unless a knob says otherwise; real ones have a few KiB.
+pub const HEADER_BYTES_DEFAULT: u32 = 256 * 1024;
+/// Rows of one page of `queue list`.
+pub const LIST_ROWS_MAX: usize = 1_000;
+/// Domains that `queue stats` lists.
+pub const STATS_DOMAINS_MAX: usize = 100;
+/// Messages whose time has come that one call of the queue hands out, so that a storm of expiries
+/// or retries does not hold up a shard's turn.
+pub const DUE_BATCH_MAX: usize = 1_024;
+/// Recipients that one call of an operator's verb touches or lists; the next call goes on.
+pub const OPERATED_BATCH_MAX: usize = 4_096;
+/// Homes' domains that a full site remembers to call back; others come back by their own timer.
+pub const SITE_CALLBACKS_MAX: usize = 4_096;
+/// Endpoints of one site: hosts times addresses.
+pub const SITE_ENDPOINTS_MAX: usize = MX_HOSTS_MAX * MX_ADDRESSES_MAX;
+/// Upstream relays of one group; ids are 16 bits, lists are written by people.
+pub const UPSTREAMS_MAX: usize = 256;

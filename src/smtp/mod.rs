@@ -1,1 +1,3 @@
 //! Floor 2: SMTP, bytes ⇄ meaning: both sides of a session as machines without I/O.
+
+pub mod client;
