@@ -5,9 +5,9 @@
 //!
 //! A lookup asks one server at a time and goes to the next when it fails; one *exchange* is one
 //! query on one socket. Lookups of the same question are one; beyond `DNS_IN_FLIGHT_MAX` they stand
-//! in line, at most `DNS_LINE_WAIT_MAX`. Each lookup ends: for each name of a CNAME chain that needs
-//! a query of its own, each server is asked at most `attempts` times over UDP, and once more over
-//! TCP for each of these. Everyone who waits hears of it once. Lives on: one shard.
+//! in line, at most `DNS_LINE_WAIT_MAX`. Each lookup ends: for each name of a CNAME chain that
+//! needs a query of its own, each server is asked at most `attempts` times over UDP, and once more
+//! over TCP for each of these. Everyone who waits hears of it once. Lives on: one shard.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
