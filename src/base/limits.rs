@@ -171,6 +171,10 @@ pub const HOT_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
 pub const LOG_RETRY: Duration = Duration::from_secs(1);
 /// Messages that a shard reads back from the spool at a time.
 pub const LOADS_MAX: usize = 256;
+/// Operators' verbs under way on a shard.
+pub const OPERATIONS_MAX: usize = 64;
+/// A recipient whose DSN found no room is judged again after this.
+pub const DSN_RETRY: Duration = Duration::from_secs(60);
 /// A domain that its owner gave back is tried again after this, if the owner says nothing.
 pub const PARK_FOR: Duration = Duration::from_secs(60);
 // --- Configuration and control ---

@@ -25,6 +25,7 @@ mod index;
 mod list;
 mod operator;
 mod ready;
+mod relocate;
 mod table;
 mod view;
 
@@ -118,6 +119,7 @@ impl<H> Queue<H> {
             return None;
         }
         let row = self.messages.insert(Message::new(&message));
+        self.counts.content_bytes += u64::from(self.messages[row].content_bytes);
         self.ids.insert(message.id, row, &self.messages);
         self.keep_age(row);
         if let Some((handle, bytes)) = message.hot {
@@ -188,6 +190,7 @@ impl<H> Queue<H> {
         let id = self.messages[message].id;
         self.ids.remove(id, message);
         let row = self.messages.remove(message);
+        self.counts.content_bytes -= u64::from(row.content_bytes);
         Finished::Done { id, envelope: row.envelope() }
     }
 

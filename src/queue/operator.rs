@@ -55,6 +55,18 @@ impl Selector {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place(pub(super) u32);
 
+impl Place {
+    /// The place as a number, to be handed out.
+    pub fn to_bits(self) -> u64 {
+        self.0.into()
+    }
+
+    /// The place that [`Place::to_bits`] made; the beginning, if it made no such number.
+    pub fn from_bits(bits: u64) -> Self {
+        Self(u32::try_from(bits).unwrap_or(0))
+    }
+}
+
 /// What a call of [`Queue::operate`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Operated {

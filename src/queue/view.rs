@@ -5,6 +5,7 @@ use crate::base::limits::OPERATED_BATCH_MAX;
 use crate::base::slots::Slot;
 use crate::base::time::WallTime;
 use crate::mail::address::Domain;
+use crate::queue::entry::from_seconds;
 use crate::queue::domains::DomainRow;
 use crate::queue::entry::{EnvelopeAt, RecordAt, State, from_seconds};
 use crate::queue::list::NONE;
@@ -19,6 +20,7 @@ pub(super) struct Counts {
     pub(super) dispatched: u64,
     pub(super) deferred: u64,
     pub(super) held: u64,
+    pub(super) content_bytes: u64,
 }
 
 /// The queue in numbers.
@@ -26,6 +28,10 @@ pub(super) struct Counts {
 pub struct Stats {
     /// Messages with a recipient that is not final.
     pub messages: u64,
+    /// Octets of their content, none counted as more than `u32::MAX`.
+    pub content_bytes: u64,
+    /// When the oldest was accepted, to the second.
+    pub oldest: Option<WallTime>,
     /// Recipients in line, in domains that may depart.
     pub ready: u64,
     /// Recipients in line, in domains whose owner takes no more at the moment.
@@ -118,6 +124,8 @@ impl<H> Queue<H> {
         let rows = self.messages.bytes() + self.entries.bytes();
         Stats {
             messages: self.messages.len() as u64,
+            content_bytes: self.counts.content_bytes,
+            oldest: [self.ages.young.first(), self.ages.old.first()].into_iter().flatten().min().map(from_seconds),
             ready: self.counts.ready,
             parked: self.counts.parked,
             dispatched: self.counts.dispatched,

@@ -174,17 +174,24 @@ impl Commit {
         self.log(segment.directory).handle_committed(segment, result);
     }
 
-    /// Start the I/O that the logs ask for, and take in what they know.
-    pub(crate) fn drive<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+    /// Take in what the logs came to know.
+    pub(crate) fn listen<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
         for index in 0..self.logs.len() {
-            while let Some(io) = self.logs[index].1.poll_io() {
-                self.start(io, cx);
-            }
             while let Some(event) = self.logs[index].1.poll_event() {
                 self.take_in(self.logs[index].0, event, cx);
             }
         }
+    }
+
+    /// Start the I/O that the logs ask for: once a turn, at its end, so that all that was appended
+    /// in the turn makes one commit group.
+    pub(crate) fn start_io<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
         self.retry(cx);
+        for index in 0..self.logs.len() {
+            while let Some(io) = self.logs[index].1.poll_io() {
+                self.start(io, cx);
+            }
+        }
     }
 
     /// The next thing that the logs came to know.
@@ -192,7 +199,7 @@ impl Commit {
         self.events.pop_front()
     }
 
-    /// When `drive` is to be called again without an event.
+    /// When `start_io` is to be called again without an event.
     pub(crate) fn deadline(&self) -> Option<Monotonic> {
         self.retry_at
     }
@@ -256,7 +263,7 @@ impl Commit {
     }
 
     /// While a log has no room, try again each [`LOG_RETRY`].
-    fn retry<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+    fn retry<P: Platform>(&mut self, cx: &Context<'_, P>) {
         let stuck = |log: &Log| matches!(log.room(), Room::Full | Room::Failing);
         if !self.logs.iter().any(|(_, log)| stuck(log)) {
             self.retry_at = None;
@@ -267,7 +274,6 @@ impl Commit {
             Some(_) => {
                 self.retry_at = Some(cx.mono() + LOG_RETRY);
                 self.logs.iter_mut().filter(|(_, log)| stuck(log)).for_each(|(_, log)| log.retry());
-                self.drive(cx);
             }
             None => self.retry_at = Some(cx.mono() + LOG_RETRY),
         }
