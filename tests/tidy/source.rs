@@ -65,9 +65,9 @@ impl Source {
         self.code.match_indices(word).map(|(at, _)| at).filter(move |&at| {
             let before = self.code[..at].chars().next_back();
             let after = self.code[at + word.len()..].chars().next();
-            let ends = word.ends_with(is_word);
-            !(word.starts_with(is_word) && before.is_some_and(is_word))
-                && !(ends && after.is_some_and(is_word))
+            let starts_in_word = word.starts_with(is_word) && before.is_some_and(is_word);
+            let ends_in_word = word.ends_with(is_word) && after.is_some_and(is_word);
+            !starts_in_word && !ends_in_word
         })
     }
 
