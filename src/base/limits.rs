@@ -171,6 +171,9 @@ pub const HOT_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
 pub const LOG_RETRY: Duration = Duration::from_secs(1);
 /// Messages that a shard reads back from the spool at a time.
 pub const LOADS_MAX: usize = 256;
+/// A connection out that is not there after this is given up (RFC 5321 leaves it to us; Postfix
+/// waits 30 s too).
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 /// Operators' verbs under way on a shard.
 pub const OPERATIONS_MAX: usize = 64;
 /// A recipient whose DSN found no room is judged again after this.

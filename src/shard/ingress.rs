@@ -10,12 +10,12 @@ use std::sync::Arc;
 use crate::base::ids::MessageId;
 use crate::base::limits::{SESSION_HELD_MAX, SESSION_OUTPUT_MAX};
 use crate::base::time::Monotonic;
-use crate::mail::envelope::{BodyType, Envelope, Recipient};
+use crate::mail::envelope::Envelope;
 use crate::mail::status::Reply;
 use crate::outcome::counters::Count;
 use crate::policy::admission::Admission;
 use crate::policy::content::ContentScan;
-use crate::policy::content::received::{Protocol, Received};
+use crate::policy::content::received::Received;
 use crate::policy::relay::RecipientVerdict;
 use crate::shard::commit::{Commit, From};
 use crate::shard::connections::Connections;
@@ -79,9 +79,9 @@ impl Ingress {
         Self { sessions: Connections::default(), admission, draining: false }
     }
 
-    /// Sessions that are open.
-    pub(crate) fn sessions(&self) -> usize {
-        self.sessions.len()
+    /// Whether no session is open.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
     }
 
     /// Whether `connection` is a client's.
@@ -219,7 +219,7 @@ impl Ingress {
         self.draining = true;
         for connection in self.sessions.ids() {
             if let Some(inbound) = self.sessions.get_mut(connection) {
-                inbound.session.handle_drain(cx.mono());
+                inbound.session.handle_drain();
             }
             self.settle(connection, commit, cx);
         }
@@ -300,36 +300,31 @@ impl Inbound {
         loop {
             let taken = self.session.handle_bytes(rest, cx.mono());
             rest = &rest[taken..];
-            let asked = self.answer_questions(commit, cx);
+            self.answer_questions(commit, cx);
             if self.committing.is_some() {
                 return self.hold(rest, cx);
             }
-            if rest.is_empty() || self.session.is_over() || (taken == 0 && !asked) {
+            if rest.is_empty() || self.session.is_over() {
                 return;
             }
+            // A session that took nothing more wants its output taken first.
+            self.send(cx);
         }
     }
 
-    /// Answer what the session asks; whether it asked anything.
-    fn answer_questions<P: Platform>(
-        &mut self,
-        commit: &mut Commit,
-        cx: &mut Context<'_, P>,
-    ) -> bool {
-        let mut asked = false;
+    /// Answer what the session asks, up to the end of a content.
+    fn answer_questions<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
         while self.committing.is_none() {
-            let Some(event) = self.session.poll_event() else { break };
-            asked = true;
+            let Some(event) = self.session.poll_event() else { return };
             match event {
-                Event::Mail(..) => self.on_mail(commit, cx),
-                Event::Rcpt(recipient) => self.on_rcpt(&recipient, cx),
+                Event::Mail => self.on_mail(commit, cx),
+                Event::Rcpt => self.on_rcpt(cx),
                 Event::Content => self.on_content(commit, cx),
                 Event::ContentFull => self.on_chunk(commit),
                 Event::End => self.on_end(commit, cx),
                 Event::Aborted => self.abandon(commit),
             }
         }
-        asked
     }
 
     fn on_mail<P: Platform>(&mut self, commit: &Commit, cx: &mut Context<'_, P>) {
@@ -343,8 +338,9 @@ impl Inbound {
         self.session.answer(answer, cx.mono());
     }
 
-    fn on_rcpt<P: Platform>(&mut self, recipient: &Recipient, cx: &mut Context<'_, P>) {
+    fn on_rcpt<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
         let Client { listener, peer, .. } = self.client;
+        let Some(recipient) = self.session.recipient() else { return };
         let policy = &cx.settings.relay;
         let answer = match policy.recipient(listener, peer.ip(), &recipient.forward_path) {
             RecipientVerdict::Accept => Answer::RECIPIENT_OK,
@@ -415,20 +411,14 @@ impl Inbound {
     ) -> NewMessage {
         let facts = receiving.scan.facts();
         let has_eight_bit = facts.header_eight_bit || facts.body_eight_bit;
-        let mut envelope = self.session.take_envelope();
+        let protocol = self.session.protocol();
+        let mut envelope = self.session.take_envelope().expect("asked at the end of content");
         place_postmaster(&mut envelope, cx.settings.relay.postmaster_mailbox());
-        if has_eight_bit && envelope.body_type == BodyType::SevenBit {
-            envelope.body_type = BodyType::EightBitMime;
-        }
         let prefix = Received {
-            hello: self.session.hello(),
+            hello: self.session.hello().map_or("", |hello| hello.as_str()),
             client: self.client.peer.ip(),
             hostname: &cx.settings.hostname,
-            protocol: match (self.session.is_esmtp(), envelope.smtp_utf8) {
-                (false, _) => Protocol::Smtp,
-                (true, false) => Protocol::Esmtp,
-                (true, true) => Protocol::Utf8Smtp,
-            },
+            protocol,
             id: receiving.id,
             recipient: match envelope.recipients.as_slice() {
                 [only] => Some(&only.forward_path),
