@@ -187,6 +187,14 @@ pub const HOT_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
 pub const LOG_RETRY: Duration = Duration::from_secs(1);
 /// Messages that a shard reads back from the spool at a time.
 pub const LOADS_MAX: usize = 256;
+/// Destination domains whose MX hosts an owner remembers at a time.
+pub const ROUTED_MAX: usize = 65_536;
+/// A site at which nothing happens for this long is forgotten.
+pub const SITE_QUIET_MAX: Duration = Duration::from_secs(600);
+/// Upstream relays that one dispatch is offered to before it goes back to its home.
+pub const UPSTREAMS_TRIED_MAX: u32 = 8;
+/// How often a draining shard looks whether the others are done.
+pub const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A connection out that is not there after this is given up (RFC 5321 leaves it to us; Postfix
 /// waits 30 s too).
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(30);

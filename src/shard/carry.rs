@@ -12,14 +12,15 @@ use crate::base::slots::Slot;
 use crate::egress::PooledId;
 use crate::egress::cause::{Blame, Cause, Why};
 use crate::egress::endpoints::Endpoint;
+use crate::egress::health::Signal;
 use crate::egress::site::{Action, Origin};
 use crate::mail::outcome::{Failure, Reason, Stage};
-use crate::mail::status::EnhancedStatus;
+use crate::mail::status::Severity;
 use crate::outcome::counters::{Count, Latency};
 use crate::outcome::judge::{Scope, Verdict, judge};
 use crate::queue::DomainId;
 use crate::shard::context::Context;
-use crate::shard::delivery::{Delivery, JobId, SiteId};
+use crate::shard::delivery::{Delivery, JobId, SiteId, SiteRow};
 use crate::shard::lookup::Lookups;
 use crate::shard::mesh::{Attempted, Crossing, Delays, Settlement};
 use crate::shard::outbound::{Carried, Outbound};
@@ -131,7 +132,12 @@ impl Delivery {
                     self.let_go(connection, cx);
                 }
             }
-            Action::Defer { job, cause } => self.defer(job, &cause, lookups, cx),
+            Action::Defer { job, cause } => {
+                if cause.stage <= Stage::Hello {
+                    self.signal(id, Signal::Unreachable, cx);
+                }
+                self.defer(job, &cause, lookups, cx);
+            }
             Action::GiveBack { job, why, until } => {
                 if matches!(why, Why::Suspended { .. }) && self.has_other_upstream(job) {
                     return self.to_upstream(job, lookups, cx);
@@ -339,15 +345,7 @@ impl Delivery {
                 row.site.on_ready(pooled, cx.mono());
             }
         }
-        self.prove(site, cx);
         self.stir(site);
-    }
-
-    /// An upstream relay works: its health is to know.
-    fn prove<P: Platform>(&mut self, site: SiteId, cx: &Context<'_, P>) {
-        if let Some(upstream) = self.sites.get(site.0).and_then(|row| row.upstream()) {
-            self.groups[usize::from(upstream.group.0)].succeeded(upstream.member, cx.mono());
-        }
     }
 
     /// A transaction came to its end.
@@ -363,6 +361,7 @@ impl Delivery {
         let dsn_passed_on = outbound.passes_dsn_on();
         let Some(row) = self.jobs.get_mut(carried.job.0) else { return };
         let mut taken = false;
+        let mut signal = Signal::Answered;
         for (recipient, result) in results {
             let settlement = match result {
                 Settled::Accepted(reply) => {
@@ -370,6 +369,9 @@ impl Delivery {
                     Settlement::Delivered { reply, dsn_passed_on }
                 }
                 Settled::Refused { stage, failure } => {
+                    if stage != Stage::Rcpt && is_transient(&failure) {
+                        signal = Signal::Refused;
+                    }
                     Settling { stage, failure: &failure, peer: &outbound.peer }.settle()
                 }
             };
@@ -382,6 +384,7 @@ impl Delivery {
             counters.add(Count::BytesSent, row.dispatch.stored.bytes());
         }
         let way = Way::of(outbound, &carried);
+        self.signal(way.site, signal, cx);
         self.conclude(carried.job, Some((way, id)), cx);
     }
 
@@ -417,8 +420,9 @@ impl Delivery {
                     debug_assert!(carried.is_some() || unsettled.is_empty());
                     let cause = Cause { stage, failure, peer };
                     let (now, prng) = (cx.now.mono, &mut cx.common.prng);
+                    let signal = signal_of(&cause.failure);
                     row.site.on_failed(pooled, blame, cause, now, prng);
-                    self.blame_upstream(site, cx);
+                    self.signal(site, signal, cx);
                 }
             }
         }
@@ -439,16 +443,19 @@ impl Delivery {
         {
             let (now, prng) = (cx.now.mono, &mut cx.common.prng);
             row.site.on_failed(outbound.pooled, blame, cause, now, prng);
-            self.blame_upstream(id, cx);
             self.stir(id);
         }
     }
 
-    /// An upstream relay failed us: its health is to know.
-    fn blame_upstream<P: Platform>(&mut self, site: SiteId, cx: &mut Context<'_, P>) {
-        if let Some(upstream) = self.sites.get(site.0).and_then(|row| row.upstream()) {
-            let group = &mut self.groups[usize::from(upstream.group.0)];
-            group.failed(upstream.member, cx.now.mono, &mut cx.common.prng);
+    /// The health of an upstream relay is to know how it does.
+    fn signal<P: Platform>(&mut self, site: SiteId, signal: Signal, cx: &mut Context<'_, P>) {
+        let Some(upstream) = self.sites.get(site.0).and_then(SiteRow::upstream) else { return };
+        if let Some(health) = self.health.get_mut(usize::from(upstream.group.0)) {
+            let (now, prng) = (cx.now.mono, &mut cx.common.prng);
+            if health.report(upstream.member, signal, now, prng) {
+                let relay = cx.settings.upstream_name(upstream);
+                tracing::warn!(relay, ?signal, "an upstream relay was ejected, or is back");
+            }
         }
     }
 
@@ -508,6 +515,18 @@ impl Delivery {
         for job in jobs {
             self.give_back(job, "the node drains", std::time::Duration::ZERO, cx);
         }
+    }
+}
+
+/// What the loss of a connection tells of an upstream relay.
+fn signal_of(failure: &Failure) -> Signal {
+    if matches!(failure, Failure::Reply(_)) { Signal::Refused } else { Signal::Silent }
+}
+
+fn is_transient(failure: &Failure) -> bool {
+    match failure {
+        Failure::Reply(reply) => reply.code.severity() == Severity::Transient,
+        _ => false,
     }
 }
 

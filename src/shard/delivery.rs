@@ -21,7 +21,7 @@ use crate::egress::endpoints::Endpoint;
 use crate::egress::site::{Origin, Site, SiteKey};
 use crate::egress::source::Sources;
 use crate::egress::throttle::{SharedSites, SiteLimits};
-use crate::egress::upstream::Group;
+use crate::egress::health::GroupHealth;
 use crate::mail::address::Domain;
 use crate::mail::outcome::{Failure, Stage};
 use crate::mail::route::{Route, UpstreamId};
@@ -29,13 +29,13 @@ use crate::shard::carry::Settling;
 use crate::shard::connections::Connections;
 use crate::shard::context::Context;
 use crate::shard::lookup::{Found, Lookups, Target};
-use crate::shard::mesh::{Attempted, Crossing, Dispatch, GivenBack, Report};
+use crate::shard::mesh::{Attempted, Crossing, Dispatch, GivenBack, Report, Settlement};
 use crate::shard::outbound::Outbound;
 use crate::shard::platform::Platform;
 use crate::shard::settings::Settings;
 
 /// The port that MX hosts listen on.
-const SMTP_PORT: u16 = 25;
+pub(super) const SMTP_PORT: u16 = 25;
 
 /// A dispatch that this shard holds, until it is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +55,8 @@ pub(crate) struct Delivery {
     pub(super) stirred: Vec<SiteId>,
     pub(super) wakes: Wheel<SiteId>,
     pub(super) draining: bool,
-    pub(super) groups: Vec<Group>,
+    /// How the upstream relays do, by group.
+    pub(super) health: Vec<GroupHealth>,
     by_key: HashMap<SiteKey, SiteId>,
     /// Where the mail of MX domains goes, as long as DNS says so.
     routed: HashMap<Domain, (SiteKey, Monotonic)>,
@@ -69,9 +70,22 @@ pub(crate) struct Delivery {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) dispatch: Dispatch,
-    /// The upstream relay chosen for it, and how many were chosen before.
+    /// The upstream relay chosen for it, whether to find out if that works again, and how many
+    /// were chosen before.
     pub(super) upstream: Option<UpstreamId>,
+    pub(super) probe: bool,
     pub(super) rerouted: u32,
+    /// What is known of its recipients; the rest is to be tried.
+    pub(super) settled: Vec<(u16, Settlement)>,
+}
+
+impl Job {
+    /// The recipients that are to be tried.
+    pub(super) fn unsettled(&self) -> Vec<u16> {
+        let all = self.dispatch.departure.recipients.as_slice();
+        let is_settled = |index: &u16| self.settled.iter().any(|(settled, _)| settled == index);
+        all.iter().copied().filter(|index| !is_settled(index)).collect()
+    }
 }
 
 /// A site and what this shard keeps for it.
@@ -90,6 +104,16 @@ pub(super) struct SiteRow {
     pub(super) quiet_since: Monotonic,
 }
 
+impl SiteRow {
+    /// The upstream relay that this site is, if it is one.
+    pub(super) fn upstream(&self) -> Option<UpstreamId> {
+        match self.key {
+            SiteKey::Upstream(upstream) => Some(upstream),
+            SiteKey::Hosts(_) | SiteKey::Address(_) => None,
+        }
+    }
+}
+
 impl Delivery {
     /// An owner without work.
     pub(crate) fn new(here: ShardId, settings: &Settings, shared: Arc<SharedSites>, now: Monotonic) -> Self {
@@ -100,7 +124,7 @@ impl Delivery {
             stirred: Vec::new(),
             wakes: Wheel::new(now),
             draining: false,
-            groups: settings.groups.iter().map(|group| group.members.clone()).collect(),
+            health: settings.new_health(),
             by_key: HashMap::new(),
             routed: HashMap::new(),
             asking: HashMap::new(),
@@ -127,7 +151,13 @@ impl Delivery {
         cx: &mut Context<'_, P>,
     ) {
         let route = cx.settings.router.route(&dispatch.domain);
-        let job = JobId(self.jobs.insert(Job { dispatch, upstream: None, rerouted: 0 }));
+        let job = JobId(self.jobs.insert(Job {
+            dispatch,
+            upstream: None,
+            probe: false,
+            rerouted: 0,
+            settled: Vec::new(),
+        }));
         if self.draining {
             return self.give_back(job, "the node drains", Duration::ZERO, cx);
         }
@@ -148,21 +178,23 @@ impl Delivery {
         let Route::Group(group) = cx.settings.router.route(&row.dispatch.domain) else { return };
         let hash = domain_hash(&row.dispatch.domain);
         let place = usize::from(group.0);
-        let member = match self.groups[place].choose(hash, cx.mono()) {
-            Ok(member) => member,
-            Err(until) => {
-                let why = format!("no upstream relay of {} takes mail", cx.settings.groups[place].name);
-                return self.give_back(job, &why, until.since(cx.mono()), cx);
+        let settings = &cx.settings.groups[place];
+        let chosen = match settings.group.choose(hash, &mut self.health[place], cx.now.mono) {
+            Ok(chosen) => chosen,
+            Err(all) => {
+                let why = format!("every upstream relay of group {} is ejected", settings.name);
+                return self.give_back(job, &why, all.until.since(cx.mono()), cx);
             }
         };
-        let upstream = UpstreamId { group, member };
+        let upstream = UpstreamId { group, member: chosen.member };
         let key = SiteKey::Upstream(upstream);
-        self.jobs.get_mut(job.0).expect("looked at above").upstream = Some(upstream);
+        let row = self.jobs.get_mut(job.0).expect("looked at above");
+        (row.upstream, row.probe) = (Some(upstream), chosen.probe);
         if self.by_key.contains_key(&key) {
             return self.push(&key, job, cx);
         }
-        let host = cx.settings.groups[place].hosts[usize::from(member)].host.clone();
-        self.ask(Target::Host(host), job, lookups, cx);
+        let host = &settings.group.members()[usize::from(chosen.member)].host.host;
+        self.ask(Target::Host(host.clone()), job, lookups, cx);
     }
 
     fn to_mx<P: Platform>(
@@ -221,7 +253,7 @@ impl Delivery {
         let row = self.jobs.get(job.0)?;
         if let Some(upstream) = row.upstream {
             let group = &cx.settings.groups[usize::from(upstream.group.0)];
-            let host = &group.hosts[usize::from(upstream.member)];
+            let host = &group.group.members()[usize::from(upstream.member)].host;
             let key = SiteKey::Upstream(upstream);
             self.open(&key, host.to_string().into(), group.limits, hosts, host.port, cx);
             return Some(key);
@@ -247,25 +279,24 @@ impl Delivery {
         port: u16,
         cx: &Context<'_, P>,
     ) {
-        let id = *self.by_key.entry(key.clone()).or_insert_with(|| {
-            let shared = self.shared.share(key);
-            let site = Site::new(self.here, limits, shared, cx.mono());
-            let start = usize::from(self.here.0);
-            let sources = Sources::new(cx.settings.sources.clone(), start);
-            SiteId(self.sites.insert(SiteRow {
-                site,
-                key: key.clone(),
-                name,
-                sources,
-                connections: HashMap::new(),
-                stirred: false,
-                armed: None,
-                quiet_since: cx.mono(),
-            }))
-        });
-        let endpoints = hosts.iter().flat_map(|host| endpoints(host, port)).collect();
-        let row = self.sites.get_mut(id.0).expect("inserted above");
-        row.site.set_endpoints(endpoints);
+        let endpoints: Vec<Endpoint> =
+            hosts.iter().flat_map(|host| endpoints(host, port)).collect();
+        if let Some(row) = self.by_key.get(key).and_then(|id| self.sites.get_mut(id.0)) {
+            return row.site.set_endpoints(endpoints);
+        }
+        let site = Site::new(self.here, limits, self.shared.share(key), endpoints);
+        let start = usize::from(self.here.0);
+        let row = SiteRow {
+            site,
+            key: key.clone(),
+            name,
+            sources: Sources::new(cx.settings.sources.clone(), start),
+            connections: HashMap::new(),
+            stirred: false,
+            armed: None,
+            quiet_since: cx.mono(),
+        };
+        self.by_key.insert(key.clone(), SiteId(self.sites.insert(row)));
     }
 
     /// Bring a job to its site; back to its home if that has no room.
@@ -276,10 +307,14 @@ impl Delivery {
             home: row.dispatch.home,
             domain: row.dispatch.departure.domain.0.to_bits(),
         };
+        let probe = row.probe;
         let site = &mut self.sites.get_mut(id.0).expect("known by its key").site;
-        match site.push(job, origin, cx.mono()) {
+        match site.push(job, origin, probe, cx.mono()) {
             Ok(()) => self.stir(id),
             Err(busy) => {
+                if let (true, Some(upstream)) = (probe, row.upstream) {
+                    self.health[usize::from(upstream.group.0)].on_probe_dropped(upstream.member);
+                }
                 let why = busy.why.to_string();
                 self.give_back(job, &why, busy.until.since(cx.mono()), cx);
             }
@@ -296,10 +331,34 @@ impl Delivery {
         }
     }
 
+    /// Jobs that wait for a lookup; they wait no more.
+    pub(super) fn asking_jobs(&mut self) -> Vec<JobId> {
+        self.asking.drain().flat_map(|(_, jobs)| jobs).collect()
+    }
+
+    /// Work by `settings` from now on. Upstream relays may be others: their sites begin anew.
+    pub(crate) fn reconfigure(&mut self, settings: &Settings, now: Monotonic) {
+        self.health = settings.new_health();
+        self.routed.clear();
+        let ids: Vec<SiteId> = self.sites.iter().map(|(slot, _)| SiteId(slot)).collect();
+        for id in ids {
+            let Some(row) = self.sites.get_mut(id.0) else { continue };
+            if row.upstream().is_some() {
+                row.site.leave(now);
+                self.by_key.remove(&row.key);
+            } else {
+                row.site.set_limits(settings.mx_limits);
+            }
+            self.stir(id);
+        }
+    }
+
     /// Forget a site at which nothing has happened for long.
     pub(super) fn forget(&mut self, id: SiteId) {
         if let Some(row) = self.sites.remove(id.0) {
-            self.by_key.remove(&row.key);
+            if self.by_key.get(&row.key) == Some(&id) {
+                self.by_key.remove(&row.key);
+            }
             drop(row.site);
             self.shared.forget(&row.key);
         }

@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::base::ids::ShardId;
-use crate::base::time::{Monotonic, WallTime};
+use crate::base::ids::{MessageId, ShardId};
+use crate::base::slots::Slot;
+use crate::base::time::{Monotonic, Now, WallTime};
 use crate::egress::domain_hash;
 use crate::egress::owner::Loads;
 use crate::mail::address::Domain;
 use crate::outcome::counters::Count;
 use crate::outcome::event::Kind;
 use crate::queue::{
-    Departure, Due, EnvelopeAt, NewMessage, Queue, RecipientState, Recipients, RecordAt,
+    Departure, DomainId, Due, EnvelopeAt, NewMessage, Queue, RecipientState, Recipients, RecordAt,
 };
 use crate::shard::commit::Commit;
 use crate::shard::context::Context;
@@ -23,6 +24,7 @@ use crate::shard::journal::{Attempt, Journal, Said};
 use crate::shard::load::{Lies, Loaded, Loader, Purpose};
 use crate::shard::mesh::{Credits, Crossing, Dispatch};
 use crate::shard::platform::Platform;
+use crate::shard::settings::Settings;
 use crate::spool::recovery::RecoveredMessage;
 use crate::spool::stored::{EnvelopeAt as StoredAt, StateAt, Stored};
 
@@ -130,16 +132,16 @@ impl Home {
     }
 
     /// When `drive` is to be called again without an event.
-    pub(crate) fn deadline(&self, cx_now: crate::base::time::Now) -> Option<Monotonic> {
-        self.queue.next_due().map(|due| cx_now.mono_at(due))
+    pub(crate) fn deadline(&self, now: Now) -> Option<Monotonic> {
+        self.queue.next_due().map(|due| now.mono_at(due))
     }
 
     /// An owner has room again for a domain.
-    pub(crate) fn resume(&mut self, domain: &Domain) {
-        self.why.remove(domain);
-        if let Some(id) = self.queue.find_domain(domain) {
-            self.queue.unpark(id, RESUMED);
+    pub(crate) fn resume(&mut self, domain: DomainId, room: u32) {
+        if let Some(name) = self.queue.domain(domain) {
+            self.why.remove(name);
         }
+        self.queue.unpark(domain, room);
     }
 
     /// A range of a segment is in memory.
@@ -171,7 +173,7 @@ impl Home {
     }
 
     /// A recipient's last reply was written down.
-    pub(crate) fn noted(&mut self, id: crate::base::ids::MessageId, recipient: u16, at: RecordAt) {
+    pub(crate) fn noted(&mut self, id: MessageId, recipient: u16, at: RecordAt) {
         self.queue.note(id, recipient, at);
     }
 
@@ -183,7 +185,7 @@ impl Home {
     /// A message was moved.
     pub(crate) fn moved(
         &mut self,
-        id: crate::base::ids::MessageId,
+        id: MessageId,
         directory: u16,
         at: StoredAt,
         states: Vec<(u16, StateAt)>,
@@ -192,6 +194,12 @@ impl Home {
         for (recipient, at) in states {
             self.queue.note(id, recipient, record_at(directory, at));
         }
+    }
+
+    /// Work by `settings` from now on.
+    pub(crate) fn reconfigure(&mut self, settings: &Settings) {
+        let schedule = &settings.schedule;
+        self.queue.set_ages(schedule.delay_report_after, schedule.lifetime);
     }
 
     /// Hand out nothing more.
@@ -210,7 +218,7 @@ impl Home {
     }
 
     /// Where a message of the queue lies.
-    pub(super) fn lies(&self, message: crate::base::slots::Slot) -> Option<Lies> {
+    pub(super) fn lies(&self, message: Slot) -> Option<Lies> {
         let queued = self.queue.message(message)?;
         let EnvelopeAt { record, bytes } = queued.envelope;
         let at = StoredAt { segment: record.segment, offset: record.offset, bytes };
@@ -285,9 +293,6 @@ impl Home {
         }
     }
 }
-
-/// Recipients of a domain that come out of their park when its owner has room.
-const RESUMED: u32 = 64;
 
 pub(super) fn recipients(departure: &Departure) -> u32 {
     u32::try_from(departure.recipients.as_slice().len()).expect("at most RECIPIENTS_MAX")

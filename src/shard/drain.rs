@@ -4,12 +4,9 @@
 //! then one of them may hand it a dispatch, which it gives back.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
+use crate::base::limits::DRAIN_LOOK_EVERY;
 use crate::base::time::Monotonic;
-
-/// How often a draining shard looks whether the others are done.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How many shards have nothing left; shared by all.
 #[derive(Debug)]
@@ -44,7 +41,7 @@ impl Drain {
 
     /// When to look again.
     pub(super) fn look_again(&self, now: Monotonic) -> Monotonic {
-        now + LOOK_EVERY
+        now + DRAIN_LOOK_EVERY
     }
 
     /// Whether all shards are done, given whether this one is idle now.

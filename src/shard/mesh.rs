@@ -12,12 +12,12 @@ use std::time::Duration;
 use crate::base::ids::ShardId;
 use crate::base::limits::DISPATCH_CREDITS_MAX;
 use crate::base::time::{Monotonic, WallTime};
-use crate::config::Config;
 use crate::mail::address::Domain;
 use crate::mail::outcome::Reason;
 use crate::mail::status::Reply;
-use crate::queue::Departure;
+use crate::queue::{Departure, DomainId};
 use crate::shard::commands::{Answer, Command};
+use crate::shard::settings::Settings;
 use crate::spool::stored::Stored;
 
 /// One thing handed from thread to thread. Matched without a wildcard everywhere.
@@ -28,11 +28,16 @@ pub enum Crossing {
     /// From an owner to a home: what became of it.
     Report(Box<Report>),
     /// From an owner to a home: there is room again for a domain that was given back.
-    Resume(Domain),
+    Resume {
+        /// The home's own name for the domain.
+        domain: DomainId,
+        /// For about so many dispatches.
+        room: u32,
+    },
     /// From the control thread: an operator asks or orders.
     Request(Request),
     /// From the control thread: work by this configuration from now on.
-    Reload(Arc<Config>),
+    Reload(Arc<Settings>),
     /// From the control thread: stop accepting, finish what is in flight, then leave.
     Drain,
 }

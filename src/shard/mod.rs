@@ -13,6 +13,7 @@
 //! delivery for destination domains that it *owns*. Nothing here waits: whatever takes time comes
 //! back as an event.
 
+mod carry;
 mod commit;
 mod connections;
 mod context;
@@ -148,7 +149,7 @@ impl Shard {
             home,
             operations: Operations::default(),
             lookups: Lookups::new(settings.dns.clone(), settings.own_names.clone(), dns_prng),
-            delivery: Delivery::new(id, &settings, shared.sites.clone()),
+            delivery: Delivery::new(id, &settings, shared.sites.clone(), now.mono),
             drain: None,
             fired: Vec::new(),
             common: Common {
@@ -173,21 +174,21 @@ impl Shard {
                 let cx = context!(self, platform);
                 self.home.report(*report, &mut self.commit, cx);
             }
-            Crossing::Resume(domain) => self.home.resume(&domain),
+            Crossing::Resume { domain, room } => self.home.resume(domain, room),
             Crossing::Request(request) => {
                 let cx = context!(self, platform);
                 self.operations.start(request, &mut self.home, &mut self.commit, cx);
             }
-            Crossing::Reload(settings) => self.reload(settings),
+            Crossing::Reload(settings) => self.reload(settings, platform.now().mono),
             Crossing::Drain => self.start_drain(platform),
         }
     }
 
-    fn reload(&mut self, settings: Arc<Settings>) {
+    fn reload(&mut self, settings: Arc<Settings>, now: Monotonic) {
         self.ingress.admission().replace_limits(settings.admission.clone());
         self.lookups.reconfigure(settings.dns.clone(), settings.own_names.clone());
         self.home.reconfigure(&settings);
-        self.delivery.reconfigure(&settings);
+        self.delivery.reconfigure(&settings, now);
         self.settings = settings;
     }
 
@@ -235,7 +236,7 @@ impl Shard {
                     self.ingress.refused(connection, &mut self.commit, cx);
                 }
                 CommitEvent::Refused { from: From::Dsn(about) } => {
-                    self.home.dsn_refused(about, cx);
+                    self.home.dsn_refused(&about, cx);
                 }
                 CommitEvent::Noted { id, recipient, directory, at } => {
                     self.home.noted(id, recipient, record_at(directory, at));

@@ -32,6 +32,8 @@ pub(super) struct Outbound {
     began: Monotonic,
     /// From `connect` to the end of EHLO, for the first job that it carries.
     pub(super) greeted_after: Duration,
+    /// A transaction came to its end, and the machine has not said yet what follows.
+    pub(super) finished: bool,
     armed: Option<Monotonic>,
     /// Something was given to the platform that has not left.
     sending: bool,
@@ -65,6 +67,7 @@ impl Outbound {
             carried: None,
             began: now,
             greeted_after: Duration::ZERO,
+            finished: false,
             armed: None,
             sending: false,
         }
