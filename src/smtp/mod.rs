@@ -10,3 +10,5 @@ pub mod line;
 pub mod parameter;
 pub mod phase;
 pub mod server;
+pub mod peer_reply;
+pub mod stuffing;
