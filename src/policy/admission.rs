@@ -48,21 +48,13 @@ impl Admission {
     /// Nothing taken yet.
     pub fn new(limits: AdmissionLimits) -> Self {
         let by_listener = vec![0; limits.listener_sessions.len()];
-        Self {
-            limits,
-            by_listener,
-            ..Self::default()
-        }
+        Self { limits, by_listener, ..Self::default() }
     }
 
     /// Put other limits in force: who is in stays in. The listeners must be the same ones.
     pub fn replace_limits(&mut self, limits: AdmissionLimits) {
         let listeners = limits.listener_sessions.len();
-        assert_eq!(
-            listeners,
-            self.by_listener.len(),
-            "listeners change only by a restart"
-        );
+        assert_eq!(listeners, self.by_listener.len(), "listeners change only by a restart");
         self.limits = limits;
     }
 
@@ -80,11 +72,7 @@ impl Admission {
             return Err(reply(421, (4, 3, 2), "Too many sessions, try again later"));
         }
         if self.by_listener[place] >= self.limits.listener_sessions[place] {
-            return Err(reply(
-                421,
-                (4, 3, 2),
-                "Too many sessions here, try again later",
-            ));
+            return Err(reply(421, (4, 3, 2), "Too many sessions here, try again later"));
         }
         if from_client >= self.limits.sessions_per_address {
             return Err(reply(421, (4, 7, 0), "Too many sessions from your address"));
@@ -99,16 +87,10 @@ impl Admission {
     pub fn close(&mut self, listener: u16, client: IpAddr) {
         let place = usize::from(listener);
         let client = counted_as(client);
-        assert!(
-            self.sessions > 0 && self.by_listener[place] > 0,
-            "closed what was not open"
-        );
+        assert!(self.sessions > 0 && self.by_listener[place] > 0, "closed what was not open");
         self.sessions -= 1;
         self.by_listener[place] -= 1;
-        let count = self
-            .by_address
-            .get_mut(&client)
-            .expect("its address was counted at open");
+        let count = self.by_address.get_mut(&client).expect("its address was counted at open");
         *count -= 1;
         if *count == 0 {
             self.by_address.remove(&client);
@@ -120,11 +102,7 @@ impl Admission {
         let size = declared.unwrap_or(0);
         let memory_left = self.limits.memory_bytes.saturating_sub(room.memory_used);
         if memory_left == 0 {
-            return Err(reply(
-                452,
-                (4, 3, 1),
-                "Too much in progress, try again later",
-            ));
+            return Err(reply(452, (4, 3, 1), "Too much in progress, try again later"));
         }
         if room.disk_free.saturating_sub(size) < self.limits.reserve_bytes {
             return Err(reply(452, (4, 3, 1), "Insufficient system storage"));

@@ -42,11 +42,7 @@ impl ContentFacts {
     /// Judge the content so far: a reply refuses it. Once refused it stays refused.
     pub fn check(&self, limits: ContentLimits) -> Result<(), Reply> {
         if self.received > u32::from(limits.received) {
-            return Err(reply(
-                554,
-                (5, 4, 6),
-                "Too many hops, this message is looping",
-            ));
+            return Err(reply(554, (5, 4, 6), "Too many hops, this message is looping"));
         }
         if self.header_bytes > u64::from(limits.header_bytes) {
             return Err(reply(552, (5, 3, 4), "Header section too large"));
@@ -144,10 +140,7 @@ impl ContentScan {
             b'!'..=b'9' | b';'..=b'~' => {
                 let expected = RECEIVED.get(octets).copied();
                 let received = received && expected == Some(byte.to_ascii_lowercase());
-                Place::Name {
-                    octets: octets + 1,
-                    received,
-                }
+                Place::Name { octets: octets + 1, received }
             }
             _ => Place::Body,
         }

@@ -53,11 +53,7 @@ impl RelayPolicy {
         relay_domains: DomainSet,
         postmaster: Option<Mailbox>,
     ) -> Self {
-        Self {
-            relay_for,
-            relay_domains,
-            postmaster,
-        }
+        Self { relay_for, relay_domains, postmaster }
     }
 
     /// Whether a client of this listener may name any domain. False for a listener that is not.

@@ -77,10 +77,7 @@ impl Received<'_> {
         let utf8 = self.protocol == Protocol::Utf8Smtp;
         let word = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
         let keep = |c: char| word(c) || (utf8 && c.is_alphanumeric());
-        self.hello
-            .chars()
-            .map(|c| if keep(c) { c } else { '?' })
-            .collect()
+        self.hello.chars().map(|c| if keep(c) { c } else { '?' }).collect()
     }
 }
 
