@@ -23,10 +23,17 @@ pub const COMMAND_LINE_MIN: usize = 512;
 /// Octets that we take in a command line: 512 and what extensions add (RFC 1870, 3461, 6531).
 pub const COMMAND_LINE_MAX: usize = 2_048;
 const _: () = assert!(COMMAND_LINE_MAX >= COMMAND_LINE_MIN + 26 + 100 + 500 + 16 + 17);
+/// Octets of a refused command line that are skipped in search of its CRLF before 421: a client
+/// that never ends a line gets no more of our time.
+pub const COMMAND_SKIP_MAX: usize = 64 * 1024;
+/// Octets of text in a line of our replies: with code, status, host name and CRLF the line stays
+/// within 512 (RFC 5321 §4.5.3.1.5).
+pub const ANSWER_TEXT_MAX: usize = 512 - 4 - 10 - DOMAIN_MAX - 1 - 2;
 /// Octets in a text line, CRLF included, that we take: RFC 5321 §4.5.3.1.6 asks for 1,000.
 pub const TEXT_LINE_MAX: usize = 2_048;
-/// Octets in a local part (RFC 5321 §4.5.3.1.1).
-pub const LOCAL_PART_MAX: usize = 64;
+/// Octets in a local part. RFC 5321 §4.5.3.1.1 lets a server stop at 64 and asks it not to; the
+/// reverse-paths of campaign software (VERP: a recipient's address inside) pass 64 every day.
+pub const LOCAL_PART_MAX: usize = 128;
 /// Octets in a domain (RFC 5321 §4.5.3.1.2).
 pub const DOMAIN_MAX: usize = 255;
 /// Octets in a label of a domain name (RFC 1035 §2.3.4).
@@ -36,11 +43,20 @@ pub const PATH_MAX: usize = 256;
 /// Recipients a transaction; RFC 5321 §4.5.3.1.8 asks for at least 100.
 pub const RECIPIENTS_MAX: usize = 1_000;
 const _: () = assert!(RECIPIENTS_MAX >= 100 && RECIPIENTS_MAX <= u16::MAX as usize);
-/// Octets in ENVID and ORCPT once decoded (RFC 3461 §4.2, §4.4).
+/// Octets in ENVID as written (RFC 3461 §4.4).
 pub const ENVID_MAX: usize = 100;
+/// Octets in ORCPT as written (RFC 3461 §4.2).
+pub const ORCPT_MAX: usize = 500;
 /// Octets of a message unless a knob says otherwise.
 pub const MESSAGE_BYTES_DEFAULT: u64 = 50 * 1024 * 1024;
-/// Errors in a session before 421.
+/// Content this many times over its size limit is not read to its end: 421.
+pub const MESSAGE_OVERRUN: u64 = 2;
+/// Octets of content that a client must send within the time for a block: 3 minutes, so 23 octets a
+/// second, less than any link that mail still passes.
+pub const CONTENT_BLOCK: u64 = 4 * 1024;
+/// Octets set aside for content before any has come, whatever SIZE promises.
+pub const CONTENT_RESERVE_MAX: usize = 64 * 1024;
+/// Errors in a session, since it last brought a message, before 421.
 pub const SESSION_ERRORS_MAX: u32 = 20;
 /// Received: fields before a message counts as looping (RFC 5321 §6.3 asks for at least 100
 /// unless configured; campaign mail passes a handful).
@@ -165,6 +181,21 @@ pub const TRANSACTION_RECIPIENTS_MAX: usize = 100;
 /// Octets of messages that a shard keeps in RAM for their first attempt.
 pub const HOT_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
 
+// --- Shard ---
+
+/// How often a log that is full or whose commits fail is tried again.
+pub const LOG_RETRY: Duration = Duration::from_secs(1);
+/// Messages that a shard reads back from the spool at a time.
+pub const LOADS_MAX: usize = 256;
+/// A connection out that is not there after this is given up (RFC 5321 leaves it to us; Postfix
+/// waits 30 s too).
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
+/// Operators' verbs under way on a shard.
+pub const OPERATIONS_MAX: usize = 64;
+/// A recipient whose DSN found no room is judged again after this.
+pub const DSN_RETRY: Duration = Duration::from_secs(60);
+/// A domain that its owner gave back is tried again after this, if the owner says nothing.
+pub const PARK_FOR: Duration = Duration::from_secs(60);
 // --- Configuration and control ---
 
 /// Octets of a configuration file; real ones have a few KiB.
@@ -177,3 +208,14 @@ pub const HEADER_BYTES_DEFAULT: u32 = 256 * 1024;
 pub const LIST_ROWS_MAX: usize = 1_000;
 /// Domains that `queue stats` lists.
 pub const STATS_DOMAINS_MAX: usize = 100;
+/// Messages whose time has come that one call of the queue hands out, so that a storm of expiries
+/// or retries does not hold up a shard's turn.
+pub const DUE_BATCH_MAX: usize = 1_024;
+/// Recipients that one call of an operator's verb touches or lists; the next call goes on.
+pub const OPERATED_BATCH_MAX: usize = 4_096;
+/// Homes' domains that a full site remembers to call back; others come back by their own timer.
+pub const SITE_CALLBACKS_MAX: usize = 4_096;
+/// Endpoints of one site: hosts times addresses.
+pub const SITE_ENDPOINTS_MAX: usize = MX_HOSTS_MAX * MX_ADDRESSES_MAX;
+/// Upstream relays of one group; ids are 16 bits, lists are written by people.
+pub const UPSTREAMS_MAX: usize = 256;
