@@ -3,24 +3,27 @@
 //! Both sides share it: `control` sends a [`Command`] through the mesh, the shard answers once.
 //! Pure values; every answer is bounded by the limit in its command.
 
-use std::fmt;
-
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
 use crate::mail::address::{Domain, ForwardPath, ReversePath};
 use crate::mail::outcome::{Outcome, Reason};
 
-/// Which recipients a command is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selector {
-    /// Those of one message.
-    Id(MessageId),
-    /// Those at this destination domain.
-    Domain(Domain),
-    /// Those of messages with this reverse-path.
-    ReversePath(ReversePath),
-    /// The whole queue.
-    All,
+/// Which recipients a command is about: those that meet all that is given; all, if nothing is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// Of this message.
+    pub id: Option<MessageId>,
+    /// Going to this domain.
+    pub domain: Option<Domain>,
+    /// Of messages with this reverse-path.
+    pub reverse_path: Option<ReversePath>,
+}
+
+impl Selector {
+    /// Whether it names nothing, so that a verb would sweep the whole queue.
+    pub fn is_everything(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Where a list goes on: only the shard that gave it knows what it means.
@@ -54,20 +57,6 @@ pub enum Command {
     Release(Selector),
     /// Give up, as `Failure::Removed`; `outcome::judge` says who is told. Answered by `Answer::Changed`.
     Remove(Selector),
-}
-
-/// A command under way to a shard, with the way back.
-pub struct Request {
-    /// What is asked.
-    pub command: Command,
-    /// Called once, on the shard's thread, with the answer: it must not wait.
-    pub answer: Box<dyn FnOnce(Answer) + Send>,
-}
-
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Request").field(&self.command).finish()
-    }
 }
 
 /// What a shard answers.

@@ -92,12 +92,7 @@ pub(super) struct SiteRow {
 
 impl Delivery {
     /// An owner without work.
-    pub(crate) fn new(
-        here: ShardId,
-        settings: &Settings,
-        shared: Arc<SharedSites>,
-        now: Monotonic,
-    ) -> Self {
+    pub(crate) fn new(here: ShardId, settings: &Settings, shared: Arc<SharedSites>, now: Monotonic) -> Self {
         Self {
             jobs: Slots::default(),
             sites: Slots::default(),
@@ -156,8 +151,7 @@ impl Delivery {
         let member = match self.groups[place].choose(hash, cx.mono()) {
             Ok(member) => member,
             Err(until) => {
-                let why =
-                    format!("no upstream relay of {} takes mail", cx.settings.groups[place].name);
+                let why = format!("no upstream relay of {} takes mail", cx.settings.groups[place].name);
                 return self.give_back(job, &why, until.since(cx.mono()), cx);
             }
         };
@@ -171,7 +165,12 @@ impl Delivery {
         self.ask(Target::Host(host), job, lookups, cx);
     }
 
-    fn to_mx<P: Platform>(&mut self, job: JobId, lookups: &mut Lookups, cx: &mut Context<'_, P>) {
+    fn to_mx<P: Platform>(
+        &mut self,
+        job: JobId,
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) {
         let Some(row) = self.jobs.get(job.0) else { return };
         let domain = &row.dispatch.domain;
         let known = self.routed.get(domain).filter(|(_, until)| *until > cx.mono());
@@ -273,8 +272,10 @@ impl Delivery {
     fn push<P: Platform>(&mut self, key: &SiteKey, job: JobId, cx: &mut Context<'_, P>) {
         let id = self.by_key[key];
         let row = self.jobs.get(job.0).expect("a job is held until it is reported");
-        let origin =
-            Origin { home: row.dispatch.home, domain: row.dispatch.departure.domain.0.to_bits() };
+        let origin = Origin {
+            home: row.dispatch.home,
+            domain: row.dispatch.departure.domain.0.to_bits(),
+        };
         let site = &mut self.sites.get_mut(id.0).expect("known by its key").site;
         match site.push(job, origin, cx.mono()) {
             Ok(()) => self.stir(id),

@@ -1,7 +1,7 @@
 //! Floor 2: SMTP, bytes ⇄ meaning: both sides of a session as machines without I/O.
 
-pub mod answer;
 pub mod client;
+pub mod answer;
 pub mod command;
 pub mod content;
 pub mod deadline;

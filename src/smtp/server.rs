@@ -139,9 +139,7 @@ enum Question {
     Mail,
     Rcpt(Recipient),
     /// `early`: octets came behind DATA before it was answered.
-    Data {
-        early: bool,
-    },
+    Data { early: bool },
     Chunk(Chunk),
     End,
 }
