@@ -173,7 +173,6 @@ pub(crate) struct Circumstance<'a> {
     /// The recipient, empty at stages without one.
     pub(crate) recipient: &'a [u8],
     pub(crate) messages: u32,
-    pub(crate) bytes: u64,
     pub(crate) now: Instant,
 }
 
@@ -183,6 +182,8 @@ pub(crate) struct Decision {
     pub(crate) delay: Duration,
     pub(crate) reply: Option<Vec<u8>>,
     pub(crate) cut: Option<Cut>,
+    /// Octets of content before it applies; for `Stage::Content`, which is asked at its start.
+    pub(crate) after_bytes: u64,
 }
 
 /// Dice, and who has tried before.
@@ -303,7 +304,6 @@ impl Rule {
     fn fires(&self, place: usize, about: &Circumstance<'_>, memory: &mut Memory) -> bool {
         if !self.is_about(about)
             || self.after_messages.is_some_and(|count| about.messages < count)
-            || self.after_bytes.is_some_and(|bytes| about.bytes < bytes)
             || self.probability.is_some_and(|chance| memory.dice.fraction() >= chance)
         {
             return false;
@@ -336,6 +336,7 @@ impl Conduct {
             if !rule.fires(place, about, memory) {
                 continue;
             }
+            decision.after_bytes = decision.after_bytes.max(rule.after_bytes.unwrap_or(0));
             if let Some(span) = rule.delay {
                 decision.delay += span.draw(&mut memory.dice);
             }
@@ -359,7 +360,7 @@ mod tests {
     }
 
     fn about(recipient: &str, now: Instant) -> Circumstance<'_> {
-        Circumstance { recipient: recipient.as_bytes(), messages: 0, bytes: 0, now }
+        Circumstance { recipient: recipient.as_bytes(), messages: 0, now }
     }
 
     fn refuses(conduct: &Conduct, about: &Circumstance<'_>, memory: &mut Memory) -> bool {

@@ -35,6 +35,8 @@ enum State {
     Greeting,
     Command,
     Dots(DotReader),
+    /// All of the content after DATA is here.
+    Ended,
     Chunk { left: u64, last: bool },
     /// A chunk that nothing is done with: swallowed, then refused.
     Stray { left: u64 },
@@ -83,7 +85,8 @@ pub(crate) struct Session {
     null_reverse_path: bool,
     /// Whether a BDAT of this transaction was taken.
     chunked: bool,
-    content_delayed: bool,
+    /// What the rules say about the content of this transaction.
+    content_rule: Decision,
     /// What refuses the chunk that is coming in; empty for the usual 503.
     refusal: Vec<u8>,
     addresses: Vec<u8>,
@@ -106,7 +109,7 @@ impl Session {
             in_transaction: false,
             null_reverse_path: false,
             chunked: false,
-            content_delayed: false,
+            content_rule: Decision::default(),
             refusal: Vec::new(),
             addresses: Vec::new(),
             ends: Vec::new(),
@@ -158,8 +161,12 @@ impl Session {
                 }
                 let (filler, content) = (&self.shared.filler, &mut self.content);
                 let (count, ended) = reader.feed(rest, |piece| content.take(piece, filler));
-                Some((count, if ended { self.end(now) } else { self.while_content(now) }))
+                if ended {
+                    self.state = State::Ended;
+                }
+                Some((count, self.while_content()))
             }
+            State::Ended => Some((0, self.end(now))),
             State::Chunk { left, .. } | State::Stray { left } => {
                 (*left == 0 || !rest.is_empty()).then(|| self.chunk(rest, now))
             }
@@ -189,7 +196,7 @@ impl Session {
         if !self.listener.conduct.has_rules(stage) {
             return self.reply(usual, effect);
         }
-        let Decision { delay, reply, cut } = self.decide(stage, now);
+        let Decision { delay, reply, cut, .. } = self.decide(stage, now);
         if let Some(cut) = cut {
             self.counters().cuts.fetch_add(1, Ordering::Relaxed);
             return Some(Want::Cut(cut));
@@ -205,10 +212,10 @@ impl Session {
     /// Asks the rules, once for each recipient that the stage is about.
     fn decide(&self, stage: Stage, now: Instant) -> Decision {
         let mut memory = self.shared.memory.borrow_mut();
-        let (messages, bytes) = (self.messages, self.content.size);
+        let messages = self.messages;
         let conduct = &self.listener.conduct;
         let mut ask = |recipient: &[u8]| {
-            let about = Circumstance { recipient, messages, bytes, now };
+            let about = Circumstance { recipient, messages, now };
             conduct.decide(stage, &about, &mut memory)
         };
         match stage {
@@ -273,7 +280,6 @@ impl Session {
     fn forget_transaction(&mut self) {
         self.in_transaction = false;
         self.chunked = false;
-        self.content_delayed = false;
         self.addresses.clear();
         self.ends.clear();
     }
@@ -381,12 +387,17 @@ impl Session {
         if self.ends.is_empty() || self.chunked {
             return self.reply(b"503 5.5.1 RCPT first\r\n", Effect::None);
         }
-        self.begin_content();
+        self.begin_content(now);
         self.answer(Stage::Data, b"354 Go on\r\n", Effect::Content, now)
     }
 
-    fn begin_content(&mut self) {
+    fn begin_content(&mut self, now: Instant) {
         self.content.begin(self.null_reverse_path || self.shared.stores());
+        self.content_rule = if self.listener.conduct.has_rules(Stage::Content) {
+            self.decide(Stage::Content, now)
+        } else {
+            Decision::default()
+        };
     }
 
     fn bdat(&mut self, rest: &[u8], now: Instant) -> Option<Want> {
@@ -411,14 +422,14 @@ impl Session {
             self.state = State::Chunk { left, last: is_last };
             return None;
         }
-        self.begin_content();
+        self.begin_content(now);
         self.state = State::Chunk { left, last: is_last };
         if self.listener.conduct.has_rules(Stage::Data) { self.first_chunk(left, now) } else { None }
     }
 
     /// A script's word on the first BDAT, which stands where DATA's reply would.
     fn first_chunk(&mut self, left: u64, now: Instant) -> Option<Want> {
-        let Decision { delay, reply, cut } = self.decide(Stage::Data, now);
+        let Decision { delay, reply, cut, .. } = self.decide(Stage::Data, now);
         if let Some(cut) = cut {
             self.counters().cuts.fetch_add(1, Ordering::Relaxed);
             return Some(Want::Cut(cut));
@@ -441,9 +452,9 @@ impl Session {
         let count = usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
         *left -= count as u64;
         let done = *left == 0;
-        if matches!(self.state, State::Chunk { .. }) {
+        if count > 0 && matches!(self.state, State::Chunk { .. }) {
             self.content.take(&rest[..count], &self.shared.filler);
-            if let Some(want) = self.while_content(now) {
+            if let Some(want) = self.while_content() {
                 return (count, Some(want));
             }
         }
@@ -457,7 +468,11 @@ impl Session {
                 self.state = State::Command;
                 self.reply(b"250 2.0.0 More\r\n", Effect::None)
             }
-            State::Stray { .. } | State::Greeting | State::Command | State::Dots(_) => {
+            State::Stray { .. }
+            | State::Greeting
+            | State::Command
+            | State::Dots(_)
+            | State::Ended => {
                 self.state = State::Command;
                 self.forget_transaction();
                 match std::mem::take(&mut self.refusal) {
@@ -470,20 +485,18 @@ impl Session {
         }
     }
 
-    /// Rules about content that is coming in.
-    fn while_content(&mut self, now: Instant) -> Option<Want> {
-        if !self.listener.conduct.has_rules(Stage::Content) {
+    /// What the rules say now that more content came in.
+    fn while_content(&mut self) -> Option<Want> {
+        let rule = &mut self.content_rule;
+        if self.content.size < rule.after_bytes {
             return None;
         }
-        let decision = self.decide(Stage::Content, now);
-        if let Some(cut) = decision.cut {
+        if let Some(cut) = rule.cut {
             self.counters().cuts.fetch_add(1, Ordering::Relaxed);
             return Some(Want::Cut(cut));
         }
-        if decision.delay.is_zero() || std::mem::replace(&mut self.content_delayed, true) {
-            return None;
-        }
-        Some(Want::Pause(decision.delay))
+        let delay = std::mem::take(&mut rule.delay);
+        (!delay.is_zero()).then_some(Want::Pause(delay))
     }
 
     fn end(&mut self, now: Instant) -> Option<Want> {
