@@ -28,10 +28,15 @@ pub(crate) struct LineLog {
 impl LineLog {
     /// Appends to `path`, creating it; without a path lines are dropped.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self> {
-        let Some(path) = path else { return Ok(Self::default()) };
+        let Some(path) = path else {
+            return Ok(Self::default());
+        };
         let file = OpenOptions::new().create(true).append(true).open(path);
         let file = file.with_context(|| format!("opening {}", path.display()))?;
-        Ok(Self { file: Some(RefCell::new(file)), ..Self::default() })
+        Ok(Self {
+            file: Some(RefCell::new(file)),
+            ..Self::default()
+        })
     }
 
     /// Lets `write` append whole lines to the buffer.
@@ -49,9 +54,13 @@ impl LineLog {
 
     /// Writes out what waits; an error means that the ledger has lost its truth.
     pub(crate) fn flush(&self) -> Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
         let mut waiting = self.waiting.borrow_mut();
-        file.borrow_mut().write_all(&waiting).context("writing the ledger's lines")?;
+        file.borrow_mut()
+            .write_all(&waiting)
+            .context("writing the ledger's lines")?;
         waiting.clear();
         Ok(())
     }

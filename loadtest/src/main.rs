@@ -4,6 +4,8 @@
 
 mod cpu;
 mod dice;
+mod dns;
+mod ledger;
 mod line_log;
 mod message;
 mod net;
@@ -35,6 +37,10 @@ enum Command {
     Source(source::SourceOptions),
     /// Accept mail, misbehave by script, and write down what came
     Sink(sink::SinkOptions),
+    /// Answer DNS questions: many domains on shared MX sites, and names that misbehave
+    Dns(dns::DnsOptions),
+    /// Account for every message: accepted = delivered + bounced + queued
+    Ledger(ledger::LedgerOptions),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +64,14 @@ fn run(cli: Cli) -> Result<ExitCode> {
             net::refuse_foreign(&options.addresses(), owned)?;
             sink::run(&options).map(|()| ExitCode::SUCCESS)
         }
+        Command::Dns(options) => {
+            net::refuse_foreign(&options.addresses()?, owned)?;
+            dns::run(&options).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Ledger(options) => {
+            net::refuse_foreign(options.admin.as_slice(), owned)?;
+            ledger::run(&options)
+        }
     }
 }
 
@@ -69,5 +83,9 @@ fn run_source(options: source::SourceOptions) -> Result<ExitCode> {
     } else {
         print!("{}", report.text());
     }
-    Ok(if report.finished { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.finished {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

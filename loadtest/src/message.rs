@@ -29,7 +29,10 @@ const PERIOD: usize = LINE * LINES;
 /// Every so many lines one starts with a dot, the first of them at `DOT_FIRST`.
 const DOT_EVERY: usize = 16;
 const DOT_FIRST: usize = 5;
-const _: () = assert!(LINES.is_multiple_of(DOT_EVERY), "the dots must repeat with the filler");
+const _: () = assert!(
+    LINES.is_multiple_of(DOT_EVERY),
+    "the dots must repeat with the filler"
+);
 
 /// Tag of a run: what tells its messages from those of another run in the same files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +42,9 @@ impl RunTag {
     /// A tag from a seed, of lower-case letters and digits.
     pub(crate) fn from_seed(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        Self(std::array::from_fn(|_| b"abcdefghjkmnpqrstuvwxyz23456789"[index(&mut dice, 31)]))
+        Self(std::array::from_fn(|_| {
+            b"abcdefghjkmnpqrstuvwxyz23456789"[index(&mut dice, 31)]
+        }))
     }
 
     /// The id of message `number`.
@@ -99,7 +104,13 @@ impl Filler {
     }
 
     /// Whether `piece` is what a body holds from `offset` on, where `body` is its length.
-    pub(crate) fn matches(&self, id: &[u8; ID_LEN], body: usize, offset: usize, piece: &[u8]) -> bool {
+    pub(crate) fn matches(
+        &self,
+        id: &[u8; ID_LEN],
+        body: usize,
+        offset: usize,
+        piece: &[u8],
+    ) -> bool {
         let (mut at, mut left) = (offset, piece);
         while let Some(&first) = left.first() {
             let end_of_filler = body - 2;
@@ -179,7 +190,11 @@ fn filler_len(body: usize) -> usize {
 /// Lines that start with a dot among the first `length` octets of the filler.
 fn dots_before(length: usize) -> usize {
     let first = DOT_FIRST * LINE;
-    if length <= first { 0 } else { (length - first - 1) / (DOT_EVERY * LINE) + 1 }
+    if length <= first {
+        0
+    } else {
+        (length - first - 1) / (DOT_EVERY * LINE) + 1
+    }
 }
 
 fn one_period() -> Vec<u8> {

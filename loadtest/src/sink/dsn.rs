@@ -17,7 +17,9 @@ pub(crate) struct Report {
 
 /// The reports in `content`.
 pub(crate) fn reports(content: &[u8]) -> Vec<Report> {
-    let Some(id) = returned_id(content) else { return Vec::new() };
+    let Some(id) = returned_id(content) else {
+        return Vec::new();
+    };
     let mut found = Vec::new();
     let mut group = Group::default();
     for line in content.split(|&octet| octet == b'\n') {
@@ -43,7 +45,9 @@ struct Group {
 impl Group {
     fn note(&mut self, line: &[u8]) {
         if let Some(value) = field(line, "Final-Recipient") {
-            let address = value.split_once(';').map_or(value.as_str(), |(_, address)| address);
+            let address = value
+                .split_once(';')
+                .map_or(value.as_str(), |(_, address)| address);
             self.recipient = Some(address.trim().replace(char::is_whitespace, ""));
         } else if let Some(value) = field(line, "Action") {
             self.action = Some(value.to_ascii_lowercase());
@@ -74,9 +78,9 @@ fn field(line: &[u8], name: &str) -> Option<String> {
 fn returned_id(content: &[u8]) -> Option<String> {
     let at = memchr::memmem::rfind(content, ID_FIELD)? + ID_FIELD.len();
     let id = content.get(at..at + ID_LEN)?;
-    id.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-').then(|| {
-        String::from_utf8_lossy(id).into_owned()
-    })
+    id.iter()
+        .all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-')
+        .then(|| String::from_utf8_lossy(id).into_owned())
 }
 
 #[cfg(test)]
@@ -97,9 +101,15 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].id, "abcdefgh-00000042");
         assert_eq!(found[0].recipient, "u1@d.example");
-        assert_eq!((found[0].action.as_str(), found[0].status.as_str()), ("failed", "5.1.1"));
+        assert_eq!(
+            (found[0].action.as_str(), found[0].status.as_str()),
+            ("failed", "5.1.1")
+        );
         assert_eq!(found[1].recipient, "u2@d.example");
-        assert_eq!((found[1].action.as_str(), found[1].status.as_str()), ("delayed", "4.4.1"));
+        assert_eq!(
+            (found[1].action.as_str(), found[1].status.as_str()),
+            ("delayed", "4.4.1")
+        );
     }
 
     #[test]

@@ -195,11 +195,20 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { dice: Dice::new(seed), tries: HashMap::new() }
+        Self {
+            dice: Dice::new(seed),
+            tries: HashMap::new(),
+        }
     }
 
     /// When a recipient first came to a rule, and how often it has come, this time included.
-    fn note(&mut self, rule: usize, stage: Stage, recipient: &[u8], now: Instant) -> (Instant, u32) {
+    fn note(
+        &mut self,
+        rule: usize,
+        stage: Stage,
+        recipient: &[u8],
+        now: Instant,
+    ) -> (Instant, u32) {
         let mut key = Vec::with_capacity(recipient.len() + 9);
         key.extend_from_slice(&rule.to_le_bytes());
         key.push(stage as u8);
@@ -220,9 +229,14 @@ impl Script {
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let script: Self = toml::from_str(text).context("the script is not understood")?;
         for (place, rule) in script.rule.iter().enumerate() {
-            rule.check().with_context(|| format!("rule {} of the script", place + 1))?;
+            rule.check()
+                .with_context(|| format!("rule {} of the script", place + 1))?;
         }
-        for address in script.listener.iter().filter_map(|part| part.address.as_ref()) {
+        for address in script
+            .listener
+            .iter()
+            .filter_map(|part| part.address.as_ref())
+        {
             address.parse::<Addresses>()?;
         }
         Ok(script)
@@ -259,7 +273,9 @@ impl Script {
 
 /// Whether a part of the script that names `written` is about the listener at `address`.
 fn names(written: Option<&str>, address: SocketAddr) -> Result<bool> {
-    let Some(written) = written else { return Ok(true) };
+    let Some(written) = written else {
+        return Ok(true);
+    };
     let Addresses(all) = written.parse()?;
     Ok(all.contains(&address))
 }
@@ -278,7 +294,10 @@ impl Rule {
         if self.after_bytes.is_some() && self.stage != Stage::Content {
             bail!("after_bytes belongs to stage = \"content\"");
         }
-        if self.probability.is_some_and(|chance| !(0.0..=1.0).contains(&chance)) {
+        if self
+            .probability
+            .is_some_and(|chance| !(0.0..=1.0).contains(&chance))
+        {
             bail!("a probability is between 0 and 1");
         }
         if let Some(listener) = &self.listener {
@@ -288,23 +307,31 @@ impl Rule {
     }
 
     fn is_about(&self, circumstance: &Circumstance<'_>) -> bool {
-        let Some(pattern) = &self.domain else { return true };
+        let Some(pattern) = &self.domain else {
+            return true;
+        };
         let recipient = circumstance.recipient;
         let at = memchr::memrchr(b'@', recipient).map_or(0, |at| at + 1);
         let domain = &recipient[at..];
         match pattern.strip_prefix('.') {
-            Some(_) => domain.len() >= pattern.len() && {
-                let tail = &domain[domain.len() - pattern.len()..];
-                tail.eq_ignore_ascii_case(pattern.as_bytes())
-            },
+            Some(_) => {
+                domain.len() >= pattern.len() && {
+                    let tail = &domain[domain.len() - pattern.len()..];
+                    tail.eq_ignore_ascii_case(pattern.as_bytes())
+                }
+            }
             None => domain.eq_ignore_ascii_case(pattern.as_bytes()),
         }
     }
 
     fn fires(&self, place: usize, about: &Circumstance<'_>, memory: &mut Memory) -> bool {
         if !self.is_about(about)
-            || self.after_messages.is_some_and(|count| about.messages < count)
-            || self.probability.is_some_and(|chance| memory.dice.fraction() >= chance)
+            || self
+                .after_messages
+                .is_some_and(|count| about.messages < count)
+            || self
+                .probability
+                .is_some_and(|chance| memory.dice.fraction() >= chance)
         {
             return false;
         }
@@ -356,11 +383,18 @@ mod tests {
 
     fn conduct(text: &str) -> Conduct {
         let address = "127.0.1.3:25".parse().unwrap();
-        Script::parse(text).unwrap().conduct(address, Extensions::all()).unwrap()
+        Script::parse(text)
+            .unwrap()
+            .conduct(address, Extensions::all())
+            .unwrap()
     }
 
     fn about(recipient: &str, now: Instant) -> Circumstance<'_> {
-        Circumstance { recipient: recipient.as_bytes(), messages: 0, now }
+        Circumstance {
+            recipient: recipient.as_bytes(),
+            messages: 0,
+            now,
+        }
     }
 
     fn refuses(conduct: &Conduct, about: &Circumstance<'_>, memory: &mut Memory) -> bool {
@@ -372,13 +406,28 @@ mod tests {
         for (text, word) in [
             ("[[rule]]\nstage = \"rcpt\"", "no effect"),
             ("[[rule]]\nstage = \"rcpt\"\nreply = \"no\"", "not a reply"),
-            ("[[rule]]\nstage = \"rcpt\"\nreply = \"700 no\"", "not a reply"),
+            (
+                "[[rule]]\nstage = \"rcpt\"\nreply = \"700 no\"",
+                "not a reply",
+            ),
             ("[[rule]]\nstage = \"rcpt\"\ndelay = \"5\"", "not a time"),
             ("[[rule]]\nstage = \"rcpt\"\ndelay = \"5s-1s\"", "backwards"),
-            ("[[rule]]\nstage = \"rcpt\"\nanswer = \"250 x\"", "unknown field"),
-            ("[[rule]]\nstage = \"content\"\nreply = \"451 x\"", "no reply"),
-            ("[[rule]]\nstage = \"end\"\ncut = \"close\"\nafter_bytes = 1", "after_bytes"),
-            ("[[rule]]\nstage = \"end\"\ncut = \"close\"\nprobability = 2.0", "probability"),
+            (
+                "[[rule]]\nstage = \"rcpt\"\nanswer = \"250 x\"",
+                "unknown field",
+            ),
+            (
+                "[[rule]]\nstage = \"content\"\nreply = \"451 x\"",
+                "no reply",
+            ),
+            (
+                "[[rule]]\nstage = \"end\"\ncut = \"close\"\nafter_bytes = 1",
+                "after_bytes",
+            ),
+            (
+                "[[rule]]\nstage = \"end\"\ncut = \"close\"\nprobability = 2.0",
+                "probability",
+            ),
             ("[[listener]]\naddress = \"127.0.0.1-x:25\"", "last octet"),
         ] {
             let error = format!("{:#}", Script::parse(text).unwrap_err());
@@ -406,7 +455,10 @@ mod tests {
             ("u@b.example", false),
             ("\"a@b\"@a.example", true),
         ] {
-            assert_eq!(refuses(&conduct, &about(recipient, now), &mut memory), refused);
+            assert_eq!(
+                refuses(&conduct, &about(recipient, now), &mut memory),
+                refused
+            );
         }
     }
 
@@ -418,9 +470,21 @@ mod tests {
             "[[rule]]\nstage = \"rcpt\"\ngreylist = \"30s\"\nreply = \"451 4.7.1 Greylisted\"",
         );
         assert!(refuses(&grey, &about("a@b", now), &mut memory));
-        assert!(refuses(&grey, &about("a@b", now + Duration::from_secs(29)), &mut memory));
-        assert!(!refuses(&grey, &about("a@b", now + Duration::from_secs(30)), &mut memory));
-        assert!(refuses(&grey, &about("c@b", now + Duration::from_secs(30)), &mut memory));
+        assert!(refuses(
+            &grey,
+            &about("a@b", now + Duration::from_secs(29)),
+            &mut memory
+        ));
+        assert!(!refuses(
+            &grey,
+            &about("a@b", now + Duration::from_secs(30)),
+            &mut memory
+        ));
+        assert!(refuses(
+            &grey,
+            &about("c@b", now + Duration::from_secs(30)),
+            &mut memory
+        ));
 
         let first = conduct("[[rule]]\nstage = \"rcpt\"\nfirst = 2\nreply = \"451 no\"");
         let mut memory = Memory::new(1);
@@ -433,7 +497,9 @@ mod tests {
         let now = Instant::now();
         let mut memory = Memory::new(9);
         let half = conduct("[[rule]]\nstage = \"rcpt\"\nprobability = 0.5\nreply = \"451 no\"");
-        let count = (0..10_000).filter(|_| refuses(&half, &about("a@b", now), &mut memory)).count();
+        let count = (0..10_000)
+            .filter(|_| refuses(&half, &about("a@b", now), &mut memory))
+            .count();
         assert!((4_800..5_200).contains(&count), "{count}");
     }
 
@@ -443,7 +509,10 @@ mod tests {
         let mut memory = Memory::new(9);
         let text = "[[rule]]\nstage = \"mail\"\nafter_messages = 2\nreply = \"421 4.7.0 Enough\"";
         let conduct = conduct(text);
-        let at = |messages| Circumstance { messages, ..about("", now) };
+        let at = |messages| Circumstance {
+            messages,
+            ..about("", now)
+        };
         assert_eq!(conduct.decide(Stage::Mail, &at(1), &mut memory).reply, None);
         let reply = conduct.decide(Stage::Mail, &at(2), &mut memory).reply;
         assert_eq!(reply.as_deref(), Some(b"421 4.7.0 Enough\r\n".as_slice()));
@@ -465,8 +534,11 @@ mod tests {
     fn delays_add_up_before_the_reply() {
         let text = "[[rule]]\nstage = \"rcpt\"\ndelay = \"1s\"\n\
                     [[rule]]\nstage = \"rcpt\"\ndelay = \"2s-3s\"\nreply = \"451 no\"";
-        let decision =
-            conduct(text).decide(Stage::Rcpt, &about("a@b", Instant::now()), &mut Memory::new(1));
+        let decision = conduct(text).decide(
+            Stage::Rcpt,
+            &about("a@b", Instant::now()),
+            &mut Memory::new(1),
+        );
         assert!(decision.delay >= Duration::from_secs(3));
         assert!(decision.delay <= Duration::from_secs(4));
         assert!(decision.reply.is_some());

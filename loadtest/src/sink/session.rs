@@ -37,9 +37,14 @@ enum State {
     Dots(DotReader),
     /// All of the content after DATA is here.
     Ended,
-    Chunk { left: u64, last: bool },
+    Chunk {
+        left: u64,
+        last: bool,
+    },
     /// A chunk that nothing is done with: swallowed, then refused.
-    Stray { left: u64 },
+    Stray {
+        left: u64,
+    },
 }
 
 /// What a reply below 400 brings about.
@@ -186,17 +191,13 @@ impl Session {
     }
 
     /// Answers at a stage as the script says, or with `usual`.
-    fn answer(
-        &mut self,
-        stage: Stage,
-        usual: &[u8],
-        effect: Effect,
-        now: Instant,
-    ) -> Option<Want> {
+    fn answer(&mut self, stage: Stage, usual: &[u8], effect: Effect, now: Instant) -> Option<Want> {
         if !self.listener.conduct.has_rules(stage) {
             return self.reply(usual, effect);
         }
-        let Decision { delay, reply, cut, .. } = self.decide(stage, now);
+        let Decision {
+            delay, reply, cut, ..
+        } = self.decide(stage, now);
         if let Some(cut) = cut {
             self.counters().cuts.fetch_add(1, Ordering::Relaxed);
             return Some(Want::Cut(cut));
@@ -215,7 +216,11 @@ impl Session {
         let messages = self.messages;
         let conduct = &self.listener.conduct;
         let mut ask = |recipient: &[u8]| {
-            let about = Circumstance { recipient, messages, now };
+            let about = Circumstance {
+                recipient,
+                messages,
+                now,
+            };
             conduct.decide(stage, &about, &mut memory)
         };
         match stage {
@@ -240,7 +245,9 @@ impl Session {
 
     fn recipients(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| &self.addresses[start..end])
+        starts
+            .zip(&self.ends)
+            .map(|(start, &end)| &self.addresses[start..end])
     }
 
     /// Puts a reply out and does what it brings about.
@@ -265,7 +272,13 @@ impl Session {
                 if positive {
                     self.messages += 1;
                     let (null, listener) = (self.null_reverse_path, &self.listener.name);
-                    self.shared.record(self.place, listener, &self.content, null, self.recipients());
+                    self.shared.record(
+                        self.place,
+                        listener,
+                        &self.content,
+                        null,
+                        self.recipients(),
+                    );
                 }
                 self.forget_transaction();
                 self.state = State::Command;
@@ -304,7 +317,9 @@ impl Session {
         upper.copy_from_slice(verb);
         upper.make_ascii_uppercase();
         let pipelining = self.listener.conduct.offers.has(Extension::Pipelining);
-        if more && !matches!(&upper, b"BDAT") && (!pipelining || matches!(&upper, b"DATA" | b"EHLO"))
+        if more
+            && !matches!(&upper, b"BDAT")
+            && (!pipelining || matches!(&upper, b"DATA" | b"EHLO"))
         {
             self.violation("bytes after a command that the client had to wait for");
         }
@@ -352,7 +367,10 @@ impl Session {
     /// Parameters of MAIL or RCPT against what is offered; a reply where they cannot stand.
     fn check(&self, parameters: &[u8]) -> Option<&'static [u8]> {
         let conduct = &self.listener.conduct;
-        for parameter in parameters.split(|&octet| octet == b' ').filter(|word| !word.is_empty()) {
+        for parameter in parameters
+            .split(|&octet| octet == b' ')
+            .filter(|word| !word.is_empty())
+        {
             if !conduct.offers.allow(parameter) {
                 let text = String::from_utf8_lossy(parameter);
                 self.violation(&format!("the parameter {text:?}, which was not offered"));
@@ -392,7 +410,8 @@ impl Session {
     }
 
     fn begin_content(&mut self, now: Instant) {
-        self.content.begin(self.null_reverse_path || self.shared.stores());
+        self.content
+            .begin(self.null_reverse_path || self.shared.stores());
         self.content_rule = if self.listener.conduct.has_rules(Stage::Content) {
             self.decide(Stage::Content, now)
         } else {
@@ -402,7 +421,9 @@ impl Session {
 
     fn bdat(&mut self, rest: &[u8], now: Instant) -> Option<Want> {
         let mut words = rest.split(|&octet| octet == b' ');
-        let size = words.next().and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+        let size = words
+            .next()
+            .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
         let last = words.next();
         let is_last = last.is_some_and(|word| word.eq_ignore_ascii_case(b"LAST"));
         let (Some(left), true) = (size, last.is_none() || is_last) else {
@@ -419,17 +440,29 @@ impl Session {
             return None;
         }
         if std::mem::replace(&mut self.chunked, true) {
-            self.state = State::Chunk { left, last: is_last };
+            self.state = State::Chunk {
+                left,
+                last: is_last,
+            };
             return None;
         }
         self.begin_content(now);
-        self.state = State::Chunk { left, last: is_last };
-        if self.listener.conduct.has_rules(Stage::Data) { self.first_chunk(left, now) } else { None }
+        self.state = State::Chunk {
+            left,
+            last: is_last,
+        };
+        if self.listener.conduct.has_rules(Stage::Data) {
+            self.first_chunk(left, now)
+        } else {
+            None
+        }
     }
 
     /// A script's word on the first BDAT, which stands where DATA's reply would.
     fn first_chunk(&mut self, left: u64, now: Instant) -> Option<Want> {
-        let Decision { delay, reply, cut, .. } = self.decide(Stage::Data, now);
+        let Decision {
+            delay, reply, cut, ..
+        } = self.decide(Stage::Data, now);
         if let Some(cut) = cut {
             self.counters().cuts.fetch_add(1, Ordering::Relaxed);
             return Some(Want::Cut(cut));

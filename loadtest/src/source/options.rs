@@ -23,8 +23,12 @@ impl FromStr for Sizes {
 
     fn from_str(text: &str) -> Result<Self> {
         let (least, most) = text.split_once('-').unwrap_or((text, text));
-        let least = least.parse().with_context(|| format!("{least:?} is not a size in octets"))?;
-        let most = most.parse().with_context(|| format!("{most:?} is not a size in octets"))?;
+        let least = least
+            .parse()
+            .with_context(|| format!("{least:?} is not a size in octets"))?;
+        let most = most
+            .parse()
+            .with_context(|| format!("{most:?} is not a size in octets"))?;
         if least > most {
             bail!("sizes {text} run backwards");
         }
@@ -119,7 +123,9 @@ impl SourceOptions {
     ///
     /// Errors: a rate that is no positive number.
     pub(crate) fn arrivals(&self, seed: u64) -> Result<Arrivals> {
-        let Some(rate) = self.rate else { return Ok(Arrivals::Asap) };
+        let Some(rate) = self.rate else {
+            return Ok(Arrivals::Asap);
+        };
         if !(rate > 0.0 && rate.is_finite()) {
             bail!("a rate of {rate} messages a second cannot be kept");
         }

@@ -85,11 +85,13 @@ impl Tally {
 
     /// The table of latencies and the counts, for a terminal.
     pub(crate) fn text(&self) -> String {
-        let mut out = String::from("phase          count    p50 ms    p99 ms  p99.9 ms    max ms\n");
+        let mut out =
+            String::from("phase          count    p50 ms    p99 ms  p99.9 ms    max ms\n");
         for ((_, name), histogram) in PHASES.iter().zip(&self.latency) {
             let [p50, p99, p999, most] = quantiles(histogram);
             let count = histogram.len();
-            let row = format!("{name:<8} {count:>11} {p50:>9.2} {p99:>9.2} {p999:>9.2} {most:>9.2}");
+            let row =
+                format!("{name:<8} {count:>11} {p50:>9.2} {p99:>9.2} {p999:>9.2} {most:>9.2}");
             writeln!(out, "{row}").expect("memory takes every write");
         }
         for ((phase, code), count) in &self.refusals {

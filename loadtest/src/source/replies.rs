@@ -30,7 +30,11 @@ pub(crate) struct Replies {
 
 impl Replies {
     pub(crate) fn new() -> Self {
-        Self { buffer: vec![0; LINE_MAX].into_boxed_slice(), start: 0, end: 0 }
+        Self {
+            buffer: vec![0; LINE_MAX].into_boxed_slice(),
+            start: 0,
+            end: 0,
+        }
     }
 
     /// Waits for the code of the next whole reply; `each` sees its lines.
@@ -60,7 +64,9 @@ impl Replies {
     /// Takes the next whole line, if there is one.
     fn line(&mut self) -> io::Result<Option<ReplyLine<'_>>> {
         let held = &self.buffer[self.start..self.end];
-        let Some(length) = memchr::memchr(b'\n', held) else { return Ok(None) };
+        let Some(length) = memchr::memchr(b'\n', held) else {
+            return Ok(None);
+        };
         let from = self.start;
         self.start += length + 1;
         let line = &self.buffer[from..from + length];
@@ -75,7 +81,10 @@ impl Replies {
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
         if self.end == self.buffer.len() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "endless reply line"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "endless reply line",
+            ));
         }
         Ok(())
     }
@@ -97,7 +106,9 @@ fn parse(line: &[u8]) -> Option<ReplyLine<'_>> {
         Some((b'-', text)) => (false, text),
         Some(_) => return None,
     };
-    (200..600).contains(&code).then_some(ReplyLine { code, last, text })
+    (200..600)
+        .contains(&code)
+        .then_some(ReplyLine { code, last, text })
 }
 
 #[cfg(test)]
@@ -107,7 +118,10 @@ mod tests {
     #[test]
     fn reply_lines_are_parsed_to_the_grammar() {
         let line = |code, last, text| Some(ReplyLine { code, last, text });
-        assert_eq!(parse(b"250 2.0.0 Ok"), line(250, true, b"2.0.0 Ok".as_slice()));
+        assert_eq!(
+            parse(b"250 2.0.0 Ok"),
+            line(250, true, b"2.0.0 Ok".as_slice())
+        );
         assert_eq!(parse(b"250-SIZE"), line(250, false, b"SIZE".as_slice()));
         assert_eq!(parse(b"354"), line(354, true, b"".as_slice()));
         for wrong in ["", "25", "2500", "abc ok", "199 x", "600 x", "25 0"] {
@@ -129,7 +143,13 @@ mod tests {
                     codes.push((line.code, line.last));
                 }
             }
-            let expected = [(250, false), (250, false), (250, true), (354, true), (421, true)];
+            let expected = [
+                (250, false),
+                (250, false),
+                (250, true),
+                (354, true),
+                (421, true),
+            ];
             assert_eq!(codes, expected, "cut at {cut}");
         }
     }
