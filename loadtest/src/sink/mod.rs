@@ -3,10 +3,12 @@
 //! Invariant: a line stands in the received file for each recipient of a message that was answered
 //! by 250, and for each recipient that a DSN reports on. Lives on: one thread of its own.
 
+mod command;
 mod content;
 mod counters;
 mod dsn;
 mod extensions;
+mod recipients;
 mod script;
 mod serve;
 mod session;

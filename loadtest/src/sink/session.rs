@@ -9,9 +9,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Shared;
+use super::command;
 use super::content::{Content, DotReader};
 use super::counters::Counters;
 use super::extensions::Extension;
+use super::recipients::Recipients;
 use super::script::{Circumstance, Conduct, Cut, Decision, Stage};
 
 /// Octets of a command line that are taken.
@@ -94,8 +96,7 @@ pub(crate) struct Session {
     content_rule: Decision,
     /// What refuses the chunk that is coming in; empty for the usual 503.
     refusal: Vec<u8>,
-    addresses: Vec<u8>,
-    ends: Vec<usize>,
+    recipients: Recipients,
     content: Content,
     messages: u32,
 }
@@ -116,8 +117,7 @@ impl Session {
             chunked: false,
             content_rule: Decision::default(),
             refusal: Vec::new(),
-            addresses: Vec::new(),
-            ends: Vec::new(),
+            recipients: Recipients::default(),
             content: Content::default(),
             messages: 0,
         }
@@ -225,10 +225,10 @@ impl Session {
         };
         match stage {
             Stage::Greeting | Stage::Ehlo | Stage::Mail => ask(b""),
-            Stage::Rcpt => ask(&self.addresses[self.last_end()..]),
+            Stage::Rcpt => ask(self.recipients.proposed()),
             Stage::Data | Stage::Content | Stage::End => {
                 let mut decision = Decision::default();
-                for recipient in self.recipients() {
+                for recipient in self.recipients.iter() {
                     decision = ask(recipient);
                     if decision != Decision::default() {
                         break;
@@ -237,17 +237,6 @@ impl Session {
                 decision
             }
         }
-    }
-
-    fn last_end(&self) -> usize {
-        self.ends.last().copied().unwrap_or(0)
-    }
-
-    fn recipients(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts
-            .zip(&self.ends)
-            .map(|(start, &end)| &self.addresses[start..end])
     }
 
     /// Puts a reply out and does what it brings about.
@@ -265,20 +254,15 @@ impl Session {
                 self.forget_transaction();
             }
             Effect::Mail => self.in_transaction = positive,
-            Effect::Rcpt if positive => self.ends.push(self.addresses.len()),
-            Effect::Rcpt => self.addresses.truncate(self.last_end()),
+            Effect::Rcpt => self.recipients.decide(positive),
             Effect::Content if positive => self.state = State::Dots(DotReader::new()),
             Effect::Record => {
                 if positive {
                     self.messages += 1;
-                    let (null, listener) = (self.null_reverse_path, &self.listener.name);
-                    self.shared.record(
-                        self.place,
-                        listener,
-                        &self.content,
-                        null,
-                        self.recipients(),
-                    );
+                    let name = &self.listener.name;
+                    let (content, null) = (&self.content, self.null_reverse_path);
+                    self.shared
+                        .record(self.place, name, content, null, self.recipients.iter());
                 }
                 self.forget_transaction();
                 self.state = State::Command;
@@ -293,8 +277,7 @@ impl Session {
     fn forget_transaction(&mut self) {
         self.in_transaction = false;
         self.chunked = false;
-        self.addresses.clear();
-        self.ends.clear();
+        self.recipients.clear();
     }
 
     /// One command line, without its LF; `more` says whether bytes follow it already.
@@ -306,24 +289,15 @@ impl Session {
                 line
             }
         };
-        let (verb, rest) = match memchr::memchr(b' ', line) {
-            Some(space) => (&line[..space], &line[space + 1..]),
-            None => (line, &b""[..]),
-        };
-        let mut upper = [0; 4];
-        if verb.len() != 4 {
+        let Some((verb, rest)) = command::verb(line) else {
             return self.unknown(line);
-        }
-        upper.copy_from_slice(verb);
-        upper.make_ascii_uppercase();
+        };
         let pipelining = self.listener.conduct.offers.has(Extension::Pipelining);
-        if more
-            && !matches!(&upper, b"BDAT")
-            && (!pipelining || matches!(&upper, b"DATA" | b"EHLO"))
+        if more && !matches!(&verb, b"BDAT") && (!pipelining || matches!(&verb, b"DATA" | b"EHLO"))
         {
             self.violation("bytes after a command that the client had to wait for");
         }
-        match &upper {
+        match &verb {
             b"EHLO" => {
                 let ehlo = Rc::clone(&self.listener);
                 self.answer(Stage::Ehlo, &ehlo.ehlo, Effect::Hello, now)
@@ -353,7 +327,7 @@ impl Session {
         if !self.said_hello || self.in_transaction {
             return self.reply(b"503 5.5.1 Not now\r\n", Effect::None);
         }
-        let Some((path, parameters)) = path(rest, b"FROM:") else {
+        let Some((path, parameters)) = command::path(rest, b"FROM:") else {
             self.violation("a MAIL command that does not parse");
             return self.reply(b"501 5.5.4 MAIL FROM:<address>\r\n", Effect::None);
         };
@@ -389,20 +363,20 @@ impl Session {
         if !self.in_transaction {
             return self.reply(b"503 5.5.1 MAIL first\r\n", Effect::None);
         }
-        let Some((path, parameters)) = path(rest, b"TO:").filter(|(path, _)| !path.is_empty())
-        else {
+        let parts = command::path(rest, b"TO:").filter(|(path, _)| !path.is_empty());
+        let Some((path, parameters)) = parts else {
             self.violation("an RCPT command that does not parse");
             return self.reply(b"501 5.5.4 RCPT TO:<address>\r\n", Effect::None);
         };
         if let Some(refusal) = self.check(parameters) {
             return self.reply(refusal, Effect::None);
         }
-        self.addresses.extend_from_slice(path);
+        self.recipients.propose(path);
         self.answer(Stage::Rcpt, b"250 2.1.5 Ok\r\n", Effect::Rcpt, now)
     }
 
     fn data(&mut self, now: Instant) -> Option<Want> {
-        if self.ends.is_empty() || self.chunked {
+        if self.recipients.is_empty() || self.chunked {
             return self.reply(b"503 5.5.1 RCPT first\r\n", Effect::None);
         }
         self.begin_content(now);
@@ -420,13 +394,7 @@ impl Session {
     }
 
     fn bdat(&mut self, rest: &[u8], now: Instant) -> Option<Want> {
-        let mut words = rest.split(|&octet| octet == b' ');
-        let size = words
-            .next()
-            .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-        let last = words.next();
-        let is_last = last.is_some_and(|word| word.eq_ignore_ascii_case(b"LAST"));
-        let (Some(left), true) = (size, last.is_none() || is_last) else {
+        let Some((left, last)) = command::chunk(rest) else {
             self.violation("a BDAT command that does not parse");
             // What follows could be content or commands: nobody can tell.
             self.put(b"501 5.5.4 BDAT size [LAST]\r\n");
@@ -435,22 +403,15 @@ impl Session {
         if !self.listener.conduct.offers.has(Extension::Chunking) {
             self.violation("BDAT, which was not offered");
         }
-        if self.ends.is_empty() {
+        if self.recipients.is_empty() {
             self.state = State::Stray { left };
             return None;
         }
+        self.state = State::Chunk { left, last };
         if std::mem::replace(&mut self.chunked, true) {
-            self.state = State::Chunk {
-                left,
-                last: is_last,
-            };
             return None;
         }
         self.begin_content(now);
-        self.state = State::Chunk {
-            left,
-            last: is_last,
-        };
         if self.listener.conduct.has_rules(Stage::Data) {
             self.first_chunk(left, now)
         } else {
@@ -540,30 +501,4 @@ impl Session {
         }
         self.answer(Stage::End, b"250 2.0.0 Taken\r\n", Effect::Record, now)
     }
-}
-
-/// The path and the parameters of `FROM:<path> parameters`.
-fn path<'a>(rest: &'a [u8], keyword: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let (head, rest) = rest.split_at_checked(keyword.len())?;
-    if !head.eq_ignore_ascii_case(keyword) {
-        return None;
-    }
-    let rest = rest.strip_prefix(b"<")?;
-    let (mut quoted, mut escaped) = (false, false);
-    for (at, &octet) in rest.iter().enumerate() {
-        match octet {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'>' if !quoted => {
-                let parameters = &rest[at + 1..];
-                return match parameters.first() {
-                    None | Some(b' ') => Some((&rest[..at], parameters)),
-                    Some(_) => None,
-                };
-            }
-            _ => {}
-        }
-    }
-    None
 }
