@@ -1,1 +1,12 @@
 //! Floor 2: SMTP, bytes ⇄ meaning: both sides of a session as machines without I/O.
+
+pub mod client;
+pub mod answer;
+pub mod command;
+pub mod content;
+pub mod deadline;
+pub mod extension;
+pub mod line;
+pub mod parameter;
+pub mod phase;
+pub mod server;
