@@ -33,10 +33,7 @@ impl LineLog {
         };
         let file = OpenOptions::new().create(true).append(true).open(path);
         let file = file.with_context(|| format!("opening {}", path.display()))?;
-        Ok(Self {
-            file: Some(RefCell::new(file)),
-            ..Self::default()
-        })
+        Ok(Self { file: Some(RefCell::new(file)), ..Self::default() })
     }
 
     /// Lets `write` append whole lines to the buffer.
@@ -58,9 +55,7 @@ impl LineLog {
             return Ok(());
         };
         let mut waiting = self.waiting.borrow_mut();
-        file.borrow_mut()
-            .write_all(&waiting)
-            .context("writing the ledger's lines")?;
+        file.borrow_mut().write_all(&waiting).context("writing the ledger's lines")?;
         waiting.clear();
         Ok(())
     }

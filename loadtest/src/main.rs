@@ -83,9 +83,5 @@ fn run_source(options: source::SourceOptions) -> Result<ExitCode> {
     } else {
         print!("{}", report.text());
     }
-    Ok(if report.finished {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if report.finished { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

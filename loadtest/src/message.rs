@@ -29,10 +29,7 @@ const PERIOD: usize = LINE * LINES;
 /// Every so many lines one starts with a dot, the first of them at `DOT_FIRST`.
 const DOT_EVERY: usize = 16;
 const DOT_FIRST: usize = 5;
-const _: () = assert!(
-    LINES.is_multiple_of(DOT_EVERY),
-    "the dots must repeat with the filler"
-);
+const _: () = assert!(LINES.is_multiple_of(DOT_EVERY), "the dots must repeat with the filler");
 
 /// Tag of a run: what tells its messages from those of another run in the same files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +39,7 @@ impl RunTag {
     /// A tag from a seed, of lower-case letters and digits.
     pub(crate) fn from_seed(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        Self(std::array::from_fn(|_| {
-            b"abcdefghjkmnpqrstuvwxyz23456789"[index(&mut dice, 31)]
-        }))
+        Self(std::array::from_fn(|_| b"abcdefghjkmnpqrstuvwxyz23456789"[index(&mut dice, 31)]))
     }
 
     /// The id of message `number`.
@@ -190,11 +185,7 @@ fn filler_len(body: usize) -> usize {
 /// Lines that start with a dot among the first `length` octets of the filler.
 fn dots_before(length: usize) -> usize {
     let first = DOT_FIRST * LINE;
-    if length <= first {
-        0
-    } else {
-        (length - first - 1) / (DOT_EVERY * LINE) + 1
-    }
+    if length <= first { 0 } else { (length - first - 1) / (DOT_EVERY * LINE) + 1 }
 }
 
 fn one_period() -> Vec<u8> {

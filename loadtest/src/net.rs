@@ -25,31 +25,21 @@ impl FromStr for Addresses {
             return Ok(Self(vec![address]));
         }
         let (hosts, port) = text.rsplit_once(':').context("expected ADDR:PORT")?;
-        let port: u16 = port
-            .parse()
-            .with_context(|| format!("{port:?} is not a port"))?;
+        let port: u16 = port.parse().with_context(|| format!("{port:?} is not a port"))?;
         let hosts = hosts_of(hosts)?;
-        Ok(Self(
-            hosts
-                .into_iter()
-                .map(|host| SocketAddr::new(IpAddr::V4(host), port))
-                .collect(),
-        ))
+        Ok(Self(hosts.into_iter().map(|host| SocketAddr::new(IpAddr::V4(host), port)).collect()))
     }
 }
 
 /// Hosts of `A.B.C.D` or `A.B.C.D-E`, both ends included.
 pub(crate) fn hosts_of(text: &str) -> Result<Vec<Ipv4Addr>> {
     let (first, last) = text.split_once('-').unwrap_or((text, ""));
-    let first: Ipv4Addr = first
-        .parse()
-        .with_context(|| format!("{first:?} is not an IPv4 address"))?;
+    let first: Ipv4Addr =
+        first.parse().with_context(|| format!("{first:?} is not an IPv4 address"))?;
     let [a, b, c, low] = first.octets();
     let high: u8 = match last {
         "" => low,
-        last => last
-            .parse()
-            .with_context(|| format!("{last:?} is not a last octet"))?,
+        last => last.parse().with_context(|| format!("{last:?} is not a last octet"))?,
     };
     if high < low {
         bail!("the range {text} runs backwards");
@@ -108,13 +98,7 @@ mod tests {
 
     #[test]
     fn wrong_ranges_are_refused() {
-        for text in [
-            "127.0.1.9-3:25",
-            "127.0.1.1-256:25",
-            "127.0.1.1",
-            "x:25",
-            "127.0.0.1:99999",
-        ] {
+        for text in ["127.0.1.9-3:25", "127.0.1.1-256:25", "127.0.1.1", "x:25", "127.0.0.1:99999"] {
             assert!(text.parse::<Addresses>().is_err(), "{text}");
         }
     }

@@ -22,9 +22,7 @@ pub(crate) async fn signalled() -> Result<()> {
 
 /// Runs `work` on this thread until it is done or a signal comes; nothing in the latter case.
 pub(crate) fn run_until_signal<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("starting a runtime")?.block_on(async {
         tokio::select! {
             done = work => done.map(Some),

@@ -62,10 +62,7 @@ impl DnsOptions {
     /// Addresses that the options name, for the guard.
     pub(crate) fn addresses(&self) -> Result<Vec<SocketAddr>> {
         let hosts = hosts_of(&self.mx)?.into_iter().chain([self.dead]);
-        Ok(hosts
-            .map(|host| SocketAddr::from((host, 25)))
-            .chain([self.listen])
-            .collect())
+        Ok(hosts.map(|host| SocketAddr::from((host, 25))).chain([self.listen]).collect())
     }
 }
 
@@ -83,15 +80,9 @@ pub(crate) fn run(options: &DnsOptions) -> Result<()> {
 }
 
 async fn bind(address: SocketAddr) -> Result<(Rc<UdpSocket>, TcpListener)> {
-    let udp = UdpSocket::bind(address)
-        .await
-        .with_context(|| format!("UDP on {address}"))?;
-    let bound = udp
-        .local_addr()
-        .context("asking for the server's address")?;
-    let tcp = TcpListener::bind(bound)
-        .await
-        .with_context(|| format!("TCP on {bound}"))?;
+    let udp = UdpSocket::bind(address).await.with_context(|| format!("UDP on {address}"))?;
+    let bound = udp.local_addr().context("asking for the server's address")?;
+    let tcp = TcpListener::bind(bound).await.with_context(|| format!("TCP on {bound}"))?;
     Ok((Rc::new(udp), tcp))
 }
 
@@ -188,10 +179,7 @@ fn reply(zone: &Zone, query: &[u8], datagram: bool) -> Option<Vec<u8>> {
         answer.add_authority(zone.authority());
     }
     let bytes = answer.to_vec().ok()?;
-    let limit = query
-        .edns
-        .as_ref()
-        .map_or(UDP_MAX, |edns| edns.max_payload().max(UDP_MAX));
+    let limit = query.edns.as_ref().map_or(UDP_MAX, |edns| edns.max_payload().max(UDP_MAX));
     if datagram && bytes.len() > usize::from(limit) {
         return answer.truncate().to_vec().ok();
     }
@@ -218,10 +206,7 @@ mod tests {
     fn query(name: &str, payload: Option<u16>) -> Vec<u8> {
         let mut message = Message::new(77, MessageType::Query, OpCode::Query);
         message.metadata.recursion_desired = true;
-        message.add_query(Query::query(
-            Name::from_ascii(name).unwrap(),
-            RecordType::MX,
-        ));
+        message.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::MX));
         if let Some(payload) = payload {
             let mut edns = Edns::new();
             edns.set_max_payload(payload);
@@ -264,10 +249,7 @@ mod tests {
 
     #[test]
     fn silence_and_noise_get_no_answer() {
-        assert_eq!(
-            reply(&zone(), &query("timeout-1.example.", None), true),
-            None
-        );
+        assert_eq!(reply(&zone(), &query("timeout-1.example.", None), true), None);
         assert_eq!(reply(&zone(), b"noise", true), None);
         for end in 0..20 {
             reply(&zone(), &query("d1.example.", None)[..end], true);
@@ -280,19 +262,13 @@ mod tests {
         let address = udp.local_addr().unwrap();
         let asking = async {
             let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-            socket
-                .send_to(&query("d1.example.", None), address)
-                .await
-                .unwrap();
+            socket.send_to(&query("d1.example.", None), address).await.unwrap();
             let mut buffer = [0; 512];
             let count = socket.recv(&mut buffer).await.unwrap();
             let by_udp = Message::from_vec(&buffer[..count]).unwrap();
             let mut stream = TcpStream::connect(address).await.unwrap();
             let bytes = query("d1.example.", None);
-            stream
-                .write_u16(u16::try_from(bytes.len()).unwrap())
-                .await
-                .unwrap();
+            stream.write_u16(u16::try_from(bytes.len()).unwrap()).await.unwrap();
             stream.write_all(&bytes).await.unwrap();
             let mut answer = vec![0; usize::from(stream.read_u16().await.unwrap())];
             stream.read_exact(&mut answer).await.unwrap();

@@ -124,9 +124,7 @@ impl Zone {
     /// MX records to the hosts of a site; preferences go up by `step`.
     fn site_hosts(&self, site: u32, step: u16) -> Vec<(u16, Name)> {
         let host = |place: u16| named(&format!("mx{}.site{site}.example.", place + 1));
-        (0..self.hosts_per_site)
-            .map(|place| (10 + step * place, host(place)))
-            .collect()
+        (0..self.hosts_per_site).map(|place| (10 + step * place, host(place))).collect()
     }
 
     fn special(&self, word: &str, label: &str) -> Vec<(u16, Name)> {
@@ -139,19 +137,14 @@ impl Zone {
             "many" => (1..=MANY)
                 .map(|host| (host, named(&format!("mx{host}.site{site}.example."))))
                 .collect(),
-            _ => vec![
-                (10, named("dead.example.")),
-                (20, named(&format!("mx1.site{site}.example."))),
-            ],
+            _ => {
+                vec![(10, named("dead.example.")), (20, named(&format!("mx1.site{site}.example.")))]
+            }
         }
     }
 
     fn only_mx(&self, name: &Name, kind: RecordType, hosts: Vec<(u16, Name)>) -> Answer {
-        let records = if kind == RecordType::MX {
-            hosts
-        } else {
-            Vec::new()
-        };
+        let records = if kind == RecordType::MX { hosts } else { Vec::new() };
         let record = |(preference, host)| self.record(name, RData::MX(MX::new(preference, host)));
         Answer::Records(records.into_iter().map(record).collect())
     }
@@ -201,9 +194,9 @@ impl Zone {
 
 /// Which site a domain is on: spread evenly, and the same each time (FNV-1a).
 fn site_of(label: &str, sites: u32) -> u32 {
-    let hash = label.bytes().fold(0x811C_9DC5_u32, |hash, octet| {
-        (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193)
-    });
+    let hash = label
+        .bytes()
+        .fold(0x811C_9DC5_u32, |hash, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193));
     hash % sites.max(1)
 }
 
@@ -219,9 +212,7 @@ mod tests {
 
     fn zone() -> Zone {
         Zone {
-            hosts: (1..=20)
-                .map(|last| Ipv4Addr::new(127, 0, 1, last))
-                .collect(),
+            hosts: (1..=20).map(|last| Ipv4Addr::new(127, 0, 1, last)).collect(),
             sites: 50,
             hosts_per_site: 2,
             dead: Ipv4Addr::new(127, 255, 255, 254),
@@ -235,10 +226,9 @@ mod tests {
 
     fn records(name: &str, kind: RecordType) -> Vec<String> {
         match ask(name, kind) {
-            Answer::Records(records) => records
-                .iter()
-                .map(|record| record.data.to_string())
-                .collect(),
+            Answer::Records(records) => {
+                records.iter().map(|record| record.data.to_string()).collect()
+            }
             other => panic!("{name}: {other:?}"),
         }
     }
@@ -260,9 +250,8 @@ mod tests {
 
     #[test]
     fn domains_are_spread_over_all_sites() {
-        let sites: std::collections::BTreeSet<u32> = (0..1_000)
-            .map(|number| site_of(&format!("d{number:07}"), 50))
-            .collect();
+        let sites: std::collections::BTreeSet<u32> =
+            (0..1_000).map(|number| site_of(&format!("d{number:07}"), 50)).collect();
         assert_eq!(sites.len(), 50);
     }
 
@@ -277,39 +266,20 @@ mod tests {
             ask("servfail-1.example.", RecordType::MX),
             Answer::Code(ResponseCode::ServFail)
         );
-        assert_eq!(
-            ask("refused-1.example.", RecordType::A),
-            Answer::Code(ResponseCode::Refused)
-        );
+        assert_eq!(ask("refused-1.example.", RecordType::A), Answer::Code(ResponseCode::Refused));
         assert_eq!(ask("timeout-1.example.", RecordType::MX), Answer::Silence);
         assert!(records("nodata-1.example.", RecordType::MX).is_empty());
         assert!(records("implicit-1.example.", RecordType::MX).is_empty());
         assert_eq!(records("implicit-1.example.", RecordType::A), ["127.0.1.1"]);
-        assert_eq!(
-            records("alldead-1.example.", RecordType::MX),
-            ["10 dead.example."]
-        );
+        assert_eq!(records("alldead-1.example.", RecordType::MX), ["10 dead.example."]);
         assert_eq!(records("dead.example.", RecordType::A), ["127.255.255.254"]);
-        assert_eq!(
-            records("dead-1.example.", RecordType::MX)[0],
-            "10 dead.example."
-        );
+        assert_eq!(records("dead-1.example.", RecordType::MX)[0], "10 dead.example.");
         assert_eq!(records("many-1.example.", RecordType::MX).len(), 60);
-        assert!(
-            records("equal-1.example.", RecordType::MX)
-                .iter()
-                .all(|mx| mx.starts_with("10 "))
-        );
+        assert!(records("equal-1.example.", RecordType::MX).iter().all(|mx| mx.starts_with("10 ")));
         let lame = records("lame-1.example.", RecordType::MX)[0].clone();
         let host = lame.split_once(' ').unwrap().1;
-        assert_eq!(
-            ask(host, RecordType::A),
-            Answer::Code(ResponseCode::NXDomain)
-        );
-        assert_eq!(
-            ask("mail.example.org.", RecordType::A),
-            Answer::Code(ResponseCode::Refused)
-        );
+        assert_eq!(ask(host, RecordType::A), Answer::Code(ResponseCode::NXDomain));
+        assert_eq!(ask("mail.example.org.", RecordType::A), Answer::Code(ResponseCode::Refused));
     }
 
     #[test]
@@ -320,13 +290,7 @@ mod tests {
         assert_eq!(records("hop1-7.example.", RecordType::MX), chain[1..]);
         assert_eq!(chain[3], "d7.example.");
         assert!(chain[4].starts_with("10 mx1.site"));
-        assert_eq!(
-            records("loop-1.example.", RecordType::MX),
-            ["loop-1-b.example."]
-        );
-        assert_eq!(
-            records("loop-1-b.example.", RecordType::MX),
-            ["loop-1.example."]
-        );
+        assert_eq!(records("loop-1.example.", RecordType::MX), ["loop-1-b.example."]);
+        assert_eq!(records("loop-1-b.example.", RecordType::MX), ["loop-1.example."]);
     }
 }

@@ -100,11 +100,7 @@ impl Ledger {
             self.foreign += 1;
             return;
         }
-        let recipient = if self.knows_id_alone(id) {
-            "*"
-        } else {
-            recipient
-        };
+        let recipient = if self.knows_id_alone(id) { "*" } else { recipient };
         let entry = self.entry(id, recipient);
         match kind.strip_prefix("dsn:") {
             Some(report) => entry.bounced |= report.starts_with("failed"),
@@ -233,17 +229,10 @@ impl Account {
             self.delivered,
             self.bounced,
             self.queued,
-            if self.lost == 0 {
-                String::new()
-            } else {
-                format!(" + {} LOST", self.lost)
-            },
+            if self.lost == 0 { String::new() } else { format!(" + {} LOST", self.lost) },
         );
         for (count, words) in [
-            (
-                self.never_accepted,
-                "recipients arrived whose 250 never reached the source",
-            ),
+            (self.never_accepted, "recipients arrived whose 250 never reached the source"),
             (self.foreign, "recipients arrived of mail that is not ours"),
             (self.unreadable, "lines could not be read"),
         ] {
@@ -251,11 +240,7 @@ impl Account {
                 writeln!(out, "{count} {words}").expect("memory takes every write");
             }
         }
-        let missing = if self.lost > 0 {
-            &self.missing[..]
-        } else {
-            &[]
-        };
+        let missing = if self.lost > 0 { &self.missing[..] } else { &[] };
         for (names, words) in [
             (missing, "lost, or queued: accepted and nowhere seen"),
             (&self.duplicated, "duplicated"),
@@ -313,10 +298,7 @@ mod tests {
             &["i1 L a@x 1500 ok", "i1 L b@x 1600 dsn:failed:5.1.1"],
         );
         let account = ledger.account(1);
-        assert_eq!(
-            (account.accepted, account.delivered, account.bounced),
-            (4, 1, 1)
-        );
+        assert_eq!((account.accepted, account.delivered, account.bounced), (4, 1, 1));
         assert_eq!((account.queued, account.lost), (1, 1));
         assert_eq!(account.missing, ["i2 a@x", "i3 a@x"]);
         assert!(!account.is_clean());
@@ -332,13 +314,7 @@ mod tests {
     fn duplicates_are_counted_and_those_of_the_source_apart() {
         let account = ledger(
             &["i1 1 1 a@x", "i2 1 2 a@x"],
-            &[
-                "i1 L a@x 1 ok",
-                "i1 M a@x 2 ok",
-                "i2 L a@x 1 ok",
-                "i2 L a@x 2 ok",
-                "i2 L a@x 3 ok",
-            ],
+            &["i1 L a@x 1 ok", "i1 M a@x 2 ok", "i2 L a@x 1 ok", "i2 L a@x 2 ok", "i2 L a@x 3 ok"],
         )
         .account(0);
         assert_eq!((account.duplicates, account.duplicates_of_source), (3, 1));
@@ -348,22 +324,16 @@ mod tests {
 
     #[test]
     fn a_delayed_report_is_no_bounce() {
-        let account = ledger(
-            &["i1 1 1 a@x"],
-            &["i1 L a@x 2 dsn:delayed:4.4.1", "i1 L a@x 9 ok"],
-        )
-        .account(0);
+        let account =
+            ledger(&["i1 1 1 a@x"], &["i1 L a@x 2 dsn:delayed:4.4.1", "i1 L a@x 9 ok"]).account(0);
         assert_eq!((account.delivered, account.bounced), (1, 0));
         assert!(account.bounced_and_delivered.is_empty());
     }
 
     #[test]
     fn bounced_and_delivered_counts_as_delivered_and_is_named() {
-        let account = ledger(
-            &["i1 1 1 a@x"],
-            &["i1 L a@x 2 dsn:failed:5.0.0", "i1 L a@x 9 ok"],
-        )
-        .account(0);
+        let account =
+            ledger(&["i1 1 1 a@x"], &["i1 L a@x 2 dsn:failed:5.0.0", "i1 L a@x 9 ok"]).account(0);
         assert_eq!((account.delivered, account.bounced), (1, 0));
         assert_eq!(account.bounced_and_delivered, ["i1 a@x"]);
     }
@@ -379,38 +349,24 @@ mod tests {
     fn what_was_never_accepted_and_what_is_not_ours_loses_nothing() {
         let account = ledger(
             &["", "i1 x 1 a@x"],
-            &[
-                "i9 L a@x 2 ok",
-                "- L a@x 2 unknown",
-                "torn",
-                "i1 L a@x y ok",
-            ],
+            &["i9 L a@x 2 ok", "- L a@x 2 unknown", "torn", "i1 L a@x y ok"],
         )
         .account(0);
         assert_eq!((account.accepted, account.lost), (0, 0));
-        assert_eq!(
-            (account.never_accepted, account.foreign, account.unreadable),
-            (1, 1, 4)
-        );
+        assert_eq!((account.never_accepted, account.foreign, account.unreadable), (1, 1, 4));
         assert!(account.is_clean());
     }
 
     #[test]
     fn a_list_of_ids_alone_is_enough() {
         let account = ledger(&["i1", "i2"], &["i1 L a@x 2 ok"]).account(0);
-        assert_eq!(
-            (account.accepted, account.delivered, account.lost),
-            (2, 1, 1)
-        );
+        assert_eq!((account.accepted, account.delivered, account.lost), (2, 1, 1));
     }
 
     #[test]
     fn latency_counts_from_the_intended_time_to_the_first_delivery() {
-        let account = ledger(
-            &["i1 1000 1 a@x"],
-            &["i1 L a@x 1300 ok", "i1 L a@x 1250 ok"],
-        )
-        .account(0);
+        let account =
+            ledger(&["i1 1000 1 a@x"], &["i1 L a@x 1300 ok", "i1 L a@x 1250 ok"]).account(0);
         assert_eq!(account.latency.len(), 1);
         assert!(account.json()["end_to_end_ms"]["p50"].as_f64().unwrap() - 250.0 < 1.0);
     }

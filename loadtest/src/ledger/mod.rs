@@ -87,9 +87,5 @@ pub(crate) fn run(options: &LedgerOptions) -> Result<ExitCode> {
 }
 
 fn exit_code(account: &Account) -> ExitCode {
-    if account.is_clean() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if account.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -54,22 +54,9 @@ mod tests {
     #[test]
     fn a_path_ends_at_the_bracket_that_is_not_quoted() {
         let parts = path(b"to:<\"a>\\\"b\"@c> NOTIFY=NEVER", b"TO:").unwrap();
-        assert_eq!(
-            parts,
-            (b"\"a>\\\"b\"@c".as_slice(), b" NOTIFY=NEVER".as_slice())
-        );
-        assert_eq!(
-            path(b"FROM:<>", b"FROM:"),
-            Some((b"".as_slice(), b"".as_slice()))
-        );
-        for wrong in [
-            "FROM:a@b",
-            "FROM:<a@b",
-            "FROM: <a@b>",
-            "FROM:<a@b>x",
-            "FRO",
-            "TO:<a@b>",
-        ] {
+        assert_eq!(parts, (b"\"a>\\\"b\"@c".as_slice(), b" NOTIFY=NEVER".as_slice()));
+        assert_eq!(path(b"FROM:<>", b"FROM:"), Some((b"".as_slice(), b"".as_slice())));
+        for wrong in ["FROM:a@b", "FROM:<a@b", "FROM: <a@b>", "FROM:<a@b>x", "FRO", "TO:<a@b>"] {
             assert_eq!(path(wrong.as_bytes(), b"FROM:"), None, "{wrong}");
         }
     }
@@ -85,10 +72,7 @@ mod tests {
 
     #[test]
     fn verbs_have_four_letters_in_any_case() {
-        assert_eq!(
-            verb(b"mAil FROM:<>"),
-            Some((*b"MAIL", b"FROM:<>".as_slice()))
-        );
+        assert_eq!(verb(b"mAil FROM:<>"), Some((*b"MAIL", b"FROM:<>".as_slice())));
         assert_eq!(verb(b"QUIT"), Some((*b"QUIT", b"".as_slice())));
         assert_eq!(verb(b"HELLO x"), None);
     }

@@ -120,11 +120,7 @@ impl Content {
         {
             whole.extend_from_slice(piece);
         }
-        let body = if self.in_body {
-            piece
-        } else {
-            self.take_header(piece)
-        };
+        let body = if self.in_body { piece } else { self.take_header(piece) };
         if let Some(load) = &mut self.load
             && !body.is_empty()
         {
@@ -174,16 +170,8 @@ impl Content {
 
 fn load_of(header: &[u8]) -> Option<Load> {
     let id = value(header, ID_FIELD)?.try_into().ok()?;
-    let body = std::str::from_utf8(value(header, BODY_FIELD)?)
-        .ok()?
-        .parse()
-        .ok()?;
-    (body >= BODY_MIN).then_some(Load {
-        id,
-        body,
-        seen: 0,
-        intact: true,
-    })
+    let body = std::str::from_utf8(value(header, BODY_FIELD)?).ok()?.parse().ok()?;
+    (body >= BODY_MIN).then_some(Load { id, body, seen: 0, intact: true })
 }
 
 /// The value of a field in a header, the first one.
@@ -216,14 +204,7 @@ mod tests {
     //# the sequence "<LF>.<LF>" … MUST NOT be treated as equivalent to <CRLF>.<CRLF>
     #[test]
     fn only_the_five_octets_end_content() {
-        for text in [
-            "a\n.\n",
-            "a\r\n.\n",
-            "a\n.\r\n",
-            "a\r.\r\n",
-            "a\r\n..\r\n",
-            "a\r\n.\r\r\n",
-        ] {
+        for text in ["a\n.\n", "a\r\n.\n", "a\n.\r\n", "a\r.\r\n", "a\r\n..\r\n", "a\r\n.\r\r\n"] {
             assert!(!read(&[text.as_bytes()]).2, "{text:?}");
         }
         assert_eq!(read(&[b".\r\nQUIT"]), (Vec::new(), 3, true));
@@ -236,11 +217,7 @@ mod tests {
     #[test]
     fn stuffed_content_is_the_same_at_every_pair_of_splits() {
         let text = b"..a\r\n.b\r\nc.\r\n..\r\n\r\n.\rx\r\nd\r\n.\r\nNOOP\r\n";
-        let expected = (
-            b".a\r\nb\r\nc.\r\n.\r\n\r\n\rx\r\nd\r\n".to_vec(),
-            text.len() - 6,
-            true,
-        );
+        let expected = (b".a\r\nb\r\nc.\r\n.\r\n\r\n\rx\r\nd\r\n".to_vec(), text.len() - 6, true);
         for first in 0..text.len() {
             for second in first..text.len() {
                 let pieces = [&text[..first], &text[first..second], &text[second..]];
@@ -284,10 +261,7 @@ mod tests {
     #[test]
     fn a_field_added_above_changes_nothing_and_one_octet_below_does() {
         let message = message();
-        assert_eq!(
-            judged(&[b"Received: by x\r\n", &message]),
-            (true, Body::Intact)
-        );
+        assert_eq!(judged(&[b"Received: by x\r\n", &message]), (true, Body::Intact));
         let mut changed = message.clone();
         changed[2_000] ^= 1;
         assert_eq!(judged(&[&changed]), (true, Body::Changed));

@@ -45,9 +45,7 @@ struct Group {
 impl Group {
     fn note(&mut self, line: &[u8]) {
         if let Some(value) = field(line, "Final-Recipient") {
-            let address = value
-                .split_once(';')
-                .map_or(value.as_str(), |(_, address)| address);
+            let address = value.split_once(';').map_or(value.as_str(), |(_, address)| address);
             self.recipient = Some(address.trim().replace(char::is_whitespace, ""));
         } else if let Some(value) = field(line, "Action") {
             self.action = Some(value.to_ascii_lowercase());
@@ -101,15 +99,9 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].id, "abcdefgh-00000042");
         assert_eq!(found[0].recipient, "u1@d.example");
-        assert_eq!(
-            (found[0].action.as_str(), found[0].status.as_str()),
-            ("failed", "5.1.1")
-        );
+        assert_eq!((found[0].action.as_str(), found[0].status.as_str()), ("failed", "5.1.1"));
         assert_eq!(found[1].recipient, "u2@d.example");
-        assert_eq!(
-            (found[1].action.as_str(), found[1].status.as_str()),
-            ("delayed", "4.4.1")
-        );
+        assert_eq!((found[1].action.as_str(), found[1].status.as_str()), ("delayed", "4.4.1"));
     }
 
     #[test]

@@ -79,10 +79,7 @@ impl Extensions {
 
     /// Whether a MAIL or RCPT parameter belongs to an extension that is offered.
     pub(crate) fn allow(self, parameter: &[u8]) -> bool {
-        let keyword = parameter
-            .split(|&octet| octet == b'=')
-            .next()
-            .unwrap_or_default();
+        let keyword = parameter.split(|&octet| octet == b'=').next().unwrap_or_default();
         let is = |word: &str| keyword.eq_ignore_ascii_case(word.as_bytes());
         if is("SIZE") {
             self.has(Extension::Size)

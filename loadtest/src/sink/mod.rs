@@ -68,23 +68,12 @@ impl SinkOptions {
     /// A sink on these addresses that behaves.
     pub(crate) fn plain(listen: Vec<SocketAddr>, received: Option<PathBuf>) -> Self {
         let (hide, script, store) = (Vec::new(), None, None);
-        Self {
-            listen: vec![Addresses(listen)],
-            hide,
-            script,
-            received,
-            store,
-            seed: 1,
-        }
+        Self { listen: vec![Addresses(listen)], hide, script, received, store, seed: 1 }
     }
 
     /// Every address that the options name.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.listen
-            .iter()
-            .flat_map(|Addresses(all)| all)
-            .copied()
-            .collect()
+        self.listen.iter().flat_map(|Addresses(all)| all).copied().collect()
     }
 }
 
@@ -123,18 +112,13 @@ impl Sink {
             }
         };
         let mut offers = Extensions::all();
-        options
-            .hide
-            .iter()
-            .for_each(|extension| offers.hide(*extension));
+        options.hide.iter().for_each(|extension| offers.hide(*extension));
         let mut sockets = Vec::new();
         let mut conducts = Vec::new();
         let mut addresses = Vec::new();
         for address in options.addresses() {
             let socket = serve::bind(address)?;
-            let bound = socket
-                .local_addr()
-                .context("asking for a listener's address")?;
+            let bound = socket.local_addr().context("asking for a listener's address")?;
             conducts.push(script.conduct(bound, offers)?);
             addresses.push(bound);
             sockets.push(socket);
@@ -145,22 +129,13 @@ impl Sink {
         }
         let counters: Arc<Vec<Counters>> =
             Arc::new(addresses.iter().map(|_| Counters::default()).collect());
-        let plan = Plan {
-            options: options.clone(),
-            counters: Arc::clone(&counters),
-            conducts,
-        };
+        let plan = Plan { options: options.clone(), counters: Arc::clone(&counters), conducts };
         let (orders, receiver) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new().name("sink".to_owned());
         let thread = thread
             .spawn(move || serve::run(plan, sockets, receiver))
             .context("starting the sink's thread")?;
-        Ok(Self {
-            orders,
-            counters,
-            addresses,
-            thread,
-        })
+        Ok(Self { orders, counters, addresses, thread })
     }
 
     /// Stops listening at `place` and drops its connections, as a server that is killed does.
@@ -181,9 +156,7 @@ impl Sink {
     /// Stops, and writes out what waits.
     pub(crate) fn finish(self) -> Result<SinkReport> {
         self.order(Order::Finish);
-        self.thread
-            .join()
-            .map_err(|_| anyhow!("the sink's thread panicked"))?
+        self.thread.join().map_err(|_| anyhow!("the sink's thread panicked"))?
     }
 
     /// Recipients and reports that were recorded, over all listeners.
@@ -241,9 +214,7 @@ impl Shared {
     }
 
     fn violation(&self, place: usize, what: &str) {
-        self.counters[place]
-            .violations
-            .fetch_add(1, Ordering::Relaxed);
+        self.counters[place].violations.fetch_add(1, Ordering::Relaxed);
         let mut kept = self.violations.borrow_mut();
         if kept.len() < VIOLATIONS_KEPT {
             kept.push(what.to_owned());
@@ -269,17 +240,10 @@ impl Shared {
         if null_reverse_path && id.is_none() {
             let reports = dsn::reports(content.whole());
             if !reports.is_empty() {
-                counters
-                    .reports
-                    .fetch_add(reports.len() as u64, Ordering::Relaxed);
+                counters.reports.fetch_add(reports.len() as u64, Ordering::Relaxed);
                 self.log.append(|out| {
                     reports.iter().for_each(|report| {
-                        let dsn::Report {
-                            id,
-                            recipient,
-                            action,
-                            status,
-                        } = report;
+                        let dsn::Report { id, recipient, action, status } = report;
                         line(out, id.as_bytes(), listener, recipient.as_bytes(), unix_ms);
                         writeln!(out, "dsn:{action}:{status}").expect("memory takes every write");
                     })
@@ -298,13 +262,7 @@ impl Shared {
         let mut count = 0;
         self.log.append(|out| {
             for recipient in recipients {
-                line(
-                    out,
-                    id.map_or(b"-", |id| id.as_slice()),
-                    listener,
-                    recipient,
-                    unix_ms,
-                );
+                line(out, id.map_or(b"-", |id| id.as_slice()), listener, recipient, unix_ms);
                 out.extend_from_slice(kind);
                 count += 1;
             }
@@ -315,14 +273,8 @@ impl Shared {
     fn keep(&self, folder: &Path, id: Option<&[u8; ID_LEN]>, whole: &[u8], place: usize) {
         let number = self.stored.get();
         self.stored.set(number + 1);
-        let id = id.map_or_else(
-            || "other".into(),
-            |id| String::from_utf8_lossy(id).into_owned(),
-        );
-        let id = id.replace(
-            |letter: char| !letter.is_ascii_alphanumeric() && letter != '-',
-            "_",
-        );
+        let id = id.map_or_else(|| "other".into(), |id| String::from_utf8_lossy(id).into_owned());
+        let id = id.replace(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-', "_");
         let path = folder.join(format!("{number:08}-{id}.eml"));
         if let Err(error) = std::fs::write(&path, whole) {
             self.violation(place, &format!("(not stored: {}: {error})", path.display()));
@@ -335,20 +287,13 @@ impl Shared {
 fn line(out: &mut Vec<u8>, id: &[u8], listener: &str, recipient: &[u8], unix_ms: u128) {
     out.extend_from_slice(id);
     write!(out, " {listener} ").expect("memory takes every write");
-    out.extend(
-        recipient
-            .iter()
-            .map(|&octet| if octet <= b' ' { b'_' } else { octet }),
-    );
+    out.extend(recipient.iter().map(|&octet| if octet <= b' ' { b'_' } else { octet }));
     write!(out, " {unix_ms} ").expect("memory takes every write");
 }
 
 fn unix_ms() -> u128 {
     // Before 1970 every latency is wrong anyway.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
 }
 
 /// Runs a sink until SIGINT or SIGTERM, and says what it counted.
@@ -361,18 +306,13 @@ pub(crate) fn run(options: &SinkOptions) -> Result<()> {
     let (counters, addresses) = (Arc::clone(&sink.counters), sink.addresses.clone());
     let report = sink.finish()?;
     for (address, counters) in addresses.iter().zip(counters.iter()) {
-        let counts = counters
-            .all()
-            .map(|(name, count)| format!("{name} {count}"));
+        let counts = counters.all().map(|(name, count)| format!("{name} {count}"));
         println!("{address}: {}", counts.join(", "));
     }
     for violation in &report.violations {
         println!("violation: {violation}");
     }
-    let messages = counters
-        .iter()
-        .map(|all| all.messages.load(Ordering::Relaxed))
-        .sum::<u64>();
+    let messages = counters.iter().map(|all| all.messages.load(Ordering::Relaxed)).sum::<u64>();
     let each = crate::source::f64_of(report.cpu_us) / crate::source::f64_of(messages.max(1));
     println!("sink used {each:.1} µs CPU a message");
     Ok(())

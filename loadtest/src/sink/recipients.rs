@@ -39,9 +39,7 @@ impl Recipients {
     /// The addresses that were kept.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts
-            .zip(&self.ends)
-            .map(|(start, &end)| &self.addresses[start..end])
+        starts.zip(&self.ends).map(|(start, &end)| &self.addresses[start..end])
     }
 
     fn kept(&self) -> usize {

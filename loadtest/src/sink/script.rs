@@ -198,10 +198,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            dice: Dice::new(seed),
-            tries: HashMap::new(),
-        }
+        Self { dice: Dice::new(seed), tries: HashMap::new() }
     }
 
     /// When a recipient first came to a rule, and how often it has come, this time included.
@@ -232,14 +229,9 @@ impl Script {
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let script: Self = toml::from_str(text).context("the script is not understood")?;
         for (place, rule) in script.rule.iter().enumerate() {
-            rule.check()
-                .with_context(|| format!("rule {} of the script", place + 1))?;
+            rule.check().with_context(|| format!("rule {} of the script", place + 1))?;
         }
-        for address in script
-            .listener
-            .iter()
-            .filter_map(|part| part.address.as_ref())
-        {
+        for address in script.listener.iter().filter_map(|part| part.address.as_ref()) {
             address.parse::<Addresses>()?;
         }
         Ok(script)
@@ -297,10 +289,7 @@ impl Rule {
         if self.after_bytes.is_some() && self.stage != Stage::Content {
             bail!("after_bytes belongs to stage = \"content\"");
         }
-        if self
-            .probability
-            .is_some_and(|chance| !(0.0..=1.0).contains(&chance))
-        {
+        if self.probability.is_some_and(|chance| !(0.0..=1.0).contains(&chance)) {
             bail!("a probability is between 0 and 1");
         }
         if let Some(listener) = &self.listener {
@@ -329,12 +318,8 @@ impl Rule {
 
     fn fires(&self, place: usize, about: &Circumstance<'_>, memory: &mut Memory) -> bool {
         if !self.is_about(about)
-            || self
-                .after_messages
-                .is_some_and(|count| about.messages < count)
-            || self
-                .probability
-                .is_some_and(|chance| memory.dice.fraction() >= chance)
+            || self.after_messages.is_some_and(|count| about.messages < count)
+            || self.probability.is_some_and(|chance| memory.dice.fraction() >= chance)
         {
             return false;
         }

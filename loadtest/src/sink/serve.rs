@@ -40,11 +40,8 @@ pub(crate) enum Order {
 /// Errors: the address, and why it cannot be bound.
 pub(crate) fn bind(address: SocketAddr) -> Result<Socket> {
     let make = || {
-        let socket = socket2::Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
+        let socket =
+            socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
@@ -69,24 +66,11 @@ pub(crate) fn run(
     let mut doors = Vec::new();
     let outcome = runtime.block_on(async {
         for (place, (conduct, socket)) in plan.conducts.into_iter().zip(sockets).enumerate() {
-            let address = socket
-                .local_addr()
-                .context("asking for a listener's address")?;
+            let address = socket.local_addr().context("asking for a listener's address")?;
             let ehlo = conduct.offers.ehlo_reply("sink.example", conduct.size_max);
-            let listener = Rc::new(Listener {
-                name: address.to_string(),
-                conduct,
-                ehlo,
-            });
+            let listener = Rc::new(Listener { name: address.to_string(), conduct, ehlo });
             let (shared, drops) = (Rc::clone(&shared), Rc::default());
-            let mut door = Door {
-                shared,
-                listener,
-                place,
-                address,
-                drops,
-                task: None,
-            };
+            let mut door = Door { shared, listener, place, address, drops, task: None };
             door.open(socket)?;
             doors.push(door);
         }
@@ -100,10 +84,7 @@ pub(crate) fn run(
     shared.log.flush()?;
     outcome?;
     let violations = shared.violations.borrow().clone();
-    Ok(SinkReport {
-        cpu_us: cpu::of_this_thread_us() - cpu_before,
-        violations,
-    })
+    Ok(SinkReport { cpu_us: cpu::of_this_thread_us() - cpu_before, violations })
 }
 
 async fn obey(orders: &mut mpsc::UnboundedReceiver<Order>, doors: &mut [Door]) -> Result<()> {
@@ -173,9 +154,7 @@ async fn accept_all(
                 continue;
             }
         };
-        shared.counters[place]
-            .connections
-            .fetch_add(1, Ordering::Relaxed);
+        shared.counters[place].connections.fetch_add(1, Ordering::Relaxed);
         if drops.get() {
             continue;
         }
@@ -215,9 +194,7 @@ impl Drop for OpenCount {
 async fn serve(mut stream: TcpStream, mut session: Session, open: u64) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     if open > session.listener.conduct.connections_max {
-        return stream
-            .write_all(b"421 4.7.0 Too many connections\r\n")
-            .await;
+        return stream.write_all(b"421 4.7.0 Too many connections\r\n").await;
     }
     let read_rate = session.listener.conduct.read_rate;
     let mut held = vec![0; READ_SIZE];

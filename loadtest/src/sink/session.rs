@@ -195,9 +195,7 @@ impl Session {
         if !self.listener.conduct.has_rules(stage) {
             return self.reply(usual, effect);
         }
-        let Decision {
-            delay, reply, cut, ..
-        } = self.decide(stage, now);
+        let Decision { delay, reply, cut, .. } = self.decide(stage, now);
         if let Some(cut) = cut {
             self.counters().cuts.fetch_add(1, Ordering::Relaxed);
             return Some(Want::Cut(cut));
@@ -216,11 +214,7 @@ impl Session {
         let messages = self.messages;
         let conduct = &self.listener.conduct;
         let mut ask = |recipient: &[u8]| {
-            let about = Circumstance {
-                recipient,
-                messages,
-                now,
-            };
+            let about = Circumstance { recipient, messages, now };
             conduct.decide(stage, &about, &mut memory)
         };
         match stage {
@@ -261,8 +255,7 @@ impl Session {
                     self.messages += 1;
                     let name = &self.listener.name;
                     let (content, null) = (&self.content, self.null_reverse_path);
-                    self.shared
-                        .record(self.place, name, content, null, self.recipients.iter());
+                    self.shared.record(self.place, name, content, null, self.recipients.iter());
                 }
                 self.forget_transaction();
                 self.state = State::Command;
@@ -341,10 +334,7 @@ impl Session {
     /// Parameters of MAIL or RCPT against what is offered; a reply where they cannot stand.
     fn check(&self, parameters: &[u8]) -> Option<&'static [u8]> {
         let conduct = &self.listener.conduct;
-        for parameter in parameters
-            .split(|&octet| octet == b' ')
-            .filter(|word| !word.is_empty())
-        {
+        for parameter in parameters.split(|&octet| octet == b' ').filter(|word| !word.is_empty()) {
             if !conduct.offers.allow(parameter) {
                 let text = String::from_utf8_lossy(parameter);
                 self.violation(&format!("the parameter {text:?}, which was not offered"));
@@ -384,8 +374,7 @@ impl Session {
     }
 
     fn begin_content(&mut self, now: Instant) {
-        self.content
-            .begin(self.null_reverse_path || self.shared.stores());
+        self.content.begin(self.null_reverse_path || self.shared.stores());
         self.content_rule = if self.listener.conduct.has_rules(Stage::Content) {
             self.decide(Stage::Content, now)
         } else {
@@ -421,9 +410,7 @@ impl Session {
 
     /// A script's word on the first BDAT, which stands where DATA's reply would.
     fn first_chunk(&mut self, left: u64, now: Instant) -> Option<Want> {
-        let Decision {
-            delay, reply, cut, ..
-        } = self.decide(Stage::Data, now);
+        let Decision { delay, reply, cut, .. } = self.decide(Stage::Data, now);
         if let Some(cut) = cut {
             self.counters().cuts.fetch_add(1, Ordering::Relaxed);
             return Some(Want::Cut(cut));

@@ -29,27 +29,12 @@ impl Bench {
         let shared = Rc::new(Shared::new(&options, Arc::new(vec![Counters::default()])).unwrap());
         let mut offers = Extensions::all();
         hide.iter().for_each(|extension| offers.hide(*extension));
-        let conduct = Script::parse(script)
-            .unwrap()
-            .conduct(address, offers)
-            .unwrap();
+        let conduct = Script::parse(script).unwrap().conduct(address, offers).unwrap();
         let ehlo = conduct.offers.ehlo_reply("sink.example", conduct.size_max);
-        let listener = Rc::new(Listener {
-            name: "L".to_owned(),
-            conduct,
-            ehlo,
-        });
+        let listener = Rc::new(Listener { name: "L".to_owned(), conduct, ehlo });
         let session = Session::new(Rc::clone(&shared), listener, 0);
         let (now, replies, last) = (Instant::now(), String::new(), Want::More);
-        let mut bench = Self {
-            session,
-            shared,
-            received,
-            _folder: folder,
-            now,
-            replies,
-            last,
-        };
+        let mut bench = Self { session, shared, received, _folder: folder, now, replies, last };
         bench.feed(b"");
         bench
     }
@@ -80,10 +65,7 @@ impl Bench {
     }
 
     fn codes(&self) -> Vec<&str> {
-        let last_lines = self
-            .replies
-            .lines()
-            .filter(|line| line.as_bytes()[3] == b' ');
+        let last_lines = self.replies.lines().filter(|line| line.as_bytes()[3] == b' ');
         last_lines.map(|line| &line[..3]).collect()
     }
 
@@ -94,11 +76,7 @@ impl Bench {
         let split = |line: &str| {
             let words: Vec<&str> = line.split(' ').collect();
             assert_eq!((words.len(), words[1]), (5, "L"), "{line}");
-            (
-                words[0].to_owned(),
-                words[2].to_owned(),
-                words[4].to_owned(),
-            )
+            (words[0].to_owned(), words[2].to_owned(), words[4].to_owned())
         };
         text.lines().map(split).collect()
     }
@@ -117,11 +95,7 @@ fn load_message(stuffed: bool) -> Vec<u8> {
     let filler = Filler::new(1_200);
     let mut message = Vec::new();
     let body = template.head(5, b"u@d.example", 1_200, &mut message);
-    let text = if stuffed {
-        filler.stuffed(body)
-    } else {
-        filler.plain(body)
-    };
+    let text = if stuffed { filler.stuffed(body) } else { filler.plain(body) };
     message.extend_from_slice(text);
     message.extend_from_slice(b"\r\n");
     message
@@ -149,14 +123,8 @@ fn one_ok() -> Vec<(String, String, String)> {
 #[test]
 fn a_session_is_the_same_at_every_split() {
     for (bytes, codes) in [
-        (
-            by_data(),
-            &["220", "250", "250", "250", "354", "250", "221"],
-        ),
-        (
-            by_bdat(),
-            &["220", "250", "250", "250", "250", "250", "221"],
-        ),
+        (by_data(), &["220", "250", "250", "250", "354", "250", "221"]),
+        (by_bdat(), &["220", "250", "250", "250", "250", "250", "221"]),
     ] {
         for cut in 0..bytes.len() {
             let mut bench = Bench::new("", &[]);
@@ -185,9 +153,7 @@ fn commands_out_of_order_are_refused_and_nothing_is_recorded() {
     bench.feed(b"MAIL FROM:<a@b>\r\nEHLO c\r\n");
     bench.feed(b"RCPT TO:<a@b>\r\nDATA\r\nMAIL FROM:<a@b>\r\nMAIL FROM:<a@b>\r\nDATA\r\n");
     bench.feed(b"BDAT 6 LAST\r\nNOOP\r\nRSET\r\n");
-    let codes = [
-        "220", "503", "250", "503", "503", "250", "503", "503", "503", "250",
-    ];
+    let codes = ["220", "503", "250", "503", "503", "250", "503", "503", "503", "250"];
     assert_eq!(bench.codes(), codes);
     assert!(bench.lines().is_empty());
 }
@@ -216,9 +182,7 @@ fn addresses_are_taken_to_the_end_of_their_path() {
     bench.feed(b"RCPT TO:<a@b\r\nRCPT TO:a@b\r\nRCPT TO:<>\r\nRCPT TO:<a@b>x\r\n");
     bench.feed(b"DATA\r\n");
     bench.feed(b"Subject: hi\r\n\r\nhi\r\n.\r\n");
-    let codes = [
-        "220", "250", "250", "250", "501", "501", "501", "501", "354", "250",
-    ];
+    let codes = ["220", "250", "250", "250", "501", "501", "501", "501", "354", "250"];
     assert_eq!(bench.codes(), codes);
     let (id, recipient, kind) = bench.lines().remove(0);
     assert_eq!((id.as_str(), kind.as_str()), ("-", "unknown"));
@@ -307,10 +271,7 @@ fn a_message_over_the_size_is_refused_by_its_parameter_and_by_its_octets() {
     bench
         .feed(b"EHLO c\r\nMAIL FROM:<a@b> SIZE=11\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n");
     bench.feed(b"12345678901\r\n.\r\n");
-    assert_eq!(
-        bench.codes(),
-        ["220", "250", "552", "250", "250", "354", "552"]
-    );
+    assert_eq!(bench.codes(), ["220", "250", "552", "250", "250", "354", "552"]);
     assert!(bench.lines().is_empty());
 }
 

@@ -168,12 +168,7 @@ impl<'a> Connection<'a> {
         let mut head = Vec::with_capacity(512);
         let body = self.head_into(&mut head, &job, size);
         let mut written = Instant::now();
-        self.pending.push_back(Pending {
-            job,
-            content_sent: false,
-            written,
-            reset: false,
-        });
+        self.pending.push_back(Pending { job, content_sent: false, written, reset: false });
         self.reset_if_needed().await?;
         self.put_mail(size);
         if pipelined {
@@ -203,10 +198,7 @@ impl<'a> Connection<'a> {
         }
         let go = self.reply().await?;
         if go < 300 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a final reply to DATA",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a final reply to DATA"));
         }
         if go != 354 {
             return Ok(self.settle_transaction(mail, rcpt, go));
@@ -259,11 +251,7 @@ impl<'a> Connection<'a> {
     ) -> io::Result<Settlement> {
         let run = self.run;
         let filler = run.filler.plain(body);
-        write!(
-            self.output,
-            "BDAT {} LAST\r\n",
-            head.len() + filler.len() + 2
-        )?;
+        write!(self.output, "BDAT {} LAST\r\n", head.len() + filler.len() + 2)?;
         self.output.extend_from_slice(head);
         let written = Instant::now();
         write_all(&mut self.stream, [&self.output, filler, b"\r\n"]).await?;
@@ -296,10 +284,7 @@ impl<'a> Connection<'a> {
         rcpt: RcptReplies,
         written: Instant,
     ) -> io::Result<Settlement> {
-        self.pending
-            .back_mut()
-            .expect("a job is under way")
-            .content_sent = true;
+        self.pending.back_mut().expect("a job is under way").content_sent = true;
         let last = self.reply().await?;
         self.took(Phase::Final, written);
         Ok(self.settle_transaction(mail, rcpt, last))
@@ -320,11 +305,8 @@ impl<'a> Connection<'a> {
 
     /// The oldest job ended with `code` at `phase`; `reached` are the recipients it was for.
     fn settle(&mut self, phase: Phase, code: u16, reached: u64, refused: u64) -> Settlement {
-        let Pending {
-            mut job,
-            content_sent,
-            ..
-        } = self.pending.pop_front().expect("a job is under way");
+        let Pending { mut job, content_sent, .. } =
+            self.pending.pop_front().expect("a job is under way");
         if code >= 300 {
             self.run.tally.borrow_mut().refused(phase, code);
         }
@@ -332,23 +314,14 @@ impl<'a> Connection<'a> {
         let mut refused = refused;
         // 503 tells of the commands' order, which a reset mends: no word on the recipients.
         if (500..600).contains(&code) && code != 503 {
-            refused |= if phase == Phase::Mail {
-                job.wanted
-            } else {
-                reached
-            };
+            refused |= if phase == Phase::Mail { job.wanted } else { reached };
         }
         if accepted != 0 {
             job.copies += u32::from(content_sent);
         } else {
             self.needs_reset = true;
         }
-        Settlement {
-            job,
-            accepted,
-            refused,
-            usable: code != 421,
-        }
+        Settlement { job, accepted, refused, usable: code != 421 }
     }
 
     /// Says QUIT and leaves without waiting for the answer: nothing depends on it.
@@ -364,11 +337,7 @@ impl<'a> Connection<'a> {
         let code = self
             .replies
             .next(&mut self.stream, |line| {
-                let word = line
-                    .text
-                    .split(|&octet| octet == b' ')
-                    .next()
-                    .unwrap_or_default();
+                let word = line.text.split(|&octet| octet == b' ').next().unwrap_or_default();
                 offers.pipelining |= word.eq_ignore_ascii_case(b"PIPELINING");
                 offers.chunking |= word.eq_ignore_ascii_case(b"CHUNKING");
                 offers.size |= word.eq_ignore_ascii_case(b"SIZE");
@@ -389,15 +358,12 @@ impl<'a> Connection<'a> {
         scratch.address.clear();
         let place = job.wanted.trailing_zeros();
         self.run.recipient(job.number, place, &mut scratch.address);
-        self.run
-            .template
-            .head(job.number, &scratch.address, size, head)
+        self.run.template.head(job.number, &scratch.address, size, head)
     }
 
     fn put_mail(&mut self, size: usize) {
         self.output.extend_from_slice(b"MAIL FROM:<");
-        self.output
-            .extend_from_slice(self.run.options.from.as_bytes());
+        self.output.extend_from_slice(self.run.options.from.as_bytes());
         self.output.extend_from_slice(b">");
         if self.offers.size {
             write!(self.output, " SIZE={size}").expect("memory takes every write");

@@ -72,12 +72,7 @@ mod tests {
     fn domain(domains: &Domains, number: u32) -> String {
         let mut out = Vec::new();
         domains.recipient(number, 0, 1, &mut out);
-        String::from_utf8(out)
-            .unwrap()
-            .split_once('@')
-            .unwrap()
-            .1
-            .to_owned()
+        String::from_utf8(out).unwrap().split_once('@').unwrap().1.to_owned()
     }
 
     #[test]

@@ -53,11 +53,7 @@ impl SourceControl {
     /// A source that may send `released` messages for now.
     pub(crate) fn new(released: u64) -> Arc<Self> {
         let (accepted, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-        Arc::new(Self {
-            accepted,
-            released: AtomicU64::new(released),
-            stop,
-        })
+        Arc::new(Self { accepted, released: AtomicU64::new(released), stop })
     }
 }
 
@@ -123,40 +119,27 @@ pub(crate) fn run(options: SourceOptions, control: Arc<SourceControl>) -> Result
 impl Run {
     fn new(options: SourceOptions, control: Arc<SourceControl>) -> Result<Self> {
         let start = Instant::now();
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .context("the clock is before 1970")?;
+        let wall =
+            SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
         let start_unix_ms = u64::try_from(wall.as_millis()).context("the clock is far ahead")?;
         let by_clock = u64::try_from(wall.as_nanos() & u128::from(u64::MAX)).unwrap_or_default();
         let seed = options.seed.unwrap_or(by_clock);
         let date = jiff::fmt::rfc2822::DateTimePrinter::new();
-        let date = date
-            .timestamp_to_string(&Timestamp::now())
-            .context("formatting the date")?;
+        let date = date.timestamp_to_string(&Timestamp::now()).context("formatting the date")?;
         let domains = if options.to_domains.is_empty() {
             Domains::numbered(options.domains, options.zipf)
         } else {
             Domains::Named(options.to_domains.clone())
         };
         let arrivals = options.arrivals(seed)?;
-        let plan = Plan::new(
-            options.messages,
-            options.recipients,
-            options.retry,
-            arrivals,
-            start,
-        );
+        let plan = Plan::new(options.messages, options.recipients, options.retry, arrivals, start);
         let tag = RunTag::from_seed(seed);
         Ok(Self {
             plan: RefCell::new(plan),
             tally: RefCell::new(Tally::new()),
             scratch: RefCell::default(),
             filler: Filler::new(options.size.most),
-            template: Template {
-                from: options.from.clone(),
-                date,
-                tag,
-            },
+            template: Template { from: options.from.clone(), date, tag },
             domains,
             log: LineLog::open(options.accepted.as_deref())?,
             start,
@@ -297,12 +280,7 @@ impl Run {
 
     /// Writes down what was accepted and decides about the rest.
     fn settle(&self, settlement: Settlement) {
-        let Settlement {
-            mut job,
-            accepted,
-            refused,
-            ..
-        } = settlement;
+        let Settlement { mut job, accepted, refused, .. } = settlement;
         let mut tally = self.tally.borrow_mut();
         if accepted != 0 {
             tally.accepted += 1;
@@ -310,8 +288,7 @@ impl Run {
             tally.took(Phase::Message, job.intended.elapsed());
             let count = u64::from(accepted.count_ones());
             self.control.accepted.fetch_add(count, Ordering::Relaxed);
-            self.log
-                .append(|out| self.accepted_line(&job, accepted, out));
+            self.log.append(|out| self.accepted_line(&job, accepted, out));
             // The others were refused by name: no copy of theirs is anywhere.
             job.copies = 0;
         }
@@ -323,12 +300,7 @@ impl Run {
 
     /// Settles the jobs of a connection that broke.
     fn take_back(&self, connection: &mut Connection<'_>) {
-        for Pending {
-            mut job,
-            content_sent,
-            ..
-        } in connection.abandon()
-        {
+        for Pending { mut job, content_sent, .. } in connection.abandon() {
             if content_sent {
                 job.copies += 1;
                 if self.options.retry {
@@ -336,9 +308,7 @@ impl Run {
                 }
                 self.again(job, RETRY_DELAY);
             } else {
-                self.plan
-                    .borrow_mut()
-                    .give_back(job, Instant::now() + RETRY_DELAY);
+                self.plan.borrow_mut().give_back(job, Instant::now() + RETRY_DELAY);
             }
         }
     }
@@ -359,10 +329,7 @@ impl Run {
 
     fn accepted_line(&self, job: &Job, accepted: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.template.tag.id(job.number));
-        let after_start = job
-            .intended
-            .saturating_duration_since(self.start)
-            .as_millis();
+        let after_start = job.intended.saturating_duration_since(self.start).as_millis();
         let unix_ms = u128::from(self.start_unix_ms) + after_start;
         write!(out, " {unix_ms} {}", job.copies).expect("memory takes every write");
         for place in places(accepted) {
@@ -373,8 +340,7 @@ impl Run {
     }
 
     fn recipient(&self, number: u32, place: u32, out: &mut Vec<u8>) {
-        self.domains
-            .recipient(number, place, self.options.recipients, out);
+        self.domains.recipient(number, place, self.options.recipients, out);
     }
 
     fn size_of(&self, number: u32) -> usize {

@@ -23,12 +23,8 @@ impl FromStr for Sizes {
 
     fn from_str(text: &str) -> Result<Self> {
         let (least, most) = text.split_once('-').unwrap_or((text, text));
-        let least = least
-            .parse()
-            .with_context(|| format!("{least:?} is not a size in octets"))?;
-        let most = most
-            .parse()
-            .with_context(|| format!("{most:?} is not a size in octets"))?;
+        let least = least.parse().with_context(|| format!("{least:?} is not a size in octets"))?;
+        let most = most.parse().with_context(|| format!("{most:?} is not a size in octets"))?;
         if least > most {
             bail!("sizes {text} run backwards");
         }

@@ -71,21 +71,9 @@ impl Plan {
         arrivals: Arrivals,
         start: Instant,
     ) -> Self {
-        assert!(
-            (1..=RECIPIENTS_MAX).contains(&recipients),
-            "{recipients} recipients"
-        );
+        assert!((1..=RECIPIENTS_MAX).contains(&recipients), "{recipients} recipients");
         let (next, in_flight, returned) = (0, 0, VecDeque::new());
-        Self {
-            total,
-            next,
-            in_flight,
-            recipients,
-            may_return,
-            returned,
-            arrivals,
-            due: start,
-        }
+        Self { total, next, in_flight, recipients, may_return, returned, arrivals, due: start }
     }
 
     /// The next job; `released` is how many messages may have been begun by now.
@@ -99,30 +87,18 @@ impl Plan {
         if self.next < self.total && u64::from(self.next) < released {
             let wanted = u64::MAX >> (64 - self.recipients);
             let intended = self.next_due(now);
-            let job = Job {
-                number: self.next,
-                wanted,
-                intended,
-                copies: 0,
-            };
+            let job = Job { number: self.next, wanted, intended, copies: 0 };
             self.next += 1;
             self.in_flight += 1;
             return Take::Send(job);
         }
         let open = self.next < self.total || !self.returned.is_empty();
-        if open || (self.may_return && self.in_flight > 0) {
-            Take::Wait
-        } else {
-            Take::Done
-        }
+        if open || (self.may_return && self.in_flight > 0) { Take::Wait } else { Take::Done }
     }
 
     /// The job's message needs no more sending.
     pub(crate) fn settle(&mut self) {
-        self.in_flight = self
-            .in_flight
-            .checked_sub(1)
-            .expect("settled more than was taken");
+        self.in_flight = self.in_flight.checked_sub(1).expect("settled more than was taken");
     }
 
     /// The job was not sent, or not accepted: it is due again after a while.

@@ -30,11 +30,7 @@ pub(crate) struct Replies {
 
 impl Replies {
     pub(crate) fn new() -> Self {
-        Self {
-            buffer: vec![0; LINE_MAX].into_boxed_slice(),
-            start: 0,
-            end: 0,
-        }
+        Self { buffer: vec![0; LINE_MAX].into_boxed_slice(), start: 0, end: 0 }
     }
 
     /// Waits for the code of the next whole reply; `each` sees its lines.
@@ -81,10 +77,7 @@ impl Replies {
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
         if self.end == self.buffer.len() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "endless reply line",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "endless reply line"));
         }
         Ok(())
     }
@@ -106,9 +99,7 @@ fn parse(line: &[u8]) -> Option<ReplyLine<'_>> {
         Some((b'-', text)) => (false, text),
         Some(_) => return None,
     };
-    (200..600)
-        .contains(&code)
-        .then_some(ReplyLine { code, last, text })
+    (200..600).contains(&code).then_some(ReplyLine { code, last, text })
 }
 
 #[cfg(test)]
@@ -118,10 +109,7 @@ mod tests {
     #[test]
     fn reply_lines_are_parsed_to_the_grammar() {
         let line = |code, last, text| Some(ReplyLine { code, last, text });
-        assert_eq!(
-            parse(b"250 2.0.0 Ok"),
-            line(250, true, b"2.0.0 Ok".as_slice())
-        );
+        assert_eq!(parse(b"250 2.0.0 Ok"), line(250, true, b"2.0.0 Ok".as_slice()));
         assert_eq!(parse(b"250-SIZE"), line(250, false, b"SIZE".as_slice()));
         assert_eq!(parse(b"354"), line(354, true, b"".as_slice()));
         for wrong in ["", "25", "2500", "abc ok", "199 x", "600 x", "25 0"] {
@@ -143,13 +131,7 @@ mod tests {
                     codes.push((line.code, line.last));
                 }
             }
-            let expected = [
-                (250, false),
-                (250, false),
-                (250, true),
-                (354, true),
-                (421, true),
-            ];
+            let expected = [(250, false), (250, false), (250, true), (354, true), (421, true)];
             assert_eq!(codes, expected, "cut at {cut}");
         }
     }

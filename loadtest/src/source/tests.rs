@@ -23,10 +23,7 @@ struct SinkCli {
 
 fn source(target: SocketAddr, folder: &Path, words: &str) -> SourceReport {
     let accepted = folder.join("accepted");
-    let line = format!(
-        "source --target {target} --accepted {} {words}",
-        accepted.display()
-    );
+    let line = format!("source --target {target} --accepted {} {words}", accepted.display());
     let cli = SourceCli::try_parse_from(line.split_whitespace()).unwrap();
     run(cli.options, SourceControl::new(u64::MAX)).unwrap()
 }
@@ -40,38 +37,23 @@ fn sink(folder: &Path, script: &str, words: &str) -> Sink {
         received.display(),
         script_file.display()
     );
-    Sink::start(
-        &SinkCli::try_parse_from(line.split_whitespace())
-            .unwrap()
-            .options,
-    )
-    .unwrap()
+    Sink::start(&SinkCli::try_parse_from(line.split_whitespace()).unwrap().options).unwrap()
 }
 
 /// How often each (id, recipient) stands in the accepted and in the received file, and kinds.
 fn counts(folder: &Path) -> (BTreeMap<String, u32>, BTreeMap<String, u32>) {
     let mut accepted = BTreeMap::new();
-    for line in std::fs::read_to_string(folder.join("accepted"))
-        .unwrap()
-        .lines()
-    {
+    for line in std::fs::read_to_string(folder.join("accepted")).unwrap().lines() {
         let words: Vec<&str> = line.split(' ').collect();
         for recipient in &words[3..] {
-            *accepted
-                .entry(format!("{} {recipient}", words[0]))
-                .or_default() += 1;
+            *accepted.entry(format!("{} {recipient}", words[0])).or_default() += 1;
         }
     }
     let mut received = BTreeMap::new();
-    for line in std::fs::read_to_string(folder.join("received"))
-        .unwrap()
-        .lines()
-    {
+    for line in std::fs::read_to_string(folder.join("received")).unwrap().lines() {
         let words: Vec<&str> = line.split(' ').collect();
         assert_eq!(words[4], "ok", "{line}");
-        *received
-            .entry(format!("{} {}", words[0], words[2]))
-            .or_default() += 1;
+        *received.entry(format!("{} {}", words[0], words[2])).or_default() += 1;
     }
     (accepted, received)
 }
@@ -85,10 +67,7 @@ fn every_way_of_sending_gets_every_message_through_unchanged() {
         ("", "--pipelining --chunking"),
         ("", "--pipelining --chunking --ahead 4 --per-connection 0"),
         ("--hide PIPELINING", "--pipelining --chunking"),
-        (
-            "--hide CHUNKING --hide SIZE",
-            "--pipelining --chunking --ahead 3",
-        ),
+        ("--hide CHUNKING --hide SIZE", "--pipelining --chunking --ahead 3"),
         ("", "--per-connection 1 --size 300-90000"),
         ("", "--pipelining --recipients 5 --zipf 1.0 --size 400-3000"),
         ("", "--rate 5000 --spread poisson --pipelining"),
@@ -116,37 +95,21 @@ fn with_retry_everything_gets_through_a_sink_that_misbehaves() {
         [[rule]]\nstage = \"content\"\nprobability = 0.05\ncut = \"reset\"\n\
         [[rule]]\nstage = \"end\"\nprobability = 0.05\nreply = \"452 4.3.1 Full\"\n\
         [[rule]]\nstage = \"end\"\nprobability = 0.05\ncut = \"close\"\n";
-    for words in [
-        "",
-        "--pipelining",
-        "--pipelining --chunking --ahead 3 --recipients 3",
-    ] {
+    for words in ["", "--pipelining", "--pipelining --chunking --ahead 3 --recipients 3"] {
         let folder = tempfile::tempdir().unwrap();
         let sink = sink(folder.path(), script, "");
         let words = format!("--messages 150 --connections 4 --retry --size 2000 {words}");
         let report = source(sink.addresses[0], folder.path(), &words);
         assert!(report.finished, "{words}");
-        assert_eq!(
-            report.tally.refused_recipients,
-            0,
-            "{words}: {}",
-            report.text()
-        );
+        assert_eq!(report.tally.refused_recipients, 0, "{words}: {}", report.text());
         assert!(report.tally.sent_again > 0);
         sink.finish().unwrap();
         let (accepted, received) = counts(folder.path());
-        let recipients = if words.contains("--recipients") {
-            450
-        } else {
-            150
-        };
+        let recipients = if words.contains("--recipients") { 450 } else { 150 };
         assert_eq!(accepted.len(), recipients, "{words}");
         assert!(accepted.values().all(|&count| count == 1), "{words}");
         for key in accepted.keys() {
-            assert!(
-                received.contains_key(key),
-                "{words}: {key} was accepted and is nowhere"
-            );
+            assert!(received.contains_key(key), "{words}: {key} was accepted and is nowhere");
         }
     }
 }
@@ -161,11 +124,7 @@ fn refusals_for_good_are_counted_and_not_sent_again() {
         let words = format!("--messages 40 --domains 4 --retry {words}");
         let report = source(sink.addresses[0], folder.path(), &words);
         assert!(report.finished);
-        assert_eq!(
-            (report.tally.accepted, report.tally.refused_recipients),
-            (30, 10),
-            "{words}"
-        );
+        assert_eq!((report.tally.accepted, report.tally.refused_recipients), (30, 10), "{words}");
         sink.finish().unwrap();
         assert_eq!(counts(folder.path()).0, counts(folder.path()).1);
     }
@@ -178,10 +137,7 @@ fn without_retry_what_is_deferred_is_given_up() {
     let sink = sink(folder.path(), script, "");
     let report = source(sink.addresses[0], folder.path(), "--messages 20");
     assert!(report.finished);
-    assert_eq!(
-        (report.tally.accepted, report.tally.given_up_recipients),
-        (0, 20)
-    );
+    assert_eq!((report.tally.accepted, report.tally.given_up_recipients), (0, 20));
     sink.finish().unwrap();
 }
 
@@ -195,9 +151,7 @@ fn a_sink_that_is_killed_and_revived_gets_the_rest() {
         "source --target {target} --messages 100 --retry --pipelining --accepted {}",
         folder.path().join("accepted").display()
     );
-    let options = SourceCli::try_parse_from(line.split_whitespace())
-        .unwrap()
-        .options;
+    let options = SourceCli::try_parse_from(line.split_whitespace()).unwrap().options;
     let running = Arc::clone(&control);
     let thread = std::thread::spawn(move || run(options, running).unwrap());
     let until = |count| {
