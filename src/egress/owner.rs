@@ -31,9 +31,7 @@ impl Loads {
     /// For a process of `shards` shards: 1 to `SHARDS_MAX`.
     pub fn new(shards: usize) -> Self {
         assert!((1..=SHARDS_MAX).contains(&shards), "{shards} shards");
-        Self {
-            shards: (0..shards).map(|_| CachePadded::default()).collect(),
-        }
+        Self { shards: (0..shards).map(|_| CachePadded::default()).collect() }
     }
 
     /// How many shards there are.
@@ -49,10 +47,7 @@ impl Loads {
     /// `recipients` came back from `owner`: reported, refused or given back.
     pub fn subtract(&self, owner: ShardId, recipients: u32) {
         let before = self.shards[owner.index()].fetch_sub(recipients, Ordering::Relaxed);
-        assert!(
-            before >= recipients,
-            "more came back from shard {owner} than went there"
-        );
+        assert!(before >= recipients, "more came back from shard {owner} than went there");
     }
 
     /// What `owner` carries at the moment.
@@ -87,9 +82,7 @@ impl Loads {
 }
 
 fn highest(scores: &[u64]) -> usize {
-    (0..scores.len())
-        .max_by_key(|index| scores[*index])
-        .expect("at least one shard")
+    (0..scores.len()).max_by_key(|index| scores[*index]).expect("at least one shard")
 }
 
 fn shard(index: usize) -> ShardId {
@@ -105,20 +98,13 @@ mod tests {
     fn a_domain_with_most_of_the_traffic_uses_every_shard_evenly() {
         let (loads, mut prng) = (Loads::new(16), Prng::from_number(1));
         for _ in 0..100_000u32 {
-            let domain = if prng.unit() < 0.6 {
-                0
-            } else {
-                prng.next_u64()
-            };
+            let domain = if prng.unit() < 0.6 { 0 } else { prng.next_u64() };
             loads.add(loads.owner_of(domain), 1);
         }
         let mean = 100_000.0 / 16.0;
         for owner in (0..16).map(ShardId) {
             let share = f64::from(loads.load(owner)) / mean;
-            assert!(
-                (0.7..1.26).contains(&share),
-                "shard {owner} carries {share} of the mean"
-            );
+            assert!((0.7..1.26).contains(&share), "shard {owner} carries {share} of the mean");
         }
     }
 
@@ -130,11 +116,7 @@ mod tests {
         // A hot domain fills what it may, and everything is delivered as fast as it comes.
         (0..20_000).for_each(|_| loads.add(loads.owner_of(7), 1));
         let stayed = |domain: &u64, was: &ShardId| loads.owner_of(*domain) == *was;
-        let kept = cold
-            .iter()
-            .zip(&before)
-            .filter(|(domain, was)| stayed(domain, was))
-            .count();
+        let kept = cold.iter().zip(&before).filter(|(domain, was)| stayed(domain, was)).count();
         assert!(kept >= 950, "{kept} of 1,000");
     }
 

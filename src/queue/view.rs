@@ -5,8 +5,8 @@ use crate::base::limits::OPERATED_BATCH_MAX;
 use crate::base::slots::Slot;
 use crate::base::time::WallTime;
 use crate::mail::address::Domain;
-use crate::queue::entry::from_seconds;
 use crate::queue::domains::DomainRow;
+use crate::queue::entry::from_seconds;
 use crate::queue::entry::{EnvelopeAt, RecordAt, State, from_seconds};
 use crate::queue::list::NONE;
 use crate::queue::operator::{Place, SCAN_MAX, Selector};
@@ -125,7 +125,11 @@ impl<H> Queue<H> {
         Stats {
             messages: self.messages.len() as u64,
             content_bytes: self.counts.content_bytes,
-            oldest: [self.ages.young.first(), self.ages.old.first()].into_iter().flatten().min().map(from_seconds),
+            oldest: [self.ages.young.first(), self.ages.old.first()]
+                .into_iter()
+                .flatten()
+                .min()
+                .map(from_seconds),
             ready: self.counts.ready,
             parked: self.counts.parked,
             dispatched: self.counts.dispatched,

@@ -174,8 +174,7 @@ impl Delivery {
         let options = cx.settings.client(source);
         let connection = cx.platform.connect(endpoint.address, source.address);
         row.connections.insert(pooled, connection);
-        let mut outbound =
-            Outbound::new(connection, id, pooled, peer, options, cx.now.mono);
+        let mut outbound = Outbound::new(connection, id, pooled, peer, options, cx.now.mono);
         outbound.pump(cx);
         self.outbound.insert(connection, outbound);
     }
@@ -210,8 +209,7 @@ impl Delivery {
             return self.to_upstream(job, lookups, cx);
         }
         let Some(row) = self.jobs.get_mut(job.0) else { return };
-        let settling =
-            Settling { stage: cause.stage, failure: &cause.failure, peer: &cause.peer };
+        let settling = Settling { stage: cause.stage, failure: &cause.failure, peer: &cause.peer };
         for recipient in row.unsettled() {
             row.settled.push((recipient, settling.settle()));
         }

@@ -67,7 +67,12 @@ impl<P: Platform> Context<'_, P> {
     ///
     /// The wheel forgets nothing and cancels nothing: a timer that fires too early is set again by
     /// whoever it wakes, so a session that moves its deadline with each command sets one timer.
-    pub(crate) fn arm(&mut self, armed: &mut Option<Monotonic>, deadline: Option<Monotonic>, timer: Timer) {
+    pub(crate) fn arm(
+        &mut self,
+        armed: &mut Option<Monotonic>,
+        deadline: Option<Monotonic>,
+        timer: Timer,
+    ) {
         let Some(deadline) = deadline else { return };
         if armed.is_none_or(|at| deadline < at) {
             self.common.timers.insert(deadline, timer);

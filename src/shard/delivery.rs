@@ -18,10 +18,10 @@ use crate::base::wheel::Wheel;
 use crate::dns::MxHost;
 use crate::egress::domain_hash;
 use crate::egress::endpoints::Endpoint;
+use crate::egress::health::GroupHealth;
 use crate::egress::site::{Origin, Site, SiteKey};
 use crate::egress::source::Sources;
 use crate::egress::throttle::{SharedSites, SiteLimits};
-use crate::egress::health::GroupHealth;
 use crate::mail::address::Domain;
 use crate::mail::outcome::{Failure, Stage};
 use crate::mail::route::{Route, UpstreamId};
@@ -116,7 +116,12 @@ impl SiteRow {
 
 impl Delivery {
     /// An owner without work.
-    pub(crate) fn new(here: ShardId, settings: &Settings, shared: Arc<SharedSites>, now: Monotonic) -> Self {
+    pub(crate) fn new(
+        here: ShardId,
+        settings: &Settings,
+        shared: Arc<SharedSites>,
+        now: Monotonic,
+    ) -> Self {
         Self {
             jobs: Slots::default(),
             sites: Slots::default(),
@@ -197,12 +202,7 @@ impl Delivery {
         self.ask(Target::Host(host.clone()), job, lookups, cx);
     }
 
-    fn to_mx<P: Platform>(
-        &mut self,
-        job: JobId,
-        lookups: &mut Lookups,
-        cx: &mut Context<'_, P>,
-    ) {
+    fn to_mx<P: Platform>(&mut self, job: JobId, lookups: &mut Lookups, cx: &mut Context<'_, P>) {
         let Some(row) = self.jobs.get(job.0) else { return };
         let domain = &row.dispatch.domain;
         let known = self.routed.get(domain).filter(|(_, until)| *until > cx.mono());
@@ -303,10 +303,8 @@ impl Delivery {
     fn push<P: Platform>(&mut self, key: &SiteKey, job: JobId, cx: &mut Context<'_, P>) {
         let id = self.by_key[key];
         let row = self.jobs.get(job.0).expect("a job is held until it is reported");
-        let origin = Origin {
-            home: row.dispatch.home,
-            domain: row.dispatch.departure.domain.0.to_bits(),
-        };
+        let origin =
+            Origin { home: row.dispatch.home, domain: row.dispatch.departure.domain.0.to_bits() };
         let probe = row.probe;
         let site = &mut self.sites.get_mut(id.0).expect("known by its key").site;
         match site.push(job, origin, probe, cx.mono()) {

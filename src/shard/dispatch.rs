@@ -60,7 +60,13 @@ impl Home {
     }
 
     /// Queue a message that recovery found.
-    pub(crate) fn recover(&mut self, directory: u16, found: RecoveredMessage, own: &Domain, now: WallTime) {
+    pub(crate) fn recover(
+        &mut self,
+        directory: u16,
+        found: RecoveredMessage,
+        own: &Domain,
+        now: WallTime,
+    ) {
         let message = NewMessage {
             id: found.id,
             envelope: queue_place(directory, found.at),

@@ -427,8 +427,7 @@ impl Inbound {
             now: cx.now.wall,
         }
         .to_field();
-        let origin =
-            Origin::Client { peer: self.client.peer.ip(), listener: self.client.listener };
+        let origin = Origin::Client { peer: self.client.peer.ip(), listener: self.client.listener };
         NewMessage {
             id: receiving.id,
             envelope: Arc::new(envelope),

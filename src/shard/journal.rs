@@ -92,8 +92,6 @@ impl Journal {
     }
 }
 
-
-
 /// Stage, reply code, enhanced status and text.
 fn words(said: Said<'_>) -> (Cow<'_, str>, Option<u16>, Cow<'_, str>, Cow<'_, str>) {
     match said {

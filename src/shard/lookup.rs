@@ -154,7 +154,12 @@ impl Lookups {
     }
 
     /// A datagram came; `false` if it is not one of ours.
-    pub(crate) fn datagram<P: Platform>(&mut self, id: DatagramId, bytes: &[u8], cx: &mut Context<'_, P>) {
+    pub(crate) fn datagram<P: Platform>(
+        &mut self,
+        id: DatagramId,
+        bytes: &[u8],
+        cx: &mut Context<'_, P>,
+    ) {
         if let Some(exchange) = self.datagrams.get(&id) {
             self.resolver.handle_datagram(*exchange, bytes, cx.mono());
             self.exchange(cx);
@@ -201,7 +206,12 @@ impl Lookups {
     }
 
     /// A connection to a name server failed, broke or ended, and is gone.
-    pub(crate) fn lost<P: Platform>(&mut self, id: ConnectionId, why: &str, cx: &mut Context<'_, P>) {
+    pub(crate) fn lost<P: Platform>(
+        &mut self,
+        id: ConnectionId,
+        why: &str,
+        cx: &mut Context<'_, P>,
+    ) {
         if let Some(stream) = self.streams.remove(id) {
             self.sockets.remove(&stream.exchange);
             self.resolver.handle_failed(stream.exchange, why, cx.mono());

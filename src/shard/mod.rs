@@ -132,8 +132,7 @@ impl Shard {
     pub fn new(start: Start) -> Self {
         let Start { id, settings, shared, logs, mut prng, now } = start;
         let schedule = &settings.schedule;
-        let queue =
-            Queue::new(schedule.delay_report_after, schedule.lifetime, settings.hot_bytes);
+        let queue = Queue::new(schedule.delay_report_after, schedule.lifetime, settings.hot_bytes);
         let mut home = Home::new(queue, shared.loads.clone());
         let mut opened = Vec::new();
         for (directory, log, recovered) in logs {

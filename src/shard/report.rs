@@ -161,7 +161,10 @@ impl Home {
     }
 
     /// A recipient came back that is not to wait any more.
-    #[expect(clippy::too_many_arguments, reason = "what came back, what was said, what to act with")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what came back, what was said, what to act with"
+    )]
     fn end<P: Platform>(
         &mut self,
         report: &Report,
@@ -438,7 +441,9 @@ impl Home {
                 attempts: recipient.attempts.into(),
                 due: recipient.due,
                 held: recipient.state == crate::queue::State::Held,
-                last: recipient.reason_at.map(|at| StateAt { segment: at.segment, offset: at.offset }),
+                last: recipient
+                    .reason_at
+                    .map(|at| StateAt { segment: at.segment, offset: at.offset }),
             })
             .collect();
         if let Err(damage) = commit.log(lies.directory).append_move(lies.id, lies.at, &pending) {

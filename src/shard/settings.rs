@@ -201,7 +201,8 @@ fn router(config: &Config) -> Router {
 }
 
 fn group(group: &options::Group) -> GroupSettings {
-    let member = |one: &options::Upstream| Member::new(one.host.clone(), one.weight, one.preference);
+    let member =
+        |one: &options::Upstream| Member::new(one.host.clone(), one.weight, one.preference);
     GroupSettings {
         name: group.name.clone(),
         group: Group::new(group.upstreams.iter().map(member).collect()),
