@@ -56,6 +56,11 @@ impl RelayPolicy {
         Self { relay_for, relay_domains, postmaster }
     }
 
+    /// The mailbox that takes mail for `<Postmaster>` without a domain.
+    pub fn postmaster_mailbox(&self) -> Option<&Mailbox> {
+        self.postmaster.as_ref()
+    }
+
     /// Whether a client of this listener may name any domain. False for a listener that is not.
     pub fn may_relay(&self, listener: u16, client: IpAddr) -> bool {
         let set = self.relay_for.get(usize::from(listener));

@@ -6,7 +6,6 @@ use crate::base::slots::Slot;
 use crate::base::time::WallTime;
 use crate::mail::address::Domain;
 use crate::queue::domains::DomainRow;
-use crate::queue::entry::from_seconds;
 use crate::queue::entry::{EnvelopeAt, RecordAt, State, from_seconds};
 use crate::queue::list::NONE;
 use crate::queue::operator::{Place, SCAN_MAX, Selector};

@@ -6,7 +6,6 @@
 
 use std::mem;
 
-use crate::base::ids::ShardId;
 use crate::base::limits::{SITE_QUIET_MAX, UPSTREAMS_TRIED_MAX};
 use crate::base::slots::Slot;
 use crate::egress::PooledId;

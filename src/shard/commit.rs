@@ -18,7 +18,7 @@ use crate::outcome::counters::{Count, Latency};
 use crate::outcome::dsn::Action;
 use crate::shard::context::Context;
 use crate::shard::platform::{ConnectionId, IoError, Platform};
-use crate::spool::log::{Io, Log, LogError, LogEvent, Room};
+use crate::spool::log::{Io, Log, LogError, LogEvent, Refusal, Room};
 use crate::spool::segment::{SegmentBytes, SegmentName};
 use crate::spool::stored::{EnvelopeAt, NewMessage, StateAt, Stored};
 
@@ -72,11 +72,11 @@ pub(crate) enum CommitEvent {
     /// On stable storage: the message may be queued, and `from` told.
     Stored { stored: Arc<Stored>, directory: u16, at: EnvelopeAt, from: From },
     /// Not stored, and nothing kept.
-    Refused { from: From },
+    Refused { from: From, why: Refusal },
     /// A recipient's last reply lies there.
     Noted { id: MessageId, recipient: u16, directory: u16, at: StateAt },
     /// To be moved, so that its segment becomes free.
-    Move { id: MessageId, directory: u16, at: EnvelopeAt },
+    Move { id: MessageId },
     /// Was moved.
     Moved { id: MessageId, directory: u16, at: EnvelopeAt, states: Vec<(u16, StateAt)> },
 }
@@ -237,16 +237,14 @@ impl Commit {
                 let at = accepted.at();
                 self.events.push_back(CommitEvent::Stored { stored, directory, at, from });
             }
-            LogEvent::Refused { id } => {
+            LogEvent::Refused { id, why } => {
                 let waiting = self.waiting.remove(&id).expect("appended by this shard");
-                self.events.push_back(CommitEvent::Refused { from: waiting.from });
+                self.events.push_back(CommitEvent::Refused { from: waiting.from, why });
             }
             LogEvent::Noted { id, recipient, at } => {
                 self.events.push_back(CommitEvent::Noted { id, recipient, directory, at });
             }
-            LogEvent::Move { id, at } => {
-                self.events.push_back(CommitEvent::Move { id, directory, at });
-            }
+            LogEvent::Move { id } => self.events.push_back(CommitEvent::Move { id }),
             LogEvent::Moved { id, at, states } => {
                 self.events.push_back(CommitEvent::Moved { id, directory, at, states });
             }

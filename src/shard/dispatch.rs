@@ -16,7 +16,7 @@ use crate::mail::address::Domain;
 use crate::outcome::counters::Count;
 use crate::outcome::event::Kind;
 use crate::queue::{
-    Departure, DomainId, Due, EnvelopeAt, NewMessage, Queue, RecipientState, Recipients, RecordAt,
+    Departure, DomainId, Due, EnvelopeAt, NewMessage, Queue, RecipientState, RecordAt,
 };
 use crate::shard::commit::Commit;
 use crate::shard::context::Context;
@@ -73,7 +73,7 @@ impl Home {
             received: found.received,
             // Told before the restart, or due a little later than it would have been.
             delay_reported: false,
-            reverse_path: found.reverse_path,
+            reverse_path: reverse_path_hash(found.reverse_path.as_str()),
             content_bytes: found.bytes,
             hot: None,
         };
@@ -184,8 +184,11 @@ impl Home {
     }
 
     /// A log wants a message moved.
-    pub(crate) fn move_message<P: Platform>(&mut self, lies: Lies, cx: &mut Context<'_, P>) {
-        self.loader.start(lies, Purpose::Move, cx);
+    pub(crate) fn move_message<P: Platform>(&mut self, id: MessageId, cx: &mut Context<'_, P>) {
+        let view = self.queue.show(id);
+        if let Some(lies) = view.and_then(|view| self.lies(view.message.slot)) {
+            self.loader.start(lies, Purpose::Move, cx);
+        }
     }
 
     /// A message was moved.
@@ -239,7 +242,8 @@ impl Home {
         cx: &mut Context<'_, P>,
     ) {
         let domain = self.queue.domain(departure.domain).expect("dispatched entries hold it");
-        let Some(owner) = self.owner(domain) else {
+        let domain = domain.clone();
+        let Some(owner) = self.owner(&domain) else {
             // Drive stops at the first: so there is one at most, and those that were being loaded.
             match &self.in_hand {
                 None => self.in_hand = Some((departure, stored)),
@@ -251,13 +255,8 @@ impl Home {
         if owner != cx.common.id {
             cx.common.counters.increment(Count::CrossingsSent);
         }
-        let dispatch = Dispatch {
-            home: cx.common.id,
-            domain: domain.clone(),
-            departure,
-            stored,
-            departed: cx.mono(),
-        };
+        let dispatch =
+            Dispatch { home: cx.common.id, domain, departure, stored, departed: cx.mono() };
         cx.post(owner, Crossing::Dispatch(Box::new(dispatch)));
     }
 

@@ -15,7 +15,7 @@ use crate::mail::status::Reply;
 use crate::outcome::counters::Count;
 use crate::policy::admission::Admission;
 use crate::policy::content::ContentScan;
-use crate::policy::content::received::Received;
+use crate::policy::content::received::{Protocol, Received};
 use crate::policy::relay::RecipientVerdict;
 use crate::shard::commit::{Commit, From};
 use crate::shard::connections::Connections;
@@ -23,7 +23,7 @@ use crate::shard::context::{Context, Timer};
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::smtp::answer::Answer;
 use crate::smtp::server::{Event, Session};
-use crate::spool::log::{LogError, Room};
+use crate::spool::log::{LogError, Refusal, Room};
 use crate::spool::stored::{NewMessage, Origin};
 
 /// Every client's session on a shard.
@@ -208,10 +208,15 @@ impl Ingress {
     pub(crate) fn refused<P: Platform>(
         &mut self,
         connection: ConnectionId,
+        why: Refusal,
         commit: &mut Commit,
         cx: &mut Context<'_, P>,
     ) {
-        self.committed(connection, Answer::NOT_STORED, commit, cx);
+        let answer = match why {
+            Refusal::Failed => Answer::NOT_STORED,
+            Refusal::Full => Answer::NO_ROOM,
+        };
+        self.committed(connection, answer, commit, cx);
     }
 
     /// The node drains: tell every session, take no new one.
@@ -219,7 +224,7 @@ impl Ingress {
         self.draining = true;
         for connection in self.sessions.ids() {
             if let Some(inbound) = self.sessions.get_mut(connection) {
-                inbound.session.handle_drain();
+                inbound.session.handle_drain(cx.mono());
             }
             self.settle(connection, commit, cx);
         }
@@ -411,14 +416,17 @@ impl Inbound {
     ) -> NewMessage {
         let facts = receiving.scan.facts();
         let has_eight_bit = facts.header_eight_bit || facts.body_eight_bit;
-        let protocol = self.session.protocol();
-        let mut envelope = self.session.take_envelope().expect("asked at the end of content");
+        let mut envelope = self.session.take_envelope();
         place_postmaster(&mut envelope, cx.settings.relay.postmaster_mailbox());
         let prefix = Received {
-            hello: self.session.hello().map_or("", |hello| hello.as_str()),
+            hello: self.session.hello(),
             client: self.client.peer.ip(),
             hostname: &cx.settings.hostname,
-            protocol,
+            protocol: match (self.session.is_esmtp(), envelope.smtp_utf8) {
+                (_, true) => Protocol::Utf8Smtp,
+                (true, false) => Protocol::Esmtp,
+                (false, false) => Protocol::Smtp,
+            },
             id: receiving.id,
             recipient: match envelope.recipients.as_slice() {
                 [only] => Some(&only.forward_path),
@@ -469,7 +477,7 @@ fn answer_to(error: LogError) -> Answer {
     match error {
         LogError::Full | LogError::Busy => Answer::NO_ROOM,
         LogError::TooLarge => Answer::MESSAGE_TOO_BIG,
-        LogError::Lost => Answer::NOT_STORED,
+        LogError::Lost | LogError::Failing => Answer::NOT_STORED,
     }
 }
 

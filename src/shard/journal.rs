@@ -2,12 +2,11 @@
 //!
 //! Invariant: sequence numbers of a run have no gap. Lives on: the home shard.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::base::time::WallTime;
-use crate::mail::outcome::Reason;
-use crate::mail::status::Reply;
+use crate::mail::outcome::{Reason, Stage};
+use crate::mail::status::{EnhancedStatus, Reply};
 use crate::outcome::counters::Count;
 use crate::outcome::event::{Delays, Event, Kind};
 use crate::shard::context::Context;
@@ -60,7 +59,6 @@ impl Journal {
         said: Said<'_>,
         cx: &mut Context<'_, P>,
     ) {
-        let id = stored.id.to_string();
         let forward_path = &stored.envelope.recipients[usize::from(recipient)].forward_path;
         let (stage, code, status, reply) = words(said);
         self.sequence += 1;
@@ -68,9 +66,9 @@ impl Journal {
         Event {
             sequence: self.sequence,
             time: cx.now.wall,
-            shard: cx.common.id.0,
+            shard: cx.common.id,
             kind,
-            id: id.into(),
+            id: stored.id,
             reverse_path: stored.envelope.reverse_path.as_str().into(),
             recipient: forward_path.as_str().into(),
             domain: forward_path.domain().map_or("", |domain| domain.as_str()).into(),
@@ -81,7 +79,7 @@ impl Journal {
             stage,
             code,
             status,
-            reply,
+            reply: reply.into(),
             attempt: attempt.number,
             next_attempt: attempt.next,
             delays: attempt.delays,
@@ -93,23 +91,18 @@ impl Journal {
 }
 
 /// Stage, reply code, enhanced status and text.
-fn words(said: Said<'_>) -> (Cow<'_, str>, Option<u16>, Cow<'_, str>, Cow<'_, str>) {
+fn words(said: Said<'_>) -> (Option<Stage>, Option<u16>, Option<EnhancedStatus>, &str) {
     match said {
-        Said::Nothing => ("".into(), None, "".into(), "".into()),
+        Said::Nothing => (None, None, None, ""),
         Said::Taken(reply) => {
-            let status = reply.enhanced.map_or(Cow::Borrowed(""), |s| s.to_string().into());
-            ("content".into(), Some(reply.code.as_u16()), status, reply.text.as_ref().into())
+            (Some(Stage::Content), Some(reply.code.as_u16()), reply.enhanced, &reply.text)
         }
         Said::Refused(reason) => {
-            let stage = reason.stage.to_string().into();
-            let status = reason.status.to_string().into();
-            match &reason.reply {
-                Some(reply) => {
-                    let code = Some(reply.code.as_u16());
-                    (stage, code, status, reply.text.as_ref().into())
-                }
-                None => (stage, None, status, reason.detail.as_ref().into()),
-            }
+            let (code, text) = match &reason.reply {
+                Some(reply) => (Some(reply.code.as_u16()), &reply.text),
+                None => (None, &reason.detail),
+            };
+            (Some(reason.stage), code, Some(reason.status), text)
         }
     }
 }

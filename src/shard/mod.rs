@@ -51,14 +51,13 @@ use crate::shard::delivery::Delivery;
 use crate::shard::dispatch::{Home, record_at};
 use crate::shard::drain::{Drain, Drained};
 use crate::shard::ingress::Ingress;
-use crate::shard::load::Lies;
 use crate::shard::lookup::Lookups;
 use crate::shard::mesh::Crossing;
 use crate::shard::operate::Operations;
 use crate::shard::platform::{Event, Machine, Platform, Turn};
 use crate::shard::settings::Settings;
 use crate::spool::log::Log;
-use crate::spool::recovery::RecoveredMessage;
+use crate::spool::recovery::Messages;
 
 /// What all shards of a process share: atomics and rarely taken locks, nothing that waits.
 #[derive(Debug)]
@@ -92,7 +91,7 @@ pub struct Start {
     /// What it shares with the others.
     pub shared: Arc<Shared>,
     /// Its own directory's log first, then those that it adopted, each with what recovery found.
-    pub logs: Vec<(u16, Log, Vec<RecoveredMessage>)>,
+    pub logs: Vec<(u16, Log, Messages)>,
     /// Not to be predicted from outside.
     pub prng: Prng,
     /// The time.
@@ -138,7 +137,10 @@ impl Shard {
         for (directory, log, recovered) in logs {
             opened.push((directory, log));
             for message in recovered {
-                home.recover(directory, message, &settings.hostname, now.wall);
+                match message {
+                    Ok(found) => home.recover(directory, found, &settings.hostname, now.wall),
+                    Err(damage) => tracing::error!(%damage, "a queued message cannot be read"),
+                }
             }
         }
         let dns_prng = Prng::from_number(prng.next_u64());
@@ -231,18 +233,16 @@ impl Shard {
                         From::Dsn(about) => self.home.dsn_stored(&about, &mut self.commit),
                     }
                 }
-                CommitEvent::Refused { from: From::Session(connection) } => {
-                    self.ingress.refused(connection, &mut self.commit, cx);
+                CommitEvent::Refused { from: From::Session(connection), why } => {
+                    self.ingress.refused(connection, why, &mut self.commit, cx);
                 }
-                CommitEvent::Refused { from: From::Dsn(about) } => {
+                CommitEvent::Refused { from: From::Dsn(about), why: _ } => {
                     self.home.dsn_refused(&about, cx);
                 }
                 CommitEvent::Noted { id, recipient, directory, at } => {
                     self.home.noted(id, recipient, record_at(directory, at));
                 }
-                CommitEvent::Move { id, directory, at } => {
-                    self.home.move_message(Lies { id, directory, at }, cx);
-                }
+                CommitEvent::Move { id } => self.home.move_message(id, cx),
                 CommitEvent::Moved { id, directory, at, states } => {
                     self.home.moved(id, directory, at, states);
                 }

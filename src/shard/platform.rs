@@ -32,6 +32,7 @@ pub struct IoError {
 }
 
 /// What happened. Bytes are lent for the length of the call.
+#[expect(missing_docs, reason = "each variant tells of its fields")]
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A client connected to the listener at this place of the configuration.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::limits::{DSN_RETRY, PARK_FOR};
+use crate::base::limits::{DSN_ORIGINAL_MAX, DSN_RETRY, PARK_FOR};
 use crate::base::slots::Slot;
 use crate::mail::outcome::{Failure, Reason, Stage};
 use crate::mail::status::Reply;
@@ -23,9 +23,8 @@ use crate::shard::journal::{Attempt, Said, delays};
 use crate::shard::load::{Lies, Purpose};
 use crate::shard::mesh::{Attempted, GivenBack, Report, Settlement};
 use crate::shard::platform::Platform;
-use crate::spool::stored::{
-    MovedRecipient, NewMessage, Origin, RecipientState, Standing, StateAt, Stored,
-};
+use crate::spool::log::MovedRecipient;
+use crate::spool::stored::{NewMessage, Origin, RecipientState, Standing, StateAt, Stored};
 
 /// A recipient that will not be tried again, and why.
 struct GivenUp {
@@ -426,7 +425,7 @@ impl Home {
         let place = StateAt { segment: at.segment, offset: at.offset };
         match commit.log(at.log).load_state(place).ok()?.standing {
             Standing::Pending { reason, .. } => reason,
-            Standing::Delivered | Standing::Bounced => None,
+            Standing::Delivered | Standing::Bounced | Standing::Ended => None,
         }
     }
 
@@ -494,8 +493,8 @@ fn taken(reply: &Reply, peer: &str) -> Reason {
 /// As much of a message as a DSN may return, in one piece.
 fn original(stored: &Stored) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while bytes.len() < dsn::DSN_ORIGINAL_MAX {
-        let window = stored.window(bytes.len() as u64, dsn::DSN_ORIGINAL_MAX - bytes.len());
+    while bytes.len() < DSN_ORIGINAL_MAX {
+        let window = stored.window(bytes.len() as u64, DSN_ORIGINAL_MAX - bytes.len());
         if window.is_empty() {
             break;
         }

@@ -137,7 +137,8 @@ fn server_options(config: &Config, listener: &options::Listener) -> Arc<server::
         },
         deadlines: Deadlines {
             command: config.deadlines.command,
-            content: config.deadlines.content,
+            content_block: config.deadlines.content,
+            content: Deadlines::STANDARD.content,
             session: config.deadlines.session,
         },
         ..defaults
