@@ -118,3 +118,18 @@ pub const SITE_CALLBACKS_MAX: usize = 4_096;
 pub const SITE_ENDPOINTS_MAX: usize = MX_HOSTS_MAX * MX_ADDRESSES_MAX;
 /// Upstream relays of one group; ids are 16 bits, lists are written by people.
 pub const UPSTREAMS_MAX: usize = 256;
+/// An idle outbound connection is kept this long; servers wait at least 5 minutes (RFC 5321
+/// §4.5.3.2.7), but a kept connection counts against the peer's limits and ours.
+pub const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(15);
+/// An endpoint that failed is left alone for so long, doubled with each failure in a row.
+pub const ENDPOINT_DEAD_FIRST: Duration = Duration::from_secs(30);
+/// No endpoint is left alone for longer.
+pub const ENDPOINT_DEAD_MAX: Duration = Duration::from_secs(600);
+/// A site of which every endpoint failed is tried again after this, doubled with each failure.
+pub const SITE_SUSPENSION_FIRST: Duration = Duration::from_secs(1);
+/// No site is left alone for longer: what a restored server waits for its mail.
+pub const SITE_SUSPENSION_MAX: Duration = Duration::from_secs(120);
+/// An upstream relay that was ejected is probed after this, doubled with each failed probe.
+pub const EJECTION_FIRST: Duration = Duration::from_secs(2);
+/// No upstream relay is ejected for longer without a probe.
+pub const EJECTION_MAX: Duration = Duration::from_secs(120);
