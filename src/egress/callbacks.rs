@@ -74,7 +74,10 @@ mod tests {
     use crate::base::ids::ShardId;
 
     fn origin(domain: u64) -> Origin {
-        Origin { home: ShardId(0), domain }
+        Origin {
+            home: ShardId(0),
+            domain,
+        }
     }
 
     #[test]
@@ -93,7 +96,7 @@ mod tests {
         (0..1_000).for_each(|_| callbacks.came());
         assert_eq!(callbacks.next_due(), None, "all came");
         let rest = std::iter::from_fn(|| {
-            callbacks.came();
+            (0..ROOM_MAX).for_each(|_| callbacks.came());
             callbacks.next(0, due)
         });
         assert_eq!(called + 1 + rest.count(), 1_000, "each is called once");

@@ -7,9 +7,10 @@
 //! costs nothing until it is back.
 //!
 //! The owner's refusals set the domain's window: the recipients that it took at a time. While some
-//! are with the owner, each that comes back makes room for the next, and the window grows by one in
-//! `WINDOW_GROWTH`; so a line keeps moving at the pace of its site without being told. Only where
-//! the owner took nothing is the domain parked, until `unpark` or a time.
+//! are with the owner, each that comes back makes room for the next, and the window grows: by one
+//! each while it is small, by one in `WINDOW_GROWTH` after. So a line keeps moving at the pace of
+//! its site without being told. Only where the owner took nothing is the domain parked, until
+//! `unpark` or a time.
 
 use crate::base::limits::TRANSACTION_RECIPIENTS_MAX;
 use crate::base::slots::Slot;
@@ -19,8 +20,10 @@ use crate::queue::entry::{Entry, Marks, State};
 use crate::queue::list::{ring_insert, ring_remove};
 use crate::queue::{Deferral, DomainId, Queue};
 
-/// So many recipients come back before the window of their domain grows by one.
+/// So many recipients come back before a window that is not small grows by one.
 const WINDOW_GROWTH: u32 = 8;
+/// Below this a window doubles in a round trip.
+const WINDOW_SMALL: u32 = 32;
 
 /// Recipients of one message, by their places in its envelope; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub struct Departure {
     pub domain: DomainId,
     /// At most `TRANSACTION_RECIPIENTS_MAX`.
     pub recipients: Recipients,
+    /// Recipients of the domain that are dispatched now, these included.
+    pub in_flight: u32,
 }
 
 impl<H> Queue<H> {
@@ -68,6 +73,7 @@ impl<H> Queue<H> {
             message: self.messages.slot(message),
             domain: DomainId(self.domains.rows.slot(domain)),
             recipients,
+            in_flight: self.domains.rows[domain].dispatched,
         })
     }
 
@@ -169,7 +175,7 @@ impl<H> Queue<H> {
     pub(super) fn returned(&mut self, domain: u32) {
         let row = &mut self.domains.rows[domain];
         row.returned += 1;
-        if row.returned >= WINDOW_GROWTH {
+        if row.window < WINDOW_SMALL || row.returned >= WINDOW_GROWTH {
             row.returned = 0;
             row.window = row.window.saturating_add(1);
         }
