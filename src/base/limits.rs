@@ -23,10 +23,17 @@ pub const COMMAND_LINE_MIN: usize = 512;
 /// Octets that we take in a command line: 512 and what extensions add (RFC 1870, 3461, 6531).
 pub const COMMAND_LINE_MAX: usize = 2_048;
 const _: () = assert!(COMMAND_LINE_MAX >= COMMAND_LINE_MIN + 26 + 100 + 500 + 16 + 17);
+/// Octets of a refused command line that are skipped in search of its CRLF before 421: a client
+/// that never ends a line gets no more of our time.
+pub const COMMAND_SKIP_MAX: usize = 64 * 1024;
+/// Octets of text in a line of our replies: with code, status, host name and CRLF the line stays
+/// within 512 (RFC 5321 §4.5.3.1.5).
+pub const ANSWER_TEXT_MAX: usize = 512 - 4 - 10 - DOMAIN_MAX - 1 - 2;
 /// Octets in a text line, CRLF included, that we take: RFC 5321 §4.5.3.1.6 asks for 1,000.
 pub const TEXT_LINE_MAX: usize = 2_048;
-/// Octets in a local part (RFC 5321 §4.5.3.1.1).
-pub const LOCAL_PART_MAX: usize = 64;
+/// Octets in a local part. RFC 5321 §4.5.3.1.1 lets a server stop at 64 and asks it not to; the
+/// reverse-paths of campaign software (VERP: a recipient's address inside) pass 64 every day.
+pub const LOCAL_PART_MAX: usize = 128;
 /// Octets in a domain (RFC 5321 §4.5.3.1.2).
 pub const DOMAIN_MAX: usize = 255;
 /// Octets in a label of a domain name (RFC 1035 §2.3.4).
@@ -36,11 +43,20 @@ pub const PATH_MAX: usize = 256;
 /// Recipients a transaction; RFC 5321 §4.5.3.1.8 asks for at least 100.
 pub const RECIPIENTS_MAX: usize = 1_000;
 const _: () = assert!(RECIPIENTS_MAX >= 100 && RECIPIENTS_MAX <= u16::MAX as usize);
-/// Octets in ENVID and ORCPT once decoded (RFC 3461 §4.2, §4.4).
+/// Octets in ENVID as written (RFC 3461 §4.4).
 pub const ENVID_MAX: usize = 100;
+/// Octets in ORCPT as written (RFC 3461 §4.2).
+pub const ORCPT_MAX: usize = 500;
 /// Octets of a message unless a knob says otherwise.
 pub const MESSAGE_BYTES_DEFAULT: u64 = 50 * 1024 * 1024;
-/// Errors in a session before 421.
+/// Content this many times over its size limit is not read to its end: 421.
+pub const MESSAGE_OVERRUN: u64 = 2;
+/// Octets of content that a client must send within the time for a block: 3 minutes, so 23 octets a
+/// second, less than any link that mail still passes.
+pub const CONTENT_BLOCK: u64 = 4 * 1024;
+/// Octets set aside for content before any has come, whatever SIZE promises.
+pub const CONTENT_RESERVE_MAX: usize = 64 * 1024;
+/// Errors in a session, since it last brought a message, before 421.
 pub const SESSION_ERRORS_MAX: u32 = 20;
 /// Received: fields before a message counts as looping (RFC 5321 §6.3 asks for at least 100
 /// unless configured; campaign mail passes a handful).
@@ -65,22 +81,51 @@ pub const CONTENT_WINDOW: usize = 64 * 1024;
 
 // --- DNS ---
 
-/// Records in the DNS cache of a shard.
+/// Answers in the DNS cache of a shard.
 pub const DNS_CACHE_MAX: usize = 65_536;
+/// Octets of the answers in the DNS cache of a shard: a few hundred each, but one TXT answer over
+/// TCP may hold 64 KiB.
+pub const DNS_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Lookups in flight a shard; more wait in line.
 pub const DNS_IN_FLIGHT_MAX: usize = 1_024;
 /// Askers that join one lookup or wait in line before new ones are told to come later.
 pub const DNS_WAITING_MAX: usize = 65_536;
+/// A lookup that stood in line this long is told to come later: name servers are overwhelmed.
+pub const DNS_LINE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Octets of a domain name as text, without the trailing dot: 255 on the wire (RFC 1035 §2.3.4).
+pub const DNS_NAME_MAX: usize = 253;
+const _: () = assert!(DNS_NAME_MAX <= DOMAIN_MAX);
+/// Octets of an answer that we say we take over UDP: unfragmented everywhere (DNS flag day 2020).
+pub const DNS_UDP_PAYLOAD_MAX: u16 = 1_232;
+/// Octets of an answer over TCP: the length before it has 16 bits (RFC 1035 §4.2.2).
+pub const DNS_TCP_MESSAGE_MAX: usize = u16::MAX as usize;
+/// Name servers that take part; resolv.conf(5) reads three, a knob may list more.
+pub const DNS_SERVERS_MAX: usize = 8;
+/// How long one name server may take with one question (resolv.conf(5) has the same bound).
+pub const DNS_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+/// Rounds over all name servers (resolv.conf(5) has the same bound).
+pub const DNS_ATTEMPTS_MAX: u32 = 5;
+/// A name server that failed is asked last for this long; then one question tries it again.
+pub const DNS_SERVER_REST: Duration = Duration::from_secs(30);
+/// Answers to one question that do not match it before it is asked over TCP: someone guesses.
+/// 16 guesses find id and port with a chance of 2^-28, without counting the case of the name.
+pub const DNS_MISMATCHES_MAX: u32 = 16;
 /// Links of a CNAME chain that are followed.
 pub const DNS_CNAME_MAX: usize = 8;
+/// Records of one answer that are kept; the MX or TXT records of real domains are below 50.
+pub const DNS_RECORDS_MAX: usize = 256;
 /// MX hosts of one domain that are tried, and addresses of each.
 pub const MX_HOSTS_MAX: usize = 16;
 /// Addresses of one MX host that are kept.
 pub const MX_ADDRESSES_MAX: usize = 8;
+/// An answer is kept at least this long: with a TTL of 0 each message of a campaign would ask.
+pub const DNS_TTL_MIN: Duration = Duration::from_secs(5);
 /// A positive answer is kept at most this long, whatever its TTL says.
 pub const DNS_TTL_MAX: Duration = Duration::from_secs(86_400);
 /// A negative answer is kept at most this long (RFC 2308 §5).
 pub const DNS_NEGATIVE_TTL_MAX: Duration = Duration::from_secs(3_600);
+/// A failure is kept this long (RFC 9520 §3.2: at least 1 second, at most 5 minutes).
+pub const DNS_FAILURE_TTL: Duration = Duration::from_secs(5);
 
 // --- Spool ---
 
@@ -88,11 +133,39 @@ pub const DNS_NEGATIVE_TTL_MAX: Duration = Duration::from_secs(3_600);
 pub const SEGMENT_BYTES_DEFAULT: u32 = 64 * 1024 * 1024;
 /// Octets of content in one record; larger messages take several.
 pub const RECORD_CONTENT_MAX: usize = 256 * 1024;
-/// Octets in one record of any kind: envelope records hold `RECIPIENTS_MAX` recipients.
-pub const RECORD_MAX: usize = 2 * 1024 * 1024;
-const _: () = assert!(RECORD_MAX <= SEGMENT_BYTES_DEFAULT as usize / 4);
-/// Octets of one commit group before the next one starts.
+/// Octets in one record of any kind: a message record that was moved holds `RECIPIENTS_MAX`
+/// recipients and the last reply of each.
+pub const RECORD_MAX: usize = 3 * 1024 * 1024;
+/// Octets of one commit group before the next one starts: about what a disk writes in 4 ms.
 pub const COMMIT_GROUP_MAX: usize = 4 * 1024 * 1024;
+// A message record and its last chunk go in one group, beside the group's own header.
+const _: () = assert!(RECORD_MAX + RECORD_CONTENT_MAX + 64 * 1024 <= COMMIT_GROUP_MAX);
+const _: () = assert!(COMMIT_GROUP_MAX <= SEGMENT_BYTES_DEFAULT as usize / 4);
+/// Buffers of one commit; the kernel takes at most 1,024 (IOV_MAX).
+pub const COMMIT_BUFFERS_MAX: usize = 1_000;
+/// Octets that may wait for the disk before the spool takes no more: a second of a slow one.
+pub const COMMIT_PENDING_MAX: usize = 64 * 1024 * 1024;
+/// Octets of header fields that the relay puts before a message's content.
+pub const PREFIX_MAX: usize = 32 * 1024;
+/// Octets of our own words that are kept of a failed attempt.
+pub const DETAIL_MAX: usize = 256;
+/// Octets of a next hop's name, address and port.
+pub const PEER_MAX: usize = 320;
+const _: () = assert!(PEER_MAX >= DOMAIN_MAX + "[]:65535".len() + 46);
+/// Octets of one recipient's state on disk.
+pub const STATE_BYTES_MAX: usize = REPLY_TEXT_MAX + DETAIL_MAX + PEER_MAX + 64;
+/// Octets of ORCPT that the spool keeps (RFC 3461 §4.2 allows 500).
+pub const ORIGINAL_MAX: usize = 512;
+const _: () = assert!(
+    RECIPIENTS_MAX * (STATE_BYTES_MAX + PATH_MAX + ORIGINAL_MAX + 16) + PREFIX_MAX + 8_192
+        <= RECORD_MAX
+);
+/// Damages that recovery lists; more are counted by nobody: the spool is to be checked offline.
+pub const DAMAGE_MAX: usize = 1_000;
+/// Messages that reclaim moves at a time, and their octets: it must not crowd out admission.
+pub const MOVES_MAX: usize = 64;
+/// Octets of messages that reclaim moves at a time.
+pub const MOVE_BYTES_MAX: usize = 1024 * 1024;
 
 // --- Queue and egress ---
 
@@ -107,6 +180,44 @@ pub const CONNECTIONS_MAX: usize = 4_096;
 pub const TRANSACTION_RECIPIENTS_MAX: usize = 100;
 /// Octets of messages that a shard keeps in RAM for their first attempt.
 pub const HOT_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
+
+// --- Shard ---
+
+/// How often a log that is full or whose commits fail is tried again.
+pub const LOG_RETRY: Duration = Duration::from_secs(1);
+/// Messages that a shard reads back from the spool at a time.
+pub const LOADS_MAX: usize = 256;
+/// Destination domains whose MX hosts an owner remembers at a time.
+pub const ROUTED_MAX: usize = 65_536;
+/// A site at which nothing happens for this long is forgotten.
+pub const SITE_QUIET_MAX: Duration = Duration::from_secs(600);
+/// Upstream relays that one dispatch is offered to before it goes back to its home.
+pub const UPSTREAMS_TRIED_MAX: u32 = 8;
+/// How often a draining shard looks whether the others are done.
+pub const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(20);
+/// A connection out that is not there after this is given up (RFC 5321 leaves it to us; Postfix
+/// waits 30 s too).
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
+/// Operators' verbs under way on a shard.
+pub const OPERATIONS_MAX: usize = 64;
+/// Octets of a message that a DSN returns.
+pub const DSN_ORIGINAL_MAX: usize = 50 * 1024;
+/// A recipient whose DSN found no room is judged again after this.
+pub const DSN_RETRY: Duration = Duration::from_secs(60);
+/// A domain that its owner gave back is tried again after this, if the owner says nothing.
+pub const PARK_FOR: Duration = Duration::from_secs(60);
+// --- Configuration and control ---
+
+/// Octets of a configuration file; real ones have a few KiB.
+pub const CONFIG_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Errors shown of one configuration file: more would only scroll the first away.
+pub const CONFIG_ERRORS_MAX: usize = 100;
+/// Octets of a message's header section unless a knob says otherwise; real ones have a few KiB.
+pub const HEADER_BYTES_DEFAULT: u32 = 256 * 1024;
+/// Rows of one page of `queue list`.
+pub const LIST_ROWS_MAX: usize = 1_000;
+/// Domains that `queue stats` lists.
+pub const STATS_DOMAINS_MAX: usize = 100;
 /// Messages whose time has come that one call of the queue hands out, so that a storm of expiries
 /// or retries does not hold up a shard's turn.
 pub const DUE_BATCH_MAX: usize = 1_024;

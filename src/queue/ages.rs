@@ -26,13 +26,7 @@ pub(super) struct Ages {
 impl Ages {
     pub(super) fn new(delay_report_after: Duration, lifetime: Duration) -> Self {
         let (young, old) = (Calendar::default(), Calendar::default());
-        Self {
-            young,
-            old,
-            late: Vec::new(),
-            delay_report_after,
-            lifetime,
-        }
+        Self { young, old, late: Vec::new(), delay_report_after, lifetime }
     }
 }
 
@@ -47,21 +41,14 @@ impl<H> Queue<H> {
         due.append(&mut self.ages.late);
         let second = whole_seconds(now - self.ages.lifetime);
         for _ in 0..DUE_BATCH_MAX {
-            let old = self
-                .ages
-                .old
-                .due(second)
-                .or_else(|| self.ages.young.due(second));
+            let old = self.ages.old.due(second).or_else(|| self.ages.young.due(second));
             let Some(message) = old else { break };
             self.forget_age(message);
             self.messages[message].expired = true;
             let waiting = |state| matches!(state, State::Ready | State::Deferred);
             let recipients = self.withdraw(message, waiting);
             if let Some(recipients) = recipients {
-                due.push(Due::Expired {
-                    message: self.messages.slot(message),
-                    recipients,
-                });
+                due.push(Due::Expired { message: self.messages.slot(message), recipients });
             }
         }
     }
@@ -95,11 +82,7 @@ impl<H> Queue<H> {
     pub(super) fn keep_age(&mut self, message: u32) {
         let row = &self.messages[message];
         let (second, reported) = (to_seconds(row.received), row.delay_reported);
-        let calendar = if reported {
-            &mut self.ages.old
-        } else {
-            &mut self.ages.young
-        };
+        let calendar = if reported { &mut self.ages.old } else { &mut self.ages.young };
         calendar.insert(second, &mut self.messages, message, Message::age);
     }
 
@@ -108,11 +91,7 @@ impl<H> Queue<H> {
         let row = &self.messages[message];
         let (second, reported) = (to_seconds(row.received), row.delay_reported);
         if !row.expired {
-            let calendar = if reported {
-                &mut self.ages.old
-            } else {
-                &mut self.ages.young
-            };
+            let calendar = if reported { &mut self.ages.old } else { &mut self.ages.young };
             calendar.remove(second, &mut self.messages, message, Message::age);
         }
     }

@@ -49,11 +49,7 @@ impl Schedule {
         let interval = self.interval(attempts).as_secs_f64();
         let moved = interval * (1.0 + self.jitter.clamp(0.0, 1.0) * (2.0 * prng.unit() - 1.0));
         let at = now + Duration::from_secs_f64(moved);
-        WallTime(
-            at.0.div_euclid(1_000)
-                .saturating_add(1)
-                .saturating_mul(1_000),
-        )
+        WallTime(at.0.div_euclid(1_000).saturating_add(1).saturating_mul(1_000))
     }
 
     /// The interval after `attempts` failures, before jitter.
@@ -61,8 +57,7 @@ impl Schedule {
         let exponent = i32::from(attempts.saturating_sub(1));
         let seconds = self.initial.as_secs_f64() * self.factor.max(1.0).powi(exponent);
         // Infinity, where the power left the range, is not less than anything.
-        self.max
-            .min(Duration::try_from_secs_f64(seconds).unwrap_or(self.max))
+        self.max.min(Duration::try_from_secs_f64(seconds).unwrap_or(self.max))
     }
 }
 
@@ -83,11 +78,7 @@ mod tests {
     fn intervals_grow_by_the_factor_up_to_the_longest() {
         let seconds: Vec<u64> = (1..8).map(|n| PLAIN.interval(n).as_secs()).collect();
         assert_eq!(seconds, [60, 120, 240, 480, 960, 1_000, 1_000]);
-        assert_eq!(
-            PLAIN.interval(0),
-            PLAIN.initial,
-            "no attempt counts as the first"
-        );
+        assert_eq!(PLAIN.interval(0), PLAIN.initial, "no attempt counts as the first");
         assert_eq!(PLAIN.interval(u16::MAX), PLAIN.max);
     }
 
@@ -103,14 +94,10 @@ mod tests {
 
     #[test]
     fn jitter_spreads_over_its_whole_range_and_no_further() {
-        let schedule = Schedule {
-            jitter: 0.25,
-            ..PLAIN
-        };
+        let schedule = Schedule { jitter: 0.25, ..PLAIN };
         let mut prng = Prng::from_number(2);
-        let dues: Vec<i64> = (0..10_000)
-            .map(|_| schedule.due(1, WallTime(0), &mut prng).0 / 1_000)
-            .collect();
+        let dues: Vec<i64> =
+            (0..10_000).map(|_| schedule.due(1, WallTime(0), &mut prng).0 / 1_000).collect();
         let (least, most) = (dues.iter().min(), dues.iter().max());
         assert_eq!((least, most), (Some(&46), Some(&75)));
         let mean = dues.iter().sum::<i64>() as f64 / 10_000.0;

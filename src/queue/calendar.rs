@@ -24,10 +24,7 @@ impl Calendar {
         row: u32,
         links: impl Fn(&mut T) -> &mut Links,
     ) {
-        self.seconds
-            .entry(second)
-            .or_default()
-            .push_back(rows, row, links);
+        self.seconds.entry(second).or_default().push_back(rows, row, links);
     }
 
     /// Take out `row`, which waits for `second`.
@@ -38,10 +35,7 @@ impl Calendar {
         row: u32,
         links: impl Fn(&mut T) -> &mut Links,
     ) {
-        let list = self
-            .seconds
-            .get_mut(&second)
-            .expect("a row on the calendar");
+        let list = self.seconds.get_mut(&second).expect("a row on the calendar");
         list.remove(rows, row, links);
         if list.is_empty() {
             self.seconds.remove(&second);

@@ -114,10 +114,7 @@ impl<H> Queue<H> {
     pub fn next_due(&self) -> Option<WallTime> {
         let deferred = self.deferred.first().map(from_seconds);
         let parked = self.parks.first().map(|(until, _)| WallTime(*until));
-        [deferred, parked, self.next_age()]
-            .into_iter()
-            .flatten()
-            .min()
+        [deferred, parked, self.next_age()].into_iter().flatten().min()
     }
 }
 

@@ -62,10 +62,7 @@ impl DomainRow {
 
     /// Recipients in any state.
     pub(super) fn recipients(&self) -> u64 {
-        [self.ready, self.dispatched, self.deferred, self.held]
-            .into_iter()
-            .map(u64::from)
-            .sum()
+        [self.ready, self.dispatched, self.deferred, self.held].into_iter().map(u64::from).sum()
     }
 
     /// Whether a departure may leave now.
@@ -100,9 +97,7 @@ impl Domains {
     }
 
     pub(super) fn find(&self, name: &Domain) -> Option<u32> {
-        self.by_name
-            .find(hash_of(name), |row| self.rows[*row].name == *name)
-            .copied()
+        self.by_name.find(hash_of(name), |row| self.rows[*row].name == *name).copied()
     }
 
     /// Forget `row`, which has no recipients left.

@@ -155,15 +155,8 @@ const _: () = assert!(size_of::<Option<Entry>>() == 48);
 
 impl Message {
     pub(super) fn envelope(&self) -> EnvelopeAt {
-        let record = RecordAt {
-            log: self.log,
-            segment: self.segment,
-            offset: self.offset,
-        };
-        EnvelopeAt {
-            record,
-            bytes: self.bytes,
-        }
+        let record = RecordAt { log: self.log, segment: self.segment, offset: self.offset };
+        EnvelopeAt { record, bytes: self.bytes }
     }
 
     pub(super) fn age(&mut self) -> &mut Links {
@@ -174,19 +167,11 @@ impl Message {
 impl Entry {
     pub(super) fn reason_at(&self) -> Option<RecordAt> {
         let (log, segment, offset) = (self.reason_log, self.reason_segment, self.reason_offset);
-        (segment != 0).then_some(RecordAt {
-            log,
-            segment,
-            offset,
-        })
+        (segment != 0).then_some(RecordAt { log, segment, offset })
     }
 
     pub(super) fn set_reason(&mut self, reason_at: Option<RecordAt>) {
-        let none = RecordAt {
-            log: 0,
-            segment: 0,
-            offset: 0,
-        };
+        let none = RecordAt { log: 0, segment: 0, offset: 0 };
         let at = reason_at.unwrap_or(none);
         (self.reason_log, self.reason_segment, self.reason_offset) =
             (at.log, at.segment, at.offset);

@@ -31,12 +31,7 @@ impl<H> HotRow<H> {
 
 impl<H> Hot<H> {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self {
-            rows: Table::default(),
-            order: List::default(),
-            bytes: 0,
-            bytes_max,
-        }
+        Self { rows: Table::default(), order: List::default(), bytes: 0, bytes_max }
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -49,12 +44,7 @@ impl<H> Hot<H> {
             return NONE;
         }
         self.bytes += bytes;
-        let row = self.rows.insert(HotRow {
-            handle,
-            bytes,
-            message,
-            order: Links::default(),
-        });
+        let row = self.rows.insert(HotRow { handle, bytes, message, order: Links::default() });
         self.order.push_back(&mut self.rows, row, HotRow::order);
         row
     }
@@ -86,15 +76,10 @@ mod tests {
     #[test]
     fn the_oldest_leave_first_and_only_as_many_as_must() {
         let mut hot = Hot::new(10);
-        let kept: Vec<u32> = [(4, 0), (4, 1)]
-            .map(|(n, m)| hot.insert('x', n, m))
-            .to_vec();
+        let kept: Vec<u32> = [(4, 0), (4, 1)].map(|(n, m)| hot.insert('x', n, m)).to_vec();
         assert_eq!((hot.drop_oldest(), hot.bytes()), (None, 8));
         hot.insert('y', 5, 2);
-        assert_eq!(
-            (hot.drop_oldest(), hot.drop_oldest(), hot.bytes()),
-            (Some(0), None, 9)
-        );
+        assert_eq!((hot.drop_oldest(), hot.drop_oldest(), hot.bytes()), (Some(0), None, 9));
         hot.remove(kept[1]);
         assert_eq!(hot.bytes(), 5);
         assert_eq!(hot.insert('z', 11, 3), NONE, "larger than all the room");

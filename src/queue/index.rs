@@ -19,18 +19,14 @@ pub(super) struct IdIndex {
 
 impl Default for IdIndex {
     fn default() -> Self {
-        Self {
-            parts: std::array::from_fn(|_| HashTable::new()),
-        }
+        Self { parts: std::array::from_fn(|_| HashTable::new()) }
     }
 }
 
 impl IdIndex {
     pub(super) fn find(&self, id: MessageId, messages: &Table<Message>) -> Option<u32> {
         let hash = spread(id);
-        self.parts[part(hash)]
-            .find(hash, |row| messages[*row].id == id)
-            .copied()
+        self.parts[part(hash)].find(hash, |row| messages[*row].id == id).copied()
     }
 
     /// Enter `row`, whose id is not here.

@@ -17,10 +17,7 @@ pub(super) struct Links {
 
 impl Default for Links {
     fn default() -> Self {
-        Self {
-            prev: NONE,
-            next: NONE,
-        }
+        Self { prev: NONE, next: NONE }
     }
 }
 
@@ -33,10 +30,7 @@ pub(super) struct List {
 
 impl Default for List {
     fn default() -> Self {
-        Self {
-            head: NONE,
-            tail: NONE,
-        }
+        Self { head: NONE, tail: NONE }
     }
 }
 
@@ -51,10 +45,7 @@ impl List {
         row: u32,
         links: impl Fn(&mut T) -> &mut Links,
     ) {
-        *links(&mut rows[row]) = Links {
-            prev: self.tail,
-            next: NONE,
-        };
+        *links(&mut rows[row]) = Links { prev: self.tail, next: NONE };
         match self.tail {
             NONE => self.head = row,
             tail => links(&mut rows[tail]).next = row,
@@ -68,10 +59,7 @@ impl List {
         row: u32,
         links: impl Fn(&mut T) -> &mut Links,
     ) {
-        *links(&mut rows[row]) = Links {
-            prev: NONE,
-            next: self.head,
-        };
+        *links(&mut rows[row]) = Links { prev: NONE, next: self.head };
         match self.head {
             NONE => self.tail = row,
             head => links(&mut rows[head]).prev = row,
@@ -129,10 +117,7 @@ pub(super) fn ring_insert<T>(
     links: impl Fn(&mut T) -> &mut Links,
 ) {
     if row == before {
-        *links(&mut rows[row]) = Links {
-            prev: row,
-            next: row,
-        };
+        *links(&mut rows[row]) = Links { prev: row, next: row };
         return;
     }
     let prev = std::mem::replace(&mut links(&mut rows[before]).prev, row);

@@ -25,6 +25,7 @@ mod index;
 mod list;
 mod operator;
 mod ready;
+mod relocate;
 mod table;
 mod view;
 
@@ -118,6 +119,7 @@ impl<H> Queue<H> {
             return None;
         }
         let row = self.messages.insert(Message::new(&message));
+        self.counts.content_bytes += u64::from(self.messages[row].content_bytes);
         self.ids.insert(message.id, row, &self.messages);
         self.keep_age(row);
         if let Some((handle, bytes)) = message.hot {
@@ -138,9 +140,7 @@ impl<H> Queue<H> {
         now: WallTime,
     ) {
         let domain = self.domains.intern(domain);
-        let entry = self
-            .entries
-            .insert(Entry::new(message, domain, index, &state));
+        let entry = self.entries.insert(Entry::new(message, domain, index, &state));
         self.join_siblings(message, entry);
         let state = match state {
             RecipientState { held: true, .. } => State::Held,
@@ -180,8 +180,7 @@ impl<H> Queue<H> {
     }
 
     fn forget_domain(&mut self, domain: u32) {
-        self.parks
-            .remove(&(self.domains.rows[domain].parked_until, domain));
+        self.parks.remove(&(self.domains.rows[domain].parked_until, domain));
         self.domains.forget(domain);
     }
 
@@ -191,10 +190,8 @@ impl<H> Queue<H> {
         let id = self.messages[message].id;
         self.ids.remove(id, message);
         let row = self.messages.remove(message);
-        Finished::Done {
-            id,
-            envelope: row.envelope(),
-        }
+        self.counts.content_bytes -= u64::from(row.content_bytes);
+        Finished::Done { id, envelope: row.envelope() }
     }
 
     /// The message in RAM, as long as it is hot.
@@ -226,8 +223,7 @@ impl<H> Queue<H> {
         match state {
             State::Ready => return self.line_up(entry),
             State::Deferred => {
-                self.deferred
-                    .insert(due, &mut self.entries, entry, Entry::chain);
+                self.deferred.insert(due, &mut self.entries, entry, Entry::chain);
             }
             State::Dispatched | State::Held => {}
         }
@@ -244,15 +240,12 @@ impl<H> Queue<H> {
 
     /// Take `entry` out of the state that it is in.
     fn detach(&mut self, entry: u32) {
-        let Entry {
-            domain, due, state, ..
-        } = self.entries[entry];
+        let Entry { domain, due, state, .. } = self.entries[entry];
         self.count(domain, state, -1);
         match state {
             State::Ready => return self.leave_line(entry),
             State::Deferred => {
-                self.deferred
-                    .remove(due, &mut self.entries, entry, Entry::chain);
+                self.deferred.remove(due, &mut self.entries, entry, Entry::chain);
             }
             State::Dispatched | State::Held => {}
         }
@@ -269,12 +262,8 @@ impl<H> Queue<H> {
             State::Deferred => (&mut row.deferred, &mut self.counts.deferred),
             State::Held => (&mut row.held, &mut self.counts.held),
         };
-        *here = here
-            .checked_add_signed(change)
-            .expect("as many leave a state as entered it");
-        *all = all
-            .checked_add_signed(change.into())
-            .expect("the sum over the domains");
+        *here = here.checked_add_signed(change).expect("as many leave a state as entered it");
+        *all = all.checked_add_signed(change.into()).expect("the sum over the domains");
     }
 
     /// The entry of a recipient: found at once if it comes after the one asked for before.
@@ -320,10 +309,7 @@ impl<H> Queue<H> {
     fn leave_siblings(&mut self, message: u32, entry: u32) {
         let before = self.messages[message].cursor;
         let next = self.entries[entry].sibling;
-        assert_eq!(
-            self.entries[before].sibling, entry,
-            "the cursor stands before it"
-        );
+        assert_eq!(self.entries[before].sibling, entry, "the cursor stands before it");
         self.entries[before].sibling = next;
         let row = &mut self.messages[message];
         row.remaining -= 1;
@@ -335,15 +321,7 @@ impl<H> Queue<H> {
 
 impl Message {
     fn new<H>(message: &NewMessage<H>) -> Self {
-        let EnvelopeAt {
-            record:
-                RecordAt {
-                    log,
-                    segment,
-                    offset,
-                },
-            bytes,
-        } = message.envelope;
+        let EnvelopeAt { record: RecordAt { log, segment, offset }, bytes } = message.envelope;
         Self {
             id: message.id,
             received: message.received,

@@ -55,6 +55,18 @@ impl Selector {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place(pub(super) u32);
 
+impl Place {
+    /// The place as a number, to be handed out.
+    pub fn to_bits(self) -> u64 {
+        self.0.into()
+    }
+
+    /// The place that [`Place::to_bits`] made; the beginning, if it made no such number.
+    pub fn from_bits(bits: u64) -> Self {
+        Self(u32::try_from(bits).unwrap_or(0))
+    }
+}
+
 /// What a call of [`Queue::operate`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Operated {
@@ -75,10 +87,7 @@ impl<H> Queue<H> {
             Selector::Domain(name) => self.select_domain(verb, name),
             Selector::ReversePath(_) | Selector::All => self.select_rows(selector, from),
         };
-        let mut operated = Operated {
-            next,
-            ..Operated::default()
-        };
+        let mut operated = Operated { next, ..Operated::default() };
         for entry in entries {
             self.operate_entry(verb, entry, &mut operated);
         }
@@ -86,9 +95,7 @@ impl<H> Queue<H> {
     }
 
     fn select_id(&self, id: MessageId) -> Vec<u32> {
-        self.ids
-            .find(id, &self.messages)
-            .map_or_else(Vec::new, |row| self.entries_of(row))
+        self.ids.find(id, &self.messages).map_or_else(Vec::new, |row| self.entries_of(row))
     }
 
     /// The first of a domain's entries that `verb` still changes: once changed they are not found
@@ -97,9 +104,7 @@ impl<H> Queue<H> {
         let Some(domain) = self.domains.find(name) else {
             return (Vec::new(), None);
         };
-        let concerned = self
-            .entries_in(domain)
-            .filter(|entry| self.changes(verb, *entry));
+        let concerned = self.entries_in(domain).filter(|entry| self.changes(verb, *entry));
         let entries: Vec<u32> = concerned.take(OPERATED_BATCH_MAX).collect();
         let next = (entries.len() == OPERATED_BATCH_MAX).then_some(Place(0));
         (entries, next)
@@ -112,11 +117,7 @@ impl<H> Queue<H> {
             if entries.len() >= OPERATED_BATCH_MAX {
                 return (entries, Some(Place(row)));
             }
-            if self
-                .messages
-                .get(row)
-                .is_some_and(|message| by.takes(message))
-            {
+            if self.messages.get(row).is_some_and(|message| by.takes(message)) {
                 entries.extend(self.entries_of(row));
             }
         }
@@ -165,10 +166,7 @@ impl<H> Queue<H> {
         if self.messages[self.entries[entry].message].expired {
             self.move_to(entry, State::Dispatched);
             let recipients = Recipients::One(index);
-            self.ages.late.push(Due::Expired {
-                message,
-                recipients,
-            });
+            self.ages.late.push(Due::Expired { message, recipients });
         } else {
             self.make_ready(entry);
         }

@@ -127,11 +127,7 @@ impl<H> Queue<H> {
 
     fn put_back(&mut self, message: Slot, index: u16) -> Option<Deferral> {
         let entry = self.find_entry(message, index)?;
-        assert_eq!(
-            self.entries[entry].state,
-            State::Dispatched,
-            "parked without departure"
-        );
+        assert_eq!(self.entries[entry].state, State::Dispatched, "parked without departure");
         let fate = self.fate(entry);
         match fate {
             Deferral::Waiting => {
@@ -189,10 +185,8 @@ impl<H> Queue<H> {
     /// Give the other domains their turn.
     fn rotate(&mut self, domain: u32) {
         if self.domains.rows[domain].in_ring {
-            self.ring
-                .remove(&mut self.domains.rows, domain, DomainRow::ring);
-            self.ring
-                .push_back(&mut self.domains.rows, domain, DomainRow::ring);
+            self.ring.remove(&mut self.domains.rows, domain, DomainRow::ring);
+            self.ring.push_back(&mut self.domains.rows, domain, DomainRow::ring);
         }
     }
 
@@ -205,13 +199,11 @@ impl<H> Queue<H> {
         row.in_ring = !row.in_ring;
         let (entered, ready) = (row.in_ring, u64::from(row.ready));
         if entered {
-            self.ring
-                .push_back(&mut self.domains.rows, domain, DomainRow::ring);
+            self.ring.push_back(&mut self.domains.rows, domain, DomainRow::ring);
             self.counts.parked -= ready;
             self.counts.ready += ready;
         } else {
-            self.ring
-                .remove(&mut self.domains.rows, domain, DomainRow::ring);
+            self.ring.remove(&mut self.domains.rows, domain, DomainRow::ring);
             self.counts.ready -= ready;
             self.counts.parked += ready;
         }
@@ -221,11 +213,8 @@ impl<H> Queue<H> {
     pub(super) fn line_up(&mut self, entry: u32) {
         let line = &mut self.domains.rows[self.entries[entry].domain].line;
         let message = self.entries[entry].message;
-        let last = Some(line.tail).filter(|last| {
-            self.entries
-                .get(*last)
-                .is_some_and(|e| e.message == message)
-        });
+        let last = Some(line.tail)
+            .filter(|last| self.entries.get(*last).is_some_and(|e| e.message == message));
         match last {
             Some(head) => ring_insert(&mut self.entries, entry, head, Entry::chain),
             None => {
@@ -240,11 +229,8 @@ impl<H> Queue<H> {
     pub(super) fn line_up_front(&mut self, entry: u32) {
         let line = &mut self.domains.rows[self.entries[entry].domain].line;
         let message = self.entries[entry].message;
-        let first = Some(line.head).filter(|first| {
-            self.entries
-                .get(*first)
-                .is_some_and(|e| e.message == message)
-        });
+        let first = Some(line.head)
+            .filter(|first| self.entries.get(*first).is_some_and(|e| e.message == message));
         match first {
             Some(head) => {
                 ring_insert(&mut self.entries, entry, head, Entry::chain);

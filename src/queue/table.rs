@@ -28,11 +28,7 @@ struct Chunk<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self {
-            chunks: Vec::new(),
-            free: Vec::new(),
-            len: 0,
-        }
+        Self { chunks: Vec::new(), free: Vec::new(), len: 0 }
     }
 }
 
@@ -66,11 +62,7 @@ impl<T> Table<T> {
         }
         let index = self.end();
         assert!(index < u32::MAX, "2^32 rows");
-        if self
-            .chunks
-            .last()
-            .is_none_or(|chunk| chunk.rows.len() == CHUNK)
-        {
+        if self.chunks.last().is_none_or(|chunk| chunk.rows.len() == CHUNK) {
             let (generations, rows) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
             self.chunks.push(Chunk { generations, rows });
         }
@@ -97,9 +89,7 @@ impl<T> Table<T> {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.chunks
-            .iter()
-            .flat_map(|chunk| chunk.rows.iter().flatten())
+        self.chunks.iter().flat_map(|chunk| chunk.rows.iter().flatten())
     }
 
     /// The name of the row at `index` outside the queue.
@@ -122,18 +112,14 @@ impl<T> Index<u32> for Table<T> {
 
     fn index(&self, index: u32) -> &T {
         let (chunk, place) = split(index);
-        self.chunks[chunk].rows[place]
-            .as_ref()
-            .expect("a row in use")
+        self.chunks[chunk].rows[place].as_ref().expect("a row in use")
     }
 }
 
 impl<T> IndexMut<u32> for Table<T> {
     fn index_mut(&mut self, index: u32) -> &mut T {
         let (chunk, place) = split(index);
-        self.chunks[chunk].rows[place]
-            .as_mut()
-            .expect("a row in use")
+        self.chunks[chunk].rows[place].as_mut().expect("a row in use")
     }
 }
 
@@ -162,16 +148,9 @@ mod tests {
     fn rows_stay_where_they_are_while_the_table_grows_and_shrinks() {
         let mut table = Table::default();
         let rows: Vec<u32> = (0..5_000u32).map(|n| table.insert(n)).collect();
-        rows.iter()
-            .step_by(2)
-            .for_each(|row| assert_eq!(table.remove(*row), *row));
+        rows.iter().step_by(2).for_each(|row| assert_eq!(table.remove(*row), *row));
         (0..2_500).for_each(|n| assert!(table.insert(n) < 5_000));
         assert_eq!((table.len(), table.end()), (5_000, 5_000));
-        assert!(
-            rows.iter()
-                .skip(1)
-                .step_by(2)
-                .all(|row| table[*row] == *row)
-        );
+        assert!(rows.iter().skip(1).step_by(2).all(|row| table[*row] == *row));
     }
 }

@@ -19,6 +19,7 @@ pub(super) struct Counts {
     pub(super) dispatched: u64,
     pub(super) deferred: u64,
     pub(super) held: u64,
+    pub(super) content_bytes: u64,
 }
 
 /// The queue in numbers.
@@ -26,6 +27,10 @@ pub(super) struct Counts {
 pub struct Stats {
     /// Messages with a recipient that is not final.
     pub messages: u64,
+    /// Octets of their content, none counted as more than `u32::MAX`.
+    pub content_bytes: u64,
+    /// When the oldest was accepted, to the second.
+    pub oldest: Option<WallTime>,
     /// Recipients in line, in domains that may depart.
     pub ready: u64,
     /// Recipients in line, in domains whose owner takes no more at the moment.
@@ -118,6 +123,12 @@ impl<H> Queue<H> {
         let rows = self.messages.bytes() + self.entries.bytes();
         Stats {
             messages: self.messages.len() as u64,
+            content_bytes: self.counts.content_bytes,
+            oldest: [self.ages.young.first(), self.ages.old.first()]
+                .into_iter()
+                .flatten()
+                .min()
+                .map(from_seconds),
             ready: self.counts.ready,
             parked: self.counts.parked,
             dispatched: self.counts.dispatched,
@@ -161,23 +172,17 @@ impl<H> Queue<H> {
 
     /// How far a recipient has come, if it is not final.
     pub fn recipient(&mut self, message: Slot, recipient: u16) -> Option<RecipientView> {
-        self.find_entry(message, recipient)
-            .map(|entry| self.recipient_view(entry))
+        self.find_entry(message, recipient).map(|entry| self.recipient_view(entry))
     }
 
     /// The name of a domain that is queued.
     pub fn domain(&self, domain: DomainId) -> Option<&Domain> {
-        self.domains
-            .rows
-            .find(domain.0)
-            .map(|row| &self.domains.rows[row].name)
+        self.domains.rows.find(domain.0).map(|row| &self.domains.rows[row].name)
     }
 
     /// The id of a domain, if it is queued.
     pub fn find_domain(&self, name: &Domain) -> Option<DomainId> {
-        self.domains
-            .find(name)
-            .map(|row| DomainId(self.domains.rows.slot(row)))
+        self.domains.find(name).map(|row| DomainId(self.domains.rows.slot(row)))
     }
 
     /// Up to `limit` of the messages selected, from `from` on, and where to go on. Between calls
@@ -190,10 +195,7 @@ impl<H> Queue<H> {
     ) -> (Vec<MessageView>, Option<Place>) {
         let limit = limit.clamp(1, OPERATED_BATCH_MAX);
         let (rows, next) = match selector {
-            Selector::Id(id) => (
-                self.ids.find(*id, &self.messages).into_iter().collect(),
-                None,
-            ),
+            Selector::Id(id) => (self.ids.find(*id, &self.messages).into_iter().collect(), None),
             Selector::Domain(name) => self.list_domain(name, from, limit),
             Selector::ReversePath(_) | Selector::All => self.list_rows(selector, from, limit),
         };
@@ -205,10 +207,7 @@ impl<H> Queue<H> {
             return (Vec::new(), None);
         };
         let mut rows = Vec::new();
-        let mut entries = (0u32..)
-            .zip(self.entries_in(domain))
-            .skip(from.0 as usize)
-            .peekable();
+        let mut entries = (0u32..).zip(self.entries_in(domain)).skip(from.0 as usize).peekable();
         while let Some((_, entry)) = entries.next_if(|_| rows.len() < limit) {
             let message = self.entries[entry].message;
             if !rows.contains(&message) {
@@ -225,11 +224,7 @@ impl<H> Queue<H> {
             if rows.len() == limit {
                 return (rows, Some(Place(row)));
             }
-            if self
-                .messages
-                .get(row)
-                .is_some_and(|message| by.takes(message))
-            {
+            if self.messages.get(row).is_some_and(|message| by.takes(message)) {
                 rows.push(row);
             }
         }
@@ -254,10 +249,7 @@ impl<H> Queue<H> {
     fn view(&self, row: u32) -> MessageView {
         let entries = self.entries_of(row).into_iter();
         let recipients = entries.map(|entry| self.recipient_view(entry)).collect();
-        MessageView {
-            message: self.queued(row),
-            recipients,
-        }
+        MessageView { message: self.queued(row), recipients }
     }
 
     fn recipient_view(&self, entry: u32) -> RecipientView {

@@ -1,0 +1,201 @@
+//! A message as the spool hands it out: its envelope in RAM, its octets hot or mapped.
+//!
+//! In: a message that was just appended (hot), or its record read back from a segment (cold).
+//! Out: windows over prefix and content, in order, without copying.
+//! Invariant: `content_bytes` is the sum of the parts; a cold part's checksum was verified.
+//! Unit: octets. Lives on: any shard; it crosses as `Arc<Stored>`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::base::ids::MessageId;
+use crate::base::time::WallTime;
+use crate::mail::envelope::Envelope;
+use crate::mail::outcome::Reason;
+use crate::spool::segment::SegmentBytes;
+
+/// Where a message's record lies in its directory: what the queue keeps of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EnvelopeAt {
+    /// The segment's number.
+    pub segment: u32,
+    /// The record's first octet in it.
+    pub offset: u32,
+    /// Octets of the record, its header included.
+    pub bytes: u32,
+}
+
+/// Where a recipient's last state lies in the message's directory: what the queue keeps of the last
+/// reply. At most `STATE_BYTES_MAX` octets lie there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StateAt {
+    /// The segment's number.
+    pub segment: u32,
+    /// The state's first octet in it.
+    pub offset: u32,
+}
+
+/// Octets of a segment: to be populated before they are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The segment's number.
+    pub segment: u32,
+    /// The first octet.
+    pub offset: u32,
+    /// How many.
+    pub bytes: u32,
+}
+
+/// Who handed the message in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// A client, by SMTP.
+    Client {
+        /// Its address.
+        peer: IpAddr,
+        /// The listener's place in the configuration of that time.
+        listener: u16,
+    },
+    /// The relay itself: a DSN. May use the space that is kept back for outcomes.
+    Own,
+}
+
+/// A message to be appended.
+#[derive(Debug)]
+pub struct NewMessage {
+    /// From `Log::next_id`.
+    pub id: MessageId,
+    /// Reverse-path and recipients.
+    pub envelope: Arc<Envelope>,
+    /// When the end of data came.
+    pub received: WallTime,
+    /// Header fields that the relay puts before the content; at most `PREFIX_MAX` octets.
+    pub prefix: Vec<u8>,
+    /// The content's last chunk, at most `RECORD_CONTENT_MAX` octets; those before it went to
+    /// `Log::append_content`.
+    pub content: Vec<u8>,
+    /// Some octet of prefix or content is above 127.
+    pub has_eight_bit: bool,
+    /// Who handed it in.
+    pub origin: Origin,
+}
+
+/// A message in the spool: to be attempted, returned in a DSN, or shown.
+#[derive(Debug)]
+pub struct Stored {
+    /// Its name for life.
+    pub id: MessageId,
+    /// Reverse-path and recipients.
+    pub envelope: Arc<Envelope>,
+    /// When it was received.
+    pub received: WallTime,
+    /// Header fields that the relay put before the content.
+    pub prefix: Vec<u8>,
+    /// Octets of the content, without the prefix.
+    pub content_bytes: u64,
+    /// Some octet of prefix or content is above 127.
+    pub has_eight_bit: bool,
+    /// Who handed it in.
+    pub origin: Origin,
+    /// The content, in order.
+    pub parts: Vec<Part>,
+}
+
+/// A stretch of content.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// Still in RAM, as it was appended.
+    Hot(Arc<Vec<u8>>),
+    /// Committed, in the segment's map.
+    Mapped {
+        /// The map.
+        segment: Arc<dyn SegmentBytes>,
+        /// The first octet.
+        offset: u32,
+        /// How many; checked to be inside the map.
+        bytes: u32,
+    },
+}
+
+impl Part {
+    /// The octets.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Hot(content) => content,
+            Self::Mapped { segment, offset, bytes } => {
+                let start = *offset as usize;
+                &segment.bytes()[start..start + *bytes as usize]
+            }
+        }
+    }
+}
+
+impl Stored {
+    /// Octets of the message as it is sent: prefix and content.
+    pub fn bytes(&self) -> u64 {
+        self.prefix.len() as u64 + self.content_bytes
+    }
+
+    /// The octets at `offset`, as many as lie together, at most `max`; empty at the end only.
+    pub fn window(&self, offset: u64, max: usize) -> &[u8] {
+        let parts = self.parts.iter().map(Part::bytes);
+        let mut rest = offset;
+        for bytes in std::iter::once(self.prefix.as_slice()).chain(parts) {
+            match usize::try_from(rest) {
+                Ok(start) if start < bytes.len() => {
+                    let end = bytes.len().min(start.saturating_add(max));
+                    return &bytes[start..end];
+                }
+                _ => rest -= bytes.len() as u64,
+            }
+        }
+        &[]
+    }
+
+    /// Whether all content is in RAM.
+    pub fn is_hot(&self) -> bool {
+        self.parts.iter().all(|part| matches!(part, Part::Hot(_)))
+    }
+}
+
+/// How one recipient stands: what survives a restart of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecipientState {
+    /// The recipient's place in the envelope.
+    pub recipient: u16,
+    /// How it stands.
+    pub standing: Standing,
+}
+
+/// A recipient's standing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// To be attempted.
+    Pending {
+        /// Attempts made.
+        attempts: u32,
+        /// When the next one is due.
+        due: WallTime,
+        /// An operator holds it.
+        held: bool,
+        /// What the last attempt came to; its texts are cut to `REPLY_TEXT_MAX`, `DETAIL_MAX` and
+        /// `PEER_MAX` octets when stored.
+        reason: Option<Reason>,
+    },
+    /// Final: the next hop has taken it.
+    Delivered,
+    /// Final: the reverse-path was told, or did not want to be.
+    Bounced,
+    /// Final since before reclaim moved the message; the event log says how.
+    Ended,
+}
+
+impl Standing {
+    /// Whether nothing more will be done for the recipient.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Pending { .. } => false,
+            Self::Delivered | Self::Bounced | Self::Ended => true,
+        }
+    }
+}
