@@ -74,10 +74,7 @@ mod tests {
     use crate::base::ids::ShardId;
 
     fn origin(domain: u64) -> Origin {
-        Origin {
-            home: ShardId(0),
-            domain,
-        }
+        Origin { home: ShardId(0), domain }
     }
 
     #[test]

@@ -91,41 +91,22 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(jobs) => write!(f, "{jobs} messages are before it at its site"),
-            Self::Suspended {
-                failures,
-                cause: Some(cause),
-            } => {
-                write!(
-                    f,
-                    "site suspended after {failures} failures, the last: {cause}"
-                )
+            Self::Suspended { failures, cause: Some(cause) } => {
+                write!(f, "site suspended after {failures} failures, the last: {cause}")
             }
-            Self::Suspended {
-                failures,
-                cause: None,
-            } => {
+            Self::Suspended { failures, cause: None } => {
                 write!(f, "site suspended after {failures} failures")
             }
             Self::Unproven => f.write_str("a first connection to its site is being tried"),
             Self::Connections(limit) => {
-                write!(
-                    f,
-                    "limit of {limit} connections to its site, over all shards"
-                )
+                write!(f, "limit of {limit} connections to its site, over all shards")
             }
             Self::ShardConnections => f.write_str("limit of connections of this shard"),
             Self::Window(window) => {
-                write!(
-                    f,
-                    "{window} connections to its site are busy; more follow as it takes mail"
-                )
+                write!(f, "{window} connections to its site are busy; more follow as it takes mail")
             }
             Self::Rate(Rate { messages, per }) => {
-                write!(
-                    f,
-                    "limit of {messages} messages per {} s to its site",
-                    per.as_secs_f64()
-                )
+                write!(f, "limit of {messages} messages per {} s to its site", per.as_secs_f64())
             }
             Self::Endpoints => f.write_str("the site's other hosts do not answer"),
             Self::Leaving => f.write_str("its site is being given up"),

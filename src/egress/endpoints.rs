@@ -57,16 +57,8 @@ impl Endpoints {
                 continue;
             }
             let known = match before.iter().position(same) {
-                Some(place) => Known {
-                    endpoint,
-                    ..before.swap_remove(place)
-                },
-                None => Known {
-                    endpoint,
-                    failures: 0,
-                    dead_until: Monotonic(0),
-                    turn: 0,
-                },
+                Some(place) => Known { endpoint, ..before.swap_remove(place) },
+                None => Known { endpoint, failures: 0, dead_until: Monotonic(0), turn: 0 },
             };
             self.known.push(known);
         }
@@ -119,9 +111,7 @@ impl Endpoints {
     }
 
     fn find(&mut self, address: SocketAddr) -> Option<&mut Known> {
-        self.known
-            .iter_mut()
-            .find(|known| known.endpoint.address == address)
+        self.known.iter_mut().find(|known| known.endpoint.address == address)
     }
 }
 
@@ -136,11 +126,7 @@ mod tests {
     use super::*;
 
     fn endpoint(last: u8, preference: u16) -> Endpoint {
-        Endpoint {
-            address: address(last),
-            host: "mx".into(),
-            preference,
-        }
+        Endpoint { address: address(last), host: "mx".into(), preference }
     }
 
     fn address(last: u8) -> SocketAddr {
@@ -152,9 +138,7 @@ mod tests {
             SocketAddr::V4(v4) => v4.ip().octets()[3],
             SocketAddr::V6(_) => unreachable!("none is given"),
         };
-        (0..count)
-            .map_while(|_| endpoints.choose(now).map(last))
-            .collect()
+        (0..count).map_while(|_| endpoints.choose(now).map(last)).collect()
     }
 
     //= RFC 5321 §5.1, type=test
@@ -182,10 +166,7 @@ mod tests {
         assert_eq!(endpoints.next_trial(), Some(later));
         assert_eq!(choices(&mut endpoints, later, 3), [1, 2, 2]);
         endpoints.failed(address(1), later);
-        assert_eq!(
-            endpoints.next_trial(),
-            Some(later + ENDPOINT_DEAD_FIRST * 2)
-        );
+        assert_eq!(endpoints.next_trial(), Some(later + ENDPOINT_DEAD_FIRST * 2));
         endpoints.succeeded(address(1));
         assert_eq!(choices(&mut endpoints, later, 2), [1, 1]);
     }

@@ -105,9 +105,7 @@ pub struct GroupHealth {
 impl GroupHealth {
     /// All of `members` members are healthy until they show otherwise.
     pub fn new(members: usize) -> Self {
-        Self {
-            members: vec![Health::new(); members],
-        }
+        Self { members: vec![Health::new(); members] }
     }
 
     /// Whether `member` is to be used at `now`.
@@ -172,10 +170,6 @@ impl GroupHealth {
     /// When the first of the ejected members may be probed, or be given up as probing.
     pub(super) fn next_probe(&self) -> Monotonic {
         let next = |health: &Health| health.ejected_until.max(health.probing_until);
-        self.members
-            .iter()
-            .filter_map(next)
-            .min()
-            .unwrap_or_default()
+        self.members.iter().filter_map(next).min().unwrap_or_default()
     }
 }

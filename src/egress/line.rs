@@ -20,11 +20,7 @@ pub(super) struct Line<W> {
 
 impl<W> Default for Line<W> {
     fn default() -> Self {
-        Self {
-            again: VecDeque::new(),
-            homes: VecDeque::new(),
-            len: 0,
-        }
+        Self { again: VecDeque::new(), homes: VecDeque::new(), len: 0 }
     }
 }
 
@@ -72,12 +68,8 @@ mod tests {
     #[test]
     fn homes_take_turns_and_a_second_try_goes_first() {
         let mut line = Line::default();
-        [1, 2, 3]
-            .into_iter()
-            .for_each(|job| line.push(ShardId(0), job));
-        [11, 12]
-            .into_iter()
-            .for_each(|job| line.push(ShardId(1), job));
+        [1, 2, 3].into_iter().for_each(|job| line.push(ShardId(0), job));
+        [11, 12].into_iter().for_each(|job| line.push(ShardId(1), job));
         line.push_again(99);
         assert_eq!(line.len(), 6);
         let order: Vec<i32> = std::iter::from_fn(|| line.pop()).collect();

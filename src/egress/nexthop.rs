@@ -28,33 +28,21 @@ pub struct RouteTaken {
 impl Router {
     /// A table without rules.
     pub fn new(default: Route) -> Self {
-        Self {
-            exact: HashMap::new(),
-            below: HashMap::new(),
-            default,
-        }
+        Self { exact: HashMap::new(), below: HashMap::new(), default }
     }
 
     /// Route `domain` itself.
     pub fn add_exact(&mut self, domain: &Domain, route: Route) -> Result<(), RouteTaken> {
         let before = *self.exact.entry(domain.as_str().into()).or_insert(route);
         let pattern = domain.as_str().into();
-        if before == route {
-            Ok(())
-        } else {
-            Err(RouteTaken { pattern })
-        }
+        if before == route { Ok(()) } else { Err(RouteTaken { pattern }) }
     }
 
     /// Route every domain below `domain`.
     pub fn add_below(&mut self, domain: &Domain, route: Route) -> Result<(), RouteTaken> {
         let before = *self.below.entry(domain.as_str().into()).or_insert(route);
         let pattern = format!(".{domain}").into();
-        if before == route {
-            Ok(())
-        } else {
-            Err(RouteTaken { pattern })
-        }
+        if before == route { Ok(()) } else { Err(RouteTaken { pattern }) }
     }
 
     /// Where mail for `domain` goes.
@@ -64,11 +52,7 @@ impl Router {
             return *route;
         }
         let suffixes = name.match_indices('.').map(|(at, _)| &name[at + 1..]);
-        suffixes
-            .filter_map(|suffix| self.below.get(suffix))
-            .next()
-            .copied()
-            .unwrap_or(self.default)
+        suffixes.filter_map(|suffix| self.below.get(suffix)).next().copied().unwrap_or(self.default)
     }
 }
 
@@ -89,15 +73,9 @@ mod tests {
     fn the_longest_rule_wins() {
         let mut router = Router::new(Route::Mx);
         router.add_below(&domain("com"), group(1)).expect("new");
-        router
-            .add_below(&domain("example.com"), group(2))
-            .expect("new");
-        router
-            .add_exact(&domain("example.com"), group(3))
-            .expect("new");
-        router
-            .add_exact(&domain("a.b.example.com"), group(4))
-            .expect("new");
+        router.add_below(&domain("example.com"), group(2)).expect("new");
+        router.add_exact(&domain("example.com"), group(3)).expect("new");
+        router.add_exact(&domain("a.b.example.com"), group(4)).expect("new");
         for (name, route) in [
             ("example.net", Route::Mx),
             ("com", Route::Mx),
@@ -119,11 +97,6 @@ mod tests {
         assert_eq!(router.add_below(&domain("example.com"), group(1)), Ok(()));
         assert_eq!(router.add_below(&domain("example.com"), group(1)), Ok(()));
         let taken = router.add_below(&domain("example.com"), Route::Mx);
-        assert_eq!(
-            taken,
-            Err(RouteTaken {
-                pattern: ".example.com".into()
-            })
-        );
+        assert_eq!(taken, Err(RouteTaken { pattern: ".example.com".into() }));
     }
 }

@@ -33,9 +33,7 @@ impl Loads {
     /// For a process of `shards` shards: 1 to `SHARDS_MAX`.
     pub fn new(shards: usize) -> Self {
         assert!((1..=SHARDS_MAX).contains(&shards), "{shards} shards");
-        Self {
-            shards: (0..shards).map(|_| CachePadded::default()).collect(),
-        }
+        Self { shards: (0..shards).map(|_| CachePadded::default()).collect() }
     }
 
     /// How many shards there are.
@@ -51,10 +49,7 @@ impl Loads {
     /// `recipients` came back from `owner`: reported, refused or given back.
     pub fn subtract(&self, owner: ShardId, recipients: u32) {
         let before = self.shards[owner.index()].fetch_sub(recipients, Ordering::Relaxed);
-        assert!(
-            before >= recipients,
-            "more came back from shard {owner} than went there"
-        );
+        assert!(before >= recipients, "more came back from shard {owner} than went there");
     }
 
     /// What `owner` carries at the moment.
@@ -93,9 +88,7 @@ impl Loads {
 }
 
 fn highest(scores: &[u64]) -> usize {
-    (0..scores.len())
-        .max_by_key(|index| scores[*index])
-        .expect("at least one shard")
+    (0..scores.len()).max_by_key(|index| scores[*index]).expect("at least one shard")
 }
 
 fn shard(index: usize) -> ShardId {
@@ -127,9 +120,7 @@ mod tests {
                 loads.subtract(in_flight.swap_remove(ended).1, 1);
             }
         }
-        (0..16)
-            .map(|owner| f64::from(loads.load(ShardId(owner))) / 1_000.0)
-            .collect()
+        (0..16).map(|owner| f64::from(loads.load(ShardId(owner))) / 1_000.0).collect()
     }
 
     #[test]
@@ -146,16 +137,11 @@ mod tests {
     fn cold_domains_stay_where_they_are_beside_a_hot_one() {
         let (loads, mut prng) = (Loads::new(16), Prng::from_number(2));
         let cold: Vec<u64> = (0..1_000).map(|_| prng.next_u64()).collect();
-        let before: Vec<ShardId> = cold
-            .iter()
-            .map(|domain| loads.owner_of(*domain, 3))
-            .collect();
+        let before: Vec<ShardId> = cold.iter().map(|domain| loads.owner_of(*domain, 3)).collect();
         (0..20_000).for_each(|in_flight| loads.add(loads.owner_of(7, in_flight), 1));
         let stayed = |(domain, was): (&u64, &ShardId)| loads.owner_of(*domain, 3) == *was;
         assert!(cold.iter().zip(&before).all(stayed));
-        let hot = (0..16)
-            .filter(|owner| loads.load(ShardId(*owner)) > 1_000)
-            .count();
+        let hot = (0..16).filter(|owner| loads.load(ShardId(*owner)) > 1_000).count();
         assert!(hot >= 12, "the hot one uses {hot} shards");
     }
 

@@ -42,11 +42,7 @@ pub(super) struct Pool<W> {
 
 impl<W> Default for Pool<W> {
     fn default() -> Self {
-        Self {
-            connections: Slots::default(),
-            idle: Vec::new(),
-            opening: 0,
-        }
+        Self { connections: Slots::default(), idle: Vec::new(), opening: 0 }
     }
 }
 
@@ -66,11 +62,7 @@ impl<W> Pool<W> {
     /// Begin to open a connection.
     pub(super) fn open(&mut self, address: SocketAddr) -> PooledId {
         self.opening += 1;
-        let pooled = Pooled {
-            address,
-            messages: 0,
-            work: Work::Opening,
-        };
+        let pooled = Pooled { address, messages: 0, work: Work::Opening };
         PooledId(self.connections.insert(pooled))
     }
 
@@ -95,10 +87,7 @@ impl<W> Pool<W> {
     /// Let the connection that was used last carry `work`.
     pub(super) fn lend(&mut self, work: W) -> PooledId {
         let connection = self.idle.pop().expect("an idle connection");
-        let pooled = self
-            .connections
-            .get_mut(connection.0)
-            .expect("idle ones are there");
+        let pooled = self.connections.get_mut(connection.0).expect("idle ones are there");
         pooled.messages += 1;
         pooled.work = Work::Busy(work);
         connection
@@ -116,26 +105,17 @@ impl<W> Pool<W> {
     }
 
     pub(super) fn address(&self, connection: PooledId) -> Option<SocketAddr> {
-        self.connections
-            .get(connection.0)
-            .map(|pooled| pooled.address)
+        self.connections.get(connection.0).map(|pooled| pooled.address)
     }
 
     pub(super) fn messages(&self, connection: PooledId) -> u32 {
-        self.connections
-            .get(connection.0)
-            .map_or(0, |pooled| pooled.messages)
+        self.connections.get(connection.0).map_or(0, |pooled| pooled.messages)
     }
 
     /// When the connection that is idle longest has been so for `limit`.
     pub(super) fn idle_until(&self, limit: Duration) -> Option<(PooledId, Monotonic)> {
         let oldest = *self.idle.first()?;
-        match self
-            .connections
-            .get(oldest.0)
-            .expect("idle ones are there")
-            .work
-        {
+        match self.connections.get(oldest.0).expect("idle ones are there").work {
             Work::Idle(since) => Some((oldest, since + limit)),
             Work::Opening | Work::Busy(_) => unreachable!("on the idle list"),
         }

@@ -204,25 +204,16 @@ impl<J: Copy> Site<J> {
         now: Monotonic,
     ) -> Result<(), Busy> {
         if self.leaving {
-            return Err(Busy {
-                why: Why::Leaving,
-                until: now + BUSY_PAUSE,
-            });
+            return Err(Busy { why: Why::Leaving, until: now + BUSY_PAUSE });
         }
         self.lift(now, probe);
         if let Some(until) = self.suspension.until() {
             self.callbacks.add(origin);
-            return Err(Busy {
-                why: self.suspended(),
-                until,
-            });
+            return Err(Busy { why: self.suspended(), until });
         }
         if self.line.len() >= SITE_READY_MAX && !probe {
             self.callbacks.add(origin);
-            return Err(Busy {
-                why: Why::Full(self.line.len()),
-                until: now + BUSY_PAUSE,
-            });
+            return Err(Busy { why: Why::Full(self.line.len()), until: now + BUSY_PAUSE });
         }
         self.callbacks.came();
         self.line.push(origin.home, Item { job, lost: false });
@@ -270,10 +261,7 @@ impl<J: Copy> Site<J> {
         let item = self.line.pop().expect("not empty");
         let lent = self.pool.lend(item);
         assert_eq!(lent, connection, "the one used last");
-        Some(Action::Assign {
-            connection,
-            job: item.job,
-        })
+        Some(Action::Assign { connection, job: item.job })
     }
 
     /// Whether a connection must go to another shard that waits for one.
@@ -301,10 +289,7 @@ impl<J: Copy> Site<J> {
         }
         let endpoint = self.endpoints.choose(now).expect("one is live");
         let connection = self.pool.open(endpoint.address);
-        Some(Action::Connect {
-            connection,
-            endpoint,
-        })
+        Some(Action::Connect { connection, endpoint })
     }
 
     /// What speaks against another connection, and when to look again; none: it has been granted.
@@ -360,8 +345,7 @@ impl<J: Copy> Site<J> {
     }
 
     fn release(&self, left: usize) {
-        self.shared
-            .release(self.here, u32::try_from(left).unwrap_or(u32::MAX));
+        self.shared.release(self.here, u32::try_from(left).unwrap_or(u32::MAX));
     }
 
     /// The connection was greeted and may carry mail.
@@ -381,10 +365,7 @@ impl<J: Copy> Site<J> {
         if self.pool.address(connection).is_none() {
             return;
         }
-        self.window = self
-            .window
-            .saturating_add(1)
-            .min(self.limits.connections.max(1));
+        self.window = self.window.saturating_add(1).min(self.limits.connections.max(1));
         if !keep {
             self.remove(connection);
         } else if self.pool.messages(connection) >= self.limits.messages_per_connection {
@@ -428,10 +409,7 @@ impl<J: Copy> Site<J> {
         }
         let none_left = self.pool.len() == 0 && !self.endpoints.any_live(now);
         if blame == Blame::Site || (none_left && (opening || blame == Blame::Endpoint)) {
-            let tried = self.line.pop().map(|item| Action::Defer {
-                job: item.job,
-                cause,
-            });
+            let tried = self.line.pop().map(|item| Action::Defer { job: item.job, cause });
             self.out.extend(tried);
             self.suspend(now, prng);
         }
@@ -441,15 +419,9 @@ impl<J: Copy> Site<J> {
     /// carried mail before and was closed as we used it again says nothing about the job.
     fn try_again(&mut self, item: Item<J>, counts: bool, cause: &Arc<Cause>) {
         if counts && item.lost {
-            self.out.push_back(Action::Defer {
-                job: item.job,
-                cause: cause.clone(),
-            });
+            self.out.push_back(Action::Defer { job: item.job, cause: cause.clone() });
         } else {
-            self.line.push_again(Item {
-                lost: item.lost || counts,
-                ..item
-            });
+            self.line.push_again(Item { lost: item.lost || counts, ..item });
         }
     }
 
@@ -463,11 +435,7 @@ impl<J: Copy> Site<J> {
 
     fn give_back(&mut self, why: &Why, until: Monotonic) {
         while let Some(Item { job, .. }) = self.line.pop() {
-            self.out.push_back(Action::GiveBack {
-                job,
-                why: why.clone(),
-                until,
-            });
+            self.out.push_back(Action::GiveBack { job, why: why.clone(), until });
         }
         self.shared.stop_waiting(self.here);
     }
@@ -490,23 +458,10 @@ impl<J: Copy> Site<J> {
         if !self.out.is_empty() {
             return Some(Monotonic(0));
         }
-        let blocked = self
-            .blocked
-            .as_ref()
-            .map(|(_, at)| *at)
-            .filter(|at| at.0 < u64::MAX);
-        let idle = self
-            .pool
-            .idle_until(IDLE_CONNECTION_MAX)
-            .map(|(_, until)| until);
-        let calls = self
-            .suspension
-            .until()
-            .filter(|_| !self.callbacks.is_empty());
-        [blocked, idle, calls.or_else(|| self.callbacks.next_due())]
-            .into_iter()
-            .flatten()
-            .min()
+        let blocked = self.blocked.as_ref().map(|(_, at)| *at).filter(|at| at.0 < u64::MAX);
+        let idle = self.pool.idle_until(IDLE_CONNECTION_MAX).map(|(_, until)| until);
+        let calls = self.suspension.until().filter(|_| !self.callbacks.is_empty());
+        [blocked, idle, calls.or_else(|| self.callbacks.next_due())].into_iter().flatten().min()
     }
 
     /// Why jobs of this site wait at the moment, if something holds them up.
@@ -518,10 +473,7 @@ impl<J: Copy> Site<J> {
     }
 
     fn suspended(&self) -> Why {
-        Why::Suspended {
-            failures: self.suspension.failures(),
-            cause: self.cause.clone(),
-        }
+        Why::Suspended { failures: self.suspension.failures(), cause: self.cause.clone() }
     }
 
     /// Until when the site is left alone, if it is.
@@ -551,8 +503,7 @@ impl<J: Copy> Site<J> {
 impl<J> Drop for Site<J> {
     fn drop(&mut self) {
         for left in (0..self.pool.len()).rev() {
-            self.shared
-                .release(self.here, u32::try_from(left).unwrap_or(u32::MAX));
+            self.shared.release(self.here, u32::try_from(left).unwrap_or(u32::MAX));
         }
         self.shared.stop_waiting(self.here);
     }

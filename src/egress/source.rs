@@ -17,8 +17,7 @@ pub struct Source {
 
 impl Source {
     fn fits(&self, peer: IpAddr) -> bool {
-        self.address
-            .is_none_or(|address| address.is_ipv4() == peer.is_ipv4())
+        self.address.is_none_or(|address| address.is_ipv4() == peer.is_ipv4())
     }
 }
 
@@ -39,9 +38,7 @@ impl Sources {
     /// The source for the next connection to `peer`; `None` where none is of its family.
     pub fn choose(&mut self, peer: IpAddr) -> Option<&Source> {
         let order = (self.turn..self.all.len()).chain(0..self.turn);
-        let chosen = order
-            .into_iter()
-            .find(|index| self.all[*index].fits(peer))?;
+        let chosen = order.into_iter().find(|index| self.all[*index].fits(peer))?;
         self.turn = (chosen + 1) % self.all.len();
         Some(&self.all[chosen])
     }
@@ -53,49 +50,32 @@ mod tests {
 
     fn sources(addresses: &[Option<&str>]) -> Arc<[Source]> {
         let address = |text: &str| text.parse().expect("an address");
-        let source = |text: &Option<&str>| Source {
-            address: text.map(address),
-            hello: "me".into(),
-        };
+        let source =
+            |text: &Option<&str>| Source { address: text.map(address), hello: "me".into() };
         addresses.iter().map(source).collect()
     }
 
     fn chosen(sources: &mut Sources, peer: &str) -> Option<String> {
         let source = sources.choose(peer.parse().expect("an address"))?;
-        Some(
-            source
-                .address
-                .map_or("any".into(), |address| address.to_string()),
-        )
+        Some(source.address.map_or("any".into(), |address| address.to_string()))
     }
 
     #[test]
     fn sources_take_turns_within_the_peers_family() {
         let all = sources(&[Some("192.0.2.1"), Some("2001:db8::1"), Some("192.0.2.2")]);
         let mut sources = Sources::new(all, 3);
-        let turns: Vec<_> = (0..4)
-            .map(|_| chosen(&mut sources, "198.51.100.1"))
-            .collect();
+        let turns: Vec<_> = (0..4).map(|_| chosen(&mut sources, "198.51.100.1")).collect();
         assert_eq!(
             turns,
             ["192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.2"].map(|s| Some(s.into()))
         );
-        assert_eq!(
-            chosen(&mut sources, "2001:db8::9").as_deref(),
-            Some("2001:db8::1")
-        );
+        assert_eq!(chosen(&mut sources, "2001:db8::9").as_deref(), Some("2001:db8::1"));
     }
 
     #[test]
     fn a_source_without_address_fits_all_and_none_may_fit() {
-        assert_eq!(
-            chosen(&mut Sources::new(sources(&[None]), 9), "::1").as_deref(),
-            Some("any")
-        );
-        assert_eq!(
-            chosen(&mut Sources::new(sources(&[Some("192.0.2.1")]), 0), "::1"),
-            None
-        );
+        assert_eq!(chosen(&mut Sources::new(sources(&[None]), 9), "::1").as_deref(), Some("any"));
+        assert_eq!(chosen(&mut Sources::new(sources(&[Some("192.0.2.1")]), 0), "::1"), None);
         assert_eq!(chosen(&mut Sources::new(sources(&[]), 5), "::1"), None);
     }
 }

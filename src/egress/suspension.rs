@@ -23,13 +23,7 @@ pub(super) struct Suspension {
 
 impl Suspension {
     pub(super) fn new(first: Duration, max: Duration) -> Self {
-        Self {
-            first,
-            max,
-            failures: 0,
-            until: None,
-            proven: false,
-        }
+        Self { first, max, failures: 0, until: None, proven: false }
     }
 
     pub(super) fn failures(&self) -> u32 {
@@ -62,9 +56,7 @@ impl Suspension {
 
     /// Let it be tried, if its time has come or `at_once`; whether this ended a suspension.
     pub(super) fn lift(&mut self, now: Monotonic, at_once: bool) -> bool {
-        self.until
-            .take_if(|until| at_once || *until <= now)
-            .is_some()
+        self.until.take_if(|until| at_once || *until <= now).is_some()
     }
 }
 

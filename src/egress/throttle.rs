@@ -80,11 +80,8 @@ impl SharedSite {
     pub fn try_connection(&self, shard: ShardId, held: u32, limit: u32) -> bool {
         let above_share = held > 0 && held >= self.share(shard, limit);
         let granted = !(above_share && self.others_wait(shard)) && self.take(limit);
-        let (mask, bit) = if granted {
-            (&self.holders, bit(shard))
-        } else {
-            (&self.waiters, bit(shard))
-        };
+        let (mask, bit) =
+            if granted { (&self.holders, bit(shard)) } else { (&self.waiters, bit(shard)) };
         if mask.load(Ordering::Relaxed) & bit == 0 {
             mask.fetch_or(bit, Ordering::Relaxed);
         }
@@ -96,9 +93,7 @@ impl SharedSite {
 
     fn take(&self, limit: u32) -> bool {
         let more = |open| (open < limit).then_some(open + 1);
-        self.connections
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, more)
-            .is_ok()
+        self.connections.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_ok()
     }
 
     /// A connection of `shard` is gone; it holds `left` more.
@@ -140,10 +135,7 @@ impl SharedSite {
             let early = arrival.saturating_sub(now.0);
             (early <= tolerance).then(|| arrival.max(now.0).saturating_add(interval))
         };
-        match self
-            .arrival
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, next)
-        {
+        match self.arrival.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next) {
             Ok(_) => Ok(()),
             Err(arrival) => Err(Monotonic(arrival.saturating_sub(tolerance))),
         }
@@ -167,10 +159,7 @@ pub struct SharedSites {
 impl Default for SharedSites {
     fn default() -> Self {
         let parts = std::array::from_fn(|_| Mutex::default());
-        Self {
-            parts,
-            hasher: hashbrown::DefaultHashBuilder::default(),
-        }
+        Self { parts, hasher: hashbrown::DefaultHashBuilder::default() }
     }
 }
 
@@ -185,10 +174,7 @@ impl SharedSites {
     pub fn forget(&self, key: &SiteKey) {
         let mut sites = self.part(key);
         // While the part is locked nobody can take a new one out.
-        if sites
-            .get(key)
-            .is_some_and(|site| Arc::strong_count(site) == 1)
-        {
+        if sites.get(key).is_some_and(|site| Arc::strong_count(site) == 1) {
             sites.remove(key);
         }
     }
@@ -210,8 +196,6 @@ impl SharedSites {
         use std::hash::BuildHasher;
         let part = self.hasher.hash_one(key) as usize % PARTS;
         // A map is whole between any two of its calls, even where a holder of the lock panicked.
-        self.parts[part]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.parts[part].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

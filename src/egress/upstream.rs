@@ -39,12 +39,7 @@ impl Member {
     /// A member.
     pub fn new(host: HostPort, weight: u32, preference: u16) -> Self {
         let number = xxh3_64(host.to_string().as_bytes());
-        Self {
-            host,
-            weight,
-            preference,
-            number,
-        }
+        Self { host, weight, preference, number }
     }
 
     fn score(&self, domain_hash: u64) -> f64 {
@@ -88,11 +83,7 @@ pub struct AllEjected {
 impl Group {
     /// A group of these members, at least one and at most `UPSTREAMS_MAX`.
     pub fn new(mut members: Vec<Member>) -> Self {
-        assert!(
-            (1..=UPSTREAMS_MAX).contains(&members.len()),
-            "{} members",
-            members.len()
-        );
+        assert!((1..=UPSTREAMS_MAX).contains(&members.len()), "{} members", members.len());
         members.sort_by_key(|member| member.preference);
         Self { members }
     }
@@ -110,16 +101,10 @@ impl Group {
             for text in part.split(',') {
                 let member = parse_member(text, preference).map_err(|(offset, what)| {
                     let before = text.get(..offset).unwrap_or(text).chars().count();
-                    ListError {
-                        at: at + before,
-                        what,
-                    }
+                    ListError { at: at + before, what }
                 })?;
                 if members.iter().any(|other| other.host == member.host) {
-                    return Err(ListError {
-                        at,
-                        what: format!("{} is listed twice", member.host),
-                    });
+                    return Err(ListError { at, what: format!("{} is listed twice", member.host) });
                 }
                 members.push(member);
                 if members.len() > UPSTREAMS_MAX {
@@ -156,9 +141,7 @@ impl Group {
                 return Ok(Chosen { member, probe });
             }
         }
-        Err(AllEjected {
-            until: health.next_probe(),
-        })
+        Err(AllEjected { until: health.next_probe() })
     }
 }
 
@@ -186,21 +169,13 @@ fn parse_weight(digits: &str) -> Result<u32, String> {
 
 /// Digits and nothing else: `parse` alone would take a sign.
 fn number_of(digits: &str) -> Option<u32> {
-    digits
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| digits.parse().ok())?
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 /// The host, still in brackets if it was, and the port.
 fn split_port(address: &str) -> Result<(&str, u16), (usize, String)> {
     let end = match address.strip_prefix('[') {
-        Some(inside) => {
-            inside
-                .find(']')
-                .ok_or((0, "a bracket is not closed".into()))?
-                + 2
-        }
+        Some(inside) => inside.find(']').ok_or((0, "a bracket is not closed".into()))? + 2,
         None => address.find(':').unwrap_or(address.len()),
     };
     let (host, rest) = address.split_at(end);
@@ -208,21 +183,12 @@ fn split_port(address: &str) -> Result<(&str, u16), (usize, String)> {
         return Ok((host, SMTP_PORT));
     }
     if host.starts_with(|c: char| c != '[') && rest.matches(':').count() > 1 {
-        return Err((
-            0,
-            format!("an IPv6 address stands in brackets: [{address}]"),
-        ));
+        return Err((0, format!("an IPv6 address stands in brackets: [{address}]")));
     }
-    let digits = rest
-        .strip_prefix(':')
-        .ok_or((end, format!("expected :port, not {rest:?}")))?;
-    let port = number_of(digits)
-        .and_then(|port| u16::try_from(port).ok())
-        .filter(|port| *port > 0);
-    let port = port.ok_or((
-        end + 1,
-        format!("the port is a number from 1 to 65535, not {digits:?}"),
-    ))?;
+    let digits = rest.strip_prefix(':').ok_or((end, format!("expected :port, not {rest:?}")))?;
+    let port = number_of(digits).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+    let port =
+        port.ok_or((end + 1, format!("the port is a number from 1 to 65535, not {digits:?}")))?;
     Ok((host, port))
 }
 
@@ -256,9 +222,7 @@ fn is_host_name(name: &str) -> bool {
         let edges = label.starts_with('-') || label.ends_with('-');
         (1..=63).contains(&label.len()) && !edges && label.bytes().all(letter)
     };
-    let numeric = name
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let numeric = name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     name.len() <= DOMAIN_MAX && !numeric && name.split('.').all(label)
 }
 

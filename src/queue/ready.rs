@@ -68,6 +68,7 @@ impl<H> Queue<H> {
         let first = self.domains.rows[domain].line.head;
         let message = self.entries[first].message;
         let recipients = self.take_run(domain, first);
+        self.settle(domain);
         self.rotate(domain);
         Some(Departure {
             message: self.messages.slot(message),
