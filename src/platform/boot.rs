@@ -107,7 +107,8 @@ impl Node {
         let mut addresses = Vec::new();
         for address in &options.listeners {
             let sockets = listener::bind(*address, options.shards)?;
-            addresses.push(SockRef::from(&sockets[0]).local_addr()?.as_socket().unwrap_or(*address));
+            addresses
+                .push(SockRef::from(&sockets[0]).local_addr()?.as_socket().unwrap_or(*address));
             shards.iter_mut().zip(sockets).for_each(|((own, _), socket)| own.push(socket));
         }
         for number in (0u16..).take(options.shards) {
@@ -254,7 +255,8 @@ mod tests {
         let cpus = allowed_cpus();
         assert!(!cpus.is_empty());
         let pinned = placements(cpus.len());
-        let expected: Vec<_> = cpus.iter().map(|cpu| format!("{:?}", Placement::Fixed(*cpu))).collect();
+        let expected: Vec<_> =
+            cpus.iter().map(|cpu| format!("{:?}", Placement::Fixed(*cpu))).collect();
         assert_eq!(pinned.iter().map(|p| format!("{p:?}")).collect::<Vec<_>>(), expected);
         let unbound = placements(cpus.len() + 1);
         assert!(unbound.iter().all(|placement| matches!(placement, Placement::Unbound)));

@@ -215,12 +215,7 @@ impl Disk {
 }
 
 /// Write what is left of the commit, and sync if that is all of it.
-fn write_on(
-    name: SegmentName,
-    segment: &mut Segment,
-    buffers: Vec<Arc<Vec<u8>>>,
-    gear: &mut Gear,
-) {
+fn write_on(name: SegmentName, segment: &mut Segment, buffers: Vec<Arc<Vec<u8>>>, gear: &mut Gear) {
     let Some(commit) = &mut segment.commit else { return };
     let tags = (Tag::Write(name), Tag::Sync(name));
     let offset = commit.offset + commit.done as u64;

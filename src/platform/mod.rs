@@ -15,6 +15,7 @@ mod gear;
 mod kernel;
 pub mod listener;
 pub mod probe;
+pub mod relay;
 mod ring;
 mod segment_map;
 pub mod spool_dir;

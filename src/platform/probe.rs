@@ -15,26 +15,36 @@ use crate::platform::ring::Ring;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
     /// ENOSYS.
-    #[error("this kernel has no io_uring: Linux 6.1 or newer with CONFIG_IO_URING is needed, and \
-        a container's seccomp profile must let io_uring_setup, _enter and _register pass")]
+    #[error(
+        "this kernel has no io_uring: Linux 6.1 or newer with CONFIG_IO_URING is needed, and \
+        a container's seccomp profile must let io_uring_setup, _enter and _register pass"
+    )]
     Missing,
     /// EINVAL.
-    #[error("this kernel's io_uring is too old: Linux 6.1 or newer is needed (uname -r shows \
-        which runs)")]
+    #[error(
+        "this kernel's io_uring is too old: Linux 6.1 or newer is needed (uname -r shows \
+        which runs)"
+    )]
     Old,
     /// EPERM, and the sysctl says so.
-    #[error("io_uring is switched off by kernel.io_uring_disabled = {0}: set it to 0 with \
+    #[error(
+        "io_uring is switched off by kernel.io_uring_disabled = {0}: set it to 0 with \
         `sysctl -w kernel.io_uring_disabled=0` (or, for 1, add this user's group to \
-        kernel.io_uring_group)")]
+        kernel.io_uring_group)"
+    )]
     Disabled(u8),
     /// EPERM, and the sysctl does not say so.
-    #[error("io_uring is forbidden to this process, most likely by seccomp: let io_uring_setup, \
+    #[error(
+        "io_uring is forbidden to this process, most likely by seccomp: let io_uring_setup, \
         _enter and _register pass (docker: --security-opt seccomp=FILE; systemd: \
-        SystemCallFilter=)")]
+        SystemCallFilter=)"
+    )]
     Forbidden,
     /// ENOMEM, or less than the executor insists on.
-    #[error("too little memory may be locked ({kib} KiB): raise it to {MEMLOCK_KIB_MIN} KiB or \
-        more with `ulimit -l` or LimitMEMLOCK= in systemd")]
+    #[error(
+        "too little memory may be locked ({kib} KiB): raise it to {MEMLOCK_KIB_MIN} KiB or \
+        more with `ulimit -l` or LimitMEMLOCK= in systemd"
+    )]
     Memlock {
         /// The limit in force.
         kib: u64,

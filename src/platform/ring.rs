@@ -225,8 +225,7 @@ impl<T: Copy> Ring<T> {
     /// Complete (with ETIME) once `at` has come.
     pub(super) fn timer(&mut self, at: Monotonic, tag: T) -> OperationId {
         let time = Box::new(timespec(at));
-        let entry =
-            opcode::Timeout::new(&raw const *time).flags(types::TimeoutFlags::ABS).build();
+        let entry = opcode::Timeout::new(&raw const *time).flags(types::TimeoutFlags::ABS).build();
         self.start(entry, tag, Kept::Time(time))
     }
 
@@ -332,8 +331,8 @@ fn completion<T: Copy>(
     };
     // SAFETY: the result of an accept is a socket that the kernel made for this completion, which
     // is taken from the queue once; nobody else owns it.
-    let socket = (accepting && entry.result() >= 0)
-        .then(|| unsafe { OwnedFd::from_raw_fd(entry.result()) });
+    let socket =
+        (accepting && entry.result() >= 0).then(|| unsafe { OwnedFd::from_raw_fd(entry.result()) });
     let result = u32::try_from(entry.result()).map_err(|_| IoError { errno: -entry.result() });
     let buffer = cqueue::buffer_select(entry.flags()).map(BufferToken);
     Completion { tag, result, more, buffer, socket, kept }

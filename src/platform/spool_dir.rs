@@ -71,7 +71,8 @@ impl Spool {
         };
         fs::create_dir_all(root.join("events")).map_err(|error| unusable(root, error))?;
         let path = root.join("LOCK");
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+        let options =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
         let mut lock = options.open(&path).map_err(|error| unusable(&path, error))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}

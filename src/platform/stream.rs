@@ -18,9 +18,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::base::limits::{
-    CLOSE_FLUSH_MAX, CLOSE_LINGER_BYTES, CLOSE_LINGER_MAX, SEND_JOIN_MAX,
-};
+use crate::base::limits::{CLOSE_FLUSH_MAX, CLOSE_LINGER_BYTES, CLOSE_LINGER_MAX, SEND_JOIN_MAX};
 use crate::base::slots::{Slot, Slots};
 use crate::platform::gear::{Gear, Notice, Tag, Timer, io_error};
 use crate::platform::ring::{self, BufferToken, Completion, Kept, ReceiveBuffers};

@@ -4,9 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc::Sender;
 
-use crate::platform::tests::support::{
-    Shards, acting, echo, pattern, read_to_end, reply, words,
-};
+use crate::platform::tests::support::{Shards, acting, echo, pattern, read_to_end, reply, words};
 use crate::shard::mesh::Crossing;
 use crate::shard::platform::{Event, Platform};
 
