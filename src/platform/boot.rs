@@ -191,9 +191,10 @@ where
     F: Fn(ShardStart) -> Result<M, StartError>,
 {
     let shard = parts.shard;
-    let machine = make(start_of(&parts)).map_err(|error| RunError::Start { shard, error })?;
+    // On the heap: a future is moved around before it is first polled.
+    let machine = make(start_of(&parts)).map(Box::new).map_err(|error| RunError::Start { shard, error })?;
     let drive = Drive::new(parts, machine).map_err(|error| RunError::Drive { shard, error })?;
-    drive.run().await.map_err(|error| RunError::Drive { shard, error })
+    Box::pin(drive.run()).await.map_err(|error| RunError::Drive { shard, error })
 }
 
 fn start_of(parts: &Parts<'_>) -> ShardStart {

@@ -40,7 +40,7 @@ pub(super) struct Drive<M> {
     kernel: Kernel,
     buffers: ReceiveBuffers,
     /// None once it is over: then events are dropped.
-    machine: Option<M>,
+    machine: Option<Box<M>>,
     completed: Vec<Completion<Tag>>,
     sleeper: Sleeper,
     timer: Option<(OperationId, Monotonic)>,
@@ -52,7 +52,7 @@ pub(super) struct Drive<M> {
 
 impl<M: Machine> Drive<M> {
     /// A loop of this thread, which must run a glommio executor.
-    pub(super) fn new(parts: Parts<'_>, machine: M) -> Result<Self, DriveError> {
+    pub(super) fn new(parts: Parts<'_>, machine: Box<M>) -> Result<Self, DriveError> {
         let (mut kernel, buffers) = Kernel::new(parts)?;
         kernel.gear.ring.wake_on_completion(false);
         let sleeper = Sleeper::new(kernel.mailbox.bell())?;
@@ -244,7 +244,7 @@ impl<M: Machine> Drive<M> {
                 if knows(&self.kernel, stream) {
                     let bytes = self.buffers.bytes(&buffer, length);
                     let event = Event::Received { connection: ConnectionId(stream), bytes };
-                    hand(&mut self.machine, &mut self.kernel, event);
+                    hand(self.machine.as_deref_mut(), &mut self.kernel, event);
                 }
                 self.buffers.give_back(buffer);
             }
@@ -268,7 +268,7 @@ impl<M: Machine> Drive<M> {
                 if self.kernel.questions.is_known(question) {
                     let bytes = self.buffers.bytes(&buffer, length);
                     let event = Event::Datagram { id: DatagramId(question), bytes };
-                    hand(&mut self.machine, &mut self.kernel, event);
+                    hand(self.machine.as_deref_mut(), &mut self.kernel, event);
                 }
                 self.buffers.give_back(buffer);
             }
@@ -293,12 +293,12 @@ impl<M: Machine> Drive<M> {
     }
 
     fn hand(&mut self, event: Event<'_>) {
-        hand(&mut self.machine, &mut self.kernel, event);
+        hand(self.machine.as_deref_mut(), &mut self.kernel, event);
     }
 }
 
 /// Hand an event to the machine; a panic costs its connection.
-fn hand<M: Machine>(machine: &mut Option<M>, kernel: &mut Kernel, event: Event<'_>) {
+fn hand<M: Machine>(machine: Option<&mut M>, kernel: &mut Kernel, event: Event<'_>) {
     let Some(machine) = machine else { return };
     let connection = event.connection();
     let caught = catch_unwind(AssertUnwindSafe(|| machine.handle(event, kernel)));

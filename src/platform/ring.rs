@@ -164,12 +164,6 @@ impl<T: Copy> Ring<T> {
         self.start(entry, tag, Kept::Address(peer));
     }
 
-    /// Tell the peer of `socket` that nothing more will be sent.
-    pub(super) fn end_sending(&mut self, socket: BorrowedFd<'_>, tag: T) {
-        let fd = types::Fd(socket.as_raw_fd());
-        self.start(opcode::Shutdown::new(fd, libc::SHUT_WR).build(), tag, Kept::Nothing);
-    }
-
     /// Close `fd` after all that was asked of it before has been submitted.
     pub(super) fn close(&mut self, fd: OwnedFd, tag: T) {
         let entry = opcode::Close::new(types::Fd(fd.into_raw_fd())).build();

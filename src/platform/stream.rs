@@ -12,7 +12,7 @@
 
 mod state;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -369,7 +369,9 @@ impl Streams {
         stream.phase = Phase::Lingering;
         stream.deadline = gear.now.mono + CLOSE_LINGER_MAX;
         gear.timers.insert(stream.deadline, Timer::Closing(slot));
-        gear.ring.end_sending(stream.socket(), Tag::Nobody);
+        // Not through the ring: it would shut down whatever has the descriptor's number once a
+        // worker comes to it, which may be the next client's connection by then.
+        let _ = SockRef::from(&stream.socket()).shutdown(Shutdown::Write);
         self.receive(slot, gear);
     }
 
