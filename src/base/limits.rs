@@ -300,3 +300,8 @@ pub const EVENT_FILE_AGE_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
 pub const TURN_PANICS_MAX: u32 = 3;
 /// How long a ring that ends waits for the kernel to let go of its buffers; then they are leaked.
 pub const RING_QUIESCE_MAX: Duration = Duration::from_secs(5);
+
+/// What the control thread waits for a shard's answer: a sweeping verb takes many turns.
+pub const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Domains that `queue stats` shows unless asked for more.
+pub const STATS_DOMAINS_DEFAULT: usize = 10;

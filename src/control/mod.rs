@@ -1,1 +1,12 @@
 //! Beside the floors: one ordinary thread for admin HTTP and metrics, never on a message's path.
+//!
+//! It sees only what shards publish and asks them through their mailboxes ([`commands`]). The same
+//! folder holds the other end: the subcommands that ask a running node ([`queue`]), and the report
+//! over its event logs ([`report`]).
+
+pub mod api;
+pub mod commands;
+pub mod http;
+pub mod metrics;
+pub mod queue;
+pub mod report;

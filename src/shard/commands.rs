@@ -7,6 +7,8 @@ use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
 use crate::mail::address::{Domain, ForwardPath, ReversePath};
 use crate::mail::outcome::{Outcome, Reason};
+use crate::outcome::counters::Counters;
+use crate::shard::platform::PlatformCounters;
 
 /// Which recipients a command is about: those that meet all that is given; all, if nothing is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub enum Command {
         /// Domains listed at most, those with the most recipients first.
         domains: usize,
     },
+    /// What was counted, and how things stand. Answered by `Answer::Snapshot`.
+    Snapshot,
     /// Try at once what waits for its next attempt. Answered by `Answer::Changed`.
     Flush(Selector),
     /// Try no more until released; lifetimes go on. Answered by `Answer::Changed`.
@@ -73,10 +77,25 @@ pub enum Answer {
     Show(Option<Box<QueuedMessage>>),
     /// Counts.
     Stats(QueueStats),
+    /// What was counted, and how things stand.
+    Snapshot(Box<Snapshot>),
     /// So many recipients were changed.
     Changed(u64),
     /// The verb could not be done, in words for the operator.
     Failed(Box<str>),
+}
+
+/// How a shard stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// All counts, gauges as they are now.
+    pub counters: Counters,
+    /// What happened below the shard.
+    pub platform: PlatformCounters,
+    /// Whether new messages are taken: the spool's disk works and has room.
+    pub admits: bool,
+    /// Commits fail at present.
+    pub failing: bool,
 }
 
 /// Where a recipient stands.

@@ -79,6 +79,11 @@ impl Ingress {
         Self { sessions: Connections::default(), admission, draining: false }
     }
 
+    /// Sessions that are open.
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// Whether no session is open.
     pub(crate) fn is_empty(&self) -> bool {
         self.sessions.is_empty()

@@ -12,8 +12,8 @@ use hashbrown::HashMap;
 use crate::base::slots::{Slot, Slots};
 use crate::base::time::Monotonic;
 use crate::dns::{
-    Answer, ExchangeId, HostLookup, HostOutcome, MxHost, MxLookup, MxOutcome, Name, Options,
-    OwnNames, Resolver, Transmit, Transport,
+    Answer, Counts, ExchangeId, HostLookup, HostOutcome, MxHost, MxLookup, MxOutcome, Name,
+    Options, OwnNames, Resolver, Transmit, Transport,
 };
 use crate::mail::address::Domain;
 use crate::mail::outcome::Failure;
@@ -138,6 +138,11 @@ impl Lookups {
     /// The next target that was found, or not.
     pub(crate) fn poll_found(&mut self) -> Option<Found> {
         self.found.pop_front()
+    }
+
+    /// What the resolver did so far.
+    pub(crate) fn counts(&self) -> Counts {
+        self.resolver.counts()
     }
 
     /// When to call `handle_deadline`.

@@ -42,9 +42,10 @@ use crate::base::time::{Monotonic, Now};
 use crate::base::wheel::Wheel;
 use crate::egress::owner::Loads;
 use crate::egress::throttle::SharedSites;
-use crate::outcome::counters::Counters;
+use crate::outcome::counters::{Count, Counters};
 use crate::policy::admission::Admission;
 use crate::queue::Queue;
+use crate::shard::commands::{Answer, Command, Snapshot};
 use crate::shard::commit::{Commit, CommitEvent, From};
 use crate::shard::context::{Common, Context, Timer};
 use crate::shard::delivery::Delivery;
@@ -56,7 +57,7 @@ use crate::shard::mesh::Crossing;
 use crate::shard::operate::Operations;
 use crate::shard::platform::{Event, Machine, Platform, Turn};
 use crate::shard::settings::Settings;
-use crate::spool::log::Log;
+use crate::spool::log::{Log, Room};
 use crate::spool::recovery::Messages;
 
 /// What all shards of a process share: atomics and rarely taken locks, nothing that waits.
@@ -176,12 +177,40 @@ impl Shard {
                 self.home.report(*report, &mut self.commit, cx);
             }
             Crossing::Resume { domain, room } => self.home.resume(domain, room),
+            Crossing::Request(request) if request.command == Command::Snapshot => {
+                let snapshot = self.snapshot(platform);
+                request.answer(Answer::Snapshot(Box::new(snapshot)));
+            }
             Crossing::Request(request) => {
                 let cx = context!(self, platform);
                 self.operations.start(request, &mut self.home, &mut self.commit, cx);
             }
             Crossing::Reload(settings) => self.reload(settings, platform.now().mono),
             Crossing::Drain => self.start_drain(platform),
+        }
+    }
+
+    /// How this shard stands.
+    fn snapshot<P: Platform>(&mut self, platform: &P) -> Snapshot {
+        let stats = self.home.queue.stats();
+        let dns = self.lookups.counts();
+        let mut counters = self.common.counters.clone();
+        counters.set(Count::SessionsOpen, self.ingress.len() as u64);
+        counters.set(Count::ConnectionsOpen, self.delivery.connections() as u64);
+        counters.set(Count::QueueReady, stats.ready + stats.parked);
+        counters.set(Count::QueueActive, stats.dispatched);
+        counters.set(Count::QueueDeferred, stats.deferred);
+        counters.set(Count::QueueHeld, stats.held);
+        counters
+            .set(Count::SpoolSegments, self.commit.logs().map(|log| log.stats().segments).sum());
+        counters.add(Count::DnsQuestions, dns.traffic.udp_queries + dns.traffic.tcp_queries);
+        counters.add(Count::DnsCacheHits, dns.cached);
+        counters.add(Count::DnsFailures, dns.failed);
+        Snapshot {
+            counters,
+            platform: platform.counters(),
+            admits: self.commit.room() == Room::Open,
+            failing: self.commit.is_failing(),
         }
     }
 

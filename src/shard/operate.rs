@@ -65,6 +65,7 @@ impl Operations {
                 let stats = home.stats(*domains);
                 return request.answer(Answer::Stats(stats));
             }
+            Command::Snapshot => unreachable!("answered by the shard itself"),
             Command::Flush(selector) => (Verb::Flush, selector.clone()),
             Command::Hold(selector) => (Verb::Hold, selector.clone()),
             Command::Release(selector) => (Verb::Release, selector.clone()),

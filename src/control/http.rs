@@ -1,0 +1,199 @@
+//! Answer on the admin address: `/healthz`, `/metrics`, `/queue/…`.
+//!
+//! One ordinary thread, apart from the shards: a slow or hostile client of this address costs mail
+//! nothing. There is no authentication: the address belongs on loopback.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+
+use crate::base::limits::{LIST_ROWS_MAX, STATS_DOMAINS_DEFAULT};
+use crate::control::api::{Changed, Message, Refusal, Row, Select, Stats};
+use crate::control::commands::{Shards, Silent};
+use crate::control::metrics;
+use crate::shard::commands::{Answer, Command, QueueStats, Selector, Snapshot};
+
+/// Why the admin address cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on the admin address {address}: {error}; choose another with --admin")]
+pub struct AdminError {
+    /// Where.
+    pub address: SocketAddr,
+    /// Why.
+    pub error: io::Error,
+}
+
+/// Listen on `address`, before anything else starts, so that a taken port is told at once.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, AdminError> {
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    bound.map_err(|error| AdminError { address, error })
+}
+
+/// Serve on a thread of its own, until the process ends.
+pub fn serve(listener: TcpListener, shards: Shards) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = thread::Builder::new().name("control".to_owned());
+    thread.spawn(move || {
+        runtime.block_on(async move {
+            let served = match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => axum::serve(listener, router(shards)).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = served {
+                tracing::error!(%error, "the admin address is served no more");
+            }
+        });
+    })?;
+    Ok(())
+}
+
+fn router(shards: Shards) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(exposition))
+        .route("/queue/list", get(list))
+        .route("/queue/show/{id}", get(show))
+        .route("/queue/stats", get(stats))
+        .route("/queue/{verb}", post(operate))
+        .with_state(shards)
+}
+
+/// A refusal with its status.
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, Json(Refusal { error: self.1 })).into_response()
+    }
+}
+
+impl From<Silent> for Refused {
+    fn from(silent: Silent) -> Self {
+        Self(StatusCode::GATEWAY_TIMEOUT, silent.to_string())
+    }
+}
+
+fn bad(error: impl Into<String>) -> Refused {
+    Refused(StatusCode::BAD_REQUEST, error.into())
+}
+
+async fn snapshots(shards: &Shards) -> Result<Vec<Snapshot>, Silent> {
+    let answers = shards.ask_all(&Command::Snapshot).await?;
+    let snapshot = |answer| match answer {
+        Answer::Snapshot(snapshot) => Some(*snapshot),
+        _ => None,
+    };
+    Ok(answers.into_iter().filter_map(snapshot).collect())
+}
+
+/// 200 while every shard answers, takes mail and stores it; else 503 and why.
+async fn healthz(State(shards): State<Shards>) -> Response {
+    let words = match snapshots(&shards).await {
+        Err(silent) => silent.to_string(),
+        Ok(all) => match all.iter().position(|shard| !shard.admits || shard.failing) {
+            None => return "ok\n".into_response(),
+            Some(shard) if all[shard].failing => format!("shard {shard}: commits fail"),
+            Some(shard) => format!("shard {shard}: the spool takes no messages"),
+        },
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, words + "\n").into_response()
+}
+
+async fn exposition(State(shards): State<Shards>) -> Result<Response, Refused> {
+    let text = metrics::render(&snapshots(&shards).await?);
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}
+
+async fn list(
+    State(shards): State<Shards>,
+    Query(select): Query<Select>,
+) -> Result<Json<Vec<Row>>, Refused> {
+    let selector = select.parse().map_err(bad)?;
+    let limit = select.limit.unwrap_or(LIST_ROWS_MAX).clamp(1, LIST_ROWS_MAX);
+    let mut rows = Vec::new();
+    for shard in shards.ids() {
+        let mut after = None;
+        while rows.len() < limit {
+            let selector = selector.clone();
+            let command = Command::List { selector, after, limit: limit - rows.len() };
+            let Answer::List { rows: more, next } = shards.ask(shard, command).await? else {
+                break;
+            };
+            rows.extend(more.iter().map(Row::from));
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    rows.truncate(limit);
+    Ok(Json(rows))
+}
+
+async fn show(
+    State(shards): State<Shards>,
+    Path(id): Path<String>,
+) -> Result<Json<Message>, Refused> {
+    let id = id.parse().map_err(|error| bad(format!("{id}: {error}")))?;
+    for answer in shards.ask_all(&Command::Show(id)).await? {
+        if let Answer::Show(Some(message)) = answer {
+            return Ok(Json(Message::from(message.as_ref())));
+        }
+    }
+    Err(Refused(StatusCode::NOT_FOUND, format!("{id} is not in the queue")))
+}
+
+async fn stats(
+    State(shards): State<Shards>,
+    Query(select): Query<Select>,
+) -> Result<Json<Stats>, Refused> {
+    let domains = select.limit.unwrap_or(STATS_DOMAINS_DEFAULT).min(LIST_ROWS_MAX);
+    let answers = shards.ask_all(&Command::Stats { domains }).await?;
+    let stats = |answer| match answer {
+        Answer::Stats(stats) => Some(stats),
+        _ => None,
+    };
+    let all: Vec<QueueStats> = answers.into_iter().filter_map(stats).collect();
+    Ok(Json(Stats::sum(&all, domains)))
+}
+
+async fn operate(
+    State(shards): State<Shards>,
+    Path(verb): Path<String>,
+    Query(select): Query<Select>,
+) -> Result<Json<Changed>, Refused> {
+    let selector = select.parse().map_err(bad)?;
+    if selector.is_everything() && !select.all {
+        return Err(bad("name an id, a domain or a reverse-path; or everything, by all=true"));
+    }
+    let command = command(&verb, selector)
+        .ok_or_else(|| Refused(StatusCode::NOT_FOUND, format!("no verb {verb}")))?;
+    let mut recipients = 0;
+    for answer in shards.ask_all(&command).await? {
+        match answer {
+            Answer::Changed(count) => recipients += count,
+            Answer::Failed(words) => return Err(bad(words)),
+            _ => {}
+        }
+    }
+    Ok(Json(Changed { recipients }))
+}
+
+fn command(verb: &str, selector: Selector) -> Option<Command> {
+    Some(match verb {
+        "flush" => Command::Flush(selector),
+        "hold" => Command::Hold(selector),
+        "release" => Command::Release(selector),
+        "remove" => Command::Remove(selector),
+        _ => return None,
+    })
+}

@@ -1,0 +1,109 @@
+//! Write what shards counted in Prometheus' text format, version 0.0.4.
+
+use std::fmt::Write;
+
+use crate::outcome::counters::histogram::Histogram;
+use crate::outcome::counters::{Counters, Kind, Sample};
+use crate::shard::commands::Snapshot;
+
+/// The type of what [`render`] writes.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All shards together.
+pub fn render(shards: &[Snapshot]) -> String {
+    let mut sum = Counters::default();
+    shards.iter().for_each(|shard| sum.merge(&shard.counters));
+    let mut out = String::new();
+    let mut family = "";
+    for sample in sum.samples() {
+        let (name, help, kind) = match sample {
+            Sample::Count(row, _) if row.kind == Kind::Counter => (row.name, row.help, "counter"),
+            Sample::Count(row, _) => (row.name, row.help, "gauge"),
+            Sample::Latency(row, _) => (row.name, row.help, "histogram"),
+        };
+        if family != name {
+            family = name;
+            head(&mut out, name, help, kind);
+        }
+        match sample {
+            Sample::Count(row, value) if row.labels.is_empty() => line(&mut out, name, "", value),
+            Sample::Count(row, value) => line(&mut out, name, row.labels, value),
+            Sample::Latency(_, histogram) => buckets(&mut out, name, histogram),
+        }
+    }
+    platform(&mut out, shards);
+    out
+}
+
+fn head(out: &mut String, name: &str, help: &str, kind: &str) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn line(out: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
+    let _ = match labels {
+        "" => writeln!(out, "{name} {value}"),
+        labels => writeln!(out, "{name}{{{labels}}} {value}"),
+    };
+}
+
+fn buckets(out: &mut String, name: &str, histogram: &Histogram) {
+    for (bound, count) in histogram.cumulative() {
+        let _ = writeln!(out, "{name}_bucket{{le=\"{bound}\"}} {count}");
+    }
+    let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {}", histogram.count());
+    let _ = writeln!(out, "{name}_sum {}", histogram.sum_seconds());
+    let _ = writeln!(out, "{name}_count {}", histogram.count());
+}
+
+/// What happened below the shards, by shard: an uneven load shows here.
+fn platform(out: &mut String, shards: &[Snapshot]) {
+    type Field = fn(&Snapshot) -> u64;
+    let families: [(&str, &str, &str, Field); 7] = [
+        ("relay_fast_turns_total", "Turns of the shard's loop.", "counter", |s| s.platform.turns),
+        ("relay_fast_sleeps_total", "Times that the loop slept.", "counter", |s| s.platform.sleeps),
+        ("relay_fast_ring_enters_total", "Calls into the ring.", "counter", |s| s.platform.enters),
+        ("relay_fast_ring_completions_total", "Completions taken from the ring.", "counter", |s| {
+            s.platform.completions
+        }),
+        ("relay_fast_panics_total", "Panics that were caught.", "counter", |s| s.platform.panics),
+        (
+            "relay_fast_event_lines_lost_total",
+            "Lines of the event log that could not be written.",
+            "counter",
+            |s| s.platform.event_lines_lost,
+        ),
+        ("relay_fast_spool_failing", "1 while commits of the shard's spool fail.", "gauge", |s| {
+            s.failing.into()
+        }),
+    ];
+    for (name, help, kind, field) in families {
+        head(out, name, help, kind);
+        for (shard, snapshot) in shards.iter().enumerate() {
+            line(out, name, &format!("shard=\"{shard}\""), field(snapshot));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::counters::{Count, Latency};
+    use crate::shard::platform::PlatformCounters;
+    use std::time::Duration;
+
+    #[test]
+    fn families_have_one_head_and_shards_add_up() {
+        let mut counters = Counters::default();
+        counters.add(Count::Delivered, 3);
+        counters.record(Latency::Commit, Duration::from_millis(2));
+        let platform = PlatformCounters::default();
+        let shard = Snapshot { counters, platform, admits: true, failing: false };
+        let text = render(&[shard.clone(), shard]);
+        let outcomes = "relay_fast_recipient_outcomes_total";
+        assert_eq!(text.matches(&format!("# TYPE {outcomes} counter")).count(), 1);
+        assert!(text.contains(&format!("{outcomes}{{outcome=\"delivered\"}} 6\n")));
+        assert!(text.contains("relay_fast_spool_commit_seconds_count 2\n"));
+        assert!(text.contains("relay_fast_turns_total{shard=\"1\"} 0\n"));
+        assert!(text.lines().all(|line| line.starts_with('#') || line.split(' ').count() == 2));
+    }
+}
