@@ -57,7 +57,7 @@ impl Asked {
         message.to_vec().expect("one question of a checked name fits a message")
     }
 
-    /// What `bytes` say to this query; `None` where they are no answer to it: garbage, late, forged.
+    /// What `bytes` say to this query; `None` where they do not answer it: garbage, late, forged.
     pub(super) fn read(&self, bytes: &[u8]) -> Option<Reading> {
         let header = self.header_if_ours(bytes)?;
         if header.truncation {

@@ -73,7 +73,12 @@ enum Stage {
     /// It is asked.
     Asked(Name),
     /// Hosts are known, addresses are asked for.
-    Addresses(Vec<Candidate>),
+    Addresses {
+        /// In the order to try.
+        hosts: Vec<Candidate>,
+        /// This node was among the MX hosts, by name; it and all that is no better is gone.
+        was_listed: bool,
+    },
     /// No question was or is needed any more.
     Known(MxOutcome),
 }
@@ -121,7 +126,7 @@ impl MxLookup {
                 self.stage = Stage::Asked(question.name.clone());
                 Some(question)
             }
-            Stage::Addresses(hosts) => {
+            Stage::Addresses { hosts, .. } => {
                 hosts.iter_mut().find_map(|host| host.lookup.poll_question())
             }
             Stage::Asked(_) | Stage::Known(_) => None,
@@ -138,7 +143,7 @@ impl MxLookup {
                 self.holds.and(answer);
                 self.stage = self.after_mx(name, &answer.finding, prng);
             }
-            Stage::Addresses(hosts) => {
+            Stage::Addresses { hosts, .. } => {
                 hosts.iter_mut().for_each(|host| host.lookup.handle_answer(answer));
             }
             Stage::Unasked(_) | Stage::Asked(_) | Stage::Known(_) => {}
@@ -147,10 +152,10 @@ impl MxLookup {
 
     /// The outcome, once all questions are answered.
     pub fn outcome(&self, prng: &mut Prng) -> Option<MxOutcome> {
-        let hosts = match &self.stage {
+        let (hosts, was_listed) = match &self.stage {
             Stage::Unasked(_) | Stage::Asked(_) => return None,
             Stage::Known(outcome) => return Some(outcome.clone()),
-            Stage::Addresses(hosts) => hosts,
+            Stage::Addresses { hosts, was_listed } => (hosts, *was_listed),
         };
         let resolved: Option<Vec<Resolved>> = hosts
             .iter()
@@ -160,13 +165,13 @@ impl MxLookup {
                 Some(Resolved { name, preference: host.preference, outcome })
             })
             .collect();
-        Some(conclude(resolved?, &self.own))
+        Some(conclude(resolved?, &self.own, was_listed))
     }
 
     /// How long the outcome may be kept.
     pub fn holds_for(&self, now: Monotonic) -> Duration {
         let holds = match &self.stage {
-            Stage::Addresses(hosts) => {
+            Stage::Addresses { hosts, .. } => {
                 hosts.iter().fold(self.holds, |sum, host| sum.both(host.lookup.holds()))
             }
             Stage::Unasked(_) | Stage::Asked(_) | Stage::Known(_) => self.holds,
@@ -218,7 +223,10 @@ impl MxLookup {
         match (hosts.is_empty(), own) {
             (true, Some(_)) => Stage::Known(MxOutcome::Loop),
             (true, None) => Stage::Known(MxOutcome::NoSuchDomain),
-            (false, _) => Stage::Addresses(hosts.into_iter().map(Candidate::new).collect()),
+            (false, _) => Stage::Addresses {
+                hosts: hosts.into_iter().map(Candidate::new).collect(),
+                was_listed: own.is_some(),
+            },
         }
     }
 }
@@ -272,7 +280,7 @@ fn literal(domain: &Domain, address: IpAddr, own: &OwnNames) -> MxOutcome {
 //# The relay host MUST then inspect the list for any of the names or addresses by which it might
 //# be known in mail transactions. If a matching record is found, all records at that preference
 //# level and higher-numbered ones MUST be discarded from consideration.
-fn conclude(mut resolved: Vec<Resolved>, own: &OwnNames) -> MxOutcome {
+fn conclude(mut resolved: Vec<Resolved>, own: &OwnNames, was_listed: bool) -> MxOutcome {
     let is_own = |host: &&Resolved| own.has_any(host.addresses());
     let limit = resolved.iter().filter(is_own).map(|host| host.preference).min();
     resolved.retain(|host| limit.is_none_or(|limit| host.preference < limit));
@@ -287,13 +295,13 @@ fn conclude(mut resolved: Vec<Resolved>, own: &OwnNames) -> MxOutcome {
             HostOutcome::NoAddress => {}
         }
     }
-    match (reason, limit) {
+    match reason {
         _ if !hosts.is_empty() => MxOutcome::Hosts(hosts),
-        (Some(reason), _) => MxOutcome::Temporary(reason),
-        (None, Some(_)) => MxOutcome::Loop,
+        Some(reason) => MxOutcome::Temporary(reason),
+        None if was_listed || limit.is_some() => MxOutcome::Loop,
         // "If MX records are present, but none of them are usable [...] this situation MUST be
         // reported as an error" (RFC 5321 §5.1): as one that stays, like Postfix's default of
         // smtp_defer_if_no_mx_address_found.
-        (None, None) => MxOutcome::NoSuchDomain,
+        None => MxOutcome::NoSuchDomain,
     }
 }

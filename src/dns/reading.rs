@@ -22,7 +22,7 @@ use crate::dns::name::Name;
 /// What came back.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// The answer did not fit (RFC 7766 §5), or a forger is at work: ask over TCP.
+    /// The answer did not fit (RFC 2181 §9), or a forger is at work: ask over TCP.
     OverTcp,
     /// The server does not know EDNS: ask without (RFC 6891 §6.2.2).
     NoEdns,
@@ -70,24 +70,37 @@ pub(super) fn of(message: &Message, asked: &Asked) -> Reading {
         Ok(chain) => chain,
         Err(reason) => return Reading::Broken(reason),
     };
-    match message.metadata.response_code {
-        ResponseCode::NoError => no_error(message, asked.kind, &chain),
-        //= RFC 6604 §3
-        //# The RCODE in the ultimate DNS response MUST BE set based on the final query cycle leading
-        //# to that response.
-        ResponseCode::NXDomain => Reading::Found {
+    let code = message.metadata.response_code;
+    if code == ResponseCode::NoError {
+        return no_error(message, asked.kind, &chain);
+    }
+    //= RFC 6604 §3
+    //# The RCODE in the ultimate DNS response MUST BE set based on the final query cycle leading
+    //# to that response.
+    if code == ResponseCode::NXDomain {
+        return Reading::Found {
             finding: Finding::NoSuchName,
             ttl: negative_ttl(soa_of(message, chain.end)).min(chain.ttl),
             authentic: message.metadata.authentic_data,
-        },
-        ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS if asked.edns => {
-            Reading::NoEdns
-        }
-        // SERVFAIL is mostly about the domain (broken delegation, bogus signatures).
-        ResponseCode::ServFail => Reading::failed("SERVFAIL", false),
-        ResponseCode::Refused => Reading::failed("REFUSED", true),
-        code => Reading::failed(&format!("RCODE {}", u16::from(code)), true),
+        };
     }
+    let no_edns = [ResponseCode::FormErr, ResponseCode::NotImp, ResponseCode::BADVERS];
+    if asked.edns && no_edns.contains(&code) {
+        return Reading::NoEdns;
+    }
+    // SERVFAIL is mostly about the domain (broken delegation, bogus signatures).
+    Reading::failed(&mnemonic(code), code != ResponseCode::ServFail)
+}
+
+fn mnemonic(code: ResponseCode) -> String {
+    let names = [
+        (ResponseCode::FormErr, "FORMERR"),
+        (ResponseCode::ServFail, "SERVFAIL"),
+        (ResponseCode::NotImp, "NOTIMP"),
+        (ResponseCode::Refused, "REFUSED"),
+    ];
+    let named = names.iter().find(|(known, _)| *known == code);
+    named.map_or_else(|| format!("RCODE {}", u16::from(code)), |(_, name)| (*name).to_owned())
 }
 
 /// How long an alias or records with this TTL are kept.
@@ -164,17 +177,17 @@ fn owned<'a>(answers: &'a [Record], owner: &rr::Name) -> impl Iterator<Item = &'
 }
 
 fn alias_of<'a>(answers: &'a [Record], owner: &rr::Name) -> Option<(&'a rr::Name, Duration)> {
-    owned(answers, owner).find_map(|record| match &record.data {
-        RData::CNAME(target) => Some((&target.0, positive_ttl(record.ttl))),
-        _ => None,
+    owned(answers, owner).find_map(|record| {
+        let RData::CNAME(target) = &record.data else { return None };
+        Some((&target.0, positive_ttl(record.ttl)))
     })
 }
 
 /// TTL and MINIMUM of the SOA of a zone that `name` is in.
 fn soa_of(message: &Message, name: &rr::Name) -> Option<(u32, u32)> {
-    message.authorities.iter().find_map(|record| match &record.data {
-        RData::SOA(soa) if record.name.zone_of(name) => Some((record.ttl, soa.minimum)),
-        _ => None,
+    message.authorities.iter().find_map(|record| {
+        let RData::SOA(soa) = &record.data else { return None };
+        record.name.zone_of(name).then_some((record.ttl, soa.minimum))
     })
 }
 

@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn a_usual_file_is_read() {
         let text = "# by hand\n; too\nsearch example.com\nnameserver 192.0.2.53\n\
-                    nameserver\t2001:db8::53   # near\noptions timeout:2 attempts:3 trust-ad edns0\n";
+                    nameserver\t2001:db8::53 # near\noptions timeout:2 attempts:3 trust-ad edns0\n";
         let options = Options::from_resolv_conf(text);
         assert_eq!(servers(text), ["192.0.2.53:53", "[2001:db8::53]:53"]);
         assert_eq!((options.timeout, options.attempts), (Duration::from_secs(2), 3));

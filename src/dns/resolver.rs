@@ -5,9 +5,9 @@
 //!
 //! A lookup asks one server at a time and goes to the next when it fails; one *exchange* is one
 //! query on one socket. Lookups of the same question are one; beyond `DNS_IN_FLIGHT_MAX` they stand
-//! in line, at most `DNS_LINE_WAIT_MAX`. Each lookup ends: for each name of a CNAME chain that needs
-//! a query of its own, each server is asked at most `attempts` times over UDP, and once more over
-//! TCP for each of these. Everyone who waits hears of it once. Lives on: one shard.
+//! in line, at most `DNS_LINE_WAIT_MAX`. Each lookup ends: for each name of a CNAME chain that
+//! needs a query of its own, each server is asked at most `attempts` times over UDP, and once more
+//! over TCP for each of these. Everyone who waits hears of it once. Lives on: one shard.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -205,7 +205,8 @@ impl<W: Copy> Resolver<W> {
             self.proceed(Some(over), now);
         }
         // Not kept in the cache: that we are busy says nothing about the name.
-        while let Some((slot, _)) = self.line.pop_front_if(|(_, until)| *until <= now) {
+        while self.line.front().is_some_and(|(_, until)| *until <= now) {
+            let Some((slot, _)) = self.line.pop_front() else { break };
             let question = self.lookups.get(slot).expect(ALIVE).question.clone();
             self.tell(slot, &Arc::new(Answer::failure(question, CROWDED, now)));
         }

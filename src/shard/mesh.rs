@@ -5,17 +5,19 @@
 //! `DISPATCH_CREDITS_MAX` dispatches and as many reports lie between two shards, and neither ever
 //! waits for the other.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::ids::ShardId;
 use crate::base::limits::DISPATCH_CREDITS_MAX;
-use crate::base::slots::Slot;
-use crate::base::time::WallTime;
-use crate::config::Config;
+use crate::base::time::{Monotonic, WallTime};
 use crate::mail::address::Domain;
 use crate::mail::outcome::Reason;
 use crate::mail::status::Reply;
-use crate::shard::commands::Request;
+use crate::queue::{Departure, DomainId};
+use crate::shard::commands::{Answer, Command};
+use crate::shard::settings::Settings;
 use crate::spool::stored::Stored;
 
 /// One thing handed from thread to thread. Matched without a wildcard everywhere.
@@ -26,11 +28,16 @@ pub enum Crossing {
     /// From an owner to a home: what became of it.
     Report(Box<Report>),
     /// From an owner to a home: there is room again for a domain that was given back.
-    Resume(Domain),
+    Resume {
+        /// The home's own name for the domain.
+        domain: DomainId,
+        /// For about so many dispatches.
+        room: u32,
+    },
     /// From the control thread: an operator asks or orders.
     Request(Request),
     /// From the control thread: work by this configuration from now on.
-    Reload(Arc<Config>),
+    Reload(Arc<Settings>),
     /// From the control thread: stop accepting, finish what is in flight, then leave.
     Drain,
 }
@@ -40,16 +47,15 @@ pub enum Crossing {
 pub struct Dispatch {
     /// Where the report goes.
     pub home: ShardId,
-    /// The message in its home's queue.
-    pub message: Slot,
+    /// The message's and the domain's place in its home's queue, and the recipients by their
+    /// places in the envelope.
+    pub departure: Departure,
     /// The message itself.
     pub stored: Arc<Stored>,
     /// Where all the recipients are.
     pub domain: Domain,
-    /// Places in the envelope's list of recipients.
-    pub recipients: Vec<u16>,
-    /// When these recipients became due: stage delays count from here.
-    pub due: WallTime,
+    /// When the home handed it over: stage delays count from here.
+    pub departed: Monotonic,
 }
 
 /// What became of a dispatch.
@@ -57,12 +63,10 @@ pub struct Dispatch {
 pub struct Report {
     /// Who delivered, or tried to.
     pub owner: ShardId,
-    /// The message in its home's queue.
-    pub message: Slot,
+    /// That of the dispatch.
+    pub departure: Departure,
     /// The message itself, handed back.
     pub stored: Arc<Stored>,
-    /// The destination domain of the dispatch.
-    pub domain: Domain,
     /// What the attempt came to.
     pub result: Result<Attempted, GivenBack>,
 }
@@ -76,19 +80,21 @@ pub struct Attempted {
     pub peer: Box<str>,
     /// The site's name: an upstream relay, or the first MX host.
     pub site: Box<str>,
+    /// The upstream relay's name, where one was used.
+    pub upstream: Option<Box<str>>,
     /// The delivery's own part of the four stage delays.
     pub delays: Delays,
 }
 
-/// Stage delays on the owner, in milliseconds.
+/// Stage delays on the owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delays {
-    /// From due to the moment a connection took it.
-    pub queue_ms: u64,
-    /// From there to a ready connection: connect, greeting, EHLO.
-    pub connect_ms: u64,
+    /// From the dispatch to the moment a connection took it, less `connect`.
+    pub queue: Duration,
+    /// Connect, greeting and EHLO, where the connection was made for it.
+    pub connect: Duration,
     /// The transaction itself.
-    pub transmit_ms: u64,
+    pub transmit: Duration,
 }
 
 /// What an attempt came to for one recipient.
@@ -114,6 +120,31 @@ pub struct GivenBack {
     pub why: Box<str>,
     /// When to come back, if no [`Crossing::Resume`] comes before.
     pub until: WallTime,
+}
+
+/// A command of the control thread, and whom to answer: exactly once.
+pub struct Request {
+    /// What is asked.
+    pub command: Command,
+    reply: Box<dyn FnOnce(Answer) + Send>,
+}
+
+impl Request {
+    /// A request whose answer goes to `reply`, on the shard's thread: it must not wait.
+    pub fn new(command: Command, reply: impl FnOnce(Answer) + Send + 'static) -> Self {
+        Self { command, reply: Box::new(reply) }
+    }
+
+    /// Answer it.
+    pub(crate) fn answer(self, answer: Answer) {
+        (self.reply)(answer);
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Request").field(&self.command).finish()
+    }
 }
 
 /// A home's credits with each owner.

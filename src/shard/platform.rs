@@ -32,6 +32,7 @@ pub struct IoError {
 }
 
 /// What happened. Bytes are lent for the length of the call.
+#[expect(missing_docs, reason = "each variant tells of its fields")]
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A client connected to the listener at this place of the configuration.
@@ -146,6 +147,25 @@ pub struct PlatformCounters {
     pub connections: usize,
     /// Operations that the kernel has not completed.
     pub operations: usize,
+}
+
+impl PlatformCounters {
+    /// What two shards counted, together.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            turns: self.turns + other.turns,
+            sleeps: self.sleeps + other.sleeps,
+            enters: self.enters + other.enters,
+            completions: self.completions + other.completions,
+            accepted: self.accepted + other.accepted,
+            accept_failures: self.accept_failures + other.accept_failures,
+            receive_starved: self.receive_starved + other.receive_starved,
+            panics: self.panics + other.panics,
+            event_lines_lost: self.event_lines_lost + other.event_lines_lost,
+            connections: self.connections + other.connections,
+            operations: self.operations + other.operations,
+        }
+    }
 }
 
 /// What a machine says when its turn ends.

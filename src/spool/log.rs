@@ -7,13 +7,28 @@
 //! meanwhile goes into the next.
 //! Unit: octets. Lives on: the shard that owns the directory.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::base::ids::MessageId;
+use crate::base::limits::{COMMIT_GROUP_MAX, COMMIT_PENDING_MAX};
 use crate::base::prng::Prng;
-use crate::spool::recovery::{Damage, LogStart};
-use crate::spool::segment::{SegmentBytes, SegmentName};
-use crate::spool::stored::{EnvelopeAt, NewMessage, RecipientState, Span, StateAt, Stored};
+use crate::base::time::WallTime;
+use crate::spool::format::LogEnd;
+use crate::spool::group::{Chunk, Group};
+use crate::spool::live::Live;
+use crate::spool::recovery::LogStart;
+use crate::spool::segment::SegmentName;
+use crate::spool::space::Space;
+use crate::spool::stored::{EnvelopeAt, StateAt};
+
+mod append;
+mod commit;
+mod moves;
+mod read;
+
+use commit::InFlight;
+use moves::Moves;
 
 /// How a log is to be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,11 +92,12 @@ pub enum Io {
 pub enum LogEvent {
     /// The message is on stable storage: answer 250.
     Accepted(Accepted),
-    /// The message's commit failed, nothing is kept of it: answer 451 4.3.0. A DSN: append it
-    /// again later.
+    /// The message could not be committed, nothing is kept of it. A DSN: append it again later.
     Refused {
         /// The message.
         id: MessageId,
+        /// What to answer.
+        why: Refusal,
     },
     /// The state given to `append_state` is on stable storage, to be read at `at`.
     Noted {
@@ -98,8 +114,6 @@ pub enum LogEvent {
     Move {
         /// The message.
         id: MessageId,
-        /// Where it is now.
-        at: EnvelopeAt,
     },
     /// The message was moved; what the queue keeps of it changes so.
     Moved {
@@ -122,6 +136,15 @@ pub enum LogEvent {
     Healthy,
 }
 
+/// Why a message that was appended is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The commit of some of it failed: 451 4.3.0.
+    Failed,
+    /// The disk filled up meanwhile: 452 4.3.1.
+    Full,
+}
+
 /// Why an append was not taken. Nothing is kept of the message after any of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
@@ -137,6 +160,9 @@ pub enum LogError {
     /// The commit of an earlier part of the content failed: 451 4.3.0.
     #[error("a part of the content could not be stored")]
     Lost,
+    /// Commits fail one after another: 451 4.3.0.
+    #[error("the spool's disk does not work")]
+    Failing,
 }
 
 /// Whether new messages may be admitted.
@@ -165,7 +191,7 @@ pub struct MovedRecipient {
     /// Attempts made.
     pub attempts: u32,
     /// When the next one is due.
-    pub due: crate::base::time::WallTime,
+    pub due: WallTime,
     /// An operator holds it.
     pub held: bool,
     /// Where its last reason is, copied from there.
@@ -195,132 +221,189 @@ pub struct Stats {
     pub failures: u64,
 }
 
+/// Content of a message whose envelope is still to come.
+#[derive(Debug, Default)]
+struct Transaction {
+    chunks: Vec<Chunk>,
+    /// Some of it will not reach the disk.
+    lost: Option<Refusal>,
+}
+
+impl Transaction {
+    fn lose(&mut self, why: Refusal) {
+        self.lost.get_or_insert(why);
+        self.chunks.clear();
+    }
+}
+
 /// The log of one spool directory.
 #[derive(Debug)]
-pub struct Log {}
+pub struct Log {
+    directory: u16,
+    epoch: u32,
+    identity: u64,
+    options: Options,
+    prng: Prng,
+    /// Of the next message in this epoch.
+    counter: u64,
+    /// Of the next record.
+    sequence: u64,
+    /// Of the next group.
+    serial: u64,
+    space: Space,
+    live: Live,
+    moves: Moves,
+    transactions: HashMap<MessageId, Transaction>,
+    /// What waits for the commit under way; the last one is still being filled.
+    queue: VecDeque<Group>,
+    in_flight: Option<InFlight>,
+    /// How far this run's commits succeeded.
+    committed: LogEnd,
+    events: VecDeque<LogEvent>,
+    /// This run's epoch is on disk.
+    is_open: bool,
+    failures_in_a_row: u32,
+    /// Nothing is written until `retry`.
+    is_paused: bool,
+    /// Where payloads are encoded.
+    scratch: Vec<u8>,
+    counters: Stats,
+}
+
+/// Commits that may fail one after another before the log waits for `retry`: the first may be the
+/// fault of one segment.
+const FAILURES_MAX: u32 = 2;
+/// Below this a segment is all header and alignment.
+const SEGMENT_BYTES_MIN: u32 = 32 * 1024;
 
 impl Log {
     /// Go on from what `recover` found. `prng` names segments so that no old record and no content
-    /// can be taken for a record of theirs.
-    pub fn new(start: LogStart, options: Options, prng: Prng) -> Self {
-        let _ = (start, options, prng);
-        unimplemented!()
+    /// can be taken for a record of theirs: seed it from the kernel.
+    ///
+    /// Panics when `segment_bytes` is below 32 KiB or no multiple of 4,096.
+    pub fn new(start: LogStart, options: Options, mut prng: Prng) -> Self {
+        let bytes = options.segment_bytes;
+        assert!(bytes >= SEGMENT_BYTES_MIN && bytes.is_multiple_of(4_096), "segments of {bytes}");
+        let identity = start.identity.unwrap_or_else(|| prng.next_u64());
+        let reserve = if options.admits { options.reserve } else { 0 };
+        let space = Space::new(bytes, reserve, start.files, start.next_number);
+        let mut log = Self {
+            directory: start.directory,
+            epoch: start.epoch,
+            identity,
+            options,
+            prng,
+            counter: 0,
+            sequence: start.sequence,
+            serial: 0,
+            space,
+            live: start.live,
+            moves: Moves::default(),
+            transactions: HashMap::new(),
+            queue: VecDeque::new(),
+            in_flight: None,
+            committed: LogEnd::default(),
+            events: VecDeque::new(),
+            is_open: false,
+            failures_in_a_row: 0,
+            is_paused: false,
+            scratch: Vec::new(),
+            counters: Stats::default(),
+        };
+        log.ask_moves();
+        log
     }
 
-    /// A name for a message to come; never given before in this directory.
+    /// A name for a message to come; never given before in this directory. Not to be told to
+    /// anyone while `room` says `Opening`.
     pub fn next_id(&mut self) -> MessageId {
-        unimplemented!()
-    }
-
-    /// Append a chunk of a message's content, at most `RECORD_CONTENT_MAX` octets. The log keeps
-    /// the order; nothing refers to the chunk until `append_message`.
-    pub fn append_content(&mut self, id: MessageId, content: Vec<u8>) -> Result<(), LogError> {
-        let _ = (id, content);
-        unimplemented!()
-    }
-
-    /// Append a message's last chunk and its envelope: `Accepted` or `Refused` follows. What comes
-    /// back serves first attempts from RAM (chunks that are committed already: from the map).
-    pub fn append_message(&mut self, message: NewMessage) -> Result<Arc<Stored>, LogError> {
-        let _ = message;
-        unimplemented!()
-    }
-
-    /// Forget the chunks of a transaction that came to nothing.
-    pub fn abandon(&mut self, id: MessageId) {
-        let _ = id;
-        unimplemented!()
-    }
-
-    /// Append how a recipient stands now; `Noted` follows for a pending one. For a bounced one only
-    /// after its DSN was accepted, or both may be lost.
-    pub fn append_state(&mut self, id: MessageId, state: &RecipientState) {
-        let _ = (id, state);
-        unimplemented!()
-    }
-
-    /// Append the end of a message: every recipient is final (states of the last ones need not be
-    /// appended). `at` is where it was accepted, recovered or last moved.
-    pub fn append_done(&mut self, id: MessageId, at: EnvelopeAt) {
-        let _ = (id, at);
-        unimplemented!()
-    }
-
-    /// Append a copy of a message with its states, as `LogEvent::Move` asked; the old copy's octets
-    /// are read here, so populate them first. On an error end the message with `append_done`.
-    pub fn append_move(
-        &mut self,
-        id: MessageId,
-        at: EnvelopeAt,
-        pending: &[MovedRecipient],
-    ) -> Result<(), Damage> {
-        let _ = (id, at, pending);
-        unimplemented!()
-    }
-
-    /// The next thing to ask of the disk, until `None`.
-    pub fn poll_io(&mut self) -> Option<Io> {
-        unimplemented!()
-    }
-
-    /// A `Create` came to its end: the map of the new file, or errno.
-    pub fn handle_segment_ready(
-        &mut self,
-        segment: SegmentName,
-        result: Result<Arc<dyn SegmentBytes>, i32>,
-    ) {
-        let _ = (segment, result);
-        unimplemented!()
-    }
-
-    /// A `Commit` came to its end: all its octets are on stable storage, or errno.
-    pub fn handle_committed(&mut self, segment: SegmentName, result: Result<(), i32>) {
-        let _ = (segment, result);
-        unimplemented!()
+        let id = MessageId::new(self.directory, self.epoch, self.counter);
+        self.counter += 1;
+        id
     }
 
     /// Try again what failed for want of space or by I/O errors: once a second while `room` says
-    /// `Full` or `Failing`.
+    /// `Full` or `Failing`. No effect otherwise.
     pub fn retry(&mut self) {
-        unimplemented!()
+        self.space.retry();
+        self.is_paused = false;
     }
 
-    /// The next thing that is known, until `None`.
+    /// The next thing that is known, until `None`. Act on it before the next call into the log.
     pub fn poll_event(&mut self) -> Option<LogEvent> {
-        unimplemented!()
-    }
-
-    /// The octets that `load` and `append_move` will read, content included. Reads the record
-    /// itself: populate `at` first.
-    pub fn spans(&self, id: MessageId, at: EnvelopeAt) -> Result<Vec<Span>, Damage> {
-        let _ = (id, at);
-        unimplemented!()
-    }
-
-    /// A cold message from the map, record and content verified. Populate `spans` first.
-    pub fn load(&self, id: MessageId, at: EnvelopeAt) -> Result<Stored, Damage> {
-        let _ = (id, at);
-        unimplemented!()
-    }
-
-    /// A recipient's last state, for `queue show`, events and DSNs.
-    pub fn load_state(&self, at: StateAt) -> Result<RecipientState, Damage> {
-        let _ = at;
-        unimplemented!()
+        let event = self.events.pop_front()?;
+        if let LogEvent::Moved { id, .. } = &event {
+            self.moves.told(*id);
+        }
+        Some(event)
     }
 
     /// Whether new messages may be admitted.
     pub fn room(&self) -> Room {
-        unimplemented!()
+        if !self.options.admits {
+            return Room::Closed;
+        }
+        if self.failures_in_a_row >= FAILURES_MAX {
+            return Room::Failing;
+        }
+        match self.admit(0) {
+            Err(LogError::Busy) => Room::Busy,
+            Err(_) => Room::Full,
+            Ok(()) if self.is_open => Room::Open,
+            Ok(()) => Room::Opening,
+        }
     }
 
-    /// Whether all that was appended is committed: a drain may end.
+    /// Whether all that was appended is committed and told: a drain may end.
     pub fn is_idle(&self) -> bool {
-        unimplemented!()
+        let nothing_waits = self.queue.iter().all(Group::is_empty);
+        nothing_waits && self.in_flight.is_none() && self.events.is_empty()
     }
 
     /// Figures for `/metrics`.
     pub fn stats(&self) -> Stats {
-        unimplemented!()
+        Stats {
+            live_bytes: self.live.bytes(),
+            live_messages: self.live.messages(),
+            disk_bytes: self.space.disk_bytes(),
+            segments: self.space.segments() as u64,
+            pending_bytes: self.pending_bytes(),
+            ..self.counters
+        }
+    }
+
+    fn name(&self, number: u32) -> SegmentName {
+        SegmentName { directory: self.directory, number }
+    }
+
+    /// Octets that wait to be written, and those being written.
+    fn pending_bytes(&self) -> u64 {
+        let flying = self.in_flight.as_ref().map(|flight| &flight.group);
+        self.queue.iter().chain(flying).map(|group| u64::from(group.bytes())).sum()
+    }
+
+    /// Octets that a group may have.
+    fn group_max(&self) -> u32 {
+        let most = u32::try_from(COMMIT_GROUP_MAX).expect("a limit of 4 MiB");
+        self.space.group_max().min(most)
+    }
+
+    /// Whether `bytes` more may come in from clients.
+    fn admit(&self, bytes: u64) -> Result<(), LogError> {
+        if self.failures_in_a_row >= FAILURES_MAX {
+            return Err(LogError::Failing);
+        }
+        if self.pending_bytes() + bytes > COMMIT_PENDING_MAX as u64 {
+            return Err(LogError::Busy);
+        }
+        if !self.space.is_full() {
+            return Ok(());
+        }
+        let waiting: u64 = self.queue.iter().map(|group| u64::from(group.bytes())).sum();
+        // What is left at the end of a segment, because the next group is larger, is lost: so a
+        // group's worth must be left over.
+        let needed =
+            waiting + bytes + u64::from(self.group_max().min(self.options.segment_bytes / 4));
+        if needed > self.space.admissible() { Err(LogError::Full) } else { Ok(()) }
     }
 }

@@ -186,6 +186,8 @@ pub enum Standing {
     Delivered,
     /// Final: the reverse-path was told, or did not want to be.
     Bounced,
+    /// Final since before reclaim moved the message; the event log says how.
+    Ended,
 }
 
 impl Standing {
@@ -193,7 +195,7 @@ impl Standing {
     pub fn is_final(&self) -> bool {
         match self {
             Self::Pending { .. } => false,
-            Self::Delivered | Self::Bounced => true,
+            Self::Delivered | Self::Bounced | Self::Ended => true,
         }
     }
 }

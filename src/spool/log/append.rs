@@ -1,0 +1,168 @@
+//! Take messages, states and ends into the group that is being filled.
+//!
+//! Invariant: what was taken is committed in the order in which it came, or the caller hears of it.
+
+use std::sync::Arc;
+
+use crate::base::ids::MessageId;
+use crate::base::limits::{RECORD_CONTENT_MAX, RECORD_MAX};
+use crate::spool::group::{Chunk, Group, Place, What, record_bytes};
+use crate::spool::log::{Log, LogError, Refusal, Transaction};
+use crate::spool::record::state::encode_state;
+use crate::spool::record::{DoesNotFit, MessageHead, encode_message};
+use crate::spool::stored::{EnvelopeAt, NewMessage, Origin, Part, RecipientState, Stored};
+
+impl Log {
+    /// Append a chunk of a message's content, at most `RECORD_CONTENT_MAX` octets, without copying
+    /// it. The log keeps the order; nothing refers to the chunk until `append_message`. After an
+    /// error the message cannot be completed: `abandon` it.
+    pub fn append_content(&mut self, id: MessageId, content: Vec<u8>) -> Result<(), LogError> {
+        let mut transaction = self.transactions.remove(&id).unwrap_or_default();
+        let appended = self.append_chunk(id, &mut transaction, content);
+        if appended.is_err() {
+            transaction.lose(Refusal::Failed);
+        }
+        self.transactions.insert(id, transaction);
+        appended
+    }
+
+    fn append_chunk(
+        &mut self,
+        id: MessageId,
+        transaction: &mut Transaction,
+        content: Vec<u8>,
+    ) -> Result<(), LogError> {
+        self.check(transaction, &content, true)?;
+        if content.is_empty() {
+            return Ok(());
+        }
+        let group = self.filling(0, content.len()).ok_or(LogError::TooLarge)?;
+        group.is_admission = true;
+        group.unfinished.push(id);
+        transaction.chunks.push(group.push_content(content));
+        Ok(())
+    }
+
+    /// Append a message's last chunk and its envelope: `Accepted` or `Refused` follows. What comes
+    /// back serves first attempts from RAM (chunks that are committed already: from the map). After
+    /// an error nothing is kept of the message.
+    pub fn append_message(&mut self, message: NewMessage) -> Result<Arc<Stored>, LogError> {
+        let is_admission = message.origin != Origin::Own;
+        let transaction = self.transactions.remove(&message.id).unwrap_or_default();
+        self.check(&transaction, &message.content, is_admission)?;
+        let mut chunks = transaction.chunks;
+        let earlier: u64 = chunks.iter().map(|chunk| u64::from(chunk.bytes)).sum();
+        let head = MessageHead {
+            received: message.received,
+            content_bytes: earlier + message.content.len() as u64,
+            has_eight_bit: message.has_eight_bit,
+            origin: message.origin,
+            prefix: &message.prefix,
+        };
+        let content_bytes = head.content_bytes;
+        let extents = chunks.len() + usize::from(!message.content.is_empty());
+        let mut payload = std::mem::take(&mut self.scratch);
+        payload.clear();
+        let encoded = encode_message(&head, &message.envelope, extents, &mut payload);
+        encoded.map_err(|DoesNotFit| LogError::TooLarge)?;
+        let record = record_bytes(payload.len(), extents);
+        if record as usize > RECORD_MAX {
+            return Err(LogError::TooLarge);
+        }
+        let group = self.filling(record, message.content.len()).ok_or(LogError::TooLarge)?;
+        group.is_admission |= is_admission;
+        if !message.content.is_empty() {
+            chunks.push(group.push_content(message.content));
+        }
+        let what = What::Message { is_admission };
+        group.push_item(message.id, what, &payload, chunks.clone());
+        self.scratch = payload;
+        Ok(Arc::new(Stored {
+            id: message.id,
+            envelope: message.envelope,
+            received: message.received,
+            prefix: message.prefix,
+            content_bytes,
+            has_eight_bit: message.has_eight_bit,
+            origin: message.origin,
+            parts: self.parts(chunks),
+        }))
+    }
+
+    /// Forget the chunks of a transaction that came to nothing.
+    pub fn abandon(&mut self, id: MessageId) {
+        self.transactions.remove(&id);
+    }
+
+    /// Append how a recipient stands now; `Noted` follows for a pending one. For a bounced one only
+    /// after its DSN was accepted, or a crash may take both.
+    pub fn append_state(&mut self, id: MessageId, state: &RecipientState) {
+        let mut payload = std::mem::take(&mut self.scratch);
+        payload.clear();
+        encode_state(state, &mut payload);
+        let what =
+            What::State { recipient: state.recipient, is_pending: !state.standing.is_final() };
+        self.push_fact(id, what, &payload);
+        self.scratch = payload;
+    }
+
+    /// Append the end of a message: every recipient is final (states of the last ones need not be
+    /// appended). `at` is where it was accepted, recovered or last moved.
+    pub fn append_done(&mut self, id: MessageId, at: EnvelopeAt) {
+        let at = self.moves.end(id, at);
+        self.push_fact(id, What::Done { at }, &[]);
+    }
+
+    fn push_fact(&mut self, id: MessageId, what: What, payload: &[u8]) {
+        let group = self.filling(record_bytes(payload.len(), 0), 0);
+        let group = group.expect("the smallest group holds a state");
+        group.push_item(id, what, payload, Vec::new());
+    }
+
+    /// Whether `content` may come in for a transaction.
+    fn check(
+        &self,
+        transaction: &Transaction,
+        content: &[u8],
+        is_admission: bool,
+    ) -> Result<(), LogError> {
+        match transaction.lost {
+            Some(Refusal::Failed) => return Err(LogError::Lost),
+            Some(Refusal::Full) => return Err(LogError::Full),
+            None => {}
+        }
+        if content.len() > RECORD_CONTENT_MAX {
+            return Err(LogError::TooLarge);
+        }
+        if is_admission { self.admit(content.len() as u64) } else { Ok(()) }
+    }
+
+    /// The group that a record and a content of these octets go into; `None` if none can hold them.
+    pub(super) fn filling(&mut self, record: u32, content: usize) -> Option<&mut Group> {
+        let max = self.group_max();
+        let content = u32::try_from(content).ok()?;
+        let fits = self.queue.back().is_some_and(|group| group.fits(record, content, max));
+        if !fits {
+            let group = Group::new(self.serial);
+            if !group.fits(record, content, max) {
+                return None;
+            }
+            self.serial += 1;
+            self.queue.push_back(group);
+        }
+        self.queue.back_mut()
+    }
+
+    /// What chunks hold: from RAM while they are not committed, then from the map.
+    fn parts(&self, chunks: Vec<Chunk>) -> Vec<Part> {
+        let part = |chunk: Chunk| match (chunk.hot, chunk.place) {
+            (Some(hot), _) => Part::Hot(hot),
+            (None, Place::Disk { segment, offset }) => {
+                let file = self.space.file(segment).expect("chunks pin their segment");
+                Part::Mapped { segment: Arc::clone(&file.map), offset, bytes: chunk.bytes }
+            }
+            (None, Place::Group { .. }) => unreachable!("only what is committed leaves RAM"),
+        };
+        chunks.into_iter().map(part).collect()
+    }
+}

@@ -1,0 +1,205 @@
+//! Put together what the records of a directory say of each message.
+//!
+//! In: valid records in the order of the log, and what is known of their group. Out: the messages
+//! that exist and are not done, and what lives in each segment.
+//! Invariant: a message that comes out has a complete content, or its damage comes out too.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::base::ids::MessageId;
+use crate::base::time::WallTime;
+use crate::spool::format::{LogEnd, RECORD_HEADER_BYTES, Record, slice};
+use crate::spool::live::Live;
+use crate::spool::record::state::{StateBlock, Summary};
+use crate::spool::record::{Extent, MessageView};
+use crate::spool::recovery::messages::Messages;
+use crate::spool::recovery::{Damage, Fault};
+use crate::spool::segment::{SegmentBytes, SegmentName};
+use crate::spool::stored::{EnvelopeAt, StateAt};
+
+/// All segments by number.
+pub(super) type Maps<'a> = BTreeMap<u32, &'a Arc<dyn SegmentBytes>>;
+
+/// What is known of a commit group; see `format.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// It is on stable storage as a whole.
+    Proven,
+    /// It was the last of its run: verify everything.
+    Unproven,
+    /// Its commit failed: its messages were refused.
+    Abandoned,
+}
+
+/// How a recipient stands by its last state block.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum LastState {
+    Pending { attempts: u32, due: WallTime, held: bool, at: StateAt },
+    Final,
+}
+
+/// A message that is not done.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// The copy that counts.
+    pub(super) at: EnvelopeAt,
+    /// Its content is all there.
+    is_complete: bool,
+    recipients: u16,
+    /// By recipient; those not listed were never attempted.
+    states: Vec<(u16, LastState)>,
+}
+
+impl Draft {
+    /// How a recipient stands, if anything was written of it.
+    pub(super) fn last(&self, recipient: u16) -> Option<LastState> {
+        let place = self.states.binary_search_by_key(&recipient, |(other, _)| *other).ok()?;
+        Some(self.states[place].1)
+    }
+
+    fn note(&mut self, block: &StateBlock<'_>, at: StateAt) {
+        let last = match block.summary() {
+            Some(Summary::Pending { attempts, due, held }) => {
+                LastState::Pending { attempts, due, held, at }
+            }
+            Some(Summary::Final) => LastState::Final,
+            None => return,
+        };
+        let recipient = block.recipient();
+        match self.states.binary_search_by_key(&recipient, |(other, _)| *other) {
+            Ok(place) => self.states[place].1 = last,
+            Err(_) if recipient >= self.recipients => {}
+            Err(place) => self.states.insert(place, (recipient, last)),
+        }
+    }
+
+    fn is_ended(&self) -> bool {
+        let ended = self.states.iter().filter(|(_, last)| matches!(last, LastState::Final));
+        ended.count() == usize::from(self.recipients)
+    }
+}
+
+/// The messages of a directory, while its log is read.
+#[derive(Debug)]
+pub(super) struct Drafts<'a> {
+    directory: u16,
+    segments: &'a Maps<'a>,
+    drafts: HashMap<MessageId, Draft>,
+}
+
+impl<'a> Drafts<'a> {
+    pub(super) fn new(directory: u16, segments: &'a Maps<'a>) -> Self {
+        Self { directory, segments, drafts: HashMap::new() }
+    }
+
+    /// A Message record in a group that starts at `group`. What comes back is why it is not taken.
+    pub(super) fn message(
+        &mut self,
+        record: &Record<'_>,
+        group: LogEnd,
+        trust: Trust,
+    ) -> Option<Damage> {
+        if trust == Trust::Abandoned {
+            return None;
+        }
+        let id = record.header.id;
+        let view = MessageView::decode(record.payload)?;
+        let verified = |extent: &Extent| {
+            // Contents before the group were committed before it was written.
+            let is_new = (extent.segment, extent.offset) >= (group.segment, group.offset);
+            let must_match = trust == Trust::Unproven && is_new;
+            self.content(extent)
+                .is_some_and(|content| !must_match || crc32c::crc32c(content) == extent.crc)
+        };
+        let broken = view.extents().find(|extent| !verified(extent));
+        if let (Some(extent), Trust::Unproven) = (broken, trust) {
+            let Extent { segment, offset, bytes, .. } = extent;
+            return Some(self.damage(segment, offset, bytes, Fault::Content(id)));
+        }
+        let is_complete = broken.is_none();
+        let yields = self
+            .drafts
+            .get(&id)
+            .is_some_and(|older| older.is_complete && (!is_complete || trust == Trust::Unproven));
+        if yields {
+            return None;
+        }
+        let at =
+            EnvelopeAt { segment: group.segment, offset: record.offset, bytes: record.bytes() };
+        let recipients = view.recipients();
+        let mut draft = Draft { at, is_complete, recipients, states: Vec::new() };
+        note_moved_states(&mut draft, &view);
+        self.drafts.insert(id, draft);
+        None
+    }
+
+    /// A State record.
+    pub(super) fn state(&mut self, record: &Record<'_>, segment: u32) {
+        let block = StateBlock::split(record.payload).map(|(block, _)| block);
+        let at = StateAt { segment, offset: record.offset + RECORD_HEADER_BYTES };
+        if let Some((draft, block)) = self.drafts.get_mut(&record.header.id).zip(block) {
+            draft.note(&block, at);
+        }
+    }
+
+    /// A Done record.
+    pub(super) fn done(&mut self, id: MessageId) {
+        self.drafts.remove(&id);
+    }
+
+    /// All records were read: what is in the queue, what lives where, and what is not whole.
+    pub(super) fn finish(self) -> (Messages, Live, Vec<Damage>) {
+        let mut lost = Vec::new();
+        let mut live = Live::default();
+        let mut drafts: Vec<(MessageId, Draft)> = Vec::with_capacity(self.drafts.len());
+        let mut all: Vec<_> =
+            self.drafts.into_iter().filter(|(_, draft)| !draft.is_ended()).collect();
+        all.sort_by_key(|(_, draft)| draft.at);
+        let (directory, segments) = (self.directory, self.segments);
+        for (id, draft) in all {
+            if draft.is_complete {
+                live.add(id, draft.at, extents(segments, draft.at));
+                drafts.push((id, draft));
+                continue;
+            }
+            let EnvelopeAt { segment, offset, bytes } = draft.at;
+            let segment = SegmentName { directory, number: segment };
+            lost.push(Damage { segment, offset, bytes, fault: Fault::Content(id) });
+        }
+        let maps = segments.iter().map(|(number, map)| (*number, Arc::clone(map))).collect();
+        (Messages { directory, maps, drafts: drafts.into_iter() }, live, lost)
+    }
+
+    /// The octets of an extent, if its segment is here and reaches so far.
+    fn content(&self, extent: &Extent) -> Option<&'a [u8]> {
+        let map = self.segments.get(&extent.segment)?;
+        slice(map.bytes(), extent.offset, extent.bytes)
+    }
+
+    fn damage(&self, number: u32, offset: u32, bytes: u32, fault: Fault) -> Damage {
+        let segment = SegmentName { directory: self.directory, number };
+        Damage { segment, offset, bytes, fault }
+    }
+}
+
+/// The states that a moved message brought along.
+fn note_moved_states(draft: &mut Draft, view: &MessageView<'_>) {
+    let start = draft.at.offset as usize + RECORD_HEADER_BYTES as usize + view.states_offset();
+    let mut rest = view.states;
+    while let Some((block, after)) = StateBlock::split(rest) {
+        let offset = start + view.states.len() - rest.len();
+        let offset = u32::try_from(offset).expect("inside a segment");
+        draft.note(&block, StateAt { segment: draft.at.segment, offset });
+        rest = after;
+    }
+}
+
+/// Where the content of the message at `at` is.
+fn extents<'a>(segments: &'a Maps<'_>, at: EnvelopeAt) -> impl Iterator<Item = Extent> + 'a {
+    let map = segments.get(&at.segment);
+    let end = at.offset.saturating_add(at.bytes);
+    let record = map.and_then(|map| Record::decode(map.bytes(), at.offset, end));
+    let view = record.and_then(|record| MessageView::decode(record.payload));
+    view.into_iter().flat_map(|view| view.extents())
+}
