@@ -181,6 +181,14 @@ pub const TRANSACTION_RECIPIENTS_MAX: usize = 100;
 /// Octets of messages that a shard keeps in RAM for their first attempt.
 pub const HOT_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
 
+// --- Outcome ---
+
+/// Octets of the original message that a DSN returns, header or whole; Postfix returns 50,000.
+pub const DSN_ORIGINAL_MAX: usize = 64 * 1024;
+/// Octets in a line of mail that we write, CRLF not counted (RFC 5322 §2.1.1).
+pub const MAIL_LINE_MAX: usize = 998;
+/// Destination domains, and upstream relays, that a report keeps apart; a row costs some KiB.
+pub const REPORT_ROWS_MAX: usize = 2_000;
 // --- Shard ---
 
 /// How often a log that is full or whose commits fail is tried again.

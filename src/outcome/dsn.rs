@@ -1,12 +1,25 @@
 //! Tell the reverse-path what became of its mail (RFC 3461, 3464, 6522, 6533).
 //!
 //! In: plain data about a message and some of its recipients. Out: a message about it, and its
-//! envelope, which has the null reverse-path. Unit: `original_bytes` counts octets of content.
+//! envelope, which has the null reverse-path. Invariant: what peers and senders wrote cannot break
+//! out of its field, its line or its part. Unit: `original_bytes` counts octets of content.
+
+use memchr::memmem;
 
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
-use crate::mail::envelope::{Envelope, Recipient};
+use crate::mail::address::{ForwardPath, ReversePath};
+use crate::mail::envelope::{BodyType, Envelope, Notify, Recipient};
 use crate::mail::outcome::Reason;
+use crate::outcome::dsn::lines::Lines;
+use crate::outcome::dsn::original::Returned;
+
+mod fields;
+mod lines;
+mod original;
+mod text;
+
+pub use crate::base::limits::DSN_ORIGINAL_MAX;
 
 /// What is reported (RFC 3464 §2.3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,7 +60,7 @@ pub struct DsnRequest<'a> {
     pub envelope: &'a Envelope,
     /// At least one.
     pub recipients: &'a [DsnRecipient<'a>],
-    /// The content's beginning: the header, better all of it, at most `DSN_ORIGINAL_MAX` is used.
+    /// The content's beginning: the header, better all of it; at most `DSN_ORIGINAL_MAX` is used.
     pub original: &'a [u8],
     /// Octets of the whole content.
     pub original_bytes: u64,
@@ -64,12 +77,15 @@ pub struct DsnRequest<'a> {
 pub struct Dsn {
     /// From the null reverse-path to the original's reverse-path.
     pub envelope: Envelope,
-    /// Header and body, CRLF only.
+    /// Header and body; CRLF only, lines of at most `MAIL_LINE_MAX`.
     pub content: Vec<u8>,
 }
 
 /// Whether the reverse-path of `envelope` is to be told of `action` for `recipient`.
 pub fn due(envelope: &Envelope, recipient: &Recipient, action: Action) -> bool {
+    //= RFC 5321 §4.5.5
+    //# All other types of messages … SHOULD be sent with a valid, non-null reverse-path.
+    // What has none is a DSN, or asks for none: so there is never a DSN about a DSN.
     !envelope.reverse_path.is_null()
         && match action {
             Action::Failed => recipient.notify.on_failure(),
@@ -78,7 +94,111 @@ pub fn due(envelope: &Envelope, recipient: &Recipient, action: Action) -> bool {
         }
 }
 
-/// Write the DSN.
+/// Write the DSN. Panics without recipients and for a null reverse-path: `due` says no to those.
 pub fn compose(request: &DsnRequest<'_>) -> Dsn {
-    Dsn { envelope: request.envelope.clone(), content: Vec::new() }
+    assert!(!request.recipients.is_empty(), "a DSN about nobody");
+    let reverse_path = &request.envelope.reverse_path.0;
+    let sender = reverse_path.clone().expect("a DSN goes to a reverse-path");
+    let returned = original::cut(request);
+    let utf8 = needs_utf8(request, &returned);
+    let text = text::write(request, &returned, utf8);
+    let status = fields::write(request, utf8);
+    let boundary = boundary(request, &[&text, &status, &returned.content]);
+
+    let mut content = Vec::new();
+    let has_eight_bit = [&text, &status, &returned.content].iter().any(|part| !part.is_ascii());
+    write_header(request, &boundary, has_eight_bit, utf8, &mut content);
+    content.extend_from_slice(b"This is a delivery status notification in MIME format.\r\n");
+    let charset = if text.is_ascii() { "us-ascii" } else { "utf-8" };
+    let kind = format!("text/plain; charset={charset}");
+    write_part(&boundary, "Notification", &kind, &text, &mut content);
+    let kind = if utf8 { "message/global-delivery-status" } else { "message/delivery-status" };
+    write_part(&boundary, "Delivery report", kind, &status, &mut content);
+    let description = if returned.is_whole { "Message" } else { "Header of the message" };
+    write_part(&boundary, description, returned.kind(utf8), &returned.content, &mut content);
+    content.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+
+    let is_eight_bit = !content.is_ascii();
+    let envelope = Envelope {
+        reverse_path: ReversePath::NULL,
+        body_type: if is_eight_bit { BodyType::EightBitMime } else { BodyType::SevenBit },
+        smtp_utf8: utf8,
+        ret: None,
+        envelope_id: None,
+        recipients: vec![Recipient {
+            forward_path: ForwardPath::Mailbox(sender),
+            notify: Notify::Never,
+            original: None,
+        }],
+    };
+    Dsn { envelope, content }
 }
+
+/// RFC 6533 §2: the internationalized forms are for what the plain ones cannot say.
+fn needs_utf8(request: &DsnRequest<'_>, returned: &Returned) -> bool {
+    let is_wide = |recipient: &Recipient| {
+        let original = recipient.original.as_ref().map_or("", |original| &original.address);
+        !recipient.forward_path.as_str().is_ascii() || !original.is_ascii()
+    };
+    let envelope = request.envelope;
+    !envelope.reverse_path.as_str().is_ascii()
+        || request.recipients.iter().any(|about| is_wide(about.recipient))
+        || (envelope.smtp_utf8 && returned.has_eight_bit_header)
+}
+
+fn write_header(
+    request: &DsnRequest<'_>,
+    boundary: &str,
+    has_eight_bit: bool,
+    utf8: bool,
+    content: &mut Vec<u8>,
+) {
+    let hostname = request.hostname;
+    let subject = match request.action {
+        Action::Failed => "Undelivered Mail Returned to Sender",
+        Action::Delayed => "Delayed Mail (still being retried)",
+        Action::Relayed | Action::Delivered => "Successful Mail Delivery Report",
+    };
+    let mut lines = Lines::new(utf8);
+    lines.field("From", &format!("Mail Delivery System <MAILER-DAEMON@{hostname}>"));
+    lines.field("To", &request.envelope.reverse_path.to_string());
+    lines.field("Subject", subject);
+    lines.field("Date", &request.now.to_rfc5322());
+    lines.field("Message-ID", &format!("<{}@{hostname}>", request.id));
+    // RFC 3834 §3.1.5: so that the answer stands beside what it answers.
+    if let Some(original) = original::message_id(request.original) {
+        lines.field("In-Reply-To", original);
+        lines.field("References", original);
+    }
+    lines.field("Auto-Submitted", "auto-replied");
+    lines.field("MIME-Version", "1.0");
+    let report = "multipart/report; report-type=delivery-status;";
+    lines.field("Content-Type", &format!("{report} boundary=\"{boundary}\""));
+    lines.field("Content-Transfer-Encoding", if has_eight_bit { "8bit" } else { "7bit" });
+    lines.blank();
+    content.extend_from_slice(&lines.into_octets());
+}
+
+fn write_part(boundary: &str, description: &str, kind: &str, part: &[u8], content: &mut Vec<u8>) {
+    let encoding = if part.is_ascii() { "7bit" } else { "8bit" };
+    let header = format!(
+        "\r\n--{boundary}\r\nContent-Description: {description}\r\nContent-Type: {kind}\r\n\
+         Content-Transfer-Encoding: {encoding}\r\n\r\n"
+    );
+    content.extend_from_slice(header.as_bytes());
+    content.extend_from_slice(part);
+}
+
+/// RFC 2046 §5.1: a line that none of the parts contains, whoever wrote them.
+fn boundary(request: &DsnRequest<'_>, parts: &[&Vec<u8>]) -> String {
+    let mut boundary = format!("=_{}", request.id);
+    let mut number = 0;
+    while parts.iter().any(|part| memmem::find(part, boundary.as_bytes()).is_some()) {
+        number += 1;
+        boundary = format!("=_{}_{number}", request.id);
+    }
+    boundary
+}
+
+#[cfg(test)]
+mod tests;

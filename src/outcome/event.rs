@@ -13,6 +13,8 @@ use crate::base::time::WallTime;
 use crate::mail::outcome::Stage;
 use crate::mail::status::EnhancedStatus;
 
+mod form;
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -35,68 +37,252 @@ pub enum Kind {
     Released,
 }
 
-/// Where the time went, as Postfix's `delays=` has it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Where the time went, as Postfix's `delays=` has it. In a line, only milliseconds are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delays {
     /// From the start of the transaction in to its commit.
+    #[serde(with = "form::seconds")]
     pub before_queue: Duration,
     /// From the commit to the start of this attempt, waits between attempts included.
+    #[serde(with = "form::seconds")]
     pub in_queue: Duration,
     /// Route, DNS, connect, greeting and EHLO; zero on a connection that was open.
+    #[serde(with = "form::seconds")]
     pub connect: Duration,
     /// From MAIL to the reply to the content.
+    #[serde(with = "form::seconds")]
     pub transmit: Duration,
 }
 
-/// One thing that happened to one recipient. Empty strings and `None` are left out of the line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl Delays {
+    /// From the start of the transaction in to the end of this attempt.
+    pub fn total(&self) -> Duration {
+        self.before_queue + self.in_queue + self.connect + self.transmit
+    }
+}
+
+/// One thing that happened to one recipient. Empty strings, zero attempts and `None` are left out
+/// of the line; names that a later version adds are passed over in reading.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event<'a> {
     /// Counts the events of this shard.
     pub sequence: u64,
     /// When.
+    #[serde(with = "form::time")]
     pub time: WallTime,
     /// Which home shard tells it.
+    #[serde(with = "form::shard")]
     pub shard: ShardId,
     /// What.
     pub kind: Kind,
     /// The message.
+    #[serde(with = "form::text")]
     pub id: MessageId,
     /// Without brackets; empty for the null reverse-path.
+    #[serde(borrow)]
     pub reverse_path: Cow<'a, str>,
     /// The forward-path, without brackets.
+    #[serde(borrow)]
     pub recipient: Cow<'a, str>,
     /// Its destination domain.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub domain: Cow<'a, str>,
     /// Octets of content.
     pub size: u64,
     /// The site that the attempt went to.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub site: Cow<'a, str>,
     /// Upstream or MX host with address, as `mx1.example.net[192.0.2.1]:25`.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub peer: Cow<'a, str>,
     /// The upstream relay's name, where one was used.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub upstream: Cow<'a, str>,
     /// How far the attempt came.
+    #[serde(with = "form::stage", default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
     /// The peer's reply code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<u16>,
     /// The status of the judgement.
+    #[serde(with = "form::optional_text", default, skip_serializing_if = "Option::is_none")]
     pub status: Option<EnhancedStatus>,
     /// The peer's words, or ours where no peer spoke.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub reply: Cow<'a, str>,
     /// Counted from 1; 0 where there was none.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub attempt: u32,
     /// When a deferred recipient is tried next.
+    #[serde(with = "form::optional_time", default, skip_serializing_if = "Option::is_none")]
     pub next_attempt: Option<WallTime>,
     /// Where the time went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delays: Option<Delays>,
+}
+
+fn is_zero(attempt: &u32) -> bool {
+    *attempt == 0
 }
 
 impl Event<'_> {
     /// Append the line, LF included, to `into`.
-    pub fn write_line(&self, _into: &mut Vec<u8>) {}
+    pub fn write_line(&self, into: &mut Vec<u8>) {
+        serde_json::to_writer(&mut *into, self).expect("plain data, and a Vec takes all");
+        into.push(b'\n');
+    }
 
-    /// Read a line back, with or without its LF.
+    /// Read a line back, with or without its LF. Strings are borrowed where nothing is escaped.
     pub fn parse(line: &[u8]) -> Result<Event<'_>, serde_json::Error> {
-        Err(serde_json::from_slice::<Kind>(line).err().expect("a line is an object"))
+        serde_json::from_slice(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn deferred() -> Event<'static> {
+        Event {
+            sequence: 7,
+            time: WallTime(1_795_491_661_007),
+            shard: ShardId(3),
+            kind: Kind::Deferred,
+            id: MessageId(1),
+            reverse_path: "s@a.example".into(),
+            recipient: "r@b.example".into(),
+            domain: "b.example".into(),
+            size: 10_240,
+            site: "mx.b.example".into(),
+            peer: "mx.b.example[192.0.2.1]:25".into(),
+            upstream: "".into(),
+            stage: Some(Stage::Rcpt),
+            code: Some(450),
+            status: Some(EnhancedStatus::new(4, 7, 1)),
+            reply: "greylisted\n\"later\"".into(),
+            attempt: 2,
+            next_attempt: Some(WallTime(1_795_491_721_000)),
+            delays: Some(Delays {
+                before_queue: Duration::from_micros(1_999),
+                in_queue: Duration::from_secs(60),
+                connect: Duration::ZERO,
+                transmit: Duration::from_millis(42),
+            }),
+        }
+    }
+
+    fn line(event: &Event<'_>) -> String {
+        let mut line = Vec::new();
+        event.write_line(&mut line);
+        String::from_utf8(line).expect("text")
+    }
+
+    #[test]
+    fn a_line_is_as_documented() {
+        let expected = "{\"sequence\":7,\"time\":\"2026-11-24T03:41:01.007Z\",\"shard\":3,\
+            \"kind\":\"deferred\",\"id\":\"0000000000001\",\"reverse_path\":\"s@a.example\",\
+            \"recipient\":\"r@b.example\",\"domain\":\"b.example\",\"size\":10240,\
+            \"site\":\"mx.b.example\",\"peer\":\"mx.b.example[192.0.2.1]:25\",\
+            \"stage\":\"RCPT\",\"code\":450,\"status\":\"4.7.1\",\
+            \"reply\":\"greylisted\\n\\\"later\\\"\",\"attempt\":2,\
+            \"next_attempt\":\"2026-11-24T03:42:01.000Z\",\
+            \"delays\":{\"before_queue\":0.001,\"in_queue\":60.0,\"connect\":0.0,\
+            \"transmit\":0.042}}\n";
+        assert_eq!(line(&deferred()), expected);
+    }
+
+    #[test]
+    fn a_line_reads_back() {
+        let mut event = deferred();
+        event.delays = Some(Delays { transmit: Duration::from_millis(1), ..Delays::default() });
+        assert_eq!(Event::parse(line(&event).as_bytes()).expect("a line"), event);
+        let text = line(&event);
+        let parsed = Event::parse(text.as_bytes()).expect("a line");
+        assert!(matches!(parsed.recipient, Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let received = Event {
+            kind: Kind::Received,
+            reverse_path: "".into(),
+            site: "".into(),
+            peer: "".into(),
+            stage: None,
+            code: None,
+            status: None,
+            reply: "".into(),
+            attempt: 0,
+            next_attempt: None,
+            delays: None,
+            ..deferred()
+        };
+        let text = line(&received);
+        assert!(!text.contains("null") && !text.contains("site") && !text.contains("attempt"));
+        assert_eq!(Event::parse(text.as_bytes()).expect("a line"), received);
+    }
+
+    #[test]
+    fn every_stage_and_kind_reads_back() {
+        let kinds = [
+            Kind::Received,
+            Kind::Delivered,
+            Kind::Deferred,
+            Kind::Bounced,
+            Kind::Expired,
+            Kind::Removed,
+            Kind::Held,
+            Kind::Released,
+        ];
+        for kind in kinds {
+            for stage in form::STAGES {
+                let event = Event { kind, stage: Some(*stage), delays: None, ..deferred() };
+                assert_eq!(Event::parse(line(&event).as_bytes()).expect("a line"), event);
+            }
+        }
+    }
+
+    #[test]
+    fn lines_of_a_later_version_are_read_and_broken_ones_refused() {
+        let text = line(&deferred());
+        let later = text.replace("\"shard\":3", "\"shard\":3,\"mood\":{\"x\":[1]}");
+        assert!(Event::parse(later.as_bytes()).is_ok());
+        let broken = [
+            ("\"kind\":\"deferred\"", "\"kind\":\"maybe\""),
+            ("2026-11-24T03:41:01.007Z", "yesterday"),
+            ("\"RCPT\"", "\"TURN\""),
+            ("\"4.7.1\"", "\"9.7.1\""),
+            ("0.042", "-0.042"),
+            ("0000000000001", "U"),
+            ("{\"sequence\":7,", "{"),
+        ];
+        for (good, bad) in broken {
+            assert!(text.contains(good), "{good}");
+            assert!(Event::parse(text.replace(good, bad).as_bytes()).is_err(), "{bad}");
+        }
+        for end in 0..text.len() - 1 {
+            assert!(Event::parse(&text.as_bytes()[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_words_break_out_of_their_line(reply in "(?s).{0,60}", recipient in any::<String>()) {
+            let event = Event {
+                reply: reply.into(),
+                recipient: recipient.into(),
+                delays: None,
+                ..deferred()
+            };
+            let text = line(&event);
+            prop_assert_eq!(text.matches('\n').count(), 1);
+            prop_assert_eq!(Event::parse(text.as_bytes()).expect("a line"), event);
+        }
+
+        #[test]
+        fn no_bytes_panic(line in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Event::parse(&line);
+        }
     }
 }
