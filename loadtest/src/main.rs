@@ -2,6 +2,7 @@
 //!
 //! It takes nothing from the relay's code, so that it can judge it.
 
+mod campaign;
 mod cpu;
 mod dice;
 mod dns;
@@ -13,6 +14,8 @@ mod sink;
 mod source;
 mod stop;
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -41,6 +44,17 @@ enum Command {
     Dns(dns::DnsOptions),
     /// Account for every message: accepted = delivered + bounced + queued
     Ledger(ledger::LedgerOptions),
+    /// Run a whole campaign through the relay, and account for every message
+    Campaign(campaign::CampaignOptions),
+    /// Run the relay in front of a server that is down for a while
+    Scenario(campaign::ScenarioOptions),
+    /// Become another program that dies with this one's parent (used by campaign)
+    #[command(hide = true)]
+    Become {
+        program: PathBuf,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -71,6 +85,11 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Ledger(options) => {
             net::refuse_foreign(options.admin.as_slice(), owned)?;
             ledger::run(&options)
+        }
+        Command::Campaign(options) => campaign::run(&options),
+        Command::Scenario(options) => campaign::run_scenario(&options),
+        Command::Become { program, arguments } => {
+            campaign::relay::become_program(&program, &arguments).map(|()| ExitCode::SUCCESS)
         }
     }
 }

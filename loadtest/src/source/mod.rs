@@ -30,7 +30,7 @@ use crate::message::{Filler, RunTag, Template};
 use connection::{Connection, Pending, Settlement, places};
 use domains::Domains;
 pub(crate) use options::{Sizes, SourceOptions};
-pub(crate) use phases::{Phase, Tally, quantiles};
+pub(crate) use phases::{Phase, Tally, latencies, quantiles};
 use plan::{Job, Plan, RETRY_DELAY, Take};
 
 /// How often a connection without work looks for some.

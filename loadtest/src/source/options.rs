@@ -115,6 +115,34 @@ pub(crate) struct SourceOptions {
 }
 
 impl SourceOptions {
+    /// A campaign application that does all a good client does, and retries what is not taken.
+    pub(crate) fn campaign(target: SocketAddr, messages: u32, domains: u32) -> Self {
+        Self {
+            target,
+            messages,
+            connections: 20,
+            per_connection: 20,
+            pipelining: true,
+            chunking: true,
+            ahead: 1,
+            size: Sizes { least: 10_240, most: 10_240 },
+            domains,
+            zipf: None,
+            to_domains: Vec::new(),
+            rate: None,
+            spread: Spread::Constant,
+            recipients: 1,
+            from: "campaign@load.example".to_owned(),
+            helo: "source.load.example".to_owned(),
+            accepted: None,
+            retry: true,
+            timeout: 300,
+            patience: 60,
+            seed: None,
+            json: false,
+        }
+    }
+
     /// When messages are meant to be sent.
     ///
     /// Errors: a rate that is no positive number.

@@ -11,6 +11,9 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
+/// The longest time that is told from longer ones: a day.
+const LATENCY_MAX_US: u64 = 24 * 3_600 * 1_000_000;
+
 /// Stages at which a server can refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
@@ -59,9 +62,8 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn new() -> Self {
-        let empty = || Histogram::new(3).expect("three digits are allowed");
         Self {
-            latency: PHASES.iter().map(|_| empty()).collect(),
+            latency: PHASES.iter().map(|_| latencies()).collect(),
             refusals: BTreeMap::new(),
             accepted: 0,
             accepted_recipients: 0,
@@ -133,6 +135,11 @@ impl Tally {
     }
 }
 
+/// An empty histogram for microseconds up to a day; beyond, a day is what is recorded.
+pub(crate) fn latencies() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_MAX_US, 3).expect("bounds and digits are allowed")
+}
+
 /// Median, 99th and 99.9th percentile and largest, in milliseconds.
 pub(crate) fn quantiles(histogram: &Histogram<u64>) -> [f64; 4] {
     let at = |quantile| histogram.value_at_quantile(quantile);
@@ -158,11 +165,17 @@ mod tests {
     fn latencies_and_refusals_come_out_in_both_forms() {
         let mut tally = Tally::new();
         tally.took(Phase::Final, Duration::from_millis(5));
+        tally.took(Phase::Final, Duration::from_secs(600));
+        tally.took(Phase::Final, Duration::from_secs(900_000));
         tally.refused(Phase::Rcpt, 451);
         tally.refused(Phase::Rcpt, 451);
         assert!(tally.text().contains("2 × 451 at Rcpt"));
         let json = tally.json();
         assert_eq!(json["refusals"]["rcpt 451"], 2);
-        assert_eq!(json["phases"]["final"]["count"], 1);
+        assert_eq!(json["phases"]["final"]["count"], 3);
+        let p50 = json["phases"]["final"]["p50_ms"].as_f64().unwrap();
+        assert!((p50 / 600_000.0 - 1.0).abs() < 0.01, "{p50}");
+        let [_, _, _, most] = quantiles(&tally.latency[Phase::Final as usize]);
+        assert!((most / 86_400_000.0 - 1.0).abs() < 0.01, "{most}");
     }
 }

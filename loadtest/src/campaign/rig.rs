@@ -1,0 +1,277 @@
+//! Everything that a run needs, put together: sink, relay, source, their files, and the wait for
+//! the last message.
+//!
+//! Invariant: when a rig is dropped, the relay is gone; its folder goes only after a run that went
+//! well.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use tempfile::TempDir;
+
+use super::progress::Progress;
+use super::relay::{self, Relay, RelayPlan};
+use crate::ledger::{self, account::Account, queued};
+use crate::net::free_ports;
+use crate::sink::{Sink, SinkOptions, SinkReport};
+use crate::source::{self, SourceControl, SourceOptions, SourceReport};
+
+/// How often counts are looked at.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+/// How often the files are read while the last messages are waited for.
+const ACCOUNT_EVERY: Duration = Duration::from_millis(500);
+/// What stands for the upstreams in a configuration file.
+const UPSTREAM_MARK: &str = "@UPSTREAM@";
+
+/// Which relay to run, and where.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RigOptions {
+    /// The relay's binary; built from this workspace without it
+    #[arg(long, value_name = "PATH")]
+    relay: Option<PathBuf>,
+    /// Configuration file for the relay; @UPSTREAM@ in it stands for the upstreams, which are then
+    /// not given on its command line
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Shards of the relay
+    #[arg(long, default_value_t = 2)]
+    pub(crate) cores: u32,
+    /// Folder for spool, logs and the ledger's files, on the disk that is to be measured
+    #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
+    work: PathBuf,
+    /// Keep that folder's contents
+    #[arg(long)]
+    keep: bool,
+    /// Seconds without any progress after which a run is given up
+    #[arg(long, default_value_t = 600)]
+    wait: u64,
+}
+
+/// A run under way.
+pub(crate) struct Rig {
+    options: RigOptions,
+    folder: TempDir,
+    pub(crate) sink: Sink,
+    pub(crate) plan: RelayPlan,
+    relay: Option<Relay>,
+    source: Option<JoinHandle<Result<SourceReport>>>,
+    pub(crate) control: Arc<SourceControl>,
+    pub(crate) progress: Progress,
+    /// CPU of relays that were killed.
+    cpu_of_killed_us: u64,
+    last_count: u64,
+    last_change: Instant,
+}
+
+/// What a run leaves when all is over.
+pub(crate) struct Outcome {
+    pub(crate) source: SourceReport,
+    pub(crate) sink: SinkReport,
+    pub(crate) account: Account,
+    pub(crate) relay_cpu_us: u64,
+    pub(crate) relay_report: Result<String>,
+    /// How the relay ended after SIGTERM, and how long it took; or why it did not.
+    pub(crate) end: Result<(std::process::ExitStatus, Duration)>,
+}
+
+impl Rig {
+    /// Starts a sink with one listener a weight, and the relay in front of them.
+    pub(crate) async fn start(options: &RigOptions, weights: &[u32], total: u64) -> Result<Self> {
+        let binary = relay::binary(options.relay.as_deref()).await?;
+        let folder = tempfile::Builder::new().prefix("relay-fast-load-").tempdir_in(&options.work);
+        let mut folder =
+            folder.with_context(|| format!("a folder in {}", options.work.display()))?;
+        // Only a run that went well has nothing to show.
+        folder.disable_cleanup(true);
+        let ports = free_ports(weights.len() + 2)?;
+        let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let sinks: Vec<SocketAddr> = ports[2..].iter().map(|&port| at(port)).collect();
+        let received = folder.path().join("received");
+        let sink = Sink::start(&SinkOptions::plain(sinks.clone(), Some(received)))?;
+        let upstreams: Vec<String> =
+            sinks.iter().zip(weights).map(|(sink, weight)| format!("{sink}*{weight}")).collect();
+        let (config, upstream) =
+            configure(options.config.as_deref(), folder.path(), &upstreams.join(","))?;
+        let spool = folder.path().join("spool");
+        std::fs::create_dir(&spool).with_context(|| format!("creating {}", spool.display()))?;
+        let log = folder.path().join("relay.log");
+        let (cores, listen, admin) = (options.cores, at(ports[0]), at(ports[1]));
+        let plan = RelayPlan { binary, config, cores, listen, admin, upstream, spool, log };
+        eprintln!("{}", plan.shown());
+        let relay = Some(plan.start().await?);
+        Ok(Self {
+            options: options.clone(),
+            folder,
+            sink,
+            plan,
+            relay,
+            source: None,
+            control: SourceControl::new(0),
+            progress: Progress::new(total),
+            cpu_of_killed_us: 0,
+            last_count: 0,
+            last_change: Instant::now(),
+        })
+    }
+
+    /// Starts the source, which may begin `released` messages for now.
+    pub(crate) fn inject(&mut self, mut options: SourceOptions, released: u64) -> Result<()> {
+        options.accepted = Some(self.accepted_file());
+        options.patience = self.options.wait;
+        self.control.released.store(released, Ordering::Relaxed);
+        let control = Arc::clone(&self.control);
+        let thread = std::thread::Builder::new().name("source".to_owned());
+        let thread = thread.spawn(move || source::run(options, control));
+        self.source = Some(thread.context("starting the source's thread")?);
+        Ok(())
+    }
+
+    pub(crate) fn accepted(&self) -> u64 {
+        self.control.accepted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn received_file(&self) -> PathBuf {
+        self.folder.path().join("received")
+    }
+
+    fn accepted_file(&self) -> PathBuf {
+        self.folder.path().join("accepted")
+    }
+
+    /// Whether the source has ended.
+    pub(crate) fn source_is_done(&self) -> bool {
+        self.source.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits a tick, shows the counts, and fails if a part has died or nothing moves any more.
+    pub(crate) async fn tick(&mut self) -> Result<()> {
+        tokio::time::sleep(TICK).await;
+        let (accepted, recorded) = (self.accepted(), self.sink.recorded());
+        self.progress.show(accepted, recorded);
+        if let Some(relay) = &mut self.relay {
+            relay.expect_running()?;
+        }
+        if self.sink.has_ended() {
+            bail!("the sink has ended");
+        }
+        if self.last_count != accepted + recorded {
+            (self.last_count, self.last_change) = (accepted + recorded, Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Whether nothing has moved for longer than the operator would wait.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.last_change.elapsed() > Duration::from_secs(self.options.wait)
+    }
+
+    /// Counts waiting as progress, when standing still is what is wanted.
+    pub(crate) fn excuse(&mut self) {
+        self.last_change = Instant::now();
+    }
+
+    /// SIGKILL for the relay, and a new one with `cores` on the same spool.
+    pub(crate) async fn crash(&mut self, cores: u32) -> Result<Duration> {
+        if let Some(relay) = self.relay.take() {
+            self.cpu_of_killed_us += relay.cpu_since_ready_us();
+            relay.kill().await?;
+        }
+        self.plan.cores = cores;
+        let begin = Instant::now();
+        self.relay = Some(self.plan.start().await?);
+        self.excuse();
+        Ok(begin.elapsed())
+    }
+
+    /// Waits until nothing that was accepted is missing, or nothing moves any more.
+    pub(crate) async fn wait_for_the_last(&mut self) -> Result<()> {
+        let mut looked = None::<Instant>;
+        while !self.is_stuck() {
+            self.tick().await?;
+            let due = looked.is_none_or(|looked| looked.elapsed() >= ACCOUNT_EVERY);
+            if due && self.sink.recorded() >= self.accepted() {
+                looked = Some(Instant::now());
+                if self.account(0)?.missing.is_empty() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn account(&self, queued: u64) -> Result<Account> {
+        Ok(ledger::read(&[self.accepted_file()], &[self.received_file()])?.account(queued))
+    }
+
+    /// Ends source, relay and sink, and reads what they wrote.
+    pub(crate) async fn finish(mut self) -> Result<Outcome> {
+        self.control.stop.store(true, Ordering::Relaxed);
+        let source = self.source.take().context("no source was started")?;
+        let joined = tokio::task::spawn_blocking(move || source.join()).await;
+        let source = joined.context("waiting for the source")?;
+        let source = source.map_err(|_| anyhow!("the source's thread panicked"))??;
+        self.progress.finish(self.accepted(), self.sink.recorded());
+        let still_queued = match self.account(0)?.missing.len() {
+            0 => 0,
+            _ => queued::ask(self.plan.admin).unwrap_or_else(|error| {
+                eprintln!("the relay does not say what it queues: {error:#}");
+                0
+            }),
+        };
+        let relay = self.relay.take().context("no relay is running")?;
+        let relay_cpu_us = self.cpu_of_killed_us + relay.cpu_since_ready_us();
+        let relay_report = self.plan.report().await;
+        let end = relay.stop().await;
+        let account = self.account(still_queued)?;
+        let clean = account.is_clean() && end.as_ref().is_ok_and(|(status, _)| status.success());
+        if clean && !self.options.keep {
+            self.folder.disable_cleanup(false);
+        } else {
+            eprintln!("kept: {}", self.folder.path().display());
+        }
+        let sink = self.sink.finish()?;
+        Ok(Outcome { source, sink, account, relay_cpu_us, relay_report, end })
+    }
+}
+
+/// The configuration file with the upstreams filled in, and what goes on the command line instead.
+fn configure(
+    config: Option<&Path>,
+    folder: &Path,
+    upstream: &str,
+) -> Result<(Option<PathBuf>, Option<String>)> {
+    let Some(path) = config else { return Ok((None, Some(upstream.to_owned()))) };
+    let text = std::fs::read_to_string(path);
+    let text = text.with_context(|| format!("reading {}", path.display()))?;
+    let filled = folder.join("relay.toml");
+    std::fs::write(&filled, text.replace(UPSTREAM_MARK, upstream))
+        .with_context(|| format!("writing {}", filled.display()))?;
+    let on_command_line = (!text.contains(UPSTREAM_MARK)).then(|| upstream.to_owned());
+    Ok((Some(filled), on_command_line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams_go_into_the_file_or_onto_the_command_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("given.toml");
+        let up = "127.0.0.1:1*3";
+        assert_eq!(configure(None, folder.path(), up).unwrap(), (None, Some(up.to_owned())));
+        std::fs::write(&file, "to = \"@UPSTREAM@\"").unwrap();
+        let (config, line) = configure(Some(&file), folder.path(), up).unwrap();
+        assert_eq!(std::fs::read_to_string(config.unwrap()).unwrap(), "to = \"127.0.0.1:1*3\"");
+        assert_eq!(line, None);
+        std::fs::write(&file, "cores = 2").unwrap();
+        let (_, line) = configure(Some(&file), folder.path(), up).unwrap();
+        assert_eq!(line.as_deref(), Some(up));
+    }
+}
