@@ -244,3 +244,59 @@ pub const SITE_SUSPENSION_MAX: Duration = Duration::from_secs(120);
 pub const EJECTION_FIRST: Duration = Duration::from_secs(2);
 /// No upstream relay is ejected for longer without a probe.
 pub const EJECTION_MAX: Duration = Duration::from_secs(120);
+// --- Platform ---
+
+/// Submissions queued before the ring is entered: a turn rarely fills it, and a full one is
+/// entered early.
+pub const RING_SUBMISSIONS: u32 = 1_024;
+/// Completions that wait in the ring; the kernel keeps what passes it, at a cost.
+pub const RING_COMPLETIONS: u32 = 16_384;
+const _: () = assert!(RING_COMPLETIONS >= 2 * RING_SUBMISSIONS);
+/// Receive buffers a shard. They are held for one call each, so that connections share them.
+pub const RECEIVE_BUFFERS: u16 = 512;
+// The kernel asks for a power of two, at most 2^15.
+const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_BUFFERS <= 1 << 15);
+/// Octets of one receive buffer: a typical message comes in one.
+pub const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
+/// Octets that a paused connection takes in before its receive is cancelled: a pipelined command
+/// or two should not cost a cancellation.
+pub const PAUSED_RECEIVE_MAX: usize = 8 * 1024;
+/// Small sends of one connection are joined up to this many octets.
+pub const SEND_JOIN_MAX: usize = 64 * 1024;
+/// Buffers kept for `buffer()`, and the room above which one is not kept.
+pub const SPARE_BUFFERS: usize = 256;
+/// See [`SPARE_BUFFERS`].
+pub const SPARE_BUFFER_BYTES: usize = 64 * 1024;
+/// Connections that wait to be accepted, a listener a shard.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+/// Pause after an accept that failed for lack of descriptors or memory.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a closed connection may take to send what it was given.
+pub const CLOSE_FLUSH_MAX: Duration = Duration::from_secs(30);
+/// How long a closed connection waits for the peer's end, so that our last reply is not lost to a
+/// reset.
+pub const CLOSE_LINGER_MAX: Duration = Duration::from_secs(2);
+/// Octets that a closed connection reads and drops meanwhile.
+pub const CLOSE_LINGER_BYTES: usize = 1024 * 1024;
+/// Threads for blocking work, all shards together: they wait for the disk, not for a CPU.
+pub const BLOCKING_THREADS: usize = 2;
+/// Segment files kept for reuse, a spool directory.
+pub const SEGMENTS_SPARE: usize = 4;
+/// Slices of one gathered write (IOV_MAX).
+pub const WRITE_SLICES_MAX: usize = 1_024;
+/// Octets of events that wait for the disk; more are counted as lost.
+pub const EVENT_LOG_PENDING_MAX: usize = 4 * 1024 * 1024;
+/// Octets of events after which they are written at once.
+pub const EVENT_LOG_BATCH: usize = 64 * 1024;
+/// How long an event may wait to be written: with a tick of the wheel, under 200 ms.
+pub const EVENT_LOG_DELAY: Duration = Duration::from_millis(150);
+/// Octets of one event file unless a knob says otherwise.
+pub const EVENT_FILE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+/// Event files kept a shard unless a knob says otherwise.
+pub const EVENT_FILES_DEFAULT: usize = 16;
+/// An event file is ended after this long unless a knob says otherwise.
+pub const EVENT_FILE_AGE_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
+/// Panics in a row in a machine's own turn before its shard, and with it the process, ends.
+pub const TURN_PANICS_MAX: u32 = 3;
+/// How long a ring that ends waits for the kernel to let go of its buffers; then they are leaked.
+pub const RING_QUIESCE_MAX: Duration = Duration::from_secs(5);

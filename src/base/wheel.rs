@@ -19,7 +19,8 @@ const LEVELS: usize = 6;
 pub struct Wheel<K> {
     /// The tick up to which everything has fired.
     tick: u64,
-    levels: [Level<K>; LEVELS],
+    /// `LEVELS` of them; on the heap, as are their places: a wheel is moved around when made.
+    levels: Vec<Level<K>>,
     len: usize,
 }
 
@@ -27,14 +28,15 @@ pub struct Wheel<K> {
 struct Level<K> {
     /// Bit n: place n holds something.
     used: u64,
-    places: [Vec<(u64, K)>; PLACES],
+    places: Vec<Vec<(u64, K)>>,
 }
 
 impl<K: Copy> Wheel<K> {
     /// An empty wheel that starts at `now`.
     pub fn new(now: Monotonic) -> Self {
-        let level = || Level { used: 0, places: std::array::from_fn(|_| Vec::new()) };
-        Self { tick: now.0 >> TICK_BITS, levels: std::array::from_fn(|_| level()), len: 0 }
+        let level = || Level { used: 0, places: (0..PLACES).map(|_| Vec::new()).collect() };
+        let levels = (0..LEVELS).map(|_| level()).collect();
+        Self { tick: now.0 >> TICK_BITS, levels, len: 0 }
     }
 
     /// Timers that have not fired.

@@ -180,6 +180,12 @@ impl<H> Queue<H> {
         self.domains.rows.find(domain.0).map(|row| &self.domains.rows[row].name)
     }
 
+    /// Recipients of a domain that are with the shard or its owner.
+    pub fn dispatched(&self, domain: DomainId) -> u32 {
+        let row = self.domains.rows.find(domain.0);
+        row.map_or(0, |row| self.domains.rows[row].dispatched)
+    }
+
     /// The id of a domain, if it is queued.
     pub fn find_domain(&self, name: &Domain) -> Option<DomainId> {
         self.domains.find(name).map(|row| DomainId(self.domains.rows.slot(row)))

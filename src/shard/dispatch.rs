@@ -243,7 +243,7 @@ impl Home {
     ) {
         let domain = self.queue.domain(departure.domain).expect("dispatched entries hold it");
         let domain = domain.clone();
-        let Some(owner) = self.owner(&domain) else {
+        let Some(owner) = self.owner(&domain, departure.domain) else {
             // Drive stops at the first: so there is one at most, and those that were being loaded.
             match &self.in_hand {
                 None => self.in_hand = Some((departure, stored)),
@@ -261,9 +261,10 @@ impl Home {
     }
 
     /// The domain's owner, taking a credit with it; the next in line while it has none left.
-    fn owner(&mut self, domain: &Domain) -> Option<ShardId> {
+    fn owner(&mut self, domain: &Domain, id: DomainId) -> Option<ShardId> {
         let hash = domain_hash(domain);
-        let owner = self.loads.owner_of(hash);
+        let dispatched = self.queue.dispatched(id);
+        let owner = self.loads.owner_of(hash, dispatched);
         if self.credits.take(owner) {
             return Some(owner);
         }

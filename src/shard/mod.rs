@@ -143,7 +143,7 @@ impl Shard {
                 }
             }
         }
-        let dns_prng = Prng::from_number(prng.next_u64());
+        let dns_prng = prng.fork();
         Self {
             ingress: Ingress::new(Admission::new(settings.admission.clone())),
             commit: Commit::new(opened),

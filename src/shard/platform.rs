@@ -149,6 +149,25 @@ pub struct PlatformCounters {
     pub operations: usize,
 }
 
+impl PlatformCounters {
+    /// What two shards counted, together.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            turns: self.turns + other.turns,
+            sleeps: self.sleeps + other.sleeps,
+            enters: self.enters + other.enters,
+            completions: self.completions + other.completions,
+            accepted: self.accepted + other.accepted,
+            accept_failures: self.accept_failures + other.accept_failures,
+            receive_starved: self.receive_starved + other.receive_starved,
+            panics: self.panics + other.panics,
+            event_lines_lost: self.event_lines_lost + other.event_lines_lost,
+            connections: self.connections + other.connections,
+            operations: self.operations + other.operations,
+        }
+    }
+}
+
 /// What a machine says when its turn ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Turn {
