@@ -173,3 +173,85 @@ impl GroupHealth {
         self.members.iter().filter_map(next).min().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn health() -> (GroupHealth, Prng) {
+        (GroupHealth::new(1), Prng::from_number(3))
+    }
+
+    fn standing(health: &GroupHealth, now: Monotonic) -> Standing {
+        health.standing(0, now)
+    }
+
+    #[test]
+    fn silence_ejects_only_when_it_is_unbroken() {
+        let ((mut health, mut prng), now) = (health(), Monotonic(0));
+        for signal in [Signal::Silent, Signal::Silent, Signal::Answered, Signal::Silent] {
+            assert!(!health.report(0, signal, now, &mut prng));
+        }
+        assert!(!health.report(0, Signal::Silent, now, &mut prng));
+        assert!(health.report(0, Signal::Silent, now, &mut prng));
+        assert_eq!(standing(&health, now), Standing::Ejected);
+    }
+
+    #[test]
+    fn a_few_refusals_do_not_eject_and_many_do() {
+        let ((mut health, mut prng), now) = (health(), Monotonic(0));
+        for n in 0..1_000 {
+            let signal = if n % 3 == 0 { Signal::Refused } else { Signal::Answered };
+            assert!(!health.report(0, signal, now, &mut prng), "at {n}");
+        }
+        let ejected = (0..100).position(|_| health.report(0, Signal::Refused, now, &mut prng));
+        assert!(ejected.is_some_and(|n| (3..20).contains(&n)), "{ejected:?}");
+        assert_eq!(standing(&health, now), Standing::Ejected);
+    }
+
+    #[test]
+    fn an_ejected_relay_is_probed_by_one_job_and_less_often_each_time() {
+        let (mut health, mut prng) = health();
+        let mut now = Monotonic(0);
+        assert!(health.report(0, Signal::Unreachable, now, &mut prng));
+        let mut before = Duration::ZERO;
+        for _ in 0..5 {
+            let until = health.next_probe();
+            let pause = until.since(now);
+            assert!(pause > before, "{pause:?} after {before:?}");
+            (before, now) = (pause, until);
+            assert_eq!(standing(&health, now), Standing::Probe);
+            health.on_probe(0, now);
+            assert_eq!(standing(&health, now), Standing::Ejected, "one at a time");
+            assert!(!health.report(0, Signal::Silent, now, &mut prng));
+        }
+        now = health.next_probe();
+        health.on_probe(0, now);
+        assert!(health.report(0, Signal::Answered, now, &mut prng));
+        assert_eq!(standing(&health, now), Standing::Healthy);
+    }
+
+    #[test]
+    fn what_was_under_way_at_the_ejection_changes_nothing() {
+        let ((mut health, mut prng), now) = (health(), Monotonic(0));
+        health.report(0, Signal::Unreachable, now, &mut prng);
+        let until = health.next_probe();
+        for signal in [Signal::Answered, Signal::Unreachable, Signal::Refused, Signal::Silent] {
+            assert!(!health.report(0, signal, now, &mut prng));
+        }
+        assert_eq!((standing(&health, now), health.next_probe()), (Standing::Ejected, until));
+    }
+
+    #[test]
+    fn a_probe_that_was_dropped_or_forgotten_may_be_followed_by_another() {
+        let (mut health, mut prng) = health();
+        health.report(0, Signal::Unreachable, Monotonic(0), &mut prng);
+        let now = health.next_probe();
+        health.on_probe(0, now);
+        health.on_probe_dropped(0);
+        assert_eq!(standing(&health, now), Standing::Probe);
+        health.on_probe(0, now);
+        assert_eq!(health.next_probe(), now + PROBE_PATIENCE);
+        assert_eq!(standing(&health, now + PROBE_PATIENCE), Standing::Probe);
+    }
+}

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::base::limits::DUE_BATCH_MAX;
+use crate::base::slots::Slot;
 use crate::base::time::WallTime;
 use crate::queue::calendar::Calendar;
 use crate::queue::deferred::{Due, whole_seconds};
@@ -17,8 +18,8 @@ use crate::queue::{Queue, Recipients};
 pub(super) struct Ages {
     pub(super) young: Calendar,
     pub(super) old: Calendar,
-    /// Expiries that were put off: recipients that were held when their message expired.
-    pub(super) late: Vec<Due>,
+    /// Recipients that were held when their message expired, and have been released.
+    pub(super) late: Vec<(Slot, u16)>,
     pub(super) delay_report_after: Duration,
     pub(super) lifetime: Duration,
 }
@@ -38,7 +39,13 @@ impl<H> Queue<H> {
     }
 
     pub(super) fn expire_messages(&mut self, now: WallTime, due: &mut Vec<Due>) {
-        due.append(&mut self.ages.late);
+        for (message, recipient) in std::mem::take(&mut self.ages.late) {
+            let entry = self.find_entry(message, recipient);
+            if entry.is_some_and(|entry| self.entries[entry].state == State::Dispatched) {
+                let recipients = Recipients::One(recipient);
+                due.push(Due::Expired { message, recipients });
+            }
+        }
         let second = whole_seconds(now - self.ages.lifetime);
         for _ in 0..DUE_BATCH_MAX {
             let old = self.ages.old.due(second).or_else(|| self.ages.young.due(second));

@@ -7,9 +7,8 @@ use crate::base::ids::MessageId;
 use crate::base::limits::OPERATED_BATCH_MAX;
 use crate::base::slots::Slot;
 use crate::mail::address::Domain;
-use crate::queue::deferred::Due;
+use crate::queue::Queue;
 use crate::queue::entry::{Marks, Message, State};
-use crate::queue::{Queue, Recipients};
 
 /// Messages that one call looks at when it has to look at all.
 pub(super) const SCAN_MAX: u32 = 65_536;
@@ -162,11 +161,10 @@ impl<H> Queue<H> {
     }
 
     /// What expired while it was held is the shard's to finish; the rest is ready.
-    fn release(&mut self, entry: u32, (message, index): (Slot, u16)) {
+    fn release(&mut self, entry: u32, name: (Slot, u16)) {
         if self.messages[self.entries[entry].message].expired {
             self.move_to(entry, State::Dispatched);
-            let recipients = Recipients::One(index);
-            self.ages.late.push(Due::Expired { message, recipients });
+            self.ages.late.push(name);
         } else {
             self.make_ready(entry);
         }
