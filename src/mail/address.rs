@@ -173,9 +173,9 @@ fn split_brackets(text: &str) -> Result<(&str, &str), AddressError> {
 }
 
 /// Drop `@one,@two:` from the start of a path.
-///
-//= RFC 5321 §4.1.1.3
-//# they SHOULD strip off the source route specification … and use only the final part
+//= RFC 5321 §3.3
+//# Servers MUST be prepared to encounter a list of source routes in the forward-path, but they
+//# SHOULD ignore the routes
 fn without_route(path: &str) -> Result<&str, AddressError> {
     if !path.starts_with('@') {
         return Ok(path);

@@ -211,7 +211,8 @@ mod tests {
     use super::*;
 
     //= RFC 5321 §2.4, type=test
-    //# Verbs and argument values … are not case sensitive
+    //# a command verb, an argument value other than a mailbox local-part, and free form text MAY be
+    //# encoded in upper case, lower case, or any mixture of upper and lower case
     #[test]
     fn verbs_are_read_in_either_case() {
         assert_eq!(Verb::split("mAiL FROM:<>"), (Verb::Mail, "FROM:<>"));
@@ -276,7 +277,7 @@ mod tests {
     }
 
     //= RFC 6531 §3.5, type=test
-    //# the server MUST … use reply code 553 or 550 … "5.6.7"
+    //# Non-ASCII addresses not permitted for that sender/recipient
     #[test]
     fn utf8_in_addresses_needs_the_parameter() {
         let all = Offered::ALL;

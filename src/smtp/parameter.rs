@@ -310,7 +310,8 @@ mod tests {
     }
 
     //= RFC 3461 §4.1, type=test
-    //# The keyword "NEVER" MUST appear by itself
+    //# Multiple notify-list-elements, separated by commas, MAY appear in a NOTIFY parameter;
+    //# however, the NEVER keyword MUST appear by itself.
     #[test]
     fn notify_is_never_or_some_of_three() {
         let when = |success, failure, delay| Notify::When { success, failure, delay };

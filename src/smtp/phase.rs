@@ -35,6 +35,8 @@ impl Phase {
 pub enum Rule {
     /// Go on, and if the answer is yes, be in this phase then.
     Proceed(Phase),
+    /// Say goodbye; the session is over.
+    Close,
     /// Say this; nothing changes.
     Refuse(Answer),
 }
@@ -45,11 +47,11 @@ pub const fn rule(phase: Phase, verb: Verb) -> &'static Rule {
 }
 
 const CONNECTED: Rule = Rule::Proceed(Phase::Connected);
-const REFUSED: Rule = Rule::Proceed(Phase::Refused);
 const READY: Rule = Rule::Proceed(Phase::Ready);
 const MAIL: Rule = Rule::Proceed(Phase::Mail);
 const RCPT: Rule = Rule::Proceed(Phase::Rcpt);
 const CHUNKS: Rule = Rule::Proceed(Phase::Chunks);
+const CLOSE: Rule = Rule::Close;
 
 const NO_EHLO: Rule = Rule::Refuse(Answer::HELLO_FIRST);
 const NO_MAIL: Rule = Rule::Refuse(Answer::MAIL_FIRST);
@@ -79,7 +81,7 @@ static TABLE: [[Rule; Phase::ALL.len()]; Verb::ALL.len()] = [
     /* EXPN      */ [NOT_HERE,  SEQUENCE, NOT_HERE, NOT_HERE, NOT_HERE, NOT_HERE],
     /* HELP      */ [CONNECTED, SEQUENCE, READY,    MAIL,     RCPT,     CHUNKS],
     /* NOOP      */ [CONNECTED, SEQUENCE, READY,    MAIL,     RCPT,     CHUNKS],
-    /* QUIT      */ [CONNECTED, REFUSED,  READY,    MAIL,     RCPT,     CHUNKS],
+    /* QUIT      */ [CLOSE,     CLOSE,    CLOSE,    CLOSE,    CLOSE,    CLOSE],
     /* STARTTLS  */ [NOT_HERE,  SEQUENCE, NOT_HERE, NOT_HERE, NOT_HERE, NOT_HERE],
     /* AUTH      */ [NOT_HERE,  SEQUENCE, NOT_HERE, NOT_HERE, NOT_HERE, NOT_HERE],
     /* HTTP      */ [NOT_HTTP,  NOT_HTTP, UNKNOWN,  UNKNOWN,  UNKNOWN,  UNKNOWN],

@@ -14,8 +14,6 @@
 
 mod dialogue;
 mod intake;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 

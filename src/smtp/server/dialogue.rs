@@ -71,6 +71,7 @@ impl Session {
         let verb = if verb == Verb::Http && self.opened { Verb::Unknown } else { verb };
         let next = match rule(self.phase, verb) {
             Rule::Proceed(next) => *next,
+            Rule::Close => self.phase,
             Rule::Refuse(refusal) => {
                 self.refuse(refusal, now);
                 // Whoever sends behind DATA without waiting sends content. It is none.
@@ -177,7 +178,7 @@ impl Session {
         match rule(self.phase, verb) {
             Rule::Refuse(refusal) => self.skip_chunk(chunk, refusal.clone(), now),
             Rule::Proceed(_) if self.intake.is_some() => self.continue_chunks(chunk, now),
-            Rule::Proceed(_) => self.ask(Question::Chunk(chunk), Event::Content),
+            Rule::Proceed(_) | Rule::Close => self.ask(Question::Chunk(chunk), Event::Content),
         }
     }
 

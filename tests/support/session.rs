@@ -1,0 +1,252 @@
+//! Drive the receiving side of SMTP in memory, on virtual time, as a shard does.
+//!
+//! Checks throughout what the machine promises of its events, its content and its replies.
+
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use relay_fast::base::ids::MessageId;
+use relay_fast::base::limits::RECORD_CONTENT_MAX;
+use relay_fast::base::time::Monotonic;
+use relay_fast::mail::envelope::Envelope;
+use relay_fast::smtp::answer::Answer;
+use relay_fast::smtp::server::{Event, Options, Session};
+
+/// A message that was taken and answered with yes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub envelope: Envelope,
+    pub content: Vec<u8>,
+}
+
+/// What a caller answers to a question; nothing: it stays open.
+pub type Policy = Box<dyn FnMut(Event, &Session) -> Option<Answer>>;
+
+/// A session, and the shard around it.
+pub struct Server {
+    pub session: Session,
+    pub now: Monotonic,
+    pub messages: Vec<Message>,
+    /// Every event, in order.
+    pub events: Vec<Event>,
+    policy: Policy,
+    /// The question that stays open.
+    open: Option<Event>,
+    /// Octets that wait for an answer.
+    kept: Vec<u8>,
+    content: Vec<u8>,
+    in_transaction: bool,
+}
+
+impl Server {
+    /// Says yes to everything.
+    pub fn new(options: Options) -> Self {
+        Self::with_policy(options, Box::new(|event, _| Some(yes(event))))
+    }
+
+    /// Says what `policy` says.
+    pub fn with_policy(options: Options, policy: Policy) -> Self {
+        let now = Monotonic(1_000_000_000);
+        Self::of(Session::new(Arc::new(options), now), now, policy)
+    }
+
+    /// A session that was made elsewhere.
+    pub fn of(session: Session, now: Monotonic, policy: Policy) -> Self {
+        Self {
+            session,
+            now,
+            messages: Vec::new(),
+            events: Vec::new(),
+            policy,
+            open: None,
+            kept: Vec::new(),
+            content: Vec::new(),
+            in_transaction: false,
+        }
+    }
+
+    /// A session past its greeting and EHLO, with the standard options.
+    pub fn ready() -> Self {
+        Self::new(options()).past_hello()
+    }
+
+    /// Take the greeting away, say EHLO, and take its reply away.
+    pub fn past_hello(mut self) -> Self {
+        assert_eq!(code(&self.output()), 220);
+        assert_eq!(code(&self.send("EHLO client.example\r\n")), 250);
+        self
+    }
+
+    /// Send text; returns the replies.
+    pub fn send(&mut self, text: impl AsRef<[u8]>) -> String {
+        self.feed(text.as_ref());
+        self.output()
+    }
+
+    /// Send commands, each with its CRLF; returns the code of each reply.
+    pub fn codes(&mut self, commands: &[&str]) -> Vec<u16> {
+        commands.iter().map(|command| code(&self.send(format!("{command}\r\n")))).collect()
+    }
+
+    /// EHLO has been said: MAIL, RCPT, DATA; returns the reply to DATA.
+    pub fn begin_data(&mut self) -> String {
+        self.send("MAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\n");
+        self.send("DATA\r\n")
+    }
+
+    /// Let so much time pass, and tell the session if its deadline has come.
+    pub fn wait(&mut self, duration: Duration) -> String {
+        self.now = self.now + duration;
+        self.session.handle_deadline(self.now);
+        self.feed(b"");
+        self.output()
+    }
+
+    /// Answer the question that stayed open.
+    pub fn answer(&mut self, answer: Answer) -> String {
+        let event = self.open.take().expect("a question is open");
+        self.settle(event, answer);
+        self.feed(b"");
+        self.output()
+    }
+
+    /// The client ends its side.
+    pub fn end(&mut self) -> String {
+        self.session.handle_end();
+        self.feed(b"");
+        self.output()
+    }
+
+    /// The node drains.
+    pub fn drain(&mut self) -> String {
+        self.session.handle_drain(self.now);
+        self.feed(b"");
+        self.output()
+    }
+
+    /// Replies that wait.
+    pub fn output(&mut self) -> String {
+        let mut output = Vec::new();
+        self.session.take_output(&mut output);
+        let text = String::from_utf8(output).expect("replies are ASCII");
+        assert!(text.is_ascii() && (text.is_empty() || text.ends_with("\r\n")), "{text:?}");
+        for line in text.split_terminator("\r\n") {
+            assert!(line.len() <= 510 && !line.contains(['\r', '\n']), "{line:?}");
+        }
+        text
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        self.kept.extend_from_slice(bytes);
+        loop {
+            let kept = std::mem::take(&mut self.kept);
+            let used = self.session.handle_bytes(&kept, self.now);
+            self.kept = kept[used..].to_vec();
+            let mut polled = false;
+            while self.open.is_none()
+                && let Some(event) = self.session.poll_event()
+            {
+                polled = true;
+                self.on_event(event);
+            }
+            if self.session.is_over() {
+                self.open = None;
+                self.in_transaction = false;
+                assert_eq!(self.session.deadline(), None);
+            }
+            if !polled && used == 0 {
+                assert!(
+                    self.kept.is_empty() || self.open.is_some(),
+                    "the session neither takes {:?} nor says why",
+                    self.kept
+                );
+                return;
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        self.events.push(event);
+        match event {
+            Event::ContentFull => return self.take_content(),
+            Event::Aborted => {
+                assert!(self.in_transaction, "nothing to abort");
+                self.content.clear();
+                self.in_transaction = false;
+                return;
+            }
+            Event::Mail => {
+                assert!(!self.in_transaction && self.session.envelope().is_some());
+                self.in_transaction = true;
+            }
+            Event::Rcpt => assert!(self.session.recipient().is_some()),
+            Event::Content => {}
+            Event::End => {
+                self.take_content();
+                assert_eq!(self.session.content_bytes(), self.content.len() as u64);
+            }
+        }
+        assert!(self.in_transaction, "{event:?} outside of a transaction");
+        assert_eq!(self.session.deadline(), None, "a question is open");
+        match (self.policy)(event, &self.session) {
+            Some(answer) => self.settle(event, answer),
+            None => self.open = Some(event),
+        }
+    }
+
+    fn take_content(&mut self) {
+        let part = self.session.take_content();
+        assert!(part.len() <= RECORD_CONTENT_MAX);
+        self.content.extend(part);
+    }
+
+    fn settle(&mut self, event: Event, answer: Answer) {
+        let yes = answer.is_positive();
+        match event {
+            Event::End => {
+                let envelope = self.session.take_envelope();
+                assert!(!envelope.recipients.is_empty());
+                let content = std::mem::take(&mut self.content);
+                if yes {
+                    self.messages.push(Message { envelope, content });
+                }
+                self.in_transaction = false;
+            }
+            Event::Mail | Event::Content => self.in_transaction = yes,
+            Event::Rcpt | Event::ContentFull | Event::Aborted => {}
+        }
+        self.session.answer(answer, self.now);
+    }
+}
+
+/// Yes, in the words for each question.
+pub fn yes(event: Event) -> Answer {
+    match event {
+        Event::Mail => Answer::SENDER_OK,
+        Event::Rcpt => Answer::RECIPIENT_OK,
+        Event::Content => Answer::GO_ON,
+        Event::End => Answer::stored(MessageId(1)),
+        Event::ContentFull | Event::Aborted => unreachable!("no question"),
+    }
+}
+
+/// The standard options of `mx.example`.
+pub fn options() -> Options {
+    Options::new("mx.example")
+}
+
+/// The code of the one reply in `text`, or 0 for none.
+pub fn code(text: &str) -> u16 {
+    let codes = codes(text);
+    assert!(codes.len() <= 1, "more than one reply: {text:?}");
+    codes.first().copied().unwrap_or(0)
+}
+
+/// The codes of all replies in `text`; several lines of one reply count once.
+pub fn codes(text: &str) -> Vec<u16> {
+    let last = |line: &&str| line.as_bytes().get(3) == Some(&b' ');
+    let code = |line: &str| line[..3].parse().expect("a reply code");
+    text.split_terminator("\r\n").filter(last).map(code).collect()
+}
