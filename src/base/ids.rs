@@ -38,10 +38,7 @@ impl MessageId {
     ///
     /// Panics when a part is out of its range: such ids could collide.
     pub fn new(directory: u16, epoch: u32, counter: u64) -> Self {
-        assert!(
-            u32::from(directory) < 1 << DIRECTORY_BITS,
-            "spool directory {directory}"
-        );
+        assert!(u32::from(directory) < 1 << DIRECTORY_BITS, "spool directory {directory}");
         assert!(epoch < 1 << EPOCH_BITS, "spool epoch {epoch}");
         assert!(counter < 1 << COUNTER_BITS, "message counter {counter}");
         let high = u64::from(directory) << (COUNTER_BITS + EPOCH_BITS);
@@ -76,10 +73,7 @@ pub struct NotAMessageId;
 
 impl fmt::Display for NotAMessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "a message id has {ID_CHARS} characters of 0-9 and A-Z without I, L, O, U"
-        )
+        write!(f, "a message id has {ID_CHARS} characters of 0-9 and A-Z without I, L, O, U")
     }
 }
 
@@ -95,10 +89,7 @@ impl FromStr for MessageId {
         let mut value: u64 = 0;
         for byte in text.bytes() {
             let upper = byte.to_ascii_uppercase();
-            let digit = ALPHABET
-                .iter()
-                .position(|&c| c == upper)
-                .ok_or(NotAMessageId)?;
+            let digit = ALPHABET.iter().position(|&c| c == upper).ok_or(NotAMessageId)?;
             value = value.checked_mul(32).ok_or(NotAMessageId)? | digit as u64;
         }
         Ok(Self(value))

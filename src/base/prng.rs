@@ -66,9 +66,6 @@ mod tests {
             prng.shuffle(&mut items);
             firsts[items[0]] += 1;
         }
-        assert!(
-            firsts.iter().all(|n| (9_500..10_500).contains(n)),
-            "{firsts:?}"
-        );
+        assert!(firsts.iter().all(|n| (9_500..10_500).contains(n)), "{firsts:?}");
     }
 }

@@ -19,15 +19,9 @@ impl Slot {
     }
 
     /// The slot that [`Slot::to_bits`] made.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the two halves of the number"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of the number")]
     pub fn from_bits(bits: u64) -> Self {
-        Self {
-            index: bits as u32,
-            generation: (bits >> 32) as u32,
-        }
+        Self { index: bits as u32, generation: (bits >> 32) as u32 }
     }
 
     /// The slot's place in a table.
@@ -55,12 +49,7 @@ pub struct Slots<T> {
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self {
-            places: Vec::new(),
-            free: NONE,
-            len: 0,
-            holds: PhantomData,
-        }
+        Self { places: Vec::new(), free: NONE, len: 0, holds: PhantomData }
     }
 }
 
@@ -81,10 +70,7 @@ impl<T> Slots<T> {
         if self.free == NONE {
             let index = u32::try_from(self.places.len()).expect("fewer than 2^32 values");
             self.places.push((0, Place::Used(value)));
-            return Slot {
-                index,
-                generation: 0,
-            };
+            return Slot { index, generation: 0 };
         }
         let index = self.free;
         let (generation, place) = &mut self.places[index as usize];
@@ -92,10 +78,7 @@ impl<T> Slots<T> {
             Place::Free { next } => self.free = next,
             Place::Used(_) => unreachable!("a used place on the free list"),
         }
-        Slot {
-            index,
-            generation: *generation,
-        }
+        Slot { index, generation: *generation }
     }
 
     /// The value in `slot`, if it is still there.
@@ -130,22 +113,13 @@ impl<T> Slots<T> {
 
     /// Every value with its slot, in order of index.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &T)> {
-        self.places
-            .iter()
-            .enumerate()
-            .filter_map(|(index, (generation, place))| match place {
-                Place::Used(value) => {
-                    let index = u32::try_from(index).expect("checked at insert");
-                    Some((
-                        Slot {
-                            index,
-                            generation: *generation,
-                        },
-                        value,
-                    ))
-                }
-                Place::Free { .. } => None,
-            })
+        self.places.iter().enumerate().filter_map(|(index, (generation, place))| match place {
+            Place::Used(value) => {
+                let index = u32::try_from(index).expect("checked at insert");
+                Some((Slot { index, generation: *generation }, value))
+            }
+            Place::Free { .. } => None,
+        })
     }
 }
 
@@ -170,8 +144,7 @@ mod tests {
     fn places_are_reused_before_the_slab_grows() {
         let mut slots = Slots::default();
         let kept: Vec<_> = (0..10).map(|n| slots.insert(n)).collect();
-        kept.iter()
-            .for_each(|slot| assert!(slots.remove(*slot).is_some()));
+        kept.iter().for_each(|slot| assert!(slots.remove(*slot).is_some()));
         (0..10).for_each(|n| assert!(slots.insert(n).index() < 10));
         assert_eq!((slots.len(), slots.iter().count()), (10, 10));
     }

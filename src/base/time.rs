@@ -40,16 +40,12 @@ impl WallTime {
 
     /// RFC 5322 §3.3 date-time in UTC, as `Tue, 24 Nov 2026 03:41:01 +0000`.
     pub fn to_rfc5322(self) -> String {
-        self.timestamp()
-            .strftime("%a, %d %b %Y %H:%M:%S +0000")
-            .to_string()
+        self.timestamp().strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
     }
 
     /// RFC 3339 date-time in UTC with milliseconds, as `2026-11-24T03:41:01.000Z`.
     pub fn to_rfc3339(self) -> String {
-        self.timestamp()
-            .strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
-            .to_string()
+        self.timestamp().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
     }
 
     fn timestamp(self) -> jiff::Timestamp {
@@ -110,10 +106,7 @@ mod tests {
 
     #[test]
     fn a_wall_time_due_is_placed_on_the_runs_own_clock() {
-        let now = Now {
-            mono: Monotonic(1_000_000),
-            wall: WallTime(100),
-        };
+        let now = Now { mono: Monotonic(1_000_000), wall: WallTime(100) };
         assert_eq!(now.mono_at(WallTime(102)), Monotonic(3_000_000));
         assert_eq!(now.mono_at(WallTime(50)), now.mono);
     }

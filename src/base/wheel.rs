@@ -33,15 +33,8 @@ struct Level<K> {
 impl<K: Copy> Wheel<K> {
     /// An empty wheel that starts at `now`.
     pub fn new(now: Monotonic) -> Self {
-        let level = || Level {
-            used: 0,
-            places: std::array::from_fn(|_| Vec::new()),
-        };
-        Self {
-            tick: now.0 >> TICK_BITS,
-            levels: std::array::from_fn(|_| level()),
-            len: 0,
-        }
+        let level = || Level { used: 0, places: std::array::from_fn(|_| Vec::new()) };
+        Self { tick: now.0 >> TICK_BITS, levels: std::array::from_fn(|_| level()), len: 0 }
     }
 
     /// Timers that have not fired.
@@ -85,24 +78,20 @@ impl<K: Copy> Wheel<K> {
 
     /// The first tick at which some place must be emptied: a due tick, or a higher place's start.
     fn next_tick(&self) -> Option<u64> {
-        let starts = self
-            .levels
-            .iter()
-            .zip(0u32..)
-            .filter_map(|(level, number)| {
-                let shift = number * LEVEL_BITS;
-                let here = (self.tick >> shift) as u32 % PLACES as u32;
-                let ahead = level.used.rotate_right(here);
-                if ahead == 0 {
-                    return None;
-                }
-                // Bit 0 is the place that the wheel stands on: on a level above, a whole turn away.
-                let steps = match ahead & !1 {
-                    0 => PLACES as u64,
-                    rest => u64::from(rest.trailing_zeros()),
-                };
-                Some(((self.tick >> shift) + steps) << shift)
-            });
+        let starts = self.levels.iter().zip(0u32..).filter_map(|(level, number)| {
+            let shift = number * LEVEL_BITS;
+            let here = (self.tick >> shift) as u32 % PLACES as u32;
+            let ahead = level.used.rotate_right(here);
+            if ahead == 0 {
+                return None;
+            }
+            // Bit 0 is the place that the wheel stands on: on a level above, a whole turn away.
+            let steps = match ahead & !1 {
+                0 => PLACES as u64,
+                rest => u64::from(rest.trailing_zeros()),
+            };
+            Some(((self.tick >> shift) + steps) << shift)
+        });
         starts.min()
     }
 
@@ -170,10 +159,7 @@ mod tests {
                 now = now.max(next);
                 check(&mut wheel, &mut waiting, now, seed);
             }
-            assert!(
-                waiting.is_empty() && wheel.is_empty(),
-                "seed {seed}: {waiting:?}"
-            );
+            assert!(waiting.is_empty() && wheel.is_empty(), "seed {seed}: {waiting:?}");
         }
     }
 
@@ -200,10 +186,6 @@ mod tests {
         assert_eq!(wheel.next(), None);
         wheel.insert(Monotonic(0) + Duration::from_secs(3600), 1u8);
         wheel.insert(Monotonic(0) + Duration::from_secs(2), 2u8);
-        assert!(
-            wheel
-                .next()
-                .is_some_and(|at| at <= Monotonic(0) + Duration::from_secs(2) + TICK)
-        );
+        assert!(wheel.next().is_some_and(|at| at <= Monotonic(0) + Duration::from_secs(2) + TICK));
     }
 }

@@ -71,10 +71,7 @@ impl Mailbox {
         if local.len() > LOCAL_PART_MAX || text.len() > PATH_MAX - 2 {
             return Err(AddressError::TooLong);
         }
-        Ok(Self {
-            text: text.into(),
-            domain: Domain::parse(domain)?,
-        })
+        Ok(Self { text: text.into(), domain: Domain::parse(domain)? })
     }
 
     /// The whole address, as the client wrote it.

@@ -66,11 +66,7 @@ impl EnhancedStatus {
     pub const fn new(class: u8, subject: u16, detail: u16) -> Self {
         assert!(class == 2 || class == 4 || class == 5);
         assert!(subject <= 999 && detail <= 999);
-        Self {
-            class,
-            subject,
-            detail,
-        }
+        Self { class, subject, detail }
     }
 
     /// Read `class.subject.detail` from the start of `text`, which goes on with a space or ends.
@@ -78,17 +74,8 @@ impl EnhancedStatus {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         let mut numbers = word.splitn(3, '.').map(number);
         let (class, subject, detail) = (numbers.next()??, numbers.next()??, numbers.next()??);
-        let class = u8::try_from(class)
-            .ok()
-            .filter(|class| matches!(class, 2 | 4 | 5))?;
-        Some((
-            Self {
-                class,
-                subject,
-                detail,
-            },
-            rest,
-        ))
+        let class = u8::try_from(class).ok().filter(|class| matches!(class, 2 | 4 | 5))?;
+        Some((Self { class, subject, detail }, rest))
     }
 }
 
@@ -163,14 +150,9 @@ mod tests {
     #[test]
     fn enhanced_statuses_are_read_strictly() {
         let new = EnhancedStatus::new;
-        assert_eq!(
-            EnhancedStatus::parse_prefix("5.1.1 gone"),
-            Some((new(5, 1, 1), "gone"))
-        );
+        assert_eq!(EnhancedStatus::parse_prefix("5.1.1 gone"), Some((new(5, 1, 1), "gone")));
         assert_eq!("4.7.999".parse(), Ok(new(4, 7, 999)));
-        for text in [
-            "", "5", "5.1", "3.1.1", "5.1.1000", "5.1.1.1", "5..1", "+5.1.1", "5.1.1x",
-        ] {
+        for text in ["", "5", "5.1", "3.1.1", "5.1.1000", "5.1.1.1", "5..1", "+5.1.1", "5.1.1x"] {
             assert_eq!(text.parse::<EnhancedStatus>(), Err(NotAStatus), "{text}");
         }
     }

@@ -35,34 +35,17 @@ pub struct IoError {
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A client connected to the listener at this place of the configuration.
-    Accepted {
-        connection: ConnectionId,
-        listener: u16,
-        peer: SocketAddr,
-        local: SocketAddr,
-    },
+    Accepted { connection: ConnectionId, listener: u16, peer: SocketAddr, local: SocketAddr },
     /// `connect` succeeded.
-    Connected {
-        connection: ConnectionId,
-        local: SocketAddr,
-    },
+    Connected { connection: ConnectionId, local: SocketAddr },
     /// `connect` failed; the connection is gone.
-    ConnectFailed {
-        connection: ConnectionId,
-        error: IoError,
-    },
+    ConnectFailed { connection: ConnectionId, error: IoError },
     /// The peer sent this; never empty.
-    Received {
-        connection: ConnectionId,
-        bytes: &'a [u8],
-    },
+    Received { connection: ConnectionId, bytes: &'a [u8] },
     /// The peer will send nothing more; we may still.
     Ended { connection: ConnectionId },
     /// The connection broke and is gone.
-    Lost {
-        connection: ConnectionId,
-        error: IoError,
-    },
+    Lost { connection: ConnectionId, error: IoError },
     /// All that was given to `send` has been taken by the kernel.
     Sent { connection: ConnectionId },
     /// A datagram came back on the socket of `ask`; more may follow until `forget`.
@@ -70,15 +53,9 @@ pub enum Event<'a> {
     /// The socket of `ask` failed (ICMP unreachable) and is gone.
     DatagramFailed { id: DatagramId, error: IoError },
     /// `create_segment` came to its end: preallocated, synced, directory synced, mapped.
-    SegmentReady {
-        segment: SegmentName,
-        result: Result<Arc<dyn SegmentBytes>, IoError>,
-    },
+    SegmentReady { segment: SegmentName, result: Result<Arc<dyn SegmentBytes>, IoError> },
     /// `commit` came to its end: the bytes are on stable storage, or the segment must be sealed.
-    Committed {
-        segment: SegmentName,
-        result: Result<(), IoError>,
-    },
+    Committed { segment: SegmentName, result: Result<(), IoError> },
     /// `populate` came to its end: the range can be read without waiting for the disk.
     Populated { ticket: u64 },
     /// Another shard, or the control thread, sent this.

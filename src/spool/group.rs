@@ -246,6 +246,7 @@ impl Group {
             self.items.iter().all(|item| item.what.is_fact()),
             "content is still needed"
         );
+        self.items.iter_mut().for_each(|item| item.chunks = 0..0);
         self.contents.clear();
         self.chunks.clear();
         self.unfinished.clear();
