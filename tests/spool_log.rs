@@ -18,11 +18,7 @@ use relay_fast::spool::recovery::{Fault, Recovered, recover};
 use relay_fast::spool::stored::{EnvelopeAt, NewMessage, Origin, StateAt, Stored};
 
 const SEGMENT: u32 = 64 * 1024;
-const OPTIONS: Options = Options {
-    segment_bytes: SEGMENT,
-    reserve: 1,
-    admits: true,
-};
+const OPTIONS: Options = Options { segment_bytes: SEGMENT, reserve: 1, admits: true };
 
 /// A log, its disk, and what the shard would know.
 struct Rig {
@@ -77,11 +73,7 @@ impl Rig {
             LogEvent::Moved { id, at, states } => {
                 self.moved += 1;
                 self.accepted.insert(id, at);
-                self.noted.extend(
-                    states
-                        .into_iter()
-                        .map(|(recipient, at)| ((id, recipient), at)),
-                );
+                self.noted.extend(states.into_iter().map(|(recipient, at)| ((id, recipient), at)));
             }
             LogEvent::Unhealthy { .. } => self.healthy.push(false),
             LogEvent::Healthy => self.healthy.push(true),
@@ -93,13 +85,7 @@ impl Rig {
             return;
         };
         let last = self.noted.get(&(id, 0)).copied();
-        let one = MovedRecipient {
-            recipient: 0,
-            attempts: 9,
-            due: pending().1,
-            held: false,
-            last,
-        };
+        let one = MovedRecipient { recipient: 0, attempts: 9, due: pending().1, held: false, last };
         self.log.append_move(id, at, &[one]).expect("readable");
     }
 
@@ -135,10 +121,7 @@ impl Rig {
 
     fn append(&mut self, bytes: usize) -> (MessageId, Arc<Stored>) {
         let id = self.log.next_id();
-        let stored = self
-            .log
-            .append_message(message(id, bytes, 1))
-            .expect("there is room");
+        let stored = self.log.append_message(message(id, bytes, 1)).expect("there is room");
         (id, stored)
     }
 
@@ -153,10 +136,7 @@ fn a_message_is_accepted_when_its_group_is_synced_and_not_before() {
     let mut rig = rig();
     let (id, hot) = rig.append(10_000);
     assert!(hot.is_hot());
-    assert_eq!(
-        whole(&hot),
-        (message(id, 10_000, 1).prefix, content(id, 10_000)).concat_all()
-    );
+    assert_eq!(whole(&hot), (message(id, 10_000, 1).prefix, content(id, 10_000)).concat_all());
     rig.run();
     assert!(rig.disk.in_flight.is_some() && rig.accepted.is_empty() && !rig.log.is_idle());
     rig.finish();
@@ -167,14 +147,8 @@ fn a_message_is_accepted_when_its_group_is_synced_and_not_before() {
     assert_eq!((whole(&cold), &cold.envelope), (whole(&hot), &hot.envelope));
     assert_eq!((cold.received, cold.origin), (hot.received, hot.origin));
     let spans = rig.log.spans(id, at).expect("readable");
-    assert_eq!(
-        spans.iter().map(|span| span.bytes).sum::<u32>(),
-        at.bytes + 10_000
-    );
-    assert!(
-        rig.log.load(MessageId(1), at).is_err(),
-        "another message's place"
-    );
+    assert_eq!(spans.iter().map(|span| span.bytes).sum::<u32>(), at.bytes + 10_000);
+    assert!(rig.log.load(MessageId(1), at).is_err(), "another message's place");
 }
 
 trait ConcatAll {
@@ -199,10 +173,7 @@ fn all_that_comes_during_a_commit_goes_into_the_next() {
     assert_eq!(rig.accepted.len(), 1);
     rig.finish();
     assert_eq!((rig.accepted.len(), rig.disk.commits), (51, commits + 2));
-    assert!(
-        rig.log.is_idle() && rig.disk.in_flight.is_none(),
-        "an idle log writes nothing"
-    );
+    assert!(rig.log.is_idle() && rig.disk.in_flight.is_none(), "an idle log writes nothing");
 }
 
 #[test]
@@ -210,48 +181,31 @@ fn an_empty_message_and_one_of_many_chunks_are_kept() {
     let mut rig = rig();
     let (empty, _) = rig.append(0);
     let id = rig.log.next_id();
-    for (number, chunk) in content(id, 150_000).chunks(20_000).enumerate() {
-        rig.log
-            .append_content(id, chunk.to_vec())
-            .expect("there is room");
+    for chunk in content(id, 150_000).chunks(20_000) {
+        rig.log.append_content(id, chunk.to_vec()).expect("there is room");
         rig.run();
         if number % 2 == 0 {
             rig.finish();
         }
     }
-    let last = NewMessage {
-        content: Vec::new(),
-        ..message(id, 0, 1)
-    };
+    let last = NewMessage { content: Vec::new(), ..message(id, 0, 1) };
     let hot = rig.log.append_message(last).expect("there is room");
     assert_eq!(hot.content_bytes, 150_000);
     assert!(!hot.is_hot(), "what is on disk has left RAM");
     rig.settle();
     let expected = whole(&hot);
     assert!(expected.ends_with(&content(id, 150_000)));
-    assert_eq!(
-        whole(&rig.log.load(id, rig.accepted[&id]).expect("readable")),
-        expected
-    );
+    assert_eq!(whole(&rig.log.load(id, rig.accepted[&id]).expect("readable")), expected);
     let (reopened, recovered) = open(rig.disk.cut(|_, old, _| old), OPTIONS);
     assert_eq!((recovered.damage, recovered.torn), (vec![], vec![]));
-    let found: Vec<_> = recovered
-        .messages
-        .map(|one| one.expect("decodes").id)
-        .collect();
+    let found: Vec<_> = recovered.messages.map(|one| one.expect("decodes").id).collect();
     assert_eq!(found, [empty, id]);
-    assert_eq!(
-        whole(&reopened.log.load(id, rig.accepted[&id]).expect("readable")),
-        expected
-    );
+    assert_eq!(whole(&reopened.log.load(id, rig.accepted[&id]).expect("readable")), expected);
 }
 
 #[test]
 fn chunks_of_many_transactions_may_alternate_through_queued_groups() {
-    let mut rig = rig_with(Options {
-        segment_bytes: 1 << 20,
-        ..OPTIONS
-    });
+    let mut rig = rig_with(Options { segment_bytes: 1 << 20, ..OPTIONS });
     let ids: Vec<_> = (0..20).map(|_| rig.log.next_id()).collect();
     for part in 0..5 {
         for id in &ids {
@@ -261,9 +215,7 @@ fn chunks_of_many_transactions_may_alternate_through_queued_groups() {
         rig.run();
     }
     for id in &ids {
-        rig.log
-            .append_message(message(*id, 0, 1))
-            .expect("there is room");
+        rig.log.append_message(message(*id, 0, 1)).expect("there is room");
     }
     rig.settle();
     for id in &ids {
@@ -282,29 +234,14 @@ fn states_are_noted_and_survive() {
     }
     rig.settle();
     let at = rig.noted[&(id, 0)];
-    assert_eq!(
-        rig.log.load_state(at).expect("readable"),
-        pending_state(0, 3)
-    );
+    assert_eq!(rig.log.load_state(at).expect("readable"), pending_state(0, 3));
     let (reopened, recovered) = open(rig.disk.cut(|_, old, _| old), OPTIONS);
-    let found: Vec<_> = recovered
-        .messages
-        .map(|one| one.expect("decodes"))
-        .collect();
+    let found: Vec<_> = recovered.messages.map(|one| one.expect("decodes")).collect();
     assert_eq!((found.len(), found[0].id), (1, id));
     let recipient = &found[0].pending[0];
-    assert_eq!(
-        (recipient.attempts, recipient.due, recipient.last),
-        (3, pending().1, Some(at))
-    );
-    assert_eq!(
-        recipient.domain.as_ref().map(|one| one.as_str()),
-        Some("example0.com")
-    );
-    assert_eq!(
-        reopened.log.load_state(at).expect("readable"),
-        pending_state(0, 3)
-    );
+    assert_eq!((recipient.attempts, recipient.due, recipient.last), (3, pending().1, Some(at)));
+    assert_eq!(recipient.domain.as_ref().map(|one| one.as_str()), Some("example0.com"));
+    assert_eq!(reopened.log.load_state(at).expect("readable"), pending_state(0, 3));
 }
 
 #[test]
@@ -327,17 +264,12 @@ fn an_ended_message_frees_its_segment_and_is_forgotten() {
 fn a_message_whose_recipients_are_all_final_is_ended() {
     let mut rig = rig();
     let id = rig.log.next_id();
-    rig.log
-        .append_message(message(id, 10, 2))
-        .expect("there is room");
+    rig.log.append_message(message(id, 10, 2)).expect("there is room");
     rig.settle();
     rig.log.append_state(id, &mail::bounced(0));
     rig.settle();
     let (_, recovered) = open(rig.disk.cut(|_, old, _| old), OPTIONS);
-    let found: Vec<_> = recovered
-        .messages
-        .map(|one| one.expect("decodes"))
-        .collect();
+    let found: Vec<_> = recovered.messages.map(|one| one.expect("decodes")).collect();
     let left: Vec<u16> = found[0].pending.iter().map(|one| one.recipient).collect();
     assert_eq!((found.len(), left), (1, vec![1]));
     rig.log.append_state(id, &mail::delivered(1));
@@ -360,57 +292,29 @@ fn a_failed_commit_refuses_messages_seals_the_segment_and_repeats_facts() {
         (&rig.refused[..], &rig.healthy[..]),
         (&[(lost, Refusal::Failed)][..], &[false][..])
     );
-    let next = rig
-        .disk
-        .in_flight
-        .as_ref()
-        .expect("the state is written again")
-        .segment;
+    let next = rig.disk.in_flight.as_ref().expect("the state is written again").segment;
     assert!(next.number > sealed.number);
     rig.settle();
     assert_eq!(rig.healthy, [false, true]);
     let at = rig.noted[&(kept, 0)];
-    assert_eq!(
-        (at.segment, rig.log.load_state(at)),
-        (next.number, Ok(pending_state(0, 1)))
-    );
+    assert_eq!((at.segment, rig.log.load_state(at)), (next.number, Ok(pending_state(0, 1))));
     let (_, recovered) = open(rig.disk.cut(|_, old, _| old), OPTIONS);
     assert_eq!((recovered.damage, recovered.torn), (vec![], vec![]));
-    let found: Vec<_> = recovered
-        .messages
-        .map(|one| one.expect("decodes").id)
-        .collect();
-    assert_eq!(
-        found,
-        [kept],
-        "what was refused is not found, though it reached the disk"
-    );
+    let found: Vec<_> = recovered.messages.map(|one| one.expect("decodes").id).collect();
+    assert_eq!(found, [kept], "what was refused is not found, though it reached the disk");
 }
 
 #[test]
 fn a_transaction_whose_chunk_was_lost_cannot_be_completed() {
     let mut rig = rig();
     let (early, late) = (rig.log.next_id(), rig.log.next_id());
-    rig.log
-        .append_content(early, vec![1; 100])
-        .expect("there is room");
-    rig.log
-        .append_content(late, vec![1; 100])
-        .expect("there is room");
+    rig.log.append_content(early, vec![1; 100]).expect("there is room");
+    rig.log.append_content(late, vec![1; 100]).expect("there is room");
     rig.run();
-    rig.log
-        .append_message(message(early, 10, 1))
-        .expect("there is room");
+    rig.log.append_message(message(early, 10, 1)).expect("there is room");
     rig.fail(EIO);
-    assert_eq!(
-        rig.refused,
-        [(early, Refusal::Failed)],
-        "it was waiting in the next group"
-    );
-    assert_eq!(
-        rig.log.append_content(late, vec![1; 100]),
-        Err(LogError::Lost)
-    );
+    assert_eq!(rig.refused, [(early, Refusal::Failed)], "it was waiting in the next group");
+    assert_eq!(rig.log.append_content(late, vec![1; 100]), Err(LogError::Lost));
     let completed = rig.log.append_message(message(late, 10, 1));
     assert_eq!(completed.map(|_| ()), Err(LogError::Lost));
     rig.settle();
@@ -433,15 +337,8 @@ fn commits_that_fail_one_after_another_wait_to_be_told_to_go_on() {
     assert_eq!(refused, Err(LogError::Failing));
     rig.log.retry();
     rig.settle();
-    assert_eq!(
-        (rig.log.room(), rig.healthy),
-        (Room::Open, vec![false, false, true])
-    );
-    assert_eq!(
-        rig.log.stats().live_messages,
-        0,
-        "the end was not forgotten"
-    );
+    assert_eq!((rig.log.room(), rig.healthy), (Room::Open, vec![false, false, true]));
+    assert_eq!(rig.log.stats().live_messages, 0, "the end was not forgotten");
 }
 
 //= RFC 5321 §4.2.2, type=test
@@ -466,21 +363,14 @@ fn a_full_disk_refuses_clients_keeps_a_reserve_for_outcomes_and_resumes_by_itsel
     assert!(rig.refused.is_empty(), "what was taken was accepted");
     // Outcomes and DSNs still go to disk.
     let id = rig.log.next_id();
-    let dsn = NewMessage {
-        origin: Origin::Own,
-        ..message(id, 3_000, 1)
-    };
+    let dsn = NewMessage { origin: Origin::Own, ..message(id, 3_000, 1) };
     rig.log.append_message(dsn).expect("the reserve is for it");
     let ids: Vec<_> = rig.accepted.keys().copied().collect();
     rig.settle();
     assert!(rig.accepted.contains_key(&id));
     ids.into_iter().for_each(|id| rig.done(id));
     rig.settle();
-    assert_eq!(
-        rig.log.room(),
-        Room::Open,
-        "segments went, so the disk has space again"
-    );
+    assert_eq!(rig.log.room(), Room::Open, "segments went, so the disk has space again");
     let (id, _) = rig.append(3_000);
     rig.settle();
     assert!(rig.accepted.contains_key(&id));
@@ -509,24 +399,12 @@ fn what_was_taken_before_the_disk_was_found_full_is_refused_and_the_reserve_is_k
     // All at once, before any file is asked for.
     let taken: Vec<_> = (0..100).map(|_| rig.append(3_000).0).collect();
     let open = rig.log.next_id();
-    rig.log
-        .append_content(open, vec![7; 3_000])
-        .expect("not known to be full");
+    rig.log.append_content(open, vec![7; 3_000]).expect("not known to be full");
     rig.settle();
-    let full = rig
-        .refused
-        .iter()
-        .filter(|(_, why)| *why == Refusal::Full)
-        .count();
-    assert_eq!(
-        (rig.accepted.len() + full, rig.refused.len()),
-        (taken.len(), full)
-    );
+    let full = rig.refused.iter().filter(|(_, why)| *why == Refusal::Full).count();
+    assert_eq!((rig.accepted.len() + full, rig.refused.len()), (taken.len(), full));
     assert!(full > 0 && rig.log.is_idle());
-    assert_eq!(
-        rig.log.append_content(open, vec![7; 10]),
-        Err(LogError::Full)
-    );
+    assert_eq!(rig.log.append_content(open, vec![7; 10]), Err(LogError::Full));
     let prepared = rig.disk.durable.keys().next_back().copied();
     let used = rig.accepted.values().map(|at| at.segment).max();
     assert!(used < prepared, "the reserve was not touched");
@@ -541,21 +419,12 @@ fn a_write_that_finds_the_disk_full_is_a_failed_commit() {
     assert_eq!(rig.refused, [(id, Refusal::Failed)]);
     let (id, _) = rig.append(100);
     rig.settle();
-    assert!(
-        rig.accepted.contains_key(&id),
-        "the next segment had its space already"
-    );
+    assert!(rig.accepted.contains_key(&id), "the next segment had its space already");
 }
 
 #[test]
 fn too_much_waiting_for_the_disk_is_refused() {
-    let (mut rig, _) = open(
-        Image::new(),
-        Options {
-            segment_bytes: 64 << 20,
-            ..OPTIONS
-        },
-    );
+    let (mut rig, _) = open(Image::new(), Options { segment_bytes: 64 << 20, ..OPTIONS });
     rig.settle();
     rig.append(100);
     rig.run();
@@ -579,14 +448,8 @@ fn what_no_record_can_hold_is_too_large() {
     let large = vec![0; RECORD_CONTENT_MAX + 1];
     assert_eq!(rig.log.append_content(id, large), Err(LogError::TooLarge));
     let prefix = vec![b'x'; 1 << 20];
-    let large = NewMessage {
-        prefix,
-        ..message(rig.log.next_id(), 1, 1)
-    };
-    assert_eq!(
-        rig.log.append_message(large).map(|_| ()),
-        Err(LogError::TooLarge)
-    );
+    let large = NewMessage { prefix, ..message(rig.log.next_id(), 1, 1) };
+    assert_eq!(rig.log.append_message(large).map(|_| ()), Err(LogError::TooLarge));
     rig.settle();
     assert!(rig.log.is_idle());
 }
@@ -610,22 +473,13 @@ fn an_adopted_directory_makes_files_only_for_outcomes() {
     let mut rig = rig();
     let ids: Vec<_> = (0..3).map(|_| rig.append(100).0).collect();
     rig.settle();
-    let options = Options {
-        admits: false,
-        ..OPTIONS
-    };
+    let options = Options { admits: false, ..OPTIONS };
     let (mut adopted, recovered) = open(rig.disk.cut(|_, old, _| old), options);
-    adopted.accepted = recovered
-        .messages
-        .map(|one| one.expect("decodes"))
-        .map(|m| (m.id, m.at))
-        .collect();
+    adopted.accepted =
+        recovered.messages.map(|one| one.expect("decodes")).map(|m| (m.id, m.at)).collect();
     adopted.settle();
     let before = adopted.disk.durable.len();
-    assert_eq!(
-        (adopted.log.room(), adopted.disk.commits),
-        (Room::Closed, 0)
-    );
+    assert_eq!((adopted.log.room(), adopted.disk.commits), (Room::Closed, 0));
     ids.into_iter().for_each(|id| adopted.done(id));
     adopted.settle();
     assert_eq!(adopted.disk.commits, 1);
@@ -658,10 +512,7 @@ fn long_deferrals_do_not_pin_the_disk() {
     assert!(rig.moved > 30 && ended > 2_900, "{} moved", rig.moved);
     let (reopened, recovered) = open(rig.disk.cut(|_, old, _| old), OPTIONS);
     assert_eq!((recovered.damage, recovered.torn), (vec![], vec![]));
-    let mut found: Vec<_> = recovered
-        .messages
-        .map(|one| one.expect("decodes"))
-        .collect();
+    let mut found: Vec<_> = recovered.messages.map(|one| one.expect("decodes")).collect();
     found.sort_by_key(|one| one.id);
     assert_eq!(found.iter().map(|one| one.id).collect::<Vec<_>>(), deferred);
     for one in found {
@@ -669,11 +520,7 @@ fn long_deferrals_do_not_pin_the_disk() {
         let bytes = usize::try_from(stored.content_bytes).expect("small");
         assert!(whole(&stored).ends_with(&content(one.id, bytes)));
         let last = one.pending[0].last.expect("it was deferred");
-        assert_eq!(
-            reopened.log.load_state(last),
-            Ok(pending_state(0, 9)),
-            "reason kept"
-        );
+        assert_eq!(reopened.log.load_state(last), Ok(pending_state(0, 9)), "reason kept");
     }
 }
 
@@ -690,13 +537,8 @@ fn a_message_that_ends_while_it_is_moved_stays_ended() {
         rig.done(id);
         rig.settle_without_moves(&mut asked);
     }
-    let one = MovedRecipient {
-        recipient: 0,
-        attempts: 0,
-        due: pending().1,
-        held: false,
-        last: None,
-    };
+    let one =
+        MovedRecipient { recipient: 0, attempts: 0, due: pending().1, held: false, last: None };
     rig.log.append_move(pinning, at, &[one]).expect("readable");
     rig.run();
     rig.log.append_done(pinning, at);
@@ -740,14 +582,8 @@ fn damaged_content_is_never_handed_out() {
     image.get_mut(&span.segment).expect("there")[start..].copy_from_slice(&proof[start..]);
     let (reopened, recovered) = open(image, OPTIONS);
     assert_eq!(recovered.messages.count(), 2);
-    let damage = reopened
-        .log
-        .load(id, rig.accepted[&id])
-        .expect_err("it is damaged");
-    assert_eq!(
-        (damage.fault, damage.offset),
-        (Fault::Content(id), span.offset)
-    );
+    let damage = reopened.log.load(id, rig.accepted[&id]).expect_err("it is damaged");
+    assert_eq!((damage.fault, damage.offset), (Fault::Content(id), span.offset));
     let shown = damage.to_string();
     assert!(
         shown.starts_with("007/00000001.seg at ") && shown.contains(&id.to_string()),

@@ -23,10 +23,17 @@ pub const COMMAND_LINE_MIN: usize = 512;
 /// Octets that we take in a command line: 512 and what extensions add (RFC 1870, 3461, 6531).
 pub const COMMAND_LINE_MAX: usize = 2_048;
 const _: () = assert!(COMMAND_LINE_MAX >= COMMAND_LINE_MIN + 26 + 100 + 500 + 16 + 17);
+/// Octets of a refused command line that are skipped in search of its CRLF before 421: a client
+/// that never ends a line gets no more of our time.
+pub const COMMAND_SKIP_MAX: usize = 64 * 1024;
+/// Octets of text in a line of our replies: with code, status, host name and CRLF the line stays
+/// within 512 (RFC 5321 §4.5.3.1.5).
+pub const ANSWER_TEXT_MAX: usize = 512 - 4 - 10 - DOMAIN_MAX - 1 - 2;
 /// Octets in a text line, CRLF included, that we take: RFC 5321 §4.5.3.1.6 asks for 1,000.
 pub const TEXT_LINE_MAX: usize = 2_048;
-/// Octets in a local part (RFC 5321 §4.5.3.1.1).
-pub const LOCAL_PART_MAX: usize = 64;
+/// Octets in a local part. RFC 5321 §4.5.3.1.1 lets a server stop at 64 and asks it not to; the
+/// reverse-paths of campaign software (VERP: a recipient's address inside) pass 64 every day.
+pub const LOCAL_PART_MAX: usize = 128;
 /// Octets in a domain (RFC 5321 §4.5.3.1.2).
 pub const DOMAIN_MAX: usize = 255;
 /// Octets in a label of a domain name (RFC 1035 §2.3.4).
@@ -36,11 +43,20 @@ pub const PATH_MAX: usize = 256;
 /// Recipients a transaction; RFC 5321 §4.5.3.1.8 asks for at least 100.
 pub const RECIPIENTS_MAX: usize = 1_000;
 const _: () = assert!(RECIPIENTS_MAX >= 100 && RECIPIENTS_MAX <= u16::MAX as usize);
-/// Octets in ENVID and ORCPT once decoded (RFC 3461 §4.2, §4.4).
+/// Octets in ENVID as written (RFC 3461 §4.4).
 pub const ENVID_MAX: usize = 100;
+/// Octets in ORCPT as written (RFC 3461 §4.2).
+pub const ORCPT_MAX: usize = 500;
 /// Octets of a message unless a knob says otherwise.
 pub const MESSAGE_BYTES_DEFAULT: u64 = 50 * 1024 * 1024;
-/// Errors in a session before 421.
+/// Content this many times over its size limit is not read to its end: 421.
+pub const MESSAGE_OVERRUN: u64 = 2;
+/// Octets of content that a client must send within the time for a block: 3 minutes, so 23 octets a
+/// second, less than any link that mail still passes.
+pub const CONTENT_BLOCK: u64 = 4 * 1024;
+/// Octets set aside for content before any has come, whatever SIZE promises.
+pub const CONTENT_RESERVE_MAX: usize = 64 * 1024;
+/// Errors in a session, since it last brought a message, before 421.
 pub const SESSION_ERRORS_MAX: u32 = 20;
 /// Received: fields before a message counts as looping (RFC 5321 §6.3 asks for at least 100
 /// unless configured; campaign mail passes a handful).
@@ -65,22 +81,51 @@ pub const CONTENT_WINDOW: usize = 64 * 1024;
 
 // --- DNS ---
 
-/// Records in the DNS cache of a shard.
+/// Answers in the DNS cache of a shard.
 pub const DNS_CACHE_MAX: usize = 65_536;
+/// Octets of the answers in the DNS cache of a shard: a few hundred each, but one TXT answer over
+/// TCP may hold 64 KiB.
+pub const DNS_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Lookups in flight a shard; more wait in line.
 pub const DNS_IN_FLIGHT_MAX: usize = 1_024;
 /// Askers that join one lookup or wait in line before new ones are told to come later.
 pub const DNS_WAITING_MAX: usize = 65_536;
+/// A lookup that stood in line this long is told to come later: name servers are overwhelmed.
+pub const DNS_LINE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Octets of a domain name as text, without the trailing dot: 255 on the wire (RFC 1035 §2.3.4).
+pub const DNS_NAME_MAX: usize = 253;
+const _: () = assert!(DNS_NAME_MAX <= DOMAIN_MAX);
+/// Octets of an answer that we say we take over UDP: unfragmented everywhere (DNS flag day 2020).
+pub const DNS_UDP_PAYLOAD_MAX: u16 = 1_232;
+/// Octets of an answer over TCP: the length before it has 16 bits (RFC 1035 §4.2.2).
+pub const DNS_TCP_MESSAGE_MAX: usize = u16::MAX as usize;
+/// Name servers that take part; resolv.conf(5) reads three, a knob may list more.
+pub const DNS_SERVERS_MAX: usize = 8;
+/// How long one name server may take with one question (resolv.conf(5) has the same bound).
+pub const DNS_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+/// Rounds over all name servers (resolv.conf(5) has the same bound).
+pub const DNS_ATTEMPTS_MAX: u32 = 5;
+/// A name server that failed is asked last for this long; then one question tries it again.
+pub const DNS_SERVER_REST: Duration = Duration::from_secs(30);
+/// Answers to one question that do not match it before it is asked over TCP: someone guesses.
+/// 16 guesses find id and port with a chance of 2^-28, without counting the case of the name.
+pub const DNS_MISMATCHES_MAX: u32 = 16;
 /// Links of a CNAME chain that are followed.
 pub const DNS_CNAME_MAX: usize = 8;
+/// Records of one answer that are kept; the MX or TXT records of real domains are below 50.
+pub const DNS_RECORDS_MAX: usize = 256;
 /// MX hosts of one domain that are tried, and addresses of each.
 pub const MX_HOSTS_MAX: usize = 16;
 /// Addresses of one MX host that are kept.
 pub const MX_ADDRESSES_MAX: usize = 8;
+/// An answer is kept at least this long: with a TTL of 0 each message of a campaign would ask.
+pub const DNS_TTL_MIN: Duration = Duration::from_secs(5);
 /// A positive answer is kept at most this long, whatever its TTL says.
 pub const DNS_TTL_MAX: Duration = Duration::from_secs(86_400);
 /// A negative answer is kept at most this long (RFC 2308 §5).
 pub const DNS_NEGATIVE_TTL_MAX: Duration = Duration::from_secs(3_600);
+/// A failure is kept this long (RFC 9520 §3.2: at least 1 second, at most 5 minutes).
+pub const DNS_FAILURE_TTL: Duration = Duration::from_secs(5);
 
 // --- Spool ---
 
@@ -135,3 +180,123 @@ pub const CONNECTIONS_MAX: usize = 4_096;
 pub const TRANSACTION_RECIPIENTS_MAX: usize = 100;
 /// Octets of messages that a shard keeps in RAM for their first attempt.
 pub const HOT_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
+
+// --- Shard ---
+
+/// How often a log that is full or whose commits fail is tried again.
+pub const LOG_RETRY: Duration = Duration::from_secs(1);
+/// Messages that a shard reads back from the spool at a time.
+pub const LOADS_MAX: usize = 256;
+/// Destination domains whose MX hosts an owner remembers at a time.
+pub const ROUTED_MAX: usize = 65_536;
+/// A site at which nothing happens for this long is forgotten.
+pub const SITE_QUIET_MAX: Duration = Duration::from_secs(600);
+/// Upstream relays that one dispatch is offered to before it goes back to its home.
+pub const UPSTREAMS_TRIED_MAX: u32 = 8;
+/// How often a draining shard looks whether the others are done.
+pub const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(20);
+/// A connection out that is not there after this is given up (RFC 5321 leaves it to us; Postfix
+/// waits 30 s too).
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
+/// Operators' verbs under way on a shard.
+pub const OPERATIONS_MAX: usize = 64;
+/// Octets of a message that a DSN returns.
+pub const DSN_ORIGINAL_MAX: usize = 50 * 1024;
+/// A recipient whose DSN found no room is judged again after this.
+pub const DSN_RETRY: Duration = Duration::from_secs(60);
+/// A domain that its owner gave back is tried again after this, if the owner says nothing.
+pub const PARK_FOR: Duration = Duration::from_secs(60);
+// --- Configuration and control ---
+
+/// Octets of a configuration file; real ones have a few KiB.
+pub const CONFIG_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Errors shown of one configuration file: more would only scroll the first away.
+pub const CONFIG_ERRORS_MAX: usize = 100;
+/// Octets of a message's header section unless a knob says otherwise; real ones have a few KiB.
+pub const HEADER_BYTES_DEFAULT: u32 = 256 * 1024;
+/// Rows of one page of `queue list`.
+pub const LIST_ROWS_MAX: usize = 1_000;
+/// Domains that `queue stats` lists.
+pub const STATS_DOMAINS_MAX: usize = 100;
+/// Messages whose time has come that one call of the queue hands out, so that a storm of expiries
+/// or retries does not hold up a shard's turn.
+pub const DUE_BATCH_MAX: usize = 1_024;
+/// Recipients that one call of an operator's verb touches or lists; the next call goes on.
+pub const OPERATED_BATCH_MAX: usize = 4_096;
+/// Homes' domains that a full site remembers to call back; others come back by their own timer.
+pub const SITE_CALLBACKS_MAX: usize = 4_096;
+/// Endpoints of one site: hosts times addresses.
+pub const SITE_ENDPOINTS_MAX: usize = MX_HOSTS_MAX * MX_ADDRESSES_MAX;
+/// Upstream relays of one group; ids are 16 bits, lists are written by people.
+pub const UPSTREAMS_MAX: usize = 256;
+/// An idle outbound connection is kept this long; servers wait at least 5 minutes (RFC 5321
+/// §4.5.3.2.7), but a kept connection counts against the peer's limits and ours.
+pub const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(15);
+/// An endpoint that failed is left alone for so long, doubled with each failure in a row.
+pub const ENDPOINT_DEAD_FIRST: Duration = Duration::from_secs(30);
+/// No endpoint is left alone for longer.
+pub const ENDPOINT_DEAD_MAX: Duration = Duration::from_secs(600);
+/// A site of which every endpoint failed is tried again after this, doubled with each failure.
+pub const SITE_SUSPENSION_FIRST: Duration = Duration::from_secs(1);
+/// No site is left alone for longer: what a restored server waits for its mail.
+pub const SITE_SUSPENSION_MAX: Duration = Duration::from_secs(120);
+/// An upstream relay that was ejected is probed after this, doubled with each failed probe.
+pub const EJECTION_FIRST: Duration = Duration::from_secs(2);
+/// No upstream relay is ejected for longer without a probe.
+pub const EJECTION_MAX: Duration = Duration::from_secs(120);
+// --- Platform ---
+
+/// Submissions queued before the ring is entered: a turn rarely fills it, and a full one is
+/// entered early.
+pub const RING_SUBMISSIONS: u32 = 1_024;
+/// Completions that wait in the ring; the kernel keeps what passes it, at a cost.
+pub const RING_COMPLETIONS: u32 = 16_384;
+const _: () = assert!(RING_COMPLETIONS >= 2 * RING_SUBMISSIONS);
+/// Receive buffers a shard. They are held for one call each, so that connections share them.
+pub const RECEIVE_BUFFERS: u16 = 512;
+// The kernel asks for a power of two, at most 2^15.
+const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_BUFFERS <= 1 << 15);
+/// Octets of one receive buffer: a typical message comes in one.
+pub const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
+/// Octets that a paused connection takes in before its receive is cancelled: a pipelined command
+/// or two should not cost a cancellation.
+pub const PAUSED_RECEIVE_MAX: usize = 8 * 1024;
+/// Small sends of one connection are joined up to this many octets.
+pub const SEND_JOIN_MAX: usize = 64 * 1024;
+/// Buffers kept for `buffer()`, and the room above which one is not kept.
+pub const SPARE_BUFFERS: usize = 256;
+/// See [`SPARE_BUFFERS`].
+pub const SPARE_BUFFER_BYTES: usize = 64 * 1024;
+/// Connections that wait to be accepted, a listener a shard.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+/// Pause after an accept that failed for lack of descriptors or memory.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a closed connection may take to send what it was given.
+pub const CLOSE_FLUSH_MAX: Duration = Duration::from_secs(30);
+/// How long a closed connection waits for the peer's end, so that our last reply is not lost to a
+/// reset.
+pub const CLOSE_LINGER_MAX: Duration = Duration::from_secs(2);
+/// Octets that a closed connection reads and drops meanwhile.
+pub const CLOSE_LINGER_BYTES: usize = 1024 * 1024;
+/// Threads for blocking work, all shards together: they wait for the disk, not for a CPU.
+pub const BLOCKING_THREADS: usize = 2;
+/// Segment files kept for reuse, a spool directory.
+pub const SEGMENTS_SPARE: usize = 4;
+/// Slices of one gathered write (IOV_MAX).
+pub const WRITE_SLICES_MAX: usize = 1_024;
+/// Octets of events that wait for the disk; more are counted as lost.
+pub const EVENT_LOG_PENDING_MAX: usize = 4 * 1024 * 1024;
+/// Octets of events after which they are written at once.
+pub const EVENT_LOG_BATCH: usize = 64 * 1024;
+/// How long an event may wait to be written: with a tick of the wheel, under 200 ms.
+pub const EVENT_LOG_DELAY: Duration = Duration::from_millis(150);
+/// Octets of one event file unless a knob says otherwise.
+pub const EVENT_FILE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+/// Event files kept a shard unless a knob says otherwise.
+pub const EVENT_FILES_DEFAULT: usize = 16;
+/// An event file is ended after this long unless a knob says otherwise.
+pub const EVENT_FILE_AGE_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
+/// Panics in a row in a machine's own turn before its shard, and with it the process, ends.
+pub const TURN_PANICS_MAX: u32 = 3;
+/// How long a ring that ends waits for the kernel to let go of its buffers; then they are leaked.
+pub const RING_QUIESCE_MAX: Duration = Duration::from_secs(5);

@@ -21,6 +21,13 @@ impl Prng {
         Self(ChaCha8Rng::seed_from_u64(seed))
     }
 
+    /// Another generator, whose numbers tell nothing of this one's.
+    pub fn fork(&mut self) -> Self {
+        let mut seed = [0; 32];
+        self.0.fill_bytes(&mut seed);
+        Self::from_seed(seed)
+    }
+
     /// Any 64 bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0.next_u64()

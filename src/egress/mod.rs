@@ -1,1 +1,24 @@
 //! Floor 3: where mail leaves, through which connection, and how fast.
+//!
+//! `nexthop` routes a destination domain; `upstream` and `health` choose an upstream relay of a
+//! group; `owner` chooses the shard that delivers; `site` decides what that shard does next at one
+//! site: connect, assign, close, give back. It uses `line` (jobs), `endpoints` (addresses and which
+//! of them are dead), `pool` (connections) and `throttle` (limits that hold over all shards).
+
+mod callbacks;
+pub mod cause;
+pub mod endpoints;
+pub mod health;
+mod line;
+pub mod nexthop;
+pub mod owner;
+mod pool;
+mod rendezvous;
+pub mod site;
+pub mod source;
+mod suspension;
+pub mod throttle;
+pub mod upstream;
+
+pub use crate::egress::pool::PooledId;
+pub use crate::egress::rendezvous::domain_hash;

@@ -4,12 +4,17 @@
 //! since only the destination may interpret a local part. [`Domain`] is the form that routing uses:
 //! lower case, internationalized labels as A-labels, no trailing dot.
 
+mod domain;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
-use std::net::IpAddr;
 
-use crate::base::limits::{DOMAIN_MAX, LOCAL_PART_MAX, PATH_MAX};
+use crate::base::limits::{LOCAL_PART_MAX, PATH_MAX};
 
-/// Why text is no address; each becomes a 501 with its words.
+pub use domain::{Domain, Suffixes};
+
+/// Why text is no address; each becomes a reply with its words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Not `local@domain`.
@@ -18,40 +23,12 @@ pub enum AddressError {
     /// Longer than RFC 5321 §4.5.3.1 lets it be.
     #[error("address too long")]
     TooLong,
+    /// Not ASCII where only ASCII may be (RFC 6531 §3.5).
+    #[error("non-ASCII address without SMTPUTF8")]
+    NeedsUtf8,
     /// Not a host name and not an address literal.
     #[error("malformed domain")]
     Domain,
-}
-
-/// A destination domain in the form that routing uses, or an address literal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Domain(Box<str>);
-
-impl Domain {
-    /// Read a domain name (A-labels or U-labels) or an address literal.
-    pub fn parse(text: &str) -> Result<Self, AddressError> {
-        if text.is_empty() || text.len() > DOMAIN_MAX {
-            return Err(AddressError::Domain);
-        }
-        Ok(Self(text.to_ascii_lowercase().into()))
-    }
-
-    /// `example.com`, `[192.0.2.1]`, `[IPv6:2001:db8::1]`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The address, where the domain is an address literal.
-    pub fn literal(&self) -> Option<IpAddr> {
-        let inside = self.0.strip_prefix('[')?.strip_suffix(']')?;
-        inside.strip_prefix("ipv6:").unwrap_or(inside).parse().ok()
-    }
-}
-
-impl fmt::Display for Domain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// `local@domain` as the client wrote it, without source route and brackets.
@@ -65,11 +42,18 @@ impl Mailbox {
     /// Read `local@domain` (RFC 5321 §4.1.2 Mailbox; RFC 6531 where `utf8`).
     pub fn parse(text: &str, utf8: bool) -> Result<Self, AddressError> {
         let (local, domain) = text.rsplit_once('@').ok_or(AddressError::Malformed)?;
-        if local.is_empty() || (!utf8 && !text.is_ascii()) {
-            return Err(AddressError::Malformed);
+        if !utf8 && !text.is_ascii() {
+            return Err(AddressError::NeedsUtf8);
         }
         if local.len() > LOCAL_PART_MAX || text.len() > PATH_MAX - 2 {
             return Err(AddressError::TooLong);
+        }
+        if !is_dot_string(local) && !is_quoted_string(local) {
+            return Err(AddressError::Malformed);
+        }
+        // RFC 5321 §4.1.2 has no place for the trailing dot that `Domain::parse` forgives.
+        if domain.ends_with('.') {
+            return Err(AddressError::Domain);
         }
         Ok(Self { text: text.into(), domain: Domain::parse(domain)? })
     }
@@ -104,6 +88,15 @@ impl ReversePath {
     /// `<>`.
     pub const NULL: Self = Self(None);
 
+    /// Read `<>` or a path from the start of `text`; returns what follows its bracket too.
+    pub fn split(text: &str, utf8: bool) -> Result<(Self, &str), AddressError> {
+        let (inside, rest) = split_brackets(text)?;
+        if inside.is_empty() {
+            return Ok((Self::NULL, rest));
+        }
+        Ok((Self(Some(Mailbox::parse(without_route(inside)?, utf8)?)), rest))
+    }
+
     /// The address without brackets; empty for the null reverse-path.
     pub fn as_str(&self) -> &str {
         self.0.as_ref().map_or("", Mailbox::as_str)
@@ -131,6 +124,15 @@ pub enum ForwardPath {
 }
 
 impl ForwardPath {
+    /// Read a path from the start of `text`; returns what follows its bracket too.
+    pub fn split(text: &str, utf8: bool) -> Result<(Self, &str), AddressError> {
+        let (inside, rest) = split_brackets(text)?;
+        if inside.eq_ignore_ascii_case("postmaster") {
+            return Ok((Self::Postmaster, rest));
+        }
+        Ok((Self::Mailbox(Mailbox::parse(without_route(inside)?, utf8)?), rest))
+    }
+
     /// The address without brackets.
     pub fn as_str(&self) -> &str {
         match self {
@@ -152,4 +154,75 @@ impl fmt::Display for ForwardPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<{}>", self.as_str())
     }
+}
+
+/// What is between `<` and the `>` that ends it, and what follows. A `>` in quotes ends nothing.
+fn split_brackets(text: &str) -> Result<(&str, &str), AddressError> {
+    let inside = text.strip_prefix('<').ok_or(AddressError::Malformed)?;
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, octet) in inside.bytes().enumerate() {
+        match octet {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'>' if !quoted => return Ok((&inside[..at], &inside[at + 1..])),
+            _ => {}
+        }
+    }
+    Err(AddressError::Malformed)
+}
+
+/// Drop `@one,@two:` from the start of a path.
+///
+//= RFC 5321 §4.1.1.3
+//# they SHOULD strip off the source route specification … and use only the final part
+fn without_route(path: &str) -> Result<&str, AddressError> {
+    if !path.starts_with('@') {
+        return Ok(path);
+    }
+    let (route, mailbox) = split_route(path).ok_or(AddressError::Malformed)?;
+    for domain in route.split(',') {
+        let domain = domain.strip_prefix('@').ok_or(AddressError::Malformed)?;
+        Domain::parse(domain)?;
+    }
+    Ok(mailbox)
+}
+
+/// Split at the `:` that ends the route; one inside an address literal does not.
+fn split_route(path: &str) -> Option<(&str, &str)> {
+    let mut literal = false;
+    let end = path.bytes().position(|octet| {
+        literal = octet == b'[' || (literal && octet != b']');
+        octet == b':' && !literal
+    })?;
+    Some((&path[..end], &path[end + 1..]))
+}
+
+/// RFC 5321 §4.1.2 `Dot-string`, with RFC 6531 §3.3 `atext`.
+fn is_dot_string(text: &str) -> bool {
+    let atext = |octet: u8| {
+        octet.is_ascii_alphanumeric()
+            || !octet.is_ascii()
+            || b"!#$%&'*+-/=?^_`{|}~".contains(&octet)
+    };
+    text.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(atext))
+}
+
+/// RFC 5321 §4.1.2 `Quoted-string`, with RFC 6531 §3.3 `qtextSMTP`.
+fn is_quoted_string(text: &str) -> bool {
+    let Some(inside) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return false;
+    };
+    let mut octets = inside.bytes();
+    while let Some(octet) = octets.next() {
+        let fine = match octet {
+            b'"' => false,
+            b'\\' => octets.next().is_some_and(|escaped| matches!(escaped, b' '..=b'~')),
+            _ => matches!(octet, b' '..=b'~') || !octet.is_ascii(),
+        };
+        if !fine {
+            return false;
+        }
+    }
+    true
 }

@@ -112,3 +112,20 @@ pub enum Failure {
     /// An operator removed it.
     Removed,
 }
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reply(reply) => write!(f, "{reply}"),
+            Self::Connect(words) | Self::Protocol(words) | Self::Dns(words) => f.write_str(words),
+            Self::Incapable { detail, .. } => f.write_str(detail),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::Closed => f.write_str("connection closed"),
+            Self::NoSuchDomain => f.write_str("no such domain"),
+            Self::NullMx => f.write_str("the domain takes no mail"),
+            Self::Loop => f.write_str("mail loops back to this node"),
+            Self::Expired => f.write_str("queue lifetime is over"),
+            Self::Removed => f.write_str("removed by an operator"),
+        }
+    }
+}

@@ -14,8 +14,14 @@ impl ReplyCode {
         valid.then_some(Self(code))
     }
 
+    /// A code that the caller knows to be well-formed; anything else does not compile or panics.
+    pub const fn known(code: u16) -> Self {
+        assert!(code >= 200 && code <= 559 && code / 10 % 10 <= 5);
+        Self(code)
+    }
+
     /// 200 to 559.
-    pub fn as_u16(self) -> u16 {
+    pub const fn as_u16(self) -> u16 {
         self.0
     }
 

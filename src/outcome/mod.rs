@@ -1,1 +1,7 @@
 //! Floor 3: what became of an attempt: who judges it, who is told.
+
+pub mod counters;
+pub mod dsn;
+pub mod event;
+pub mod judge;
+pub mod report;

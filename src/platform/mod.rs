@@ -1,1 +1,26 @@
 //! Floor 6: the only code that touches the kernel.
+//!
+//! [`boot`] checks the machine, makes sockets and spool, and runs N shards; [`drive`] turns one
+//! shard's loop over the [`ring`]; the others are each one part of what a shard asks for.
+
+mod blocking;
+pub mod boot;
+pub mod channels;
+pub mod clock;
+mod datagram;
+mod disk;
+pub mod drive;
+pub mod event_log;
+mod gear;
+mod kernel;
+pub mod listener;
+pub mod probe;
+pub mod relay;
+mod ring;
+mod segment_map;
+pub mod spool_dir;
+mod stream;
+pub mod supervise;
+pub mod telemetry;
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,18 @@
 //! Floor 3: what may come in, and what is added to it.
+//!
+//! In: addresses, paths, counters and content, as values. Out: verdicts that carry their reply.
+
+pub mod admission;
+pub mod content;
+pub mod relay;
+
+use crate::mail::status::{EnhancedStatus, Reply, ReplyCode};
+
+/// A reply of ours; code and status are literals here, so they are in range.
+fn reply(code: u16, (class, subject, detail): (u8, u16, u16), text: &str) -> Reply {
+    Reply {
+        code: ReplyCode::new(code).expect("a literal code of RFC 5321"),
+        enhanced: Some(EnhancedStatus::new(class, subject, detail)),
+        text: text.into(),
+    }
+}

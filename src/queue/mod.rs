@@ -1,1 +1,369 @@
-//! Floor 3: what waits, and until when.
+//! Floor 3: what waits on its home shard, for what, and until when.
+//!
+//! In: messages that are committed; what the shard learns of their recipients. Out: departures
+//! (recipients of one message at one destination domain, for the domain's owner) and what has come
+//! due. A recipient is *ready* (in its domain's line), *dispatched* (in the shard's hands),
+//! *deferred* (until its due time) or *held* (by an operator):
+//!
+//! ```text
+//!  insert ──► ready ──pop_ready──► dispatched ──finish──► gone
+//!               ▲ ▲                  │     │
+//!               │ └──────park────────┘   defer
+//!               └────────due───── deferred ◄┘        hold ⇄ release from any of the three
+//! ```
+//!
+//! Invariant: each recipient is in exactly one of these; a dispatched one stays so until the shard
+//! says what came of it. All steps cost O(1) or what they touch, never the length of the queue.
+//! Lives on: the home shard.
+
+mod ages;
+mod calendar;
+mod domains;
+mod entry;
+mod hot;
+mod index;
+mod list;
+mod operator;
+mod ready;
+mod relocate;
+mod table;
+mod view;
+
+pub mod backoff;
+pub mod deferred;
+
+use crate::base::ids::MessageId;
+use crate::base::slots::Slot;
+use crate::base::time::WallTime;
+use crate::mail::address::Domain;
+
+pub use crate::queue::deferred::{Deferral, Due};
+pub use crate::queue::domains::DomainId;
+pub use crate::queue::entry::{EnvelopeAt, NewMessage, RecipientState, RecordAt, State};
+pub use crate::queue::operator::{Operated, Place, Selector, Verb};
+pub use crate::queue::ready::{Departure, Recipients};
+pub use crate::queue::view::{DomainStats, MessageView, Queued, RecipientView, Stats};
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::queue::ages::Ages;
+use crate::queue::calendar::Calendar;
+use crate::queue::domains::Domains;
+use crate::queue::entry::{Entry, Marks, Message, to_seconds};
+use crate::queue::hot::Hot;
+use crate::queue::index::IdIndex;
+use crate::queue::list::{Links, List, NONE};
+use crate::queue::table::Table;
+use crate::queue::view::Counts;
+
+/// All that waits on one shard. `H` holds a message in RAM, as an `Arc` of it.
+#[derive(Debug)]
+pub struct Queue<H> {
+    messages: Table<Message>,
+    entries: Table<Entry>,
+    domains: Domains,
+    ids: IdIndex,
+    hot: Hot<H>,
+    /// Domains that may depart. Linked by `DomainRow::ring`.
+    ring: List,
+    deferred: Calendar,
+    ages: Ages,
+    /// Parked domains by when they are tried again.
+    parks: BTreeSet<(i64, u32)>,
+    counts: Counts,
+}
+
+/// What `finish` left of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// So many of its recipients are not final yet.
+    Left(u16),
+    /// All are final; the message has left the queue and its slot is invalid.
+    Done {
+        /// Its id.
+        id: MessageId,
+        /// Where its envelope is, for reclaim.
+        envelope: EnvelopeAt,
+    },
+}
+
+impl<H> Queue<H> {
+    /// An empty queue that keeps at most `hot_bytes_max` octets of messages in RAM.
+    pub fn new(delay_report_after: Duration, lifetime: Duration, hot_bytes_max: usize) -> Self {
+        Self {
+            messages: Table::default(),
+            entries: Table::default(),
+            domains: Domains::default(),
+            ids: IdIndex::default(),
+            hot: Hot::new(hot_bytes_max),
+            ring: List::default(),
+            deferred: Calendar::default(),
+            ages: Ages::new(delay_report_after, lifetime),
+            parks: BTreeSet::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Queue a message with those of its recipients that are not final, each with its place in the
+    /// envelope. `None`, and nothing is queued, if there are no recipients or the id is here.
+    pub fn insert<'a>(
+        &mut self,
+        message: NewMessage<H>,
+        recipients: impl IntoIterator<Item = (u16, &'a Domain, RecipientState)>,
+        now: WallTime,
+    ) -> Option<Slot> {
+        let mut recipients = recipients.into_iter().peekable();
+        recipients.peek()?;
+        if self.ids.find(message.id, &self.messages).is_some() {
+            return None;
+        }
+        let row = self.messages.insert(Message::new(&message));
+        self.counts.content_bytes += u64::from(self.messages[row].content_bytes);
+        self.ids.insert(message.id, row, &self.messages);
+        self.keep_age(row);
+        if let Some((handle, bytes)) = message.hot {
+            self.keep_hot(row, handle, bytes);
+        }
+        for (index, domain, state) in recipients {
+            self.insert_entry(row, index, domain, state, now);
+        }
+        Some(self.messages.slot(row))
+    }
+
+    fn insert_entry(
+        &mut self,
+        message: u32,
+        index: u16,
+        domain: &Domain,
+        state: RecipientState,
+        now: WallTime,
+    ) {
+        let domain = self.domains.intern(domain);
+        let entry = self.entries.insert(Entry::new(message, domain, index, &state));
+        self.join_siblings(message, entry);
+        let state = match state {
+            RecipientState { held: true, .. } => State::Held,
+            RecipientState { due, .. } if due > now => State::Deferred,
+            _ => State::Ready,
+        };
+        self.attach(entry, state);
+        self.settle(domain);
+    }
+
+    fn keep_hot(&mut self, message: u32, handle: H, bytes: usize) {
+        self.messages[message].hot = self.hot.insert(handle, bytes, message);
+        while let Some(oldest) = self.hot.drop_oldest() {
+            self.messages[oldest].hot = NONE;
+        }
+    }
+
+    /// A dispatched recipient is final: delivered, bounced, expired or removed, and that is on disk
+    /// or on its way there. `None`: no such recipient.
+    pub fn finish(&mut self, message: Slot, recipient: u16) -> Option<Finished> {
+        let entry = self.find_entry(message, recipient)?;
+        let row = &self.entries[entry];
+        assert_eq!(row.state, State::Dispatched, "finished without departure");
+        let (domain, message) = (row.domain, row.message);
+        self.returned(domain);
+        self.detach(entry);
+        self.settle(domain);
+        self.leave_siblings(message, entry);
+        self.entries.remove(entry);
+        if self.domains.rows[domain].recipients() == 0 {
+            self.forget_domain(domain);
+        }
+        match self.messages[message].remaining {
+            0 => Some(self.forget_message(message)),
+            left => Some(Finished::Left(left)),
+        }
+    }
+
+    fn forget_domain(&mut self, domain: u32) {
+        self.parks.remove(&(self.domains.rows[domain].parked_until, domain));
+        self.domains.forget(domain);
+    }
+
+    fn forget_message(&mut self, message: u32) -> Finished {
+        self.forget_age(message);
+        self.cool_row(message);
+        let id = self.messages[message].id;
+        self.ids.remove(id, message);
+        let row = self.messages.remove(message);
+        self.counts.content_bytes -= u64::from(row.content_bytes);
+        Finished::Done { id, envelope: row.envelope() }
+    }
+
+    /// The message in RAM, as long as it is hot.
+    pub fn hot(&self, message: Slot) -> Option<&H> {
+        let row = self.messages.find(message)?;
+        self.hot.handle(self.messages[row].hot)
+    }
+
+    /// Drop the message from RAM, if it is hot: its first attempt is over.
+    pub fn cool(&mut self, message: Slot) {
+        if let Some(row) = self.messages.find(message) {
+            self.cool_row(row);
+        }
+    }
+
+    fn cool_row(&mut self, message: u32) {
+        match std::mem::replace(&mut self.messages[message].hot, NONE) {
+            NONE => {}
+            hot => self.hot.remove(hot),
+        }
+    }
+
+    /// Put `entry` among those that are in `state`. It is in none.
+    fn attach(&mut self, entry: u32, state: State) {
+        let Entry { domain, due, .. } = self.entries[entry];
+        self.entries[entry].state = state;
+        self.entries[entry].marks = Marks::default();
+        self.count(domain, state, 1);
+        match state {
+            State::Ready => return self.line_up(entry),
+            State::Deferred => {
+                self.deferred.insert(due, &mut self.entries, entry, Entry::chain);
+            }
+            State::Dispatched | State::Held => {}
+        }
+        let rest = &mut self.domains.rows[domain].rest;
+        rest.push_back(&mut self.entries, entry, Entry::lane);
+    }
+
+    /// Put `entry`, which is in no state, at the front of its domain's line.
+    fn attach_front(&mut self, entry: u32) {
+        self.entries[entry].state = State::Ready;
+        self.count(self.entries[entry].domain, State::Ready, 1);
+        self.line_up_front(entry);
+    }
+
+    /// Take `entry` out of the state that it is in.
+    fn detach(&mut self, entry: u32) {
+        let Entry { domain, due, state, .. } = self.entries[entry];
+        self.count(domain, state, -1);
+        match state {
+            State::Ready => return self.leave_line(entry),
+            State::Deferred => {
+                self.deferred.remove(due, &mut self.entries, entry, Entry::chain);
+            }
+            State::Dispatched | State::Held => {}
+        }
+        let rest = &mut self.domains.rows[domain].rest;
+        rest.remove(&mut self.entries, entry, Entry::lane);
+    }
+
+    fn count(&mut self, domain: u32, state: State, change: i32) {
+        let row = &mut self.domains.rows[domain];
+        let (here, all) = match state {
+            State::Ready if row.in_ring => (&mut row.ready, &mut self.counts.ready),
+            State::Ready => (&mut row.ready, &mut self.counts.parked),
+            State::Dispatched => (&mut row.dispatched, &mut self.counts.dispatched),
+            State::Deferred => (&mut row.deferred, &mut self.counts.deferred),
+            State::Held => (&mut row.held, &mut self.counts.held),
+        };
+        *here = here.checked_add_signed(change).expect("as many leave a state as entered it");
+        *all = all.checked_add_signed(change.into()).expect("the sum over the domains");
+    }
+
+    /// The entry of a recipient: found at once if it comes after the one asked for before.
+    fn find_entry(&mut self, message: Slot, recipient: u16) -> Option<u32> {
+        let row = self.messages.find(message)?;
+        let start = self.messages[row].cursor;
+        let mut before = start;
+        loop {
+            let entry = self.entries[before].sibling;
+            if self.entries[entry].index == recipient {
+                self.messages[row].cursor = before;
+                return Some(entry);
+            }
+            before = entry;
+            if before == start {
+                return None;
+            }
+        }
+    }
+
+    /// The message's entries, in the order in which they were queued.
+    fn entries_of(&self, message: u32) -> Vec<u32> {
+        let start = self.messages[message].cursor;
+        let after = |entry: &u32| Some(self.entries[*entry].sibling).filter(|next| *next != start);
+        let mut entries: Vec<u32> = std::iter::successors(Some(start), after).collect();
+        entries.sort_by_key(|entry| self.entries[*entry].index);
+        entries
+    }
+
+    /// Put `entry` behind the last of its message's ring.
+    fn join_siblings(&mut self, message: u32, entry: u32) {
+        let row = &mut self.messages[message];
+        row.remaining += 1;
+        let last = std::mem::replace(&mut row.cursor, entry);
+        let first = match last {
+            NONE => entry,
+            last => std::mem::replace(&mut self.entries[last].sibling, entry),
+        };
+        self.entries[entry].sibling = first;
+    }
+
+    /// Take `entry`, which `find_entry` found last, out of its message's ring.
+    fn leave_siblings(&mut self, message: u32, entry: u32) {
+        let before = self.messages[message].cursor;
+        let next = self.entries[entry].sibling;
+        assert_eq!(self.entries[before].sibling, entry, "the cursor stands before it");
+        self.entries[before].sibling = next;
+        let row = &mut self.messages[message];
+        row.remaining -= 1;
+        if row.remaining == 0 {
+            row.cursor = NONE;
+        }
+    }
+}
+
+impl Message {
+    fn new<H>(message: &NewMessage<H>) -> Self {
+        let EnvelopeAt { record: RecordAt { log, segment, offset }, bytes } = message.envelope;
+        Self {
+            id: message.id,
+            received: message.received,
+            reverse_path: message.reverse_path,
+            segment,
+            offset,
+            bytes,
+            content_bytes: u32::try_from(message.content_bytes).unwrap_or(u32::MAX),
+            cursor: NONE,
+            hot: NONE,
+            age: Links::default(),
+            log,
+            remaining: 0,
+            delay_reported: message.delay_reported,
+            expired: false,
+        }
+    }
+}
+
+impl Entry {
+    fn new(message: u32, domain: u32, index: u16, state: &RecipientState) -> Self {
+        let mut entry = Self {
+            message,
+            domain,
+            sibling: NONE,
+            due: to_seconds(state.due),
+            reason_segment: 0,
+            reason_offset: 0,
+            lane: Links::default(),
+            chain: Links::default(),
+            index,
+            attempts: state.attempts,
+            reason_log: 0,
+            state: State::Held,
+            marks: Marks::default(),
+        };
+        entry.set_reason(state.reason_at);
+        entry
+    }
+}
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,363 @@
 //! Floor 5: one core's relay: composes everything; generic over `Platform`.
+//!
+//! A [`Shard`] is a machine: it is fed what happened, acts, and takes a turn. Its parts, in the
+//! order in which a message meets them:
+//!
+//! ```text
+//! ingress ─► commit ─► dispatch ─► mesh ─► delivery ◄─ lookup
+//!               ▲          ▲                  │
+//!               └─ report ─┴────── mesh ◄─────┘
+//! ```
+//!
+//! Ingress, commit, dispatch and report work for messages whose *home* this shard is; lookup and
+//! delivery for destination domains that it *owns*. Nothing here waits: whatever takes time comes
+//! back as an event.
 
+mod carry;
+mod commit;
+mod connections;
+mod context;
+mod delivery;
+mod dispatch;
+mod drain;
+mod ingress;
+mod journal;
+mod load;
+mod lookup;
+mod operate;
+mod outbound;
+mod report;
+
+pub mod commands;
 pub mod mesh;
 pub mod platform;
+pub mod settings;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::ids::ShardId;
+use crate::base::prng::Prng;
+use crate::base::time::{Monotonic, Now};
+use crate::base::wheel::Wheel;
+use crate::egress::owner::Loads;
+use crate::egress::throttle::SharedSites;
+use crate::outcome::counters::Counters;
+use crate::policy::admission::Admission;
+use crate::queue::Queue;
+use crate::shard::commit::{Commit, CommitEvent, From};
+use crate::shard::context::{Common, Context, Timer};
+use crate::shard::delivery::Delivery;
+use crate::shard::dispatch::{Home, record_at};
+use crate::shard::drain::{Drain, Drained};
+use crate::shard::ingress::Ingress;
+use crate::shard::lookup::Lookups;
+use crate::shard::mesh::Crossing;
+use crate::shard::operate::Operations;
+use crate::shard::platform::{Event, Machine, Platform, Turn};
+use crate::shard::settings::Settings;
+use crate::spool::log::Log;
+use crate::spool::recovery::Messages;
+
+/// What all shards of a process share: atomics and rarely taken locks, nothing that waits.
+#[derive(Debug)]
+pub struct Shared {
+    /// What each shard carries as an owner.
+    pub loads: Arc<Loads>,
+    /// Limits that hold over all shards.
+    pub sites: Arc<SharedSites>,
+    /// Who has drained.
+    drained: Drained,
+}
+
+impl Shared {
+    /// For a process of so many shards.
+    pub fn new(shards: usize) -> Self {
+        Self {
+            loads: Arc::new(Loads::new(shards)),
+            sites: Arc::new(SharedSites::default()),
+            drained: Drained::new(shards),
+        }
+    }
+}
+
+/// What a shard starts from.
+#[derive(Debug)]
+pub struct Start {
+    /// Which shard it is.
+    pub id: ShardId,
+    /// The configuration in force.
+    pub settings: Arc<Settings>,
+    /// What it shares with the others.
+    pub shared: Arc<Shared>,
+    /// Its own directory's log first, then those that it adopted, each with what recovery found.
+    pub logs: Vec<(u16, Log, Messages)>,
+    /// Not to be predicted from outside.
+    pub prng: Prng,
+    /// The time.
+    pub now: Now,
+}
+
+/// One core's relay.
+#[derive(Debug)]
+pub struct Shard {
+    settings: Arc<Settings>,
+    shared: Arc<Shared>,
+    common: Common,
+    ingress: Ingress,
+    commit: Commit,
+    home: Home,
+    operations: Operations,
+    lookups: Lookups,
+    delivery: Delivery,
+    drain: Option<Drain>,
+    fired: Vec<Timer>,
+}
+
+/// Borrow a context beside the parts.
+macro_rules! context {
+    ($shard:ident, $platform:ident) => {
+        &mut Context {
+            now: $platform.now(),
+            platform: $platform,
+            settings: &$shard.settings,
+            common: &mut $shard.common,
+        }
+    };
+}
+
+impl Shard {
+    /// A shard with the mail that recovery found in its directories.
+    pub fn new(start: Start) -> Self {
+        let Start { id, settings, shared, logs, mut prng, now } = start;
+        let schedule = &settings.schedule;
+        let queue = Queue::new(schedule.delay_report_after, schedule.lifetime, settings.hot_bytes);
+        let mut home = Home::new(queue, shared.loads.clone());
+        let mut opened = Vec::new();
+        for (directory, log, recovered) in logs {
+            opened.push((directory, log));
+            for message in recovered {
+                match message {
+                    Ok(found) => home.recover(directory, found, &settings.hostname, now.wall),
+                    Err(damage) => tracing::error!(%damage, "a queued message cannot be read"),
+                }
+            }
+        }
+        let dns_prng = prng.fork();
+        Self {
+            ingress: Ingress::new(Admission::new(settings.admission.clone())),
+            commit: Commit::new(opened),
+            home,
+            operations: Operations::default(),
+            lookups: Lookups::new(settings.dns.clone(), settings.own_names.clone(), dns_prng),
+            delivery: Delivery::new(id, &settings, shared.sites.clone(), now.mono),
+            drain: None,
+            fired: Vec::new(),
+            common: Common {
+                id,
+                prng,
+                timers: Wheel::new(now.mono),
+                counters: Counters::default(),
+                local: VecDeque::new(),
+            },
+            settings,
+            shared,
+        }
+    }
+
+    fn crossing<P: Platform>(&mut self, crossing: Crossing, platform: &mut P) {
+        match crossing {
+            Crossing::Dispatch(dispatch) => {
+                let cx = context!(self, platform);
+                self.delivery.dispatch(*dispatch, &mut self.lookups, cx);
+            }
+            Crossing::Report(report) => {
+                let cx = context!(self, platform);
+                self.home.report(*report, &mut self.commit, cx);
+            }
+            Crossing::Resume { domain, room } => self.home.resume(domain, room),
+            Crossing::Request(request) => {
+                let cx = context!(self, platform);
+                self.operations.start(request, &mut self.home, &mut self.commit, cx);
+            }
+            Crossing::Reload(settings) => self.reload(settings, platform.now().mono),
+            Crossing::Drain => self.start_drain(platform),
+        }
+    }
+
+    fn reload(&mut self, settings: Arc<Settings>, now: Monotonic) {
+        self.ingress.admission().replace_limits(settings.admission.clone());
+        self.lookups.reconfigure(settings.dns.clone(), settings.own_names.clone());
+        self.home.reconfigure(&settings);
+        self.delivery.reconfigure(&settings, now);
+        self.settings = settings;
+    }
+
+    fn start_drain<P: Platform>(&mut self, platform: &mut P) {
+        if self.drain.is_some() {
+            return;
+        }
+        let cx = context!(self, platform);
+        self.drain = Some(Drain::new(cx.mono() + cx.settings.drain_deadline));
+        cx.platform.stop_listening();
+        self.home.drain();
+        self.delivery.drain(cx);
+        self.ingress.drain(&mut self.commit, cx);
+    }
+
+    fn fire_timers<P: Platform>(&mut self, platform: &mut P) {
+        let mut fired = std::mem::take(&mut self.fired);
+        self.common.timers.expire(platform.now().mono, &mut fired);
+        for timer in fired.drain(..) {
+            let cx = context!(self, platform);
+            match timer {
+                Timer::Session(id) => self.ingress.timer(id, &mut self.commit, cx),
+                Timer::Outbound(id) => self.delivery.timer(id, cx),
+            }
+        }
+        self.fired = fired;
+    }
+
+    /// Act on what the logs came to know.
+    fn settle_commits<P: Platform>(&mut self, platform: &mut P) {
+        self.commit.listen(context!(self, platform));
+        while let Some(event) = self.commit.poll_event() {
+            let cx = context!(self, platform);
+            match event {
+                CommitEvent::Stored { stored, directory, at, from } => {
+                    self.home.accept(&stored, directory, at, cx);
+                    match from {
+                        From::Session(connection) => {
+                            self.ingress.stored(connection, stored.id, &mut self.commit, cx);
+                        }
+                        From::Dsn(about) => self.home.dsn_stored(&about, &mut self.commit),
+                    }
+                }
+                CommitEvent::Refused { from: From::Session(connection), why } => {
+                    self.ingress.refused(connection, why, &mut self.commit, cx);
+                }
+                CommitEvent::Refused { from: From::Dsn(about), why: _ } => {
+                    self.home.dsn_refused(&about, cx);
+                }
+                CommitEvent::Noted { id, recipient, directory, at } => {
+                    self.home.noted(id, recipient, record_at(directory, at));
+                }
+                CommitEvent::Move { id } => self.home.move_message(id, cx),
+                CommitEvent::Moved { id, directory, at, states } => {
+                    self.home.moved(id, directory, at, states);
+                }
+            }
+        }
+    }
+
+    /// What is to be done when nothing happens meanwhile.
+    fn deadline(&self, now: Now) -> Option<Monotonic> {
+        let at_once = (!self.operations.is_idle()).then_some(now.mono);
+        [
+            self.common.timers.next(),
+            self.commit.deadline(),
+            self.home.deadline(now),
+            self.lookups.deadline(),
+            self.delivery.deadline(),
+            self.drain.as_ref().map(|drain| drain.look_again(now.mono)),
+            at_once,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Whether this shard has drained, and all others have.
+    fn drained<P: Platform>(&mut self, platform: &mut P) -> bool {
+        let Some(drain) = &mut self.drain else { return false };
+        let cx = context!(self, platform);
+        if drain.is_late(cx.mono()) {
+            self.ingress.cut(&mut self.commit, cx);
+            self.delivery.cut(cx);
+        }
+        let idle = self.ingress.is_empty()
+            && self.home.is_idle()
+            && self.delivery.is_idle()
+            && self.commit.is_idle();
+        drain.is_over(idle, &self.shared.drained)
+    }
+}
+
+impl Machine for Shard {
+    fn handle<P: Platform>(&mut self, event: Event<'_>, platform: &mut P) {
+        let cx = context!(self, platform);
+        let (ingress, commit) = (&mut self.ingress, &mut self.commit);
+        match event {
+            Event::Accepted { connection, listener, peer, local: _ } => {
+                ingress.accepted(connection, listener, peer, commit, cx);
+            }
+            Event::Received { connection: id, bytes } => {
+                if ingress.has(id) {
+                    ingress.received(id, bytes, commit, cx);
+                } else if self.lookups.has(id) {
+                    self.lookups.received(id, bytes, cx);
+                } else {
+                    self.delivery.received(id, bytes, cx);
+                }
+            }
+            Event::Sent { connection: id } => {
+                ingress.sent(id);
+                self.delivery.sent(id, cx);
+            }
+            Event::Connected { connection: id, local: _ } => {
+                self.lookups.connected(id, cx);
+                self.delivery.connected(id, cx);
+            }
+            Event::ConnectFailed { connection: id, error } => {
+                self.lookups.lost(id, &error.to_string(), cx);
+                self.delivery.connect_failed(id, error, cx);
+            }
+            Event::Ended { connection: id } => {
+                ingress.ended(id, commit, cx);
+                if self.lookups.has(id) {
+                    cx.platform.abort(id);
+                    self.lookups.lost(id, "the server hung up", cx);
+                }
+                self.delivery.ended(id, cx);
+            }
+            Event::Lost { connection: id, error } => {
+                ingress.lost(id, commit);
+                self.lookups.lost(id, &error.to_string(), cx);
+                self.delivery.lost(id, cx);
+            }
+            Event::Datagram { id, bytes } => self.lookups.datagram(id, bytes, cx),
+            Event::DatagramFailed { id, error } => self.lookups.datagram_failed(id, error, cx),
+            Event::SegmentReady { segment, result } => commit.segment_ready(segment, result),
+            Event::Committed { segment, result } => commit.committed(segment, result, cx),
+            Event::Populated { ticket } => self.home.populated(ticket, commit, cx),
+            Event::Crossing(crossing) => self.crossing(crossing, platform),
+        }
+    }
+
+    fn turn<P: Platform>(&mut self, platform: &mut P) -> Turn {
+        self.fire_timers(platform);
+        self.lookups.handle_deadline(context!(self, platform));
+        self.operations.drive(&mut self.home, &mut self.commit, context!(self, platform));
+        loop {
+            self.settle_commits(platform);
+            self.home.drive(&mut self.commit, context!(self, platform));
+            while let Some(found) = self.lookups.poll_found() {
+                self.delivery.found(found, context!(self, platform));
+            }
+            self.delivery.drive(&mut self.lookups, context!(self, platform));
+            // What this shard sent to itself: the next round's work, until there is none.
+            let round = self.common.local.len();
+            for _ in 0..round {
+                if let Some(crossing) = self.common.local.pop_front() {
+                    self.crossing(crossing, platform);
+                }
+            }
+            if round == 0 {
+                break;
+            }
+        }
+        self.commit.start_io(context!(self, platform));
+        let over = self.drained(platform);
+        Turn { deadline: self.deadline(platform.now()), over }
+    }
+}

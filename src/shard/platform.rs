@@ -1,7 +1,7 @@
 //! What a shard asks of the kernel, and what the kernel answers: one trait, one event.
 //!
 //! Completion-shaped: a call starts something and returns at once; what came of it arrives as an
-//! [`Event`]. The shard is a machine that is fed events, so the same shard runs over io_uring
+//! [`Event`]. The shard is a [`Machine`] that is fed events, so the same shard runs over io_uring
 //! (`platform/`) and over a virtual kernel with virtual time (`tests/simulation.rs`).
 //!
 //! Lives on: the shard's own thread; nothing here is shared, but for [`SegmentBytes`].
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::base::ids::ShardId;
 use crate::base::slots::Slot;
-use crate::base::time::Now;
+use crate::base::time::{Monotonic, Now};
 use crate::shard::mesh::Crossing;
 use crate::spool::segment::{SegmentBytes, SegmentName};
 
@@ -32,6 +32,7 @@ pub struct IoError {
 }
 
 /// What happened. Bytes are lent for the length of the call.
+#[expect(missing_docs, reason = "each variant tells of its fields")]
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A client connected to the listener at this place of the configuration.
@@ -42,7 +43,7 @@ pub enum Event<'a> {
     ConnectFailed { connection: ConnectionId, error: IoError },
     /// The peer sent this; never empty.
     Received { connection: ConnectionId, bytes: &'a [u8] },
-    /// The peer will send nothing more; we may still.
+    /// The peer will send nothing more; we may still. Comes after all its bytes.
     Ended { connection: ConnectionId },
     /// The connection broke and is gone.
     Lost { connection: ConnectionId, error: IoError },
@@ -113,4 +114,98 @@ pub trait Platform {
 
     /// An empty buffer, with room if one was used before: for `send`.
     fn buffer(&mut self) -> Vec<u8>;
+
+    /// Close the listeners of this shard: no `Accepted` follows.
+    fn stop_listening(&mut self);
+
+    /// What the platform counted for this shard since it began.
+    fn counters(&self) -> PlatformCounters;
+}
+
+/// What happened below the shard, for its published snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlatformCounters {
+    /// Turns of the main loop.
+    pub turns: u64,
+    /// Times that the loop found nothing to do and slept.
+    pub sleeps: u64,
+    /// Calls into the kernel's ring.
+    pub enters: u64,
+    /// Completions reaped.
+    pub completions: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Accepts that failed for lack of file descriptors or memory, each followed by a pause.
+    pub accept_failures: u64,
+    /// Receives put off because every receive buffer was filled.
+    pub receive_starved: u64,
+    /// Panics of the machine that were caught.
+    pub panics: u64,
+    /// Lines of the event log that could not be written.
+    pub event_lines_lost: u64,
+    /// Connections, those that are being closed included.
+    pub connections: usize,
+    /// Operations that the kernel has not completed.
+    pub operations: usize,
+}
+
+impl PlatformCounters {
+    /// What two shards counted, together.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            turns: self.turns + other.turns,
+            sleeps: self.sleeps + other.sleeps,
+            enters: self.enters + other.enters,
+            completions: self.completions + other.completions,
+            accepted: self.accepted + other.accepted,
+            accept_failures: self.accept_failures + other.accept_failures,
+            receive_starved: self.receive_starved + other.receive_starved,
+            panics: self.panics + other.panics,
+            event_lines_lost: self.event_lines_lost + other.event_lines_lost,
+            connections: self.connections + other.connections,
+            operations: self.operations + other.operations,
+        }
+    }
+}
+
+/// What a machine says when its turn ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// When the machine wants its next turn, if no event comes first; at once if past.
+    pub deadline: Option<Monotonic>,
+    /// Drained: the loop may end. What was given to `send` and `log_events` is still written.
+    pub over: bool,
+}
+
+/// What a platform drives: it is fed events, then has a turn, then may be left to sleep.
+///
+/// A panic in `handle` costs the connection of the event, not the shard: state that is shared by
+/// connections must be sound at every call that can panic.
+pub trait Machine {
+    /// Take in one event.
+    fn handle<P: Platform>(&mut self, event: Event<'_>, platform: &mut P);
+
+    /// Do what is due, after all events of this turn; the first turn comes before any event.
+    fn turn<P: Platform>(&mut self, platform: &mut P) -> Turn;
+}
+
+impl Event<'_> {
+    /// The connection that the event is about, if any.
+    pub fn connection(&self) -> Option<ConnectionId> {
+        match self {
+            Self::Accepted { connection, .. }
+            | Self::Connected { connection, .. }
+            | Self::ConnectFailed { connection, .. }
+            | Self::Received { connection, .. }
+            | Self::Ended { connection }
+            | Self::Lost { connection, .. }
+            | Self::Sent { connection } => Some(*connection),
+            Self::Datagram { .. }
+            | Self::DatagramFailed { .. }
+            | Self::SegmentReady { .. }
+            | Self::Committed { .. }
+            | Self::Populated { .. }
+            | Self::Crossing(_) => None,
+        }
+    }
 }

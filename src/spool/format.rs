@@ -302,11 +302,7 @@ impl<'a> Record<'a> {
             sequence: u64_at(header, 24),
             id: MessageId(u64_at(header, 32)),
         };
-        Some(Self {
-            header,
-            offset,
-            payload,
-        })
+        Some(Self { header, offset, payload })
     }
 
     /// Octets of header and payload, without what fills up to the next record.
@@ -365,12 +361,7 @@ impl GroupHead {
             place.copy_from_slice(&field.to_le_bytes());
         }
         let crc = crc32c::crc32c(&payload);
-        let header = RecordHeader {
-            kind: RecordKind::Group,
-            nonce,
-            sequence,
-            id: MessageId(0),
-        };
+        let header = RecordHeader { kind: RecordKind::Group, nonce, sequence, id: MessageId(0) };
         out.extend_from_slice(&header.encode(GROUP_PAYLOAD_BYTES, crc));
         out.extend_from_slice(&payload);
     }
@@ -388,10 +379,7 @@ impl GroupHead {
             head_bytes: u32_at(payload, 8),
             bytes: u32_at(payload, 12),
             records: u32_at(payload, 16),
-            committed: LogEnd {
-                segment: u32_at(payload, 20),
-                offset: u32_at(payload, 24),
-            },
+            committed: LogEnd { segment: u32_at(payload, 20), offset: u32_at(payload, 24) },
         };
         let whole = head.head_bytes >= GROUP_RECORD_BYTES
             && head.head_bytes % RECORD_ALIGN == 0
@@ -411,13 +399,8 @@ pub(super) fn slice(segment: &[u8], offset: u32, bytes: u32) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
-    const HEADER: SegmentHeader = SegmentHeader {
-        identity: 1 << 60,
-        nonce: 7 << 40,
-        number: 9,
-        epoch: 3,
-        directory: 1023,
-    };
+    const HEADER: SegmentHeader =
+        SegmentHeader { identity: 1 << 60, nonce: 7 << 40, number: 9, epoch: 3, directory: 1023 };
 
     fn record(payload: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -442,11 +425,7 @@ mod tests {
         for bit in 0..64 * 8 {
             let mut bad = block.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(
-                SegmentHeader::decode(&bad),
-                HeaderBlock::Invalid,
-                "bit {bit}"
-            );
+            assert_eq!(SegmentHeader::decode(&bad), HeaderBlock::Invalid, "bit {bit}");
         }
         assert_eq!(SegmentHeader::decode(&[0; 4_096]), HeaderBlock::Blank);
         assert_eq!(SegmentHeader::decode(&block[..63]), HeaderBlock::Invalid);
@@ -467,14 +446,8 @@ mod tests {
         let bytes = record(b"thirteen octs");
         let end = u32::try_from(bytes.len()).expect("short");
         let read = Record::decode(&bytes, 0, end).expect("valid");
-        assert_eq!(
-            (read.payload, read.bytes(), read.end()),
-            (&b"thirteen octs"[..], 53, 56)
-        );
-        assert_eq!(
-            (read.header.sequence, read.header.id),
-            (77, MessageId(1 << 63))
-        );
+        assert_eq!((read.payload, read.bytes(), read.end()), (&b"thirteen octs"[..], 53, 56));
+        assert_eq!((read.header.sequence, read.header.id), (77, MessageId(1 << 63)));
         for bit in 0..bytes.len() * 8 {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
@@ -482,11 +455,7 @@ mod tests {
         }
         for cut in 0..end {
             assert_eq!(Record::decode(&bytes, 0, cut), None, "cut at {cut}");
-            assert_eq!(
-                Record::decode(&bytes[..cut as usize], 0, end),
-                None,
-                "cut at {cut}"
-            );
+            assert_eq!(Record::decode(&bytes[..cut as usize], 0, end), None, "cut at {cut}");
         }
         assert_eq!(Record::decode(&bytes, u32::MAX, u32::MAX), None);
     }
@@ -504,10 +473,7 @@ mod tests {
             head_bytes: 80,
             bytes: 90,
             records: 5,
-            committed: LogEnd {
-                segment: 6,
-                offset: 7,
-            },
+            committed: LogEnd { segment: 6, offset: 7 },
         };
         let mut out = Vec::new();
         head.encode(3, 4, &mut out);

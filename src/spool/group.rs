@@ -41,10 +41,7 @@ pub(super) enum What {
     /// A new message; `is_admission`: a client's, which may not use the reserve.
     Message { is_admission: bool },
     /// A copy of the message at `from`; where in the payload its recipients' blocks are.
-    Moved {
-        from: EnvelopeAt,
-        blocks: Vec<(u16, u32)>,
-    },
+    Moved { from: EnvelopeAt, blocks: Vec<(u16, u32)> },
     /// A recipient's state; `is_pending`: the queue wants to know where.
     State { recipient: u16, is_pending: bool },
     /// The end of the message at `at`.
@@ -171,19 +168,11 @@ impl Group {
     pub(super) fn push_content(&mut self, content: Vec<u8>) -> Chunk {
         let bytes = u32::try_from(content.len()).expect("checked by `fits`");
         let crc = crc32c::crc32c(&content);
-        let place = Place::Group {
-            serial: self.serial,
-            offset: self.content_bytes,
-        };
+        let place = Place::Group { serial: self.serial, offset: self.content_bytes };
         let hot = Arc::new(content);
         self.contents.push(Arc::clone(&hot));
         self.content_bytes += bytes;
-        Chunk {
-            place,
-            bytes,
-            crc,
-            hot: Some(hot),
-        }
+        Chunk { place, bytes, crc, hot: Some(hot) }
     }
 
     /// Append a record. A message's payload is followed by an extent for each of `chunks`.
@@ -197,8 +186,7 @@ impl Group {
         let payload_start = self.payloads.len();
         self.payloads.extend_from_slice(payload);
         let chunks_start = self.chunks.len();
-        self.chunks
-            .extend(chunks.into_iter().map(|chunk| Chunk { hot: None, ..chunk }));
+        self.chunks.extend(chunks.into_iter().map(|chunk| Chunk { hot: None, ..chunk }));
         let item = Item {
             id,
             what,
@@ -242,11 +230,7 @@ impl Group {
 
     /// Drop all content, once no item refers to it.
     pub(super) fn drop_contents(&mut self) {
-        assert!(
-            self.items.iter().all(|item| item.what.is_fact()),
-            "content is still needed"
-        );
-        self.items.iter_mut().for_each(|item| item.chunks = 0..0);
+        assert!(self.items.iter().all(|item| item.what.is_fact()), "content is still needed");
         self.contents.clear();
         self.chunks.clear();
         self.unfinished.clear();
@@ -260,9 +244,7 @@ impl Group {
         let base = self.contents_start;
         let segment = layout.header.number;
         let serial = self.serial;
-        self.chunks
-            .iter_mut()
-            .for_each(|chunk| chunk.settle(serial, segment, base));
+        self.chunks.iter_mut().for_each(|chunk| chunk.settle(serial, segment, base));
         let is_first = layout.start == SEGMENT_HEADER_BYTES;
         let header_bytes = if is_first { SEGMENT_HEADER_BYTES } else { 0 };
         let mut small = Vec::with_capacity((header_bytes + self.head_bytes) as usize);
@@ -294,12 +276,7 @@ impl Group {
         let extents = out.len();
         self.extents_of(item).for_each(|extent| extent.encode(out));
         let crc = crc32c::crc32c_append(item.crc, &out[extents..]);
-        let header = RecordHeader {
-            kind: item.what.kind(),
-            nonce,
-            sequence,
-            id: item.id,
-        };
+        let header = RecordHeader { kind: item.what.kind(), nonce, sequence, id: item.id };
         let header = header.encode(item.bytes() - RECORD_HEADER_BYTES, crc);
         out[start..payload].copy_from_slice(&header);
         let aligned = record_end(item.bytes()) - item.bytes();
@@ -312,10 +289,7 @@ impl Chunk {
     pub(super) fn settle(&mut self, group: u64, segment: u32, base: u32) {
         match self.place {
             Place::Group { serial, offset } if serial == group => {
-                self.place = Place::Disk {
-                    segment,
-                    offset: base + offset,
-                };
+                self.place = Place::Disk { segment, offset: base + offset };
             }
             Place::Group { .. } | Place::Disk { .. } => {}
         }
@@ -341,11 +315,6 @@ impl Chunk {
         let Place::Disk { segment, offset } = self.place else {
             unreachable!("groups are laid out in the order in which they were filled");
         };
-        Extent {
-            segment,
-            offset,
-            bytes: self.bytes,
-            crc: self.crc,
-        }
+        Extent { segment, offset, bytes: self.bytes, crc: self.crc }
     }
 }

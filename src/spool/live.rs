@@ -42,10 +42,7 @@ struct Tenant {
 
 impl Tenants {
     fn find(&self, id: MessageId, offset: u32) -> Option<usize> {
-        let place = self
-            .messages
-            .binary_search_by_key(&offset, |tenant| tenant.offset)
-            .ok()?;
+        let place = self.messages.binary_search_by_key(&offset, |tenant| tenant.offset).ok()?;
         let tenant = self.messages[place];
         (tenant.id == id && tenant.bytes > 0).then_some(place)
     }
@@ -75,10 +72,7 @@ impl Live {
                 here = here.saturating_add(extent.bytes);
                 continue;
             }
-            match elsewhere
-                .last_mut()
-                .filter(|(segment, _)| *segment == extent.segment)
-            {
+            match elsewhere.last_mut().filter(|(segment, _)| *segment == extent.segment) {
                 Some((_, bytes)) => *bytes = bytes.saturating_add(extent.bytes),
                 None => elsewhere.push((extent.segment, extent.bytes)),
             }
@@ -93,11 +87,7 @@ impl Live {
         let tenants = self.segments.entry(at.segment).or_default();
         let last = tenants.messages.last().map_or(0, |tenant| tenant.offset);
         assert!(last < at.offset, "message {id} at {at:?} is not the last");
-        tenants.messages.push(Tenant {
-            id,
-            offset: at.offset,
-            bytes: here,
-        });
+        tenants.messages.push(Tenant { id, offset: at.offset, bytes: here });
         tenants.bytes += u64::from(here);
         self.bytes += u64::from(here);
         self.messages += 1;
@@ -134,9 +124,7 @@ impl Live {
 
     /// Octets of live messages in a segment.
     pub(super) fn bytes_in(&self, segment: u32) -> u64 {
-        self.segments
-            .get(&segment)
-            .map_or(0, |tenants| tenants.bytes)
+        self.segments.get(&segment).map_or(0, |tenants| tenants.bytes)
     }
 
     /// Messages with live octets in a segment and how many; those recorded there first, in order.
@@ -146,31 +134,21 @@ impl Live {
     ) -> impl Iterator<Item = (MessageId, u32)> + '_ {
         let tenants = self.segments.entry(segment).or_default();
         let live = |tenant: &Tenant| tenant.bytes > 0;
-        let skipped = tenants.messages[tenants.first..]
-            .iter()
-            .take_while(|one| !live(one))
-            .count();
+        let skipped = tenants.messages[tenants.first..].iter().take_while(|one| !live(one)).count();
         tenants.first += skipped;
-        let recorded = tenants.messages[tenants.first..]
-            .iter()
-            .filter(move |one| live(one));
+        let recorded = tenants.messages[tenants.first..].iter().filter(move |one| live(one));
         let reaching = self.spread.iter().filter_map(move |(id, elsewhere)| {
             let here = elsewhere.iter().find(|(number, _)| *number == segment);
             here.map(|(_, bytes)| (*id, *bytes))
         });
-        recorded
-            .map(|tenant| (tenant.id, tenant.bytes))
-            .chain(reaching)
+        recorded.map(|tenant| (tenant.id, tenant.bytes)).chain(reaching)
     }
 
     /// A segment is no more.
     pub(super) fn forget(&mut self, segment: u32) {
         let tenants = self.segments.remove(&segment);
         let bytes = tenants.map_or(0, |tenants| tenants.bytes);
-        assert!(
-            bytes == 0,
-            "segment {segment} goes with {bytes} live octets"
-        );
+        assert!(bytes == 0, "segment {segment} goes with {bytes} live octets");
     }
 
     /// Octets of all live messages.
@@ -189,20 +167,11 @@ mod tests {
     use super::*;
 
     fn at(segment: u32, offset: u32) -> EnvelopeAt {
-        EnvelopeAt {
-            segment,
-            offset,
-            bytes: 100,
-        }
+        EnvelopeAt { segment, offset, bytes: 100 }
     }
 
     fn extent(segment: u32, bytes: u32) -> Extent {
-        Extent {
-            segment,
-            offset: 0,
-            bytes,
-            crc: 0,
-        }
+        Extent { segment, offset: 0, bytes, crc: 0 }
     }
 
     #[test]
@@ -219,32 +188,21 @@ mod tests {
         assert_eq!(counted, [30, 30, 245]);
         assert_eq!((live.bytes(), live.messages()), (305, 2));
         assert_eq!(live.messages_in(1).collect::<Vec<_>>(), [(one, 30)]);
-        assert_eq!(
-            live.messages_in(3).collect::<Vec<_>>(),
-            [(one, 140), (two, 105)]
-        );
+        assert_eq!(live.messages_in(3).collect::<Vec<_>>(), [(one, 140), (two, 105)]);
         assert!(!live.remove(two, at(3, 8)), "another message is there");
         assert!(live.remove(one, at(3, 8)));
         assert!(!live.remove(one, at(3, 8)), "only once");
         assert_eq!(live.messages_in(3).collect::<Vec<_>>(), [(two, 105)]);
-        assert_eq!(
-            (live.bytes_in(1), live.bytes_in(2), live.bytes()),
-            (0, 0, 105)
-        );
+        assert_eq!((live.bytes_in(1), live.bytes_in(2), live.bytes()), (0, 0, 105));
         (1..=2).for_each(|segment| live.forget(segment));
     }
 
     #[test]
     fn the_dead_take_no_room() {
         let mut live = Live::default();
-        let ats: Vec<_> = (0..1_000u32)
-            .map(|n| (MessageId(n.into()), at(1, 8 + n * 8)))
-            .collect();
-        ats.iter()
-            .for_each(|(id, at)| live.add(*id, *at, [].into_iter()));
-        ats[..990]
-            .iter()
-            .for_each(|(id, at)| assert!(live.remove(*id, *at)));
+        let ats: Vec<_> = (0..1_000u32).map(|n| (MessageId(n.into()), at(1, 8 + n * 8))).collect();
+        ats.iter().for_each(|(id, at)| live.add(*id, *at, [].into_iter()));
+        ats[..990].iter().for_each(|(id, at)| assert!(live.remove(*id, *at)));
         assert!(ats[..990].iter().all(|(id, at)| !live.contains(*id, *at)));
         assert!(ats[990..].iter().all(|(id, at)| live.contains(*id, *at)));
         assert!(live.segments[&1].messages.len() < 100);

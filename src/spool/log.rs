@@ -283,10 +283,7 @@ impl Log {
     /// Panics when `segment_bytes` is below 32 KiB or no multiple of 4,096.
     pub fn new(start: LogStart, options: Options, mut prng: Prng) -> Self {
         let bytes = options.segment_bytes;
-        assert!(
-            bytes >= SEGMENT_BYTES_MIN && bytes.is_multiple_of(4_096),
-            "segments of {bytes}"
-        );
+        assert!(bytes >= SEGMENT_BYTES_MIN && bytes.is_multiple_of(4_096), "segments of {bytes}");
         let identity = start.identity.unwrap_or_else(|| prng.next_u64());
         let reserve = if options.admits { options.reserve } else { 0 };
         let space = Space::new(bytes, reserve, start.files, start.next_number);
@@ -377,20 +374,13 @@ impl Log {
     }
 
     fn name(&self, number: u32) -> SegmentName {
-        SegmentName {
-            directory: self.directory,
-            number,
-        }
+        SegmentName { directory: self.directory, number }
     }
 
     /// Octets that wait to be written, and those being written.
     fn pending_bytes(&self) -> u64 {
         let flying = self.in_flight.as_ref().map(|flight| &flight.group);
-        self.queue
-            .iter()
-            .chain(flying)
-            .map(|group| u64::from(group.bytes()))
-            .sum()
+        self.queue.iter().chain(flying).map(|group| u64::from(group.bytes())).sum()
     }
 
     /// Octets that a group may have.
@@ -410,19 +400,11 @@ impl Log {
         if !self.space.is_full() {
             return Ok(());
         }
-        let waiting: u64 = self
-            .queue
-            .iter()
-            .map(|group| u64::from(group.bytes()))
-            .sum();
+        let waiting: u64 = self.queue.iter().map(|group| u64::from(group.bytes())).sum();
         // What is left at the end of a segment, because the next group is larger, is lost: so a
         // group's worth must be left over.
         let needed =
             waiting + bytes + u64::from(self.group_max().min(self.options.segment_bytes / 4));
-        if needed > self.space.admissible() {
-            Err(LogError::Full)
-        } else {
-            Ok(())
-        }
+        if needed > self.space.admissible() { Err(LogError::Full) } else { Ok(()) }
     }
 }

@@ -27,13 +27,7 @@ pub(super) struct Situation {
 
 /// Whether messages of the oldest segment should be moved.
 pub(super) fn should_move(situation: &Situation) -> bool {
-    let Situation {
-        written,
-        live,
-        segment,
-        oldest_live,
-        left_on_full_disk,
-    } = *situation;
+    let Situation { written, live, segment, oldest_live, left_on_full_disk } = *situation;
     let bloated = written > 2 * live + SLACK_SEGMENTS * segment;
     // On a full disk moving must free the segment with what room there is, or it only takes room.
     let affordable = left_on_full_disk.is_none_or(|left| oldest_live < left / 2);
@@ -65,42 +59,24 @@ mod tests {
     fn situation(written: u64, live: u64, oldest_live: u64) -> Situation {
         let (written, live) = (written * MIB, live * MIB);
         let (segment, oldest_live) = (64 * MIB, oldest_live * MIB);
-        Situation {
-            written,
-            live,
-            segment,
-            oldest_live,
-            left_on_full_disk: None,
-        }
+        Situation { written, live, segment, oldest_live, left_on_full_disk: None }
     }
 
     #[test]
     fn messages_move_when_files_take_twice_what_lives_and_some_segments() {
         assert!(!should_move(&situation(128, 0, 0)));
-        assert!(
-            !should_move(&situation(128, 1, 1)),
-            "a few segments are always allowed"
-        );
+        assert!(!should_move(&situation(128, 1, 1)), "a few segments are always allowed");
         assert!(should_move(&situation(192, 1, 1)));
         assert!(!should_move(&situation(1_024, 512, 10)), "half of it lives");
-        assert!(
-            !should_move(&situation(1_024, 1, 0)),
-            "nothing pins the oldest"
-        );
+        assert!(!should_move(&situation(1_024, 1, 0)), "nothing pins the oldest");
     }
 
     #[test]
     fn a_full_disk_moves_only_what_surely_fits() {
         let left = |left| Some(left * MIB);
         let bloated = situation(1_024, 20, 10);
-        assert!(should_move(&Situation {
-            left_on_full_disk: left(30),
-            ..bloated
-        }));
-        assert!(!should_move(&Situation {
-            left_on_full_disk: left(20),
-            ..bloated
-        }));
+        assert!(should_move(&Situation { left_on_full_disk: left(30), ..bloated }));
+        assert!(!should_move(&Situation { left_on_full_disk: left(20), ..bloated }));
     }
 
     #[test]
@@ -108,11 +84,7 @@ mod tests {
         assert_eq!(batch(0, 0, [1; 1_000].into_iter()), MOVES_MAX);
         assert_eq!(batch(MOVES_MAX, 1, [1; 10].into_iter()), 0);
         assert_eq!(batch(0, 0, [1 << 19; 10].into_iter()), 2);
-        assert_eq!(
-            batch(0, 0, [1 << 30; 10].into_iter()),
-            1,
-            "a large one alone"
-        );
+        assert_eq!(batch(0, 0, [1 << 30; 10].into_iter()), 1, "a large one alone");
         assert_eq!(batch(1, 1 << 30, [1; 10].into_iter()), 0);
     }
 }

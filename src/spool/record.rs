@@ -86,12 +86,7 @@ impl Extent {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
         let (segment, offset) = (reader.u32()?, reader.u32()?);
-        Some(Self {
-            segment,
-            offset,
-            bytes: reader.u32()?,
-            crc: reader.u32()?,
-        })
+        Some(Self { segment, offset, bytes: reader.u32()?, crc: reader.u32()? })
     }
 }
 
@@ -115,10 +110,7 @@ pub struct MessageHead<'a> {
 pub struct DoesNotFit;
 
 fn short(bytes: usize, limit: usize) -> Result<u16, DoesNotFit> {
-    u16::try_from(bytes)
-        .ok()
-        .filter(|_| bytes <= limit)
-        .ok_or(DoesNotFit)
+    u16::try_from(bytes).ok().filter(|_| bytes <= limit).ok_or(DoesNotFit)
 }
 
 fn long(number: usize) -> Result<u32, DoesNotFit> {
@@ -162,11 +154,7 @@ fn encode_fixed(
     let mut flags = 0;
     flags |= if head.has_eight_bit { EIGHT_BIT } else { 0 };
     flags |= if envelope.smtp_utf8 { SMTP_UTF8 } else { 0 };
-    flags |= if envelope_id.is_some() {
-        HAS_ENVELOPE_ID
-    } else {
-        0
-    };
+    flags |= if envelope_id.is_some() { HAS_ENVELOPE_ID } else { 0 };
     if let Origin::Client { peer, listener } = head.origin {
         flags |= FROM_CLIENT;
         put(42, &listener.to_le_bytes());
@@ -183,23 +171,11 @@ fn encode_fixed(
     put(16, &body_bytes.to_le_bytes());
     put(24, &extents.to_le_bytes());
     put(28, &long(head.prefix.len())?.to_le_bytes());
-    put(
-        32,
-        &short(envelope.recipients.len(), RECIPIENTS_MAX)?.to_le_bytes(),
-    );
-    put(
-        34,
-        &short(envelope.reverse_path.as_str().len(), PATH_MAX)?.to_le_bytes(),
-    );
-    put(
-        36,
-        &short(envelope_id.map_or(0, str::len), ORIGINAL_MAX)?.to_le_bytes(),
-    );
+    put(32, &short(envelope.recipients.len(), RECIPIENTS_MAX)?.to_le_bytes());
+    put(34, &short(envelope.reverse_path.as_str().len(), PATH_MAX)?.to_le_bytes());
+    put(36, &short(envelope_id.map_or(0, str::len), ORIGINAL_MAX)?.to_le_bytes());
     put(38, &flags.to_le_bytes());
-    put(
-        40,
-        &[body_type_code(envelope.body_type), ret_code(envelope.ret)],
-    );
+    put(40, &[body_type_code(envelope.body_type), ret_code(envelope.ret)]);
     Ok(fixed)
 }
 
@@ -214,10 +190,7 @@ fn encode_body(
     out.extend_from_slice(head.prefix);
     out.extend_from_slice(envelope.reverse_path.as_str().as_bytes());
     out.extend_from_slice(envelope.envelope_id.as_deref().unwrap_or("").as_bytes());
-    envelope
-        .recipients
-        .iter()
-        .try_for_each(|recipient| encode_recipient(recipient, out))
+    envelope.recipients.iter().try_for_each(|recipient| encode_recipient(recipient, out))
 }
 
 fn encode_recipient(recipient: &Recipient, out: &mut Vec<u8>) -> Result<(), DoesNotFit> {
@@ -234,9 +207,7 @@ fn encode_recipient(recipient: &Recipient, out: &mut Vec<u8>) -> Result<(), Does
     out.extend_from_slice(&short(kind.len(), ORIGINAL_MAX)?.to_le_bytes());
     out.extend_from_slice(&short(address.len(), ORIGINAL_MAX)?.to_le_bytes());
     out.extend_from_slice(&[notify_code(recipient.notify), u8::from(original.is_some())]);
-    [path, kind, address]
-        .iter()
-        .for_each(|text| out.extend_from_slice(text.as_bytes()));
+    [path, kind, address].iter().for_each(|text| out.extend_from_slice(text.as_bytes()));
     Ok(())
 }
 
@@ -260,11 +231,9 @@ fn notify_code(notify: Notify) -> u8 {
     match notify {
         Notify::Default => 0,
         Notify::Never => 1,
-        Notify::When {
-            success,
-            failure,
-            delay,
-        } => 2 + u8::from(success) + 2 * u8::from(failure) + 4 * u8::from(delay),
+        Notify::When { success, failure, delay } => {
+            2 + u8::from(success) + 2 * u8::from(failure) + 4 * u8::from(delay)
+        }
     }
 }
 
@@ -275,11 +244,7 @@ fn notify_from(code: u8) -> Option<Notify> {
         2..=9 => {
             let bits = code - 2;
             let (success, failure, delay) = (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0);
-            Some(Notify::When {
-                success,
-                failure,
-                delay,
-            })
+            Some(Notify::When { success, failure, delay })
         }
         _ => None,
     }
@@ -303,12 +268,7 @@ impl<'a> MessageView<'a> {
         let (body, rest) = rest.split_at_checked(lengths.u32()? as usize)?;
         let (states, extents) = rest.split_at_checked(lengths.u32()? as usize)?;
         let expected = (lengths.u32()? as usize).checked_mul(EXTENT_BYTES)?;
-        let view = Self {
-            fixed,
-            body,
-            states,
-            extents,
-        };
+        let view = Self { fixed, body, states, extents };
         let content: u64 = view.extents().map(|extent| u64::from(extent.bytes)).sum();
         let whole = extents.len() == expected && view.content_bytes() == content;
         whole.then_some(view)
@@ -321,16 +281,12 @@ impl<'a> MessageView<'a> {
 
     /// Where the content is, in order.
     pub(super) fn extents(&self) -> impl Iterator<Item = Extent> + use<'a> {
-        self.extents
-            .chunks_exact(EXTENT_BYTES)
-            .filter_map(Extent::decode)
+        self.extents.chunks_exact(EXTENT_BYTES).filter_map(Extent::decode)
     }
 
     /// Octets of content.
     pub(super) fn content_bytes(&self) -> u64 {
-        Reader::new(&self.fixed[8..])
-            .u64()
-            .expect("inside the fixed part")
+        Reader::new(&self.fixed[8..]).u64().expect("inside the fixed part")
     }
 
     /// Octets of prefix and content.
@@ -340,11 +296,7 @@ impl<'a> MessageView<'a> {
 
     /// When the end of data came.
     pub(super) fn received(&self) -> WallTime {
-        WallTime(
-            Reader::new(self.fixed)
-                .i64()
-                .expect("inside the fixed part"),
-        )
+        WallTime(Reader::new(self.fixed).i64().expect("inside the fixed part"))
     }
 
     /// How many recipients the envelope has.
@@ -407,15 +359,11 @@ impl<'a> MessageView<'a> {
     }
 
     fn prefix_bytes(&self) -> usize {
-        Reader::new(&self.fixed[28..])
-            .u32()
-            .expect("inside the fixed part") as usize
+        Reader::new(&self.fixed[28..]).u32().expect("inside the fixed part") as usize
     }
 
     fn short(&self, offset: usize) -> u16 {
-        Reader::new(&self.fixed[offset..])
-            .u16()
-            .expect("inside the fixed part")
+        Reader::new(&self.fixed[offset..]).u16().expect("inside the fixed part")
     }
 
     fn origin(&self) -> Origin {
@@ -429,10 +377,7 @@ impl<'a> MessageView<'a> {
         } else {
             IpAddr::V4(Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]))
         };
-        Origin::Client {
-            peer,
-            listener: self.short(42),
-        }
+        Origin::Client { peer, listener: self.short(42) }
     }
 }
 
@@ -445,15 +390,9 @@ fn recipient(reader: &mut Reader<'_>) -> Option<Recipient> {
         "" => ForwardPath::Postmaster,
         text => ForwardPath::Mailbox(Mailbox::parse(text, true).ok()?),
     };
-    let original = has_original.then(|| OriginalRecipient {
-        kind: kind.into(),
-        address: address.into(),
-    });
-    Some(Recipient {
-        forward_path,
-        notify,
-        original,
-    })
+    let original =
+        has_original.then(|| OriginalRecipient { kind: kind.into(), address: address.into() });
+    Some(Recipient { forward_path, notify, original })
 }
 
 #[cfg(test)]

@@ -113,10 +113,7 @@ pub fn recover(
     directory: u16,
     segments: &[(u32, Arc<dyn SegmentBytes>)],
 ) -> Result<Recovered, RecoverError> {
-    let segments: Maps<'_> = segments
-        .iter()
-        .map(|(number, map)| (*number, map))
-        .collect();
+    let segments: Maps<'_> = segments.iter().map(|(number, map)| (*number, map)).collect();
     let mut recovery = Recovery::new(directory, &segments);
     for (number, map) in &segments {
         recovery.read_segment(*number, map)?;
@@ -193,10 +190,7 @@ impl<'a> Recovery<'a> {
         let bytes = map.bytes();
         let life = match SegmentHeader::decode(bytes) {
             HeaderBlock::Version(found) => {
-                return Err(RecoverError::Version {
-                    segment: self.name(number),
-                    found,
-                });
+                return Err(RecoverError::Version { segment: self.name(number), found });
             }
             HeaderBlock::Valid(header) if self.is_foreign(&header) => {
                 let whole = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -220,13 +214,7 @@ impl<'a> Recovery<'a> {
             }
         };
         let nonce = life.map(|(nonce, _)| nonce);
-        self.files.insert(
-            number,
-            File {
-                map: Arc::clone(map),
-                nonce,
-            },
-        );
+        self.files.insert(number, File { map: Arc::clone(map), nonce });
         if let Some((nonce, epoch)) = life {
             self.epoch = self.epoch.max(epoch);
             Scan::new(bytes, nonce).for_each(|found| self.take(number, epoch, found));
@@ -236,35 +224,18 @@ impl<'a> Recovery<'a> {
 
     /// Whether a segment with a valid header is none of this directory's.
     fn is_foreign(&self, header: &SegmentHeader) -> bool {
-        let other_spool = self
-            .identity
-            .is_some_and(|identity| identity != header.identity);
+        let other_spool = self.identity.is_some_and(|identity| identity != header.identity);
         other_spool || header.directory != self.directory
     }
 
     fn take(&mut self, number: u32, epoch: u32, found: Found<'a>) {
         match found {
-            Found::Group {
-                offset,
-                sequence,
-                head,
-            } => {
+            Found::Group { offset, sequence, head } => {
                 self.settle(&head);
-                let start = LogEnd {
-                    segment: number,
-                    offset,
-                };
-                let end = LogEnd {
-                    segment: number,
-                    offset: offset + head.bytes,
-                };
+                let start = LogEnd { segment: number, offset };
+                let end = LogEnd { segment: number, offset: offset + head.bytes };
                 let epoch = head.epoch;
-                self.waiting.push(Waiting {
-                    epoch,
-                    start,
-                    end: Some(end),
-                    records: Vec::new(),
-                });
+                self.waiting.push(Waiting { epoch, start, end: Some(end), records: Vec::new() });
                 self.seen = end;
                 self.epoch = self.epoch.max(epoch);
                 self.sequence = self.sequence.max(sequence);
@@ -272,29 +243,14 @@ impl<'a> Recovery<'a> {
             Found::Record(record) => {
                 self.sequence = self.sequence.max(record.header.sequence);
                 let waiting = self.waiting.last_mut();
-                waiting
-                    .expect("records come after a group or a hole")
-                    .records
-                    .push(record);
+                waiting.expect("records come after a group or a hole").records.push(record);
             }
-            Found::Hole {
-                offset,
-                bytes,
-                fault,
-            } => {
+            Found::Hole { offset, bytes, fault } => {
                 let damage = self.at(number, offset, bytes, fault);
                 self.suspects.push(damage);
                 if fault == Fault::Group {
-                    let start = LogEnd {
-                        segment: number,
-                        offset,
-                    };
-                    self.waiting.push(Waiting {
-                        epoch,
-                        start,
-                        end: None,
-                        records: Vec::new(),
-                    });
+                    let start = LogEnd { segment: number, offset };
+                    self.waiting.push(Waiting { epoch, start, end: None, records: Vec::new() });
                 }
             }
         }
@@ -305,19 +261,12 @@ impl<'a> Recovery<'a> {
         let last = self.seen;
         for waiting in std::mem::take(&mut self.waiting) {
             let same_run = waiting.epoch == head.epoch;
-            let trust = if same_run {
-                waiting.trust(head)
-            } else {
-                Trust::Unproven
-            };
+            let trust = if same_run { waiting.trust(head) } else { Trust::Unproven };
             self.apply(&waiting, trust);
         }
         let mut is_gap_known = false;
         for damage in std::mem::take(&mut self.suspects) {
-            let at = LogEnd {
-                segment: damage.segment.number,
-                offset: damage.offset,
-            };
+            let at = LogEnd { segment: damage.segment.number, offset: damage.offset };
             if at < head.committed {
                 is_gap_known |= at >= last || damage.fault == Fault::Group;
                 push_bounded(&mut self.damage, damage);
@@ -325,20 +274,10 @@ impl<'a> Recovery<'a> {
                 push_bounded(&mut self.torn, damage);
             }
         }
-        let oldest = self
-            .segments
-            .first_key_value()
-            .map_or(0, |(number, _)| *number);
+        let oldest = self.segments.first_key_value().map_or(0, |(number, _)| *number);
         if head.committed > last && !is_gap_known && head.committed.segment >= oldest {
-            let LogEnd {
-                segment,
-                offset: end,
-            } = head.committed;
-            let start = if last.segment == segment {
-                last.offset
-            } else {
-                0
-            };
+            let LogEnd { segment, offset: end } = head.committed;
+            let start = if last.segment == segment { last.offset } else { 0 };
             let damage = self.at(segment, start, end - start, Fault::Group);
             push_bounded(&mut self.damage, damage);
         }
@@ -367,15 +306,11 @@ impl<'a> Recovery<'a> {
             push_bounded(&mut self.torn, damage);
         }
         let (directory, epoch) = (self.directory, self.epoch + 1);
-        let newest = self
-            .segments
-            .last_key_value()
-            .map_or(0, |(number, _)| *number);
+        let newest = self.segments.last_key_value().map_or(0, |(number, _)| *number);
         let next_number = newest.checked_add(1).filter(|_| epoch < EPOCHS_MAX);
         let next_number = next_number.ok_or(RecoverError::Spent { directory })?;
         let (messages, live, lost) = self.drafts.finish();
-        lost.into_iter()
-            .for_each(|damage| push_bounded(&mut self.damage, damage));
+        lost.into_iter().for_each(|damage| push_bounded(&mut self.damage, damage));
         let start = LogStart {
             directory,
             epoch,
@@ -385,28 +320,15 @@ impl<'a> Recovery<'a> {
             files: self.files,
             live,
         };
-        Ok(Recovered {
-            messages,
-            damage: self.damage,
-            torn: self.torn,
-            start,
-        })
+        Ok(Recovered { messages, damage: self.damage, torn: self.torn, start })
     }
 
     fn name(&self, number: u32) -> SegmentName {
-        SegmentName {
-            directory: self.directory,
-            number,
-        }
+        SegmentName { directory: self.directory, number }
     }
 
     fn at(&self, number: u32, offset: u32, bytes: u32, fault: Fault) -> Damage {
-        Damage {
-            segment: self.name(number),
-            offset,
-            bytes,
-            fault,
-        }
+        Damage { segment: self.name(number), offset, bytes, fault }
     }
 }
 

@@ -19,20 +19,12 @@ use crate::spool::recovery::Fault;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Found<'a> {
     /// A commit group starts at this offset.
-    Group {
-        offset: u32,
-        sequence: u64,
-        head: GroupHead,
-    },
+    Group { offset: u32, sequence: u64, head: GroupHead },
     /// A valid record that is no Group.
     Record(Record<'a>),
     /// Octets that should be a group's head or a record, and are not. If a head: what follows,
     /// until the next `Group`, is of a group that is not known.
-    Hole {
-        offset: u32,
-        bytes: u32,
-        fault: Fault,
-    },
+    Hole { offset: u32, bytes: u32, fault: Fault },
 }
 
 /// The walk through one segment.
@@ -61,18 +53,9 @@ impl<'a> Scan<'a> {
     /// Walk a segment from its first group on.
     pub(super) fn new(bytes: &'a [u8], nonce: u64) -> Self {
         // Positions are 32 bits wide with room to round up; no file of ours is that large.
-        let limit = u32::try_from(bytes.len())
-            .unwrap_or(u32::MAX)
-            .min(u32::MAX / 2);
+        let limit = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(u32::MAX / 2);
         let (nonce, position) = (nonce.to_le_bytes(), SEGMENT_HEADER_BYTES);
-        Self {
-            bytes,
-            limit,
-            nonce,
-            sequence: 0,
-            position,
-            place: Place::Between,
-        }
+        Self { bytes, limit, nonce, sequence: 0, position, place: Place::Between }
     }
 
     /// The valid record at `offset` that ends by `end`.
@@ -103,9 +86,7 @@ impl<'a> Scan<'a> {
     fn seek(&self, from: u32, end: u32) -> Option<u32> {
         let first = from.next_multiple_of(RECORD_ALIGN);
         let start = first as usize + NONCE_OFFSET;
-        let searched = self
-            .bytes
-            .get(start..(end as usize).min(self.bytes.len()))?;
+        let searched = self.bytes.get(start..(end as usize).min(self.bytes.len()))?;
         memmem::find_iter(searched, &self.nonce)
             .filter_map(|hit| u32::try_from(hit).ok())
             .filter(|hit| hit.is_multiple_of(RECORD_ALIGN))
@@ -119,16 +100,9 @@ impl<'a> Scan<'a> {
         let head = GroupHead::decode(&record, self.limit - self.position)?;
         let (offset, sequence) = (self.position, record.header.sequence);
         self.sequence = sequence;
-        self.place = Place::Head {
-            end: offset + head.head_bytes,
-            group_end: offset + head.bytes,
-        };
+        self.place = Place::Head { end: offset + head.head_bytes, group_end: offset + head.bytes };
         self.position = offset + GROUP_RECORD_BYTES;
-        Some(Found::Group {
-            offset,
-            sequence,
-            head,
-        })
+        Some(Found::Group { offset, sequence, head })
     }
 
     fn step_over(&mut self, record: Record<'a>) -> Found<'a> {
@@ -140,11 +114,7 @@ impl<'a> Scan<'a> {
     fn skip_to(&mut self, next: u32, fault: Fault) -> Found<'a> {
         let offset = self.position;
         self.position = next;
-        Found::Hole {
-            offset,
-            bytes: next - offset,
-            fault,
-        }
+        Found::Hole { offset, bytes: next - offset, fault }
     }
 
     fn next_between(&mut self) -> Option<Found<'a>> {

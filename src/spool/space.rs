@@ -59,10 +59,7 @@ impl Space {
         files: BTreeMap<u32, File>,
         next_number: u32,
     ) -> Self {
-        let written = files
-            .values()
-            .map(|file| file.map.bytes().len() as u64)
-            .sum();
+        let written = files.values().map(|file| file.map.bytes().len() as u64).sum();
         Self {
             segment_bytes,
             reserve: reserve as usize,
@@ -93,15 +90,9 @@ impl Space {
 
     /// A file is ready, or could not be made: then its number is free to be tried again.
     pub(super) fn handle_ready(&mut self, number: u32, result: Result<Arc<dyn SegmentBytes>, i32>) {
-        assert_eq!(
-            self.making,
-            Making::Asked(number),
-            "a segment that was not asked for"
-        );
+        assert_eq!(self.making, Making::Asked(number), "a segment that was not asked for");
         // A file of a wrong size is as good as none.
-        let map = result
-            .ok()
-            .filter(|map| map.bytes().len() == self.segment_bytes as usize);
+        let map = result.ok().filter(|map| map.bytes().len() == self.segment_bytes as usize);
         self.full = map.is_none();
         match map {
             Some(map) => {
@@ -133,9 +124,7 @@ impl Space {
 
     /// Octets that admissions may still fill, if no further file comes.
     pub(super) fn admissible(&self) -> u64 {
-        let tail = self
-            .tail
-            .map_or(0, |tail| u64::from(self.segment_bytes - tail.offset));
+        let tail = self.tail.map_or(0, |tail| u64::from(self.segment_bytes - tail.offset));
         let fresh = self.prepared.len().checked_sub(self.reserve);
         fresh.map_or(0, |fresh| tail + fresh as u64 * u64::from(self.group_max()))
     }
@@ -145,24 +134,12 @@ impl Space {
         if !self.fits_tail(bytes) {
             let (segment, map) = self.prepared.pop_front()?;
             self.written += u64::from(self.segment_bytes);
-            self.files.insert(
-                segment,
-                File {
-                    map,
-                    nonce: Some(nonce()),
-                },
-            );
-            self.tail = Some(Tail {
-                segment,
-                offset: SEGMENT_HEADER_BYTES,
-            });
+            self.files.insert(segment, File { map, nonce: Some(nonce()) });
+            self.tail = Some(Tail { segment, offset: SEGMENT_HEADER_BYTES });
         }
         let tail = self.tail.as_mut()?;
         let place = *tail;
-        let end = tail
-            .offset
-            .checked_add(bytes)
-            .filter(|end| *end <= self.segment_bytes);
+        let end = tail.offset.checked_add(bytes).filter(|end| *end <= self.segment_bytes);
         tail.offset = group_start(end.expect("a group fits in a segment"));
         Some(place)
     }
@@ -186,11 +163,7 @@ impl Space {
 
     /// Forget a file that holds nothing live.
     pub(super) fn remove(&mut self, number: u32) {
-        assert_eq!(
-            self.oldest(),
-            Some(number),
-            "segments go in the order in which they came"
-        );
+        assert_eq!(self.oldest(), Some(number), "segments go in the order in which they came");
         let file = self.files.remove(&number);
         self.written -= file.map_or(0, |file| file.map.bytes().len() as u64);
         // What this frees may be what was missing.
@@ -213,8 +186,7 @@ impl Space {
     }
 
     fn fits_tail(&self, bytes: u32) -> bool {
-        self.tail
-            .is_some_and(|tail| bytes <= self.segment_bytes - tail.offset)
+        self.tail.is_some_and(|tail| bytes <= self.segment_bytes - tail.offset)
     }
 }
 
@@ -258,19 +230,9 @@ mod tests {
         ready(&mut space, 2);
         let tail = |segment, offset| Some(Tail { segment, offset });
         assert_eq!(space.place(1, || 7), tail(4, 4_096));
-        assert_eq!(
-            space.place(4_097, || unreachable!("no new file")),
-            tail(4, 8_192)
-        );
-        assert_eq!(
-            space.place(space.group_max() - 12_288, || 8),
-            tail(4, 16_384)
-        );
-        assert_eq!(
-            space.place(1, || 9),
-            tail(5, 4_096),
-            "the first is full to the octet"
-        );
+        assert_eq!(space.place(4_097, || unreachable!("no new file")), tail(4, 8_192));
+        assert_eq!(space.place(space.group_max() - 12_288, || 8), tail(4, 16_384));
+        assert_eq!(space.place(1, || 9), tail(5, 4_096), "the first is full to the octet");
         assert_eq!(space.file(5).and_then(|file| file.nonce), Some(9));
         assert_eq!(space.oldest(), Some(4));
         space.remove(4);
@@ -287,10 +249,7 @@ mod tests {
         assert_eq!((space.admissible(), space.has_place(1, false)), (0, false));
         assert!(space.has_place(1, true));
         ready(&mut space, 1);
-        assert_eq!(
-            (space.admissible(), space.has_place(1, false)),
-            (61_440, true)
-        );
+        assert_eq!((space.admissible(), space.has_place(1, false)), (61_440, true));
     }
 
     #[test]
@@ -307,10 +266,7 @@ mod tests {
         assert!(space.is_full(), "a short file is no file");
         space.seal();
         space.remove(4);
-        assert_eq!(
-            (space.is_full(), space.poll_create(1)),
-            (true, Some(number))
-        );
+        assert_eq!((space.is_full(), space.poll_create(1)), (true, Some(number)));
         space.handle_ready(number, Ok(Arc::new(Zeros(65_536))));
         assert!(!space.is_full());
     }

@@ -122,11 +122,7 @@ impl Part {
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Hot(content) => content,
-            Self::Mapped {
-                segment,
-                offset,
-                bytes,
-            } => {
+            Self::Mapped { segment, offset, bytes } => {
                 let start = *offset as usize;
                 &segment.bytes()[start..start + *bytes as usize]
             }

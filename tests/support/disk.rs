@@ -18,11 +18,8 @@ pub(crate) struct Map {
 }
 
 impl Map {
-    pub(crate) fn new(bytes: Vec<u8>) -> Arc<Self> {
-        Arc::new(Self {
-            bytes: bytes.into(),
-            next: OnceLock::new(),
-        })
+    pub fn new(bytes: Vec<u8>) -> Arc<Self> {
+        Arc::new(Self { bytes: bytes.into(), next: OnceLock::new() })
     }
 
     fn last(&self) -> &Self {
@@ -53,10 +50,7 @@ pub(crate) type Image = BTreeMap<u32, Vec<u8>>;
 /// Maps of an image, for recovery.
 pub(crate) fn maps(image: &Image) -> Vec<(u32, Arc<dyn SegmentBytes>)> {
     let map = |bytes: &Vec<u8>| Map::new(bytes.clone()) as Arc<dyn SegmentBytes>;
-    image
-        .iter()
-        .map(|(number, bytes)| (*number, map(bytes)))
-        .collect()
+    image.iter().map(|(number, bytes)| (*number, map(bytes))).collect()
 }
 
 /// The write that has not come back.
@@ -104,11 +98,7 @@ impl Disk {
         while let Some(io) = log.poll_io() {
             match io {
                 Io::Create { segment, bytes } => self.create(log, segment, bytes as usize),
-                Io::Commit {
-                    segment,
-                    offset,
-                    buffers,
-                } => {
+                Io::Commit { segment, offset, buffers } => {
                     let bytes: Vec<u8> =
                         buffers.iter().flat_map(|one| one.iter().copied()).collect();
                     let start = offset as usize;
@@ -116,11 +106,7 @@ impl Disk {
                     let range = start..start + bytes.len();
                     assert!(self.in_flight.is_none(), "one commit at a time");
                     assert!(buffers.len() <= 1_000 && buffers.iter().all(|one| !one.is_empty()));
-                    self.in_flight = Some(Write {
-                        segment,
-                        range,
-                        bytes,
-                    });
+                    self.in_flight = Some(Write { segment, range, bytes });
                 }
                 Io::Remove { segment } => {
                     let oldest = self.durable.keys().next().copied();
@@ -142,12 +128,8 @@ impl Disk {
             _ => vec![0; bytes],
         };
         let map = Map::new(content.clone());
-        assert!(
-            self.durable.insert(segment.number, content).is_none(),
-            "{segment} is used"
-        );
-        self.maps
-            .insert(segment.number, Arc::clone(&map) as Arc<dyn SegmentBytes>);
+        assert!(self.durable.insert(segment.number, content).is_none(), "{segment} is used");
+        self.maps.insert(segment.number, Arc::clone(&map) as Arc<dyn SegmentBytes>);
         self.written.insert(segment.number, Arc::clone(&map));
         log.handle_segment_ready(segment, Ok(map));
     }
@@ -157,10 +139,7 @@ impl Disk {
         let Some(write) = self.in_flight.take() else {
             return;
         };
-        let file = self
-            .durable
-            .get_mut(&write.segment.number)
-            .expect("it was created");
+        let file = self.durable.get_mut(&write.segment.number).expect("it was created");
         file[write.range].copy_from_slice(&write.bytes);
         self.commits += 1;
         log.handle_committed(write.segment, Ok(()));
@@ -169,15 +148,8 @@ impl Disk {
     /// The commit in flight fails; `kept` says which of its octets reached the disk all the same.
     pub(crate) fn fail(&mut self, log: &mut Log, errno: i32, kept: impl Fn(usize) -> bool) {
         let write = self.in_flight.take().expect("a commit is in flight");
-        let file = self
-            .durable
-            .get_mut(&write.segment.number)
-            .expect("it was created");
-        for (place, octet) in write
-            .range
-            .zip(&write.bytes)
-            .filter(|(place, _)| kept(*place))
-        {
+        let file = self.durable.get_mut(&write.segment.number).expect("it was created");
+        for (place, octet) in write.range.zip(&write.bytes).filter(|(place, _)| kept(*place)) {
             file[place] = *octet;
         }
         log.handle_committed(write.segment, Err(errno));
@@ -187,9 +159,7 @@ impl Disk {
     pub(crate) fn cut(&self, mut kept: impl FnMut(usize, u8, u8) -> u8) -> Image {
         let mut image = self.durable.clone();
         if let Some(write) = &self.in_flight {
-            let file = image
-                .get_mut(&write.segment.number)
-                .expect("it was created");
+            let file = image.get_mut(&write.segment.number).expect("it was created");
             for (place, new) in write.range.clone().zip(&write.bytes) {
                 file[place] = kept(place - write.range.start, file[place], *new);
             }

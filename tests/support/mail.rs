@@ -15,11 +15,7 @@ use relay_fast::spool::stored::{NewMessage, Origin, RecipientState, Standing, St
 pub(crate) fn content(id: MessageId, bytes: usize) -> Vec<u8> {
     let mut prng = Prng::from_number(id.0);
     let words = std::iter::repeat_with(|| prng.next_u64().to_le_bytes());
-    words
-        .take(bytes.div_ceil(8))
-        .flatten()
-        .take(bytes)
-        .collect()
+    words.take(bytes.div_ceil(8)).flatten().take(bytes).collect()
 }
 
 fn mailbox(text: &str) -> Mailbox {
@@ -51,10 +47,7 @@ pub(crate) fn message(id: MessageId, bytes: usize, recipients: u16) -> NewMessag
         prefix: format!("Received: with id {id}\r\n").into_bytes(),
         content: content(id, bytes),
         has_eight_bit: true,
-        origin: Origin::Client {
-            peer: [192, 0, 2, 1].into(),
-            listener: 1,
-        },
+        origin: Origin::Client { peer: [192, 0, 2, 1].into(), listener: 1 },
     }
 }
 
@@ -90,28 +83,14 @@ pub(crate) fn pending() -> (Reason, WallTime) {
 
 pub(crate) fn pending_state(recipient: u16, attempts: u32) -> RecipientState {
     let (reason, due) = pending();
-    let standing = Standing::Pending {
-        attempts,
-        due,
-        held: false,
-        reason: Some(reason),
-    };
-    RecipientState {
-        recipient,
-        standing,
-    }
+    let standing = Standing::Pending { attempts, due, held: false, reason: Some(reason) };
+    RecipientState { recipient, standing }
 }
 
-pub(crate) fn delivered(recipient: u16) -> RecipientState {
-    RecipientState {
-        recipient,
-        standing: Standing::Delivered,
-    }
+pub fn delivered(recipient: u16) -> RecipientState {
+    RecipientState { recipient, standing: Standing::Delivered }
 }
 
-pub(crate) fn bounced(recipient: u16) -> RecipientState {
-    RecipientState {
-        recipient,
-        standing: Standing::Bounced,
-    }
+pub fn bounced(recipient: u16) -> RecipientState {
+    RecipientState { recipient, standing: Standing::Bounced }
 }

@@ -69,9 +69,7 @@ impl Log {
         if record as usize > RECORD_MAX {
             return Err(LogError::TooLarge);
         }
-        let group = self
-            .filling(record, message.content.len())
-            .ok_or(LogError::TooLarge)?;
+        let group = self.filling(record, message.content.len()).ok_or(LogError::TooLarge)?;
         group.is_admission |= is_admission;
         if !message.content.is_empty() {
             chunks.push(group.push_content(message.content));
@@ -102,10 +100,8 @@ impl Log {
         let mut payload = std::mem::take(&mut self.scratch);
         payload.clear();
         encode_state(state, &mut payload);
-        let what = What::State {
-            recipient: state.recipient,
-            is_pending: !state.standing.is_final(),
-        };
+        let what =
+            What::State { recipient: state.recipient, is_pending: !state.standing.is_final() };
         self.push_fact(id, what, &payload);
         self.scratch = payload;
     }
@@ -138,21 +134,14 @@ impl Log {
         if content.len() > RECORD_CONTENT_MAX {
             return Err(LogError::TooLarge);
         }
-        if is_admission {
-            self.admit(content.len() as u64)
-        } else {
-            Ok(())
-        }
+        if is_admission { self.admit(content.len() as u64) } else { Ok(()) }
     }
 
     /// The group that a record and a content of these octets go into; `None` if none can hold them.
     pub(super) fn filling(&mut self, record: u32, content: usize) -> Option<&mut Group> {
         let max = self.group_max();
         let content = u32::try_from(content).ok()?;
-        let fits = self
-            .queue
-            .back()
-            .is_some_and(|group| group.fits(record, content, max));
+        let fits = self.queue.back().is_some_and(|group| group.fits(record, content, max));
         if !fits {
             let group = Group::new(self.serial);
             if !group.fits(record, content, max) {
@@ -170,11 +159,7 @@ impl Log {
             (Some(hot), _) => Part::Hot(hot),
             (None, Place::Disk { segment, offset }) => {
                 let file = self.space.file(segment).expect("chunks pin their segment");
-                Part::Mapped {
-                    segment: Arc::clone(&file.map),
-                    offset,
-                    bytes: chunk.bytes,
-                }
+                Part::Mapped { segment: Arc::clone(&file.map), offset, bytes: chunk.bytes }
             }
             (None, Place::Group { .. }) => unreachable!("only what is committed leaves RAM"),
         };

@@ -29,10 +29,7 @@ impl Log {
     pub fn poll_io(&mut self) -> Option<Io> {
         if let Some(number) = self.space.poll_create(self.files_wanted()) {
             let bytes = self.options.segment_bytes;
-            return Some(Io::Create {
-                segment: self.name(number),
-                bytes,
-            });
+            return Some(Io::Create { segment: self.name(number), bytes });
         }
         if let Some(io) = self.poll_commit() {
             return Some(io);
@@ -40,9 +37,7 @@ impl Log {
         let number = self.removable()?;
         self.space.remove(number);
         self.live.forget(number);
-        Some(Io::Remove {
-            segment: self.name(number),
-        })
+        Some(Io::Remove { segment: self.name(number) })
     }
 
     /// A `Create` came to its end: the map of the new file, or errno.
@@ -51,21 +46,14 @@ impl Log {
         segment: SegmentName,
         result: Result<Arc<dyn SegmentBytes>, i32>,
     ) {
-        assert_eq!(
-            segment.directory, self.directory,
-            "a segment of another log"
-        );
+        assert_eq!(segment.directory, self.directory, "a segment of another log");
         self.space.handle_ready(segment.number, result);
     }
 
     /// A `Commit` came to its end: all its octets are on stable storage, or errno.
     pub fn handle_committed(&mut self, segment: SegmentName, result: Result<(), i32>) {
         let flight = self.in_flight.take().expect("a commit is under way");
-        assert_eq!(
-            segment,
-            self.name(flight.segment),
-            "another segment's commit"
-        );
+        assert_eq!(segment, self.name(flight.segment), "another segment's commit");
         match result {
             Ok(()) => self.commit_succeeded(flight),
             Err(errno) => self.commit_failed(flight, errno),
@@ -115,10 +103,7 @@ impl Log {
     fn commit(&mut self, mut group: Group) -> Io {
         let prng = &mut self.prng;
         let bytes = group.bytes();
-        let tail = self
-            .space
-            .place(bytes, || prng.next_u64())
-            .expect("it has a place");
+        let tail = self.space.place(bytes, || prng.next_u64()).expect("it has a place");
         let nonce = self.space.file(tail.segment).and_then(|file| file.nonce);
         let header = SegmentHeader {
             identity: self.identity,
@@ -129,31 +114,14 @@ impl Log {
         };
         let start = tail.offset;
         let (committed, sequence) = (self.committed, self.sequence);
-        let buffers = group.lay_out(&Layout {
-            header,
-            start,
-            committed,
-            sequence,
-        });
+        let buffers = group.lay_out(&Layout { header, start, committed, sequence });
         self.sequence += 1 + group.items.len() as u64;
         self.settle(&group, tail.segment);
         let segment = self.name(tail.segment);
-        let offset = if start == SEGMENT_HEADER_BYTES {
-            0
-        } else {
-            start
-        };
+        let offset = if start == SEGMENT_HEADER_BYTES { 0 } else { start };
         let range = start..start + bytes;
-        self.in_flight = Some(InFlight {
-            group,
-            segment: tail.segment,
-            range,
-        });
-        Io::Commit {
-            segment,
-            offset,
-            buffers,
-        }
+        self.in_flight = Some(InFlight { group, segment: tail.segment, range });
+        Io::Commit { segment, offset, buffers }
     }
 
     /// Tell those whose chunks are in `group`, but not their envelope, where the chunks are.
@@ -165,9 +133,7 @@ impl Log {
         let transactions = &mut self.transactions;
         let open = group.unfinished.iter();
         open.for_each(|id| {
-            let chunks = transactions
-                .get_mut(id)
-                .map(|open| open.chunks.as_mut_slice());
+            let chunks = transactions.get_mut(id).map(|open| open.chunks.as_mut_slice());
             chunks.unwrap_or_default().iter_mut().for_each(|chunk| {
                 chunk.settle(group.serial, segment, base);
             });
@@ -178,38 +144,22 @@ impl Log {
     }
 
     fn commit_succeeded(&mut self, flight: InFlight) {
-        let InFlight {
-            group,
-            segment,
-            range,
-        } = flight;
-        self.committed = LogEnd {
-            segment,
-            offset: range.end,
-        };
+        let InFlight { group, segment, range } = flight;
+        self.committed = LogEnd { segment, offset: range.end };
         self.is_open = true;
         self.counters.groups += 1;
         if std::mem::take(&mut self.failures_in_a_row) > 0 {
             self.events.push_back(LogEvent::Healthy);
         }
         for id in &group.unfinished {
-            let chunks = self
-                .transactions
-                .get_mut(id)
-                .map(|open| open.chunks.as_mut_slice());
-            let here = chunks
-                .unwrap_or_default()
-                .iter_mut()
-                .filter(|one| one.is_in(segment, &range));
+            let chunks = self.transactions.get_mut(id).map(|open| open.chunks.as_mut_slice());
+            let here =
+                chunks.unwrap_or_default().iter_mut().filter(|one| one.is_in(segment, &range));
             here.for_each(|chunk| chunk.hot = None);
         }
         let mut offset = range.start + GROUP_RECORD_BYTES;
         for item in &group.items {
-            let at = EnvelopeAt {
-                segment,
-                offset,
-                bytes: item.bytes(),
-            };
+            let at = EnvelopeAt { segment, offset, bytes: item.bytes() };
             self.item_committed(&group, item, at);
             offset += record_end(item.bytes());
         }
@@ -222,32 +172,17 @@ impl Log {
             What::Message { .. } => {
                 self.live.add(id, at, group.extents_of(item));
                 self.counters.accepted += 1;
-                self.events
-                    .push_back(LogEvent::Accepted(Accepted { id, at }));
+                self.events.push_back(LogEvent::Accepted(Accepted { id, at }));
             }
             What::Moved { from, blocks } => {
                 let states = blocks.iter().map(|(recipient, offset)| {
-                    (
-                        *recipient,
-                        StateAt {
-                            segment: at.segment,
-                            offset: payload + offset,
-                        },
-                    )
+                    (*recipient, StateAt { segment: at.segment, offset: payload + offset })
                 });
                 self.moved(id, *from, at, group.extents_of(item), states.collect());
             }
-            What::State {
-                recipient,
-                is_pending,
-            } => {
-                let (recipient, at) = (
-                    *recipient,
-                    StateAt {
-                        segment: at.segment,
-                        offset: payload,
-                    },
-                );
+            What::State { recipient, is_pending } => {
+                let (recipient, at) =
+                    (*recipient, StateAt { segment: at.segment, offset: payload });
                 if *is_pending {
                     self.events.push_back(LogEvent::Noted { id, recipient, at });
                 }
@@ -260,26 +195,17 @@ impl Log {
     }
 
     fn commit_failed(&mut self, flight: InFlight, errno: i32) {
-        let InFlight {
-            mut group,
-            segment,
-            range,
-        } = flight;
+        let InFlight { mut group, segment, range } = flight;
         self.space.seal();
         self.counters.failures += 1;
         self.failures_in_a_row += 1;
         self.is_paused = self.failures_in_a_row >= FAILURES_MAX;
         let refused = group.retain(|_, item| item.what.is_fact());
         self.refuse(refused, Refusal::Failed);
-        self.lose(&group.unfinished, Refusal::Failed, |chunk| {
-            chunk.is_in(segment, &range)
-        });
+        self.lose(&group.unfinished, Refusal::Failed, |chunk| chunk.is_in(segment, &range));
         group.drop_contents();
         self.queue.push_front(group);
-        self.events.push_back(LogEvent::Unhealthy {
-            segment: self.name(segment),
-            errno,
-        });
+        self.events.push_back(LogEvent::Unhealthy { segment: self.name(segment), errno });
     }
 
     /// Only the reserve is left: what clients wait for in the next group is refused, so that
@@ -327,8 +253,7 @@ impl Log {
         for item in items {
             match item.what {
                 What::Message { .. } => {
-                    self.events
-                        .push_back(LogEvent::Refused { id: item.id, why });
+                    self.events.push_back(LogEvent::Refused { id: item.id, why });
                 }
                 What::Moved { .. } => self.moves.failed(item.id),
                 What::State { .. } | What::Done { .. } => unreachable!("facts are kept"),
@@ -353,8 +278,6 @@ impl Log {
         let open = self.transactions.values().flat_map(|open| &open.chunks);
         let chunks = open.filter_map(Chunk::segment).min();
         let pinned = groups.filter_map(Group::lowest_segment).chain(chunks).min();
-        pinned
-            .is_none_or(|lowest| lowest > oldest)
-            .then_some(oldest)
+        pinned.is_none_or(|lowest| lowest > oldest).then_some(oldest)
     }
 }

@@ -47,11 +47,7 @@ struct Copied {
 
 impl Moves {
     fn start(&mut self, id: MessageId, bytes: u32) {
-        let new = UnderWay {
-            bytes,
-            is_appended: false,
-            is_ended: false,
-        };
+        let new = UnderWay { bytes, is_appended: false, is_ended: false };
         if self.under_way.insert(id, new).is_none() {
             self.bytes += u64::from(bytes);
         }
@@ -83,11 +79,7 @@ impl Moves {
 
     /// The message's end is committed.
     pub(super) fn ended(&mut self, id: MessageId) {
-        if self
-            .under_way
-            .get(&id)
-            .is_some_and(|move_under_way| !move_under_way.is_appended)
-        {
+        if self.under_way.get(&id).is_some_and(|move_under_way| !move_under_way.is_appended) {
             self.finish(id);
         }
     }
@@ -110,11 +102,7 @@ impl Log {
         if !is_asked(self) || !self.live.contains(id, at) {
             return Ok(());
         }
-        let Copied {
-            payload,
-            blocks,
-            extents: old,
-        } = self.copied(id, at, pending)?;
+        let Copied { payload, blocks, extents: old } = self.copied(id, at, pending)?;
         let mut contents = Vec::with_capacity(old.len());
         for extent in &old {
             contents.push(self.content(id, extent)?.to_vec());
@@ -122,9 +110,7 @@ impl Log {
         let last = contents.pop();
         let mut chunks = Vec::with_capacity(old.len());
         for content in contents {
-            let group = self
-                .filling(0, content.len())
-                .expect("it fitted when it came");
+            let group = self.filling(0, content.len()).expect("it fitted when it came");
             group.unfinished.push(id);
             chunks.push(group.push_content(content));
         }
@@ -160,11 +146,7 @@ impl Log {
         view.encode_moved(&states, count, &mut payload);
         let start = u32::try_from(view.states_offset()).expect("inside a record");
         blocks.iter_mut().for_each(|(_, offset)| *offset += start);
-        Ok(Copied {
-            payload,
-            blocks,
-            extents,
-        })
+        Ok(Copied { payload, blocks, extents })
     }
 
     /// A block for each recipient; recipient and place of those whose last state is copied.
@@ -180,42 +162,17 @@ impl Log {
         for recipient in 0..view.recipients() {
             let found = pending.binary_search_by_key(&recipient, |one| one.recipient);
             let Ok(moved) = found.map(|place| pending[place]) else {
-                encode_state(
-                    &RecipientState {
-                        recipient,
-                        standing: Standing::Ended,
-                    },
-                    &mut states,
-                );
+                encode_state(&RecipientState { recipient, standing: Standing::Ended }, &mut states);
                 continue;
             };
-            let reason = moved
-                .last
-                .filter(|_| with_reasons)
-                .and_then(|at| self.reason(at));
-            let MovedRecipient {
-                attempts,
-                due,
-                held,
-                ..
-            } = moved;
-            let standing = Standing::Pending {
-                attempts,
-                due,
-                held,
-                reason,
-            };
+            let reason = moved.last.filter(|_| with_reasons).and_then(|at| self.reason(at));
+            let MovedRecipient { attempts, due, held, .. } = moved;
+            let standing = Standing::Pending { attempts, due, held, reason };
             if moved.last.is_some() {
                 let offset = u32::try_from(states.len()).expect("bounded by RECORD_MAX");
                 blocks.push((recipient, offset));
             }
-            encode_state(
-                &RecipientState {
-                    recipient,
-                    standing,
-                },
-                &mut states,
-            );
+            encode_state(&RecipientState { recipient, standing }, &mut states);
         }
         (states, blocks)
     }
@@ -229,10 +186,7 @@ impl Log {
         extents: impl Iterator<Item = Extent>,
         states: Vec<(u16, StateAt)>,
     ) {
-        let is_ended = self
-            .moves
-            .finish(id)
-            .is_none_or(|under_way| under_way.is_ended);
+        let is_ended = self.moves.finish(id).is_none_or(|under_way| under_way.is_ended);
         // The end of an ended message names the old place, and comes after the copy in the log.
         if is_ended || !self.live.remove(id, from) {
             return;
@@ -261,10 +215,8 @@ impl Log {
         }
         let under_way = &self.moves.under_way;
         let candidates = self.live.messages_in(oldest);
-        let mut candidates: Vec<(MessageId, u32)> = candidates
-            .filter(|(id, _)| !under_way.contains_key(id))
-            .take(MOVES_MAX)
-            .collect();
+        let mut candidates: Vec<(MessageId, u32)> =
+            candidates.filter(|(id, _)| !under_way.contains_key(id)).take(MOVES_MAX).collect();
         let bytes = candidates.iter().map(|(_, bytes)| *bytes);
         candidates.truncate(reclaim::batch(under_way.len(), self.moves.bytes, bytes));
         for (id, bytes) in candidates {

@@ -17,23 +17,10 @@ impl Log {
     /// itself: populate `at` first.
     pub fn spans(&self, id: MessageId, at: EnvelopeAt) -> Result<Vec<Span>, Damage> {
         let view = self.message(id, at)?;
-        let record = Span {
-            segment: at.segment,
-            offset: at.offset,
-            bytes: at.bytes,
-        };
+        let record = Span { segment: at.segment, offset: at.offset, bytes: at.bytes };
         let content = view.extents().map(|extent| {
-            let Extent {
-                segment,
-                offset,
-                bytes,
-                ..
-            } = extent;
-            Span {
-                segment,
-                offset,
-                bytes,
-            }
+            let Extent { segment, offset, bytes, .. } = extent;
+            Span { segment, offset, bytes }
         });
         Ok(std::iter::once(record).chain(content).collect())
     }
@@ -41,21 +28,22 @@ impl Log {
     /// A cold message from the map, record and content verified. Populate `spans` first.
     pub fn load(&self, id: MessageId, at: EnvelopeAt) -> Result<Stored, Damage> {
         let view = self.message(id, at)?;
-        let head = view.head().ok_or_else(|| self.record_damage(at))?;
-        let envelope = view.envelope().ok_or_else(|| self.record_damage(at))?;
         let parts = view.extents().map(|extent| {
             self.content(id, &extent)?;
-            let file = self
-                .space
-                .file(extent.segment)
-                .expect("its content was just read");
+            let file = self.space.file(extent.segment).expect("its content was just read");
             let Extent { offset, bytes, .. } = extent;
-            Ok(Part::Mapped {
-                segment: Arc::clone(&file.map),
-                offset,
-                bytes,
-            })
+            Ok(Part::Mapped { segment: Arc::clone(&file.map), offset, bytes })
         });
+        let parts = parts.collect::<Result<_, _>>()?;
+        Ok(Stored { parts, ..self.peek(id, at)? })
+    }
+
+    /// A cold message's envelope, without its content: for operators and events. Populate `at`
+    /// first.
+    pub fn peek(&self, id: MessageId, at: EnvelopeAt) -> Result<Stored, Damage> {
+        let view = self.message(id, at)?;
+        let head = view.head().ok_or_else(|| self.record_damage(at))?;
+        let envelope = view.envelope().ok_or_else(|| self.record_damage(at))?;
         Ok(Stored {
             id,
             envelope: Arc::new(envelope),
@@ -64,7 +52,7 @@ impl Log {
             content_bytes: head.content_bytes,
             has_eight_bit: head.has_eight_bit,
             origin: head.origin,
-            parts: parts.collect::<Result<_, _>>()?,
+            parts: Vec::new(),
         })
     }
 
@@ -105,12 +93,7 @@ impl Log {
         let file = self.space.file(extent.segment);
         let content = file.and_then(|file| slice(file.map.bytes(), extent.offset, extent.bytes));
         let whole = content.filter(|content| crc32c::crc32c(content) == extent.crc);
-        let Extent {
-            segment,
-            offset,
-            bytes,
-            ..
-        } = *extent;
+        let Extent { segment, offset, bytes, .. } = *extent;
         whole.ok_or_else(|| self.damage(segment, offset, bytes, Fault::Content(id)))
     }
 
@@ -119,11 +102,6 @@ impl Log {
     }
 
     fn damage(&self, segment: u32, offset: u32, bytes: u32, fault: Fault) -> Damage {
-        Damage {
-            segment: self.name(segment),
-            offset,
-            bytes,
-            fault,
-        }
+        Damage { segment: self.name(segment), offset, bytes, fault }
     }
 }

@@ -55,12 +55,7 @@ pub(crate) fn encode_state(state: &RecipientState, out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; 6]);
     out.extend_from_slice(&state.recipient.to_le_bytes());
     match &state.standing {
-        Standing::Pending {
-            attempts,
-            due,
-            held,
-            reason,
-        } => {
+        Standing::Pending { attempts, due, held, reason } => {
             encode_pending(*attempts, *due, *held, reason.as_ref(), out);
         }
         Standing::Delivered => out.extend_from_slice(&[1, 0, 0, 0]),
@@ -86,11 +81,7 @@ fn encode_pending(
     flags |= if reason.is_some() { HAS_REASON } else { 0 };
     flags |= if reply.is_some() { HAS_REPLY } else { 0 };
     flags |= if enhanced.is_some() { HAS_ENHANCED } else { 0 };
-    let none = EnhancedStatus {
-        class: 0,
-        subject: 0,
-        detail: 0,
-    };
+    let none = EnhancedStatus { class: 0, subject: 0, detail: 0 };
     let status = reason.map_or(none, |reason| reason.status);
     let own = enhanced.unwrap_or(none);
     let texts = [
@@ -103,24 +94,13 @@ fn encode_pending(
     out.extend_from_slice(&attempts.to_le_bytes());
     out.extend_from_slice(&due.0.to_le_bytes());
     let code = reply.map_or(0, |reply| reply.code.as_u16());
-    let fields = [
-        status.subject,
-        status.detail,
-        code,
-        own.class.into(),
-        own.subject,
-        own.detail,
-    ];
-    fields
-        .iter()
-        .for_each(|field| out.extend_from_slice(&field.to_le_bytes()));
+    let fields = [status.subject, status.detail, code, own.class.into(), own.subject, own.detail];
+    fields.iter().for_each(|field| out.extend_from_slice(&field.to_le_bytes()));
     for text in texts {
         let bytes = u16::try_from(text.len()).expect("cut above");
         out.extend_from_slice(&bytes.to_le_bytes());
     }
-    texts
-        .iter()
-        .for_each(|text| out.extend_from_slice(text.as_bytes()));
+    texts.iter().for_each(|text| out.extend_from_slice(text.as_bytes()));
 }
 
 /// The start of `text` that fits in `max` octets and ends with a whole character.
@@ -133,10 +113,7 @@ fn cut(text: &str, max: usize) -> &str {
 }
 
 fn stage_code(stage: Stage) -> u8 {
-    let place = STAGES
-        .iter()
-        .position(|other| *other == stage)
-        .expect("all stages are listed");
+    let place = STAGES.iter().position(|other| *other == stage).expect("all stages are listed");
     u8::try_from(place).expect("nine stages")
 }
 
@@ -144,11 +121,7 @@ fn stage_code(stage: Stage) -> u8 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Summary {
     /// To be attempted.
-    Pending {
-        attempts: u32,
-        due: WallTime,
-        held: bool,
-    },
+    Pending { attempts: u32, due: WallTime, held: bool },
     /// Nothing more is to be done.
     Final,
 }
@@ -169,9 +142,7 @@ impl<'a> StateBlock<'a> {
 
     /// The recipient's place in the envelope.
     pub(crate) fn recipient(&self) -> u16 {
-        Reader::new(&self.0[6..])
-            .u16()
-            .expect("at least twelve octets")
+        Reader::new(&self.0[6..]).u16().expect("at least twelve octets")
     }
 
     /// What the queue keeps of it.
@@ -180,11 +151,7 @@ impl<'a> StateBlock<'a> {
             0 => {
                 let mut reader = Reader::new(&self.0[SHORT_BYTES..]);
                 let (attempts, due) = (reader.u32()?, WallTime(reader.i64()?));
-                Some(Summary::Pending {
-                    attempts,
-                    due,
-                    held: self.0[9] & HELD != 0,
-                })
+                Some(Summary::Pending { attempts, due, held: self.0[9] & HELD != 0 })
             }
             1..=3 => Some(Summary::Final),
             _ => None,
@@ -197,24 +164,11 @@ impl<'a> StateBlock<'a> {
             (1, _) => Standing::Delivered,
             (2, _) => Standing::Bounced,
             (_, Summary::Final) => Standing::Ended,
-            (
-                _,
-                Summary::Pending {
-                    attempts,
-                    due,
-                    held,
-                },
-            ) => Standing::Pending {
-                attempts,
-                due,
-                held,
-                reason: self.reason()?,
-            },
+            (_, Summary::Pending { attempts, due, held }) => {
+                Standing::Pending { attempts, due, held, reason: self.reason()? }
+            }
         };
-        Some(RecipientState {
-            recipient: self.recipient(),
-            standing,
-        })
+        Some(RecipientState { recipient: self.recipient(), standing })
     }
 
     /// `None`: the block is malformed. `Some(None)`: no reason is known.
@@ -242,30 +196,16 @@ impl<'a> StateBlock<'a> {
             } else {
                 Some(status(u8::try_from(own.0).ok()?, own.1, own.2)?)
             };
-            Some(Reply {
-                code: ReplyCode::new(code)?,
-                enhanced,
-                text: text.into(),
-            })
+            Some(Reply { code: ReplyCode::new(code)?, enhanced, text: text.into() })
         };
         let status = status(self.0[11], subject, detail)?;
-        Some(Some(Reason {
-            stage,
-            status,
-            reply,
-            detail: words.into(),
-            peer: peer.into(),
-        }))
+        Some(Some(Reason { stage, status, reply, detail: words.into(), peer: peer.into() }))
     }
 }
 
 fn status(class: u8, subject: u16, detail: u16) -> Option<EnhancedStatus> {
     let valid = matches!(class, 2 | 4 | 5) && subject <= 999 && detail <= 999;
-    valid.then_some(EnhancedStatus {
-        class,
-        subject,
-        detail,
-    })
+    valid.then_some(EnhancedStatus { class, subject, detail })
 }
 
 #[cfg(test)]
@@ -287,26 +227,11 @@ mod tests {
     }
 
     fn states() -> Vec<RecipientState> {
-        let pending = |reason| Standing::Pending {
-            attempts: 7,
-            due: WallTime(-5),
-            held: true,
-            reason,
-        };
-        let silent = Reason {
-            reply: None,
-            detail: "connection refused".into(),
-            ..reason()
-        };
-        let bare = Reply {
-            enhanced: None,
-            ..reason().reply.unwrap()
-        };
-        let bare = Reason {
-            reply: Some(bare),
-            stage: Stage::Quit,
-            ..reason()
-        };
+        let pending =
+            |reason| Standing::Pending { attempts: 7, due: WallTime(-5), held: true, reason };
+        let silent = Reason { reply: None, detail: "connection refused".into(), ..reason() };
+        let bare = Reply { enhanced: None, ..reason().reply.unwrap() };
+        let bare = Reason { reply: Some(bare), stage: Stage::Quit, ..reason() };
         let standings = [
             Standing::Delivered,
             Standing::Bounced,
@@ -318,19 +243,14 @@ mod tests {
         ];
         (0..)
             .zip(standings)
-            .map(|(recipient, standing)| RecipientState {
-                recipient,
-                standing,
-            })
+            .map(|(recipient, standing)| RecipientState { recipient, standing })
             .collect()
     }
 
     #[test]
     fn blocks_in_a_row_read_back() {
         let mut bytes = Vec::new();
-        states()
-            .iter()
-            .for_each(|state| encode_state(state, &mut bytes));
+        states().iter().for_each(|state| encode_state(state, &mut bytes));
         let mut rest = bytes.as_slice();
         for state in states() {
             let (block, after) = StateBlock::split(rest).expect("valid");
@@ -362,48 +282,20 @@ mod tests {
     #[test]
     fn long_texts_are_cut_at_a_character() {
         let long: Box<str> = "ä".repeat(5_000).into();
-        let reply = Reply {
-            text: long.clone(),
-            ..reason().reply.unwrap()
-        };
-        let reason = Reason {
-            reply: Some(reply),
-            detail: long.clone(),
-            peer: long,
-            ..reason()
-        };
+        let reply = Reply { text: long.clone(), ..reason().reply.unwrap() };
+        let reason = Reason { reply: Some(reply), detail: long.clone(), peer: long, ..reason() };
         let (attempts, due, held) = (u32::MAX, WallTime(i64::MAX), false);
-        let standing = Standing::Pending {
-            attempts,
-            due,
-            held,
-            reason: Some(reason),
-        };
+        let standing = Standing::Pending { attempts, due, held, reason: Some(reason) };
         let mut bytes = Vec::new();
-        encode_state(
-            &RecipientState {
-                recipient: u16::MAX,
-                standing,
-            },
-            &mut bytes,
-        );
+        encode_state(&RecipientState { recipient: u16::MAX, standing }, &mut bytes);
         assert!(bytes.len() <= STATE_BYTES_MAX);
         let (block, _) = StateBlock::split(&bytes).expect("valid");
-        let Some(RecipientState {
-            standing: Standing::Pending { reason, .. },
-            ..
-        }) = block.state()
+        let Some(RecipientState { standing: Standing::Pending { reason, .. }, .. }) = block.state()
         else {
             panic!("pending");
         };
         let reason = reason.expect("kept");
-        assert_eq!(
-            reason.reply.map(|reply| reply.text.len()),
-            Some(REPLY_TEXT_MAX)
-        );
-        assert_eq!(
-            (reason.detail.len(), reason.peer.len()),
-            (DETAIL_MAX, PEER_MAX)
-        );
+        assert_eq!(reason.reply.map(|reply| reply.text.len()), Some(REPLY_TEXT_MAX));
+        assert_eq!((reason.detail.len(), reason.peer.len()), (DETAIL_MAX, PEER_MAX));
     }
 }

@@ -16,16 +16,8 @@ fn envelope(recipients: usize) -> Envelope {
         notify: match n % 4 {
             0 => Notify::Default,
             1 => Notify::Never,
-            2 => Notify::When {
-                success: true,
-                failure: false,
-                delay: true,
-            },
-            _ => Notify::When {
-                success: false,
-                failure: true,
-                delay: false,
-            },
+            2 => Notify::When { success: true, failure: false, delay: true },
+            _ => Notify::When { success: false, failure: true, delay: false },
         },
         original: (n % 3 == 0).then(|| OriginalRecipient {
             kind: "rfc822".into(),
@@ -43,18 +35,8 @@ fn envelope(recipients: usize) -> Envelope {
 }
 
 const EXTENTS: [Extent; 2] = [
-    Extent {
-        segment: 1,
-        offset: 2,
-        bytes: 1_000,
-        crc: 4,
-    },
-    Extent {
-        segment: 5,
-        offset: 6,
-        bytes: 234,
-        crc: 8,
-    },
+    Extent { segment: 1, offset: 2, bytes: 1_000, crc: 4 },
+    Extent { segment: 5, offset: 6, bytes: 234, crc: 8 },
 ];
 
 fn head(origin: Origin) -> MessageHead<'static> {
@@ -76,14 +58,8 @@ fn encoded(head: &MessageHead<'_>, envelope: &Envelope) -> Vec<u8> {
 
 #[test]
 fn messages_read_back() {
-    let v4 = Origin::Client {
-        peer: "192.0.2.7".parse().unwrap(),
-        listener: 3,
-    };
-    let v6 = Origin::Client {
-        peer: "2001:db8::7".parse().unwrap(),
-        listener: 65_535,
-    };
+    let v4 = Origin::Client { peer: "192.0.2.7".parse().unwrap(), listener: 3 };
+    let v6 = Origin::Client { peer: "2001:db8::7".parse().unwrap(), listener: 65_535 };
     let null = Envelope {
         reverse_path: ReversePath::NULL,
         body_type: BodyType::SevenBit,
@@ -99,12 +75,7 @@ fn messages_read_back() {
         ..null.clone()
     };
     for origin in [Origin::Own, v4, v6] {
-        for envelope in [
-            envelope(1),
-            envelope(RECIPIENTS_MAX),
-            null.clone(),
-            binary.clone(),
-        ] {
+        for envelope in [envelope(1), envelope(RECIPIENTS_MAX), null.clone(), binary.clone()] {
             let head = head(origin);
             let bytes = encoded(&head, &envelope);
             let view = MessageView::decode(&bytes).expect("valid");
@@ -123,21 +94,13 @@ fn a_moved_message_is_the_same_but_for_states_and_extents() {
     let mut moved = Vec::new();
     let old = MessageView::decode(&bytes).expect("valid");
     old.encode_moved(b"states", 1, &mut moved);
-    let whole = Extent {
-        segment: 9,
-        offset: 9,
-        bytes: 1_234,
-        crc: 9,
-    };
+    let whole = Extent { segment: 9, offset: 9, bytes: 1_234, crc: 9 };
     whole.encode(&mut moved);
     let view = MessageView::decode(&moved).expect("valid");
     assert_eq!((view.head(), view.envelope()), (Some(head), Some(envelope)));
     assert!(view.extents().eq([whole]));
     let at = view.states_offset();
-    assert_eq!(
-        (view.states, &moved[at..at + 6]),
-        (&b"states"[..], &b"states"[..])
-    );
+    assert_eq!((view.states, &moved[at..at + 6]), (&b"states"[..], &b"states"[..]));
 }
 
 #[test]
@@ -147,30 +110,14 @@ fn what_is_too_large_is_refused_and_leaves_nothing() {
     let own = head(Origin::Own);
     assert_eq!(encode_message(&own, &many, 1, &mut out), Err(DoesNotFit));
     many.recipients.clear();
-    assert_eq!(
-        encode_message(&own, &many, 1, &mut out),
-        Err(DoesNotFit),
-        "no recipient"
-    );
+    assert_eq!(encode_message(&own, &many, 1, &mut out), Err(DoesNotFit), "no recipient");
     let prefix = vec![b'x'; PREFIX_MAX + 1];
-    let long = MessageHead {
-        prefix: &prefix,
-        ..head(Origin::Own)
-    };
-    assert_eq!(
-        encode_message(&long, &envelope(1), 1, &mut out),
-        Err(DoesNotFit)
-    );
+    let long = MessageHead { prefix: &prefix, ..head(Origin::Own) };
+    assert_eq!(encode_message(&long, &envelope(1), 1, &mut out), Err(DoesNotFit));
     let mut original = envelope(1);
     let address = "x".repeat(ORIGINAL_MAX).into();
-    original.recipients[0].original = Some(OriginalRecipient {
-        kind: "rfc822".into(),
-        address,
-    });
-    assert_eq!(
-        encode_message(&own, &original, 1, &mut out),
-        Err(DoesNotFit)
-    );
+    original.recipients[0].original = Some(OriginalRecipient { kind: "rfc822".into(), address });
+    assert_eq!(encode_message(&own, &original, 1, &mut out), Err(DoesNotFit));
     assert_eq!(out, [1, 2, 3]);
 }
 

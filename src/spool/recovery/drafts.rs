@@ -35,12 +35,7 @@ pub(super) enum Trust {
 /// How a recipient stands by its last state block.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum LastState {
-    Pending {
-        attempts: u32,
-        due: WallTime,
-        held: bool,
-        at: StateAt,
-    },
+    Pending { attempts: u32, due: WallTime, held: bool, at: StateAt },
     Final,
 }
 
@@ -59,33 +54,20 @@ pub(super) struct Draft {
 impl Draft {
     /// How a recipient stands, if anything was written of it.
     pub(super) fn last(&self, recipient: u16) -> Option<LastState> {
-        let place = self
-            .states
-            .binary_search_by_key(&recipient, |(other, _)| *other)
-            .ok()?;
+        let place = self.states.binary_search_by_key(&recipient, |(other, _)| *other).ok()?;
         Some(self.states[place].1)
     }
 
     fn note(&mut self, block: &StateBlock<'_>, at: StateAt) {
         let last = match block.summary() {
-            Some(Summary::Pending {
-                attempts,
-                due,
-                held,
-            }) => LastState::Pending {
-                attempts,
-                due,
-                held,
-                at,
-            },
+            Some(Summary::Pending { attempts, due, held }) => {
+                LastState::Pending { attempts, due, held, at }
+            }
             Some(Summary::Final) => LastState::Final,
             None => return,
         };
         let recipient = block.recipient();
-        match self
-            .states
-            .binary_search_by_key(&recipient, |(other, _)| *other)
-        {
+        match self.states.binary_search_by_key(&recipient, |(other, _)| *other) {
             Ok(place) => self.states[place].1 = last,
             Err(_) if recipient >= self.recipients => {}
             Err(place) => self.states.insert(place, (recipient, last)),
@@ -93,10 +75,7 @@ impl Draft {
     }
 
     fn is_ended(&self) -> bool {
-        let ended = self
-            .states
-            .iter()
-            .filter(|(_, last)| matches!(last, LastState::Final));
+        let ended = self.states.iter().filter(|(_, last)| matches!(last, LastState::Final));
         ended.count() == usize::from(self.recipients)
     }
 }
@@ -111,11 +90,7 @@ pub(super) struct Drafts<'a> {
 
 impl<'a> Drafts<'a> {
     pub(super) fn new(directory: u16, segments: &'a Maps<'a>) -> Self {
-        Self {
-            directory,
-            segments,
-            drafts: HashMap::new(),
-        }
+        Self { directory, segments, drafts: HashMap::new() }
     }
 
     /// A Message record in a group that starts at `group`. What comes back is why it is not taken.
@@ -139,12 +114,7 @@ impl<'a> Drafts<'a> {
         };
         let broken = view.extents().find(|extent| !verified(extent));
         if let (Some(extent), Trust::Unproven) = (broken, trust) {
-            let Extent {
-                segment,
-                offset,
-                bytes,
-                ..
-            } = extent;
+            let Extent { segment, offset, bytes, .. } = extent;
             return Some(self.damage(segment, offset, bytes, Fault::Content(id)));
         }
         let is_complete = broken.is_none();
@@ -155,18 +125,10 @@ impl<'a> Drafts<'a> {
         if yields {
             return None;
         }
-        let at = EnvelopeAt {
-            segment: group.segment,
-            offset: record.offset,
-            bytes: record.bytes(),
-        };
+        let at =
+            EnvelopeAt { segment: group.segment, offset: record.offset, bytes: record.bytes() };
         let recipients = view.recipients();
-        let mut draft = Draft {
-            at,
-            is_complete,
-            recipients,
-            states: Vec::new(),
-        };
+        let mut draft = Draft { at, is_complete, recipients, states: Vec::new() };
         note_moved_states(&mut draft, &view);
         self.drafts.insert(id, draft);
         None
@@ -175,10 +137,7 @@ impl<'a> Drafts<'a> {
     /// A State record.
     pub(super) fn state(&mut self, record: &Record<'_>, segment: u32) {
         let block = StateBlock::split(record.payload).map(|(block, _)| block);
-        let at = StateAt {
-            segment,
-            offset: record.offset + RECORD_HEADER_BYTES,
-        };
+        let at = StateAt { segment, offset: record.offset + RECORD_HEADER_BYTES };
         if let Some((draft, block)) = self.drafts.get_mut(&record.header.id).zip(block) {
             draft.note(&block, at);
         }
@@ -194,11 +153,8 @@ impl<'a> Drafts<'a> {
         let mut lost = Vec::new();
         let mut live = Live::default();
         let mut drafts: Vec<(MessageId, Draft)> = Vec::with_capacity(self.drafts.len());
-        let mut all: Vec<_> = self
-            .drafts
-            .into_iter()
-            .filter(|(_, draft)| !draft.is_ended())
-            .collect();
+        let mut all: Vec<_> =
+            self.drafts.into_iter().filter(|(_, draft)| !draft.is_ended()).collect();
         all.sort_by_key(|(_, draft)| draft.at);
         let (directory, segments) = (self.directory, self.segments);
         for (id, draft) in all {
@@ -207,35 +163,12 @@ impl<'a> Drafts<'a> {
                 drafts.push((id, draft));
                 continue;
             }
-            let EnvelopeAt {
-                segment,
-                offset,
-                bytes,
-            } = draft.at;
-            let segment = SegmentName {
-                directory,
-                number: segment,
-            };
-            lost.push(Damage {
-                segment,
-                offset,
-                bytes,
-                fault: Fault::Content(id),
-            });
+            let EnvelopeAt { segment, offset, bytes } = draft.at;
+            let segment = SegmentName { directory, number: segment };
+            lost.push(Damage { segment, offset, bytes, fault: Fault::Content(id) });
         }
-        let maps = segments
-            .iter()
-            .map(|(number, map)| (*number, Arc::clone(map)))
-            .collect();
-        (
-            Messages {
-                directory,
-                maps,
-                drafts: drafts.into_iter(),
-            },
-            live,
-            lost,
-        )
+        let maps = segments.iter().map(|(number, map)| (*number, Arc::clone(map))).collect();
+        (Messages { directory, maps, drafts: drafts.into_iter() }, live, lost)
     }
 
     /// The octets of an extent, if its segment is here and reaches so far.
@@ -245,16 +178,8 @@ impl<'a> Drafts<'a> {
     }
 
     fn damage(&self, number: u32, offset: u32, bytes: u32, fault: Fault) -> Damage {
-        let segment = SegmentName {
-            directory: self.directory,
-            number,
-        };
-        Damage {
-            segment,
-            offset,
-            bytes,
-            fault,
-        }
+        let segment = SegmentName { directory: self.directory, number };
+        Damage { segment, offset, bytes, fault }
     }
 }
 
@@ -265,13 +190,7 @@ fn note_moved_states(draft: &mut Draft, view: &MessageView<'_>) {
     while let Some((block, after)) = StateBlock::split(rest) {
         let offset = start + view.states.len() - rest.len();
         let offset = u32::try_from(offset).expect("inside a segment");
-        draft.note(
-            &block,
-            StateAt {
-                segment: draft.at.segment,
-                offset,
-            },
-        );
+        draft.note(&block, StateAt { segment: draft.at.segment, offset });
         rest = after;
     }
 }

@@ -6,7 +6,8 @@ use std::vec;
 
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
-use crate::mail::address::Domain;
+use crate::mail::address::{Domain, ReversePath};
+use crate::mail::envelope::Envelope;
 use crate::spool::format::Record;
 use crate::spool::record::MessageView;
 use crate::spool::recovery::drafts::{Draft, LastState};
@@ -23,6 +24,8 @@ pub struct RecoveredMessage {
     pub at: EnvelopeAt,
     /// When it was received.
     pub received: WallTime,
+    /// Whom DSNs go to.
+    pub reverse_path: ReversePath,
     /// Octets of the message as it is sent.
     pub bytes: u64,
     /// The recipients that are not final, in the envelope's order; at least one.
@@ -60,21 +63,9 @@ impl Iterator for Messages {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (id, draft) = self.drafts.next()?;
-        let EnvelopeAt {
-            segment,
-            offset,
-            bytes,
-        } = draft.at;
-        let segment = SegmentName {
-            directory: self.directory,
-            number: segment,
-        };
-        let damage = Damage {
-            segment,
-            offset,
-            bytes,
-            fault: Fault::Record,
-        };
+        let EnvelopeAt { segment, offset, bytes } = draft.at;
+        let segment = SegmentName { directory: self.directory, number: segment };
+        let damage = Damage { segment, offset, bytes, fault: Fault::Record };
         Some(self.decode(id, &draft).ok_or(damage))
     }
 
@@ -92,7 +83,7 @@ impl Messages {
         let record = Record::decode(map.bytes(), draft.at.offset, end)?;
         let view = MessageView::decode(record.payload)?;
         let received = view.received();
-        let recipients = view.envelope()?.recipients;
+        let Envelope { reverse_path, recipients, .. } = view.envelope()?;
         let pending = (0u16..).zip(recipients).filter_map(|(recipient, asked)| {
             let domain = asked.forward_path.domain().cloned();
             match draft.last(recipient) {
@@ -104,12 +95,7 @@ impl Messages {
                     held: false,
                     last: None,
                 }),
-                Some(LastState::Pending {
-                    attempts,
-                    due,
-                    held,
-                    at,
-                }) => Some(PendingRecipient {
+                Some(LastState::Pending { attempts, due, held, at }) => Some(PendingRecipient {
                     recipient,
                     domain,
                     attempts,
@@ -121,12 +107,6 @@ impl Messages {
             }
         });
         let (at, bytes, pending) = (draft.at, view.bytes(), pending.collect());
-        Some(RecoveredMessage {
-            id,
-            at,
-            received,
-            bytes,
-            pending,
-        })
+        Some(RecoveredMessage { id, at, received, reverse_path, bytes, pending })
     }
 }

@@ -1,0 +1,58 @@
+//! CPU time of this thread and of another process with its children, in microseconds.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use rustix::param::clock_ticks_per_second;
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// CPU time that the calling thread has used.
+pub(crate) fn of_this_thread_us() -> u64 {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(tv_sec).unwrap_or_default();
+    seconds * 1_000_000 + u64::try_from(tv_nsec).unwrap_or_default() / 1_000
+}
+
+/// CPU time of process `pid` and of its children that have ended; resolution is a clock tick
+/// (10,000 µs on most kernels).
+pub(crate) fn of_process_us(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/stat");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    let ticks = ticks_of(&text).with_context(|| format!("{path} reads {text:?}"))?;
+    Ok(ticks * 1_000_000 / clock_ticks_per_second())
+}
+
+/// Sum of utime, stime, cutime and cstime (fields 14 to 17 of proc_pid_stat(5)).
+fn ticks_of(stat: &str) -> Option<u64> {
+    // The command name may hold spaces and brackets; what follows the last bracket may not.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace().skip(11);
+    let mut sum = 0;
+    for _ in 0..4 {
+        sum += fields.next()?.parse::<u64>().ok()?;
+    }
+    Some(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_does_not_shift_the_fields() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 100 20 3 1 20 0 1 0 9";
+        assert_eq!(ticks_of(stat), Some(124));
+        assert_eq!(ticks_of("7 (a S 1"), None);
+    }
+
+    #[test]
+    fn this_process_is_readable() {
+        of_process_us(std::process::id()).unwrap();
+        let before = of_this_thread_us();
+        let mut sum = 0_u64;
+        while of_this_thread_us() < before + 1_000 {
+            sum = sum.wrapping_add(of_this_thread_us());
+        }
+        assert!(sum > 0);
+    }
+}

@@ -1,0 +1,241 @@
+//! The typed options: what a whole configuration says, checked and without a text form left.
+//!
+//! Made only by [`crate::config::parse::load`]; whoever holds a [`Config`] need check nothing.
+//! Invariants: at least one listener; every group has an upstream; every [`GroupId`] in a route or
+//! a relay domain is a place in `groups`; domains occur once; all figures are in their knob's range.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::config::origin::InForce;
+use crate::mail::address::{Domain, Mailbox};
+use crate::mail::route::{GroupId, HostPort, Route};
+
+/// Everything that the process was told, or that holds when nobody said otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What this node calls itself in its greeting, in EHLO and in `Received:`.
+    pub hostname: Domain,
+    /// Where mail for the domainless `<Postmaster>` goes; `None` refuses it.
+    pub postmaster: Option<Mailbox>,
+    /// Shards, 1 to `SHARDS_MAX`.
+    pub cores: u8,
+    /// Where the control thread listens.
+    pub admin: SocketAddr,
+    /// The least severe log lines that are written.
+    pub log_level: LogLevel,
+    /// How long a drain may take before sessions are cut.
+    pub drain_deadline: Duration,
+    /// Where messages are kept.
+    pub spool: SpoolOptions,
+    /// How long event logs are kept.
+    pub event_retention: Duration,
+    /// At least one; a listener's place here is its number everywhere.
+    pub listeners: Vec<Listener>,
+    /// Limits of a shard's sessions and messages.
+    pub limits: Limits,
+    /// Deadlines of a session in, RFC 5321 §4.5.3.2.
+    pub deadlines: Deadlines,
+    /// Domains whose mail is accepted from anyone.
+    pub relay_domains: Vec<RelayDomain>,
+    /// Upstream relays, by [`GroupId`].
+    pub groups: Vec<Group>,
+    /// From destination domain to next hop.
+    pub routes: Vec<RouteRule>,
+    /// Where mail goes that no rule matches.
+    pub default_route: Route,
+    /// What holds for each MX site.
+    pub site: SiteLimits,
+    /// Local addresses to send from; empty leaves the choice to the kernel.
+    pub sources: Vec<EgressSource>,
+    /// When deferred recipients are tried again, and how long they are kept.
+    pub queue: QueueOptions,
+    /// Name servers; empty means those of resolv.conf.
+    pub dns_servers: Vec<SocketAddr>,
+    /// Each knob's value as text, with where it came from: for `check` and for reload.
+    pub in_force: Vec<InForce>,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// What needs an operator.
+    Error,
+    /// What may need one.
+    Warn,
+    /// Starts, stops, reloads, changes of health.
+    Info,
+    /// Each session and delivery.
+    Debug,
+    /// Each command and reply.
+    Trace,
+}
+
+/// Where and how messages are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoolOptions {
+    /// The spool; each shard has a directory in it, and so have the event logs.
+    pub directory: PathBuf,
+    /// Octets of a segment file.
+    pub segment_bytes: u32,
+    /// Octets of messages that a shard keeps in RAM for their first attempt.
+    pub hot_bytes: usize,
+    /// Octets of the file system that are left free: below, MAIL gets 452 4.3.1.
+    pub reserve_bytes: u64,
+}
+
+/// One address that clients connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where.
+    pub address: SocketAddr,
+    /// Clients that may relay to any domain.
+    pub relay_for: Vec<IpNet>,
+    /// What is done about a bare CR or LF.
+    pub line_endings: LineEndings,
+    /// Sessions on this listener, a shard.
+    pub sessions: u32,
+    /// Octets of a message taken here.
+    pub message_bytes: u64,
+}
+
+/// What is done about a bare CR or LF in content. Neither is ever passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineEndings {
+    /// The message is refused.
+    Strict,
+    /// They become CRLF.
+    Normalize,
+}
+
+/// Limits of a shard's sessions and messages, for all listeners together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions in, a shard.
+    pub sessions: u32,
+    /// Sessions in from one client address, a shard.
+    pub sessions_per_address: u32,
+    /// Recipients a transaction.
+    pub recipients: u16,
+    /// Errors in a session before 421.
+    pub errors: u32,
+    /// Octets in a text line, CRLF included.
+    pub text_line_bytes: u32,
+    /// Octets of a header section.
+    pub header_bytes: u32,
+    /// `Received:` fields before a message counts as looping.
+    pub received: u16,
+    /// Octets of uncommitted messages, a shard: above, MAIL gets 452 4.3.1.
+    pub memory_bytes: usize,
+    /// Connections out, a shard.
+    pub connections: u32,
+}
+
+/// How long a session in may take for a step (RFC 5321 §4.5.3.2.7 and its like).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// From one command to the next.
+    pub command: Duration,
+    /// Between two pieces of content.
+    pub content: Duration,
+    /// The whole session.
+    pub session: Duration,
+}
+
+/// A domain for which mail is accepted from anyone, to be passed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayDomain {
+    /// The domain or the suffix.
+    pub domain: DomainPattern,
+    /// Who takes its mail.
+    pub group: GroupId,
+}
+
+/// A domain, or all domains below one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DomainPattern {
+    /// `example.com`: that domain.
+    Exact(Domain),
+    /// `.example.com`: every domain below it, not itself.
+    Suffix(Domain),
+}
+
+/// Upstream relays that stand in for one another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Unique among groups.
+    pub name: Box<str>,
+    /// At least one, in the order written.
+    pub upstreams: Vec<Upstream>,
+    /// What holds for each of them.
+    pub limits: SiteLimits,
+}
+
+/// One upstream relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Host and port.
+    pub host: HostPort,
+    /// Its share among those of its preference, at least 1.
+    pub weight: u32,
+    /// 0 first; a higher one only while all lower ones fail.
+    pub preference: u16,
+}
+
+/// Limits of one site or one upstream, exact over all shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SiteLimits {
+    /// Connections at a time.
+    pub connections: u32,
+    /// Messages before a connection is closed.
+    pub messages_per_connection: u32,
+    /// Messages a time; `None` is without limit.
+    pub rate: Option<Rate>,
+}
+
+/// So many messages in so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// At least 1.
+    pub messages: u32,
+    /// A second, a minute or an hour.
+    pub per: Duration,
+}
+
+/// One rule of the route table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteRule {
+    /// Destination domains.
+    pub domain: DomainPattern,
+    /// Where their mail goes.
+    pub route: Route,
+}
+
+/// A local address that mail leaves from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressSource {
+    /// Bound before connecting.
+    pub address: IpAddr,
+    /// What EHLO says from there.
+    pub hello: Domain,
+}
+
+/// When deferred recipients are tried again, and how long they are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueOptions {
+    /// From the first attempt to the second.
+    pub retry_first: Duration,
+    /// Each later wait is this many times as long, in hundredths: 200 doubles it.
+    pub retry_factor_percent: u32,
+    /// No wait is longer.
+    pub retry_longest: Duration,
+    /// Waits are spread by this many hundredths up and down.
+    pub retry_jitter_percent: u32,
+    /// From acceptance to expiry.
+    pub lifetime: Duration,
+    /// From acceptance to the delay report.
+    pub delay_report: Duration,
+}

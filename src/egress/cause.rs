@@ -1,0 +1,115 @@
+//! Say in words why a job waits: the binding limit, or what the site last answered.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::base::time::Monotonic;
+use crate::egress::throttle::Rate;
+use crate::mail::outcome::{Failure, Stage};
+
+/// What went wrong at a site, as the judge wants to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// How far the attempt came.
+    pub stage: Stage,
+    /// What went wrong there.
+    pub failure: Failure,
+    /// With whom, as `mx1.example.net[192.0.2.1]:25`.
+    pub peer: Box<str>,
+}
+
+/// Who is at fault when a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Blame {
+    /// This connection alone: it broke, or fell silent. Its job is tried once more at once.
+    Connection,
+    /// The host: it takes nothing from us now. Other hosts are tried first. A connection that was
+    /// never ready counts as this whatever is said.
+    Endpoint,
+    /// All of the site: it said that it takes nothing from us, whichever host we ask.
+    Site,
+}
+
+/// Why jobs of a site wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// So many wait here already.
+    Full(usize),
+    /// Every endpoint failed, so many times in a row, the last one with this.
+    Suspended {
+        /// Times in a row.
+        failures: u32,
+        /// The last failure.
+        cause: Option<Arc<Cause>>,
+    },
+    /// Whether the site works is being tried with one connection.
+    Unproven,
+    /// The connections that the site allows, over all shards, are in use.
+    Connections(u32),
+    /// The connections that this shard may have in all are in use.
+    ShardConnections,
+    /// As many connections as the site has shown it can take are in use.
+    Window(u32),
+    /// The site's message rate.
+    Rate(Rate),
+    /// The endpoints that are not in use are dead.
+    Endpoints,
+    /// The shard is draining, or the site's configuration has gone.
+    Leaving,
+}
+
+/// A job was refused: its home is to keep it, and others of its domain, for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Busy {
+    /// Why.
+    pub why: Why,
+    /// When to try again, unless called back before.
+    pub until: Monotonic,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: ", self.peer, self.stage)?;
+        match &self.failure {
+            Failure::Reply(reply) => write!(f, "{reply}"),
+            Failure::Connect(words) | Failure::Protocol(words) | Failure::Dns(words) => {
+                f.write_str(words)
+            }
+            Failure::Incapable { detail, .. } => f.write_str(detail),
+            Failure::TimedOut => f.write_str("no answer in time"),
+            Failure::Closed => f.write_str("connection closed"),
+            Failure::NoSuchDomain => f.write_str("no such domain"),
+            Failure::NullMx => f.write_str("the domain takes no mail"),
+            Failure::Loop => f.write_str("mail loops back to this node"),
+            Failure::Expired => f.write_str("queue lifetime is over"),
+            Failure::Removed => f.write_str("removed by an operator"),
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(jobs) => write!(f, "{jobs} messages are before it at its site"),
+            Self::Suspended { failures, cause: Some(cause) } => {
+                write!(f, "site suspended after {failures} failures, the last: {cause}")
+            }
+            Self::Suspended { failures, cause: None } => {
+                write!(f, "site suspended after {failures} failures")
+            }
+            Self::Unproven => f.write_str("a first connection to its site is being tried"),
+            Self::Connections(limit) => {
+                write!(f, "limit of {limit} connections to its site, over all shards")
+            }
+            Self::ShardConnections => f.write_str("limit of connections of this shard"),
+            Self::Window(window) => {
+                write!(f, "{window} connections to its site are busy; more follow as it takes mail")
+            }
+            Self::Rate(Rate { messages, per }) => {
+                write!(f, "limit of {messages} messages per {} s to its site", per.as_secs_f64())
+            }
+            Self::Endpoints => f.write_str("the site's other hosts do not answer"),
+            Self::Leaving => f.write_str("its site is being given up"),
+        }
+    }
+}

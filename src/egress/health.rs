@@ -1,0 +1,175 @@
+//! Know which upstream relays of a group work, from how their deliveries go.
+//!
+//! ```text
+//!  healthy ──unreachable, silent thrice, or refusing half──► ejected ──time──► to be probed
+//!     ▲                                                        ▲  longer each time   │ one job
+//!     └────────────────────────success────────────── probing ◄─┴────────failure──────┘
+//! ```
+//!
+//! Each shard judges for itself: what one sees of a relay, the others soon see too.
+
+use std::time::Duration;
+
+use crate::base::limits::{EJECTION_FIRST, EJECTION_MAX};
+use crate::base::prng::Prng;
+use crate::base::time::Monotonic;
+use crate::egress::suspension::Suspension;
+
+/// Timeouts in a row that eject.
+const SILENT_MAX: u32 = 3;
+/// The share of refusals that ejects, and of how many recent answers it is taken.
+const REFUSED_SHARE_MAX: f64 = 0.5;
+const ANSWERS_MIN: u32 = 20;
+/// The weight of the newest answer in the share.
+const NEWEST: f64 = 0.05;
+/// A probe that nothing was heard of is given up.
+const PROBE_PATIENCE: Duration = Duration::from_secs(300);
+
+/// How a delivery at an upstream relay went, as far as it tells of the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Signal {
+    /// It answered as a relay does: took the message, or refused it for good.
+    Answered,
+    /// It answered 421, or 4xx to what has nothing to do with the recipient.
+    Refused,
+    /// It did not answer in time, or the connection broke.
+    Silent,
+    /// No connection could be made to any of its addresses.
+    Unreachable,
+}
+
+/// Whether a relay is to be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Yes.
+    Healthy,
+    /// For one job, to find out.
+    Probe,
+    /// Not now.
+    Ejected,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Health {
+    /// Ejections; `until` stays until the probe's answer.
+    suspension: Suspension,
+    ejected_until: Option<Monotonic>,
+    probing_until: Option<Monotonic>,
+    silent: u32,
+    refused_share: f64,
+    answers: u32,
+}
+
+impl Health {
+    fn new() -> Self {
+        Self {
+            suspension: Suspension::new(EJECTION_FIRST, EJECTION_MAX),
+            ejected_until: None,
+            probing_until: None,
+            silent: 0,
+            refused_share: 0.0,
+            answers: 0,
+        }
+    }
+
+    fn count(&mut self, refused: bool) {
+        self.silent = 0;
+        self.answers = self.answers.saturating_add(1);
+        let newest = if refused { 1.0 } else { 0.0 };
+        self.refused_share += NEWEST * (newest - self.refused_share);
+    }
+
+    fn is_failing(&self) -> bool {
+        let refuses = self.answers >= ANSWERS_MIN && self.refused_share > REFUSED_SHARE_MAX;
+        self.silent >= SILENT_MAX || refuses
+    }
+
+    fn restore(&mut self) {
+        self.suspension.prove();
+        (self.ejected_until, self.probing_until) = (None, None);
+        (self.silent, self.refused_share, self.answers) = (0, 0.0, 0);
+    }
+
+    fn eject(&mut self, now: Monotonic, prng: &mut Prng) {
+        self.ejected_until = Some(self.suspension.suspend(now, prng));
+        self.probing_until = None;
+    }
+}
+
+/// The health of a group's members, by their places. One for each shard and group.
+#[derive(Clone, Debug)]
+pub struct GroupHealth {
+    members: Vec<Health>,
+}
+
+impl GroupHealth {
+    /// All of `members` members are healthy until they show otherwise.
+    pub fn new(members: usize) -> Self {
+        Self { members: vec![Health::new(); members] }
+    }
+
+    /// Whether `member` is to be used at `now`.
+    pub fn standing(&self, member: usize, now: Monotonic) -> Standing {
+        let health = &self.members[member];
+        match (health.ejected_until, health.probing_until) {
+            (None, _) => Standing::Healthy,
+            (Some(until), _) if now < until => Standing::Ejected,
+            (Some(_), Some(patience)) if now < patience => Standing::Ejected,
+            (Some(_), _) => Standing::Probe,
+        }
+    }
+
+    /// A job was sent to `member` as its probe.
+    pub(super) fn on_probe(&mut self, member: usize, now: Monotonic) {
+        self.members[member].probing_until = Some(now + PROBE_PATIENCE);
+    }
+
+    /// The probe of `member` came to nothing, for reasons that are not the member's: another may
+    /// follow at once.
+    pub fn on_probe_dropped(&mut self, member: u16) {
+        self.members[usize::from(member)].probing_until = None;
+    }
+
+    /// How a delivery at `member` went. Whether this changed its standing: then it was ejected, and
+    /// its jobs are to be routed anew, or it is back.
+    pub fn report(&mut self, member: u16, signal: Signal, now: Monotonic, prng: &mut Prng) -> bool {
+        let health = &mut self.members[usize::from(member)];
+        if health.ejected_until.is_some() {
+            return Self::report_ejected(health, signal, now, prng);
+        }
+        match signal {
+            Signal::Answered => health.count(false),
+            Signal::Refused => health.count(true),
+            Signal::Silent => health.silent += 1,
+            Signal::Unreachable => health.silent = SILENT_MAX,
+        }
+        let failing = health.is_failing();
+        if failing {
+            health.eject(now, prng);
+        }
+        failing
+    }
+
+    /// Only its probe tells of an ejected member; what was under way before tells nothing new.
+    fn report_ejected(
+        health: &mut Health,
+        signal: Signal,
+        now: Monotonic,
+        prng: &mut Prng,
+    ) -> bool {
+        if health.probing_until.is_none() {
+            return false;
+        }
+        match signal {
+            Signal::Answered => health.restore(),
+            Signal::Refused | Signal::Silent | Signal::Unreachable => health.eject(now, prng),
+        }
+        signal == Signal::Answered
+    }
+
+    /// When the first of the ejected members may be probed, or be given up as probing.
+    pub(super) fn next_probe(&self) -> Monotonic {
+        let next = |health: &Health| health.ejected_until.max(health.probing_until);
+        self.members.iter().filter_map(next).min().unwrap_or_default()
+    }
+}

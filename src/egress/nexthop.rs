@@ -1,0 +1,102 @@
+//! Point a destination domain to an upstream group or to its MX hosts.
+//!
+//! The longest rule wins: the domain itself, then `.suffix` by suffix from the longest, then the
+//! default. `.example.com` covers every domain below example.com, and not example.com itself. A
+//! lookup costs one hash a label.
+
+use hashbrown::HashMap;
+
+use crate::mail::address::Domain;
+use crate::mail::route::Route;
+
+/// The table of routes in force. Relay domains are entered like other rules.
+#[derive(Clone, Debug)]
+pub struct Router {
+    exact: HashMap<Box<str>, Route>,
+    below: HashMap<Box<str>, Route>,
+    default: Route,
+}
+
+/// The same domain or suffix was given two different routes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{pattern} has a route already")]
+pub struct RouteTaken {
+    /// As it was written: `example.com` or `.example.com`.
+    pub pattern: Box<str>,
+}
+
+impl Router {
+    /// A table without rules.
+    pub fn new(default: Route) -> Self {
+        Self { exact: HashMap::new(), below: HashMap::new(), default }
+    }
+
+    /// Route `domain` itself.
+    pub fn add_exact(&mut self, domain: &Domain, route: Route) -> Result<(), RouteTaken> {
+        let before = *self.exact.entry(domain.as_str().into()).or_insert(route);
+        let pattern = domain.as_str().into();
+        if before == route { Ok(()) } else { Err(RouteTaken { pattern }) }
+    }
+
+    /// Route every domain below `domain`.
+    pub fn add_below(&mut self, domain: &Domain, route: Route) -> Result<(), RouteTaken> {
+        let before = *self.below.entry(domain.as_str().into()).or_insert(route);
+        let pattern = format!(".{domain}").into();
+        if before == route { Ok(()) } else { Err(RouteTaken { pattern }) }
+    }
+
+    /// Where mail for `domain` goes.
+    pub fn route(&self, domain: &Domain) -> Route {
+        let name = domain.as_str();
+        if let Some(route) = self.exact.get(name) {
+            return *route;
+        }
+        let suffixes = name.match_indices('.').map(|(at, _)| &name[at + 1..]);
+        suffixes.filter_map(|suffix| self.below.get(suffix)).next().copied().unwrap_or(self.default)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::route::GroupId;
+
+    fn domain(text: &str) -> Domain {
+        Domain::parse(text).expect("a domain")
+    }
+
+    fn group(number: u16) -> Route {
+        Route::Group(GroupId(number))
+    }
+
+    #[test]
+    fn the_longest_rule_wins() {
+        let mut router = Router::new(Route::Mx);
+        router.add_below(&domain("com"), group(1)).expect("new");
+        router.add_below(&domain("example.com"), group(2)).expect("new");
+        router.add_exact(&domain("example.com"), group(3)).expect("new");
+        router.add_exact(&domain("a.b.example.com"), group(4)).expect("new");
+        for (name, route) in [
+            ("example.net", Route::Mx),
+            ("com", Route::Mx),
+            ("other.com", group(1)),
+            ("example.com", group(3)),
+            ("b.example.com", group(2)),
+            ("a.b.example.com", group(4)),
+            ("x.a.b.example.com", group(2)),
+            ("notexample.com", group(1)),
+            ("[192.0.2.1]", Route::Mx),
+        ] {
+            assert_eq!(router.route(&domain(name)), route, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_rule_may_be_repeated_but_not_contradicted() {
+        let mut router = Router::new(Route::Mx);
+        assert_eq!(router.add_below(&domain("example.com"), group(1)), Ok(()));
+        assert_eq!(router.add_below(&domain("example.com"), group(1)), Ok(()));
+        let taken = router.add_below(&domain("example.com"), Route::Mx);
+        assert_eq!(taken, Err(RouteTaken { pattern: ".example.com".into() }));
+    }
+}

@@ -1,0 +1,513 @@
+//! Decide what one shard does next at one site: connect, assign, close, defer, give back.
+//!
+//! In: jobs (recipients of one message, for one transaction), what became of connections, `now`.
+//! Out: [`Action`]s, which the shard maps to I/O one by one until `poll` has none left.
+//!
+//! A site is *unproven* until a connection was ready: then, and while it is suspended, there is one
+//! connection attempt at a time however much waits, since what a thousand attempts would find out
+//! one does. Once proven, its window grows by one with each message taken, up to the limits. When
+//! every endpoint has failed, the one job that this was for is deferred, all others go back to their
+//! homes uncounted, and the site is suspended, each time for longer.
+//!
+//! Invariant: a job pushed comes back exactly once: by `Assign` and then `on_done`, by `Defer`, or
+//! by `GiveBack`; or, after `Assign` and `on_failed`, by a further one of the three.
+//! Lives on: one shard, as an owner; what holds over all shards is in `throttle`.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::ids::ShardId;
+use crate::base::limits::{
+    IDLE_CONNECTION_MAX, SITE_READY_MAX, SITE_SUSPENSION_FIRST, SITE_SUSPENSION_MAX,
+};
+use crate::base::prng::Prng;
+use crate::base::time::Monotonic;
+use crate::egress::callbacks::Callbacks;
+use crate::egress::cause::{Blame, Busy, Cause, Why};
+use crate::egress::endpoints::{Endpoint, Endpoints};
+use crate::egress::line::Line;
+use crate::egress::pool::{Pool, PooledId, Work};
+use crate::egress::suspension::Suspension;
+use crate::egress::throttle::{SharedSite, SiteLimits};
+use crate::mail::route::UpstreamId;
+
+/// What makes a site the same: where its connections lead.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SiteKey {
+    /// An upstream relay.
+    Upstream(UpstreamId),
+    /// The MX hosts behind some domains: names, sorted, each once. See [`SiteKey::hosts`].
+    Hosts(Arc<[Box<str>]>),
+    /// An address literal.
+    Address(IpAddr),
+}
+
+impl SiteKey {
+    /// The site of these MX hosts, in whatever order DNS gave them.
+    pub fn hosts<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut sorted: Vec<Box<str>> = names.into_iter().map(Box::from).collect();
+        sorted.sort_unstable();
+        sorted.dedup();
+        Self::Hosts(sorted.into())
+    }
+}
+
+/// Who sent a job, for fairness and for calling back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// Its home shard.
+    pub home: ShardId,
+    /// The home's own name for the destination domain (`DomainId`'s bits).
+    pub domain: u64,
+}
+
+/// What the shard is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action<J> {
+    /// Open a connection: `on_ready` or `on_failed` follows.
+    Connect {
+        /// Its name here.
+        connection: PooledId,
+        /// Where to.
+        endpoint: Endpoint,
+    },
+    /// Send the job's message over a ready connection: `on_done` or `on_failed` follows.
+    Assign {
+        /// Which connection.
+        connection: PooledId,
+        /// The job.
+        job: J,
+    },
+    /// Say QUIT and end the connection, which is forgotten here.
+    Close {
+        /// Which connection.
+        connection: PooledId,
+    },
+    /// The job's attempt failed: every endpoint was tried on its behalf. The judge says what
+    /// follows from `cause`.
+    Defer {
+        /// The job.
+        job: J,
+        /// What the last endpoint answered.
+        cause: Arc<Cause>,
+    },
+    /// The job was not attempted: send it back to its home, uncounted.
+    GiveBack {
+        /// The job.
+        job: J,
+        /// Why it cannot be tried now.
+        why: Why,
+        /// When it may be.
+        until: Monotonic,
+    },
+    /// Tell a home that was refused that there is room for its domain again.
+    CallBack {
+        /// The home and its domain.
+        to: Origin,
+        /// For about so many jobs.
+        room: u32,
+    },
+}
+
+/// A job in line.
+#[derive(Clone, Copy, Debug)]
+struct Item<J> {
+    job: J,
+    /// It has lost a connection already: the next loss is its attempt's outcome.
+    lost: bool,
+}
+
+/// One site in one shard. `J` names a job: an index, a slot.
+#[derive(Debug)]
+pub struct Site<J> {
+    here: ShardId,
+    limits: SiteLimits,
+    shared: Arc<SharedSite>,
+    endpoints: Endpoints,
+    line: Line<Item<J>>,
+    pool: Pool<Item<J>>,
+    suspension: Suspension,
+    /// Connections that this shard may have at a time.
+    window: u32,
+    /// Decided and not polled.
+    out: VecDeque<Action<J>>,
+    callbacks: Callbacks,
+    /// What kept the line waiting when it was last looked at, and when to look again.
+    blocked: Option<(Why, Monotonic)>,
+    /// After a connection was given up to another shard: no new one before.
+    yielded_until: Monotonic,
+    /// The last failure since something worked.
+    cause: Option<Arc<Cause>>,
+    /// Takes no more jobs.
+    leaving: bool,
+}
+
+/// A full site's home tries again by itself after this; a call back comes sooner.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
+/// A shard that waits for another's connection looks again after this.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// A shard that gave a connection up leaves the others this time to take it.
+const YIELD_PAUSE: Duration = Duration::from_millis(50);
+const _: () = assert!(YIELD_PAUSE.as_millis() > 2 * LOOK_AGAIN.as_millis());
+/// Messages that a connection carries before it goes to the next shard, where shards outnumber
+/// connections.
+const TURN_MESSAGES: u32 = 16;
+
+impl<J: Copy> Site<J> {
+    /// A site of which nothing is known but its endpoints, at least one.
+    pub fn new(
+        here: ShardId,
+        limits: SiteLimits,
+        shared: Arc<SharedSite>,
+        endpoints: Vec<Endpoint>,
+    ) -> Self {
+        let mut site = Self {
+            here,
+            limits,
+            shared,
+            endpoints: Endpoints::default(),
+            line: Line::default(),
+            pool: Pool::default(),
+            suspension: Suspension::new(SITE_SUSPENSION_FIRST, SITE_SUSPENSION_MAX),
+            window: 1,
+            out: VecDeque::new(),
+            callbacks: Callbacks::default(),
+            blocked: None,
+            yielded_until: Monotonic(0),
+            cause: None,
+            leaving: false,
+        };
+        site.set_endpoints(endpoints);
+        site
+    }
+
+    /// Replace the endpoints, as DNS or the configuration has them now: in order of trial, equal
+    /// preferences shuffled. What is known of an address that stays is kept.
+    pub fn set_endpoints(&mut self, endpoints: Vec<Endpoint>) {
+        self.endpoints.set(endpoints);
+    }
+
+    /// Replace the limits; connections above them go as they finish.
+    pub fn set_limits(&mut self, limits: SiteLimits) {
+        self.limits = limits;
+    }
+
+    /// Take a job, or say why not and until when. `probe`: this job is to find out whether the site
+    /// works, suspended or not.
+    pub fn push(
+        &mut self,
+        job: J,
+        origin: Origin,
+        probe: bool,
+        now: Monotonic,
+    ) -> Result<(), Busy> {
+        if self.leaving {
+            return Err(Busy { why: Why::Leaving, until: now + BUSY_PAUSE });
+        }
+        self.lift(now, probe);
+        if let Some(until) = self.suspension.until() {
+            self.callbacks.add(origin);
+            return Err(Busy { why: self.suspended(), until });
+        }
+        if self.line.len() >= SITE_READY_MAX && !probe {
+            self.callbacks.add(origin);
+            return Err(Busy { why: Why::Full(self.line.len()), until: now + BUSY_PAUSE });
+        }
+        self.callbacks.came();
+        self.line.push(origin.home, Item { job, lost: false });
+        Ok(())
+    }
+
+    /// What to do next; `None`: nothing until something happens, or `next_due`. `may_connect`: the
+    /// shard has room for another connection.
+    pub fn poll(
+        &mut self,
+        now: Monotonic,
+        may_connect: bool,
+        prng: &mut Prng,
+    ) -> Option<Action<J>> {
+        self.lift(now, false);
+        if self.out.is_empty() {
+            self.decide(now, may_connect, prng);
+        }
+        self.out.pop_front()
+    }
+
+    fn decide(&mut self, now: Monotonic, may_connect: bool, prng: &mut Prng) {
+        self.blocked = None;
+        let suspended = self.suspension.until().is_some();
+        let action = self
+            .assign(now)
+            .or_else(|| self.connect(now, may_connect, prng))
+            .or_else(|| self.close_idle(now))
+            .or_else(|| if suspended { None } else { self.call_back(now) });
+        self.out.extend(action);
+    }
+
+    fn assign(&mut self, now: Monotonic) -> Option<Action<J>> {
+        let connection = self.pool.last_idle().filter(|_| !self.line.is_empty())?;
+        if self.must_yield(connection) {
+            self.yielded_until = now + YIELD_PAUSE;
+            return Some(self.close(connection));
+        }
+        if let Some(rate) = self.limits.rate
+            && let Err(at) = self.shared.try_message(rate, now)
+        {
+            self.blocked = Some((Why::Rate(rate), at));
+            return None;
+        }
+        let item = self.line.pop().expect("not empty");
+        let lent = self.pool.lend(item);
+        assert_eq!(lent, connection, "the one used last");
+        Some(Action::Assign { connection, job: item.job })
+    }
+
+    /// Whether a connection must go to another shard that waits for one.
+    fn must_yield(&self, connection: PooledId) -> bool {
+        if !self.shared.others_wait(self.here) {
+            return false;
+        }
+        match self.shared.share(self.here, self.limits.connections) as usize {
+            0 => self.pool.len() > 1 || self.pool.messages(connection) >= TURN_MESSAGES,
+            share => self.pool.len() > share,
+        }
+    }
+
+    fn connect(&mut self, now: Monotonic, may_connect: bool, prng: &mut Prng) -> Option<Action<J>> {
+        if self.line.len() <= self.pool.opening() || self.pool.idle() > 0 {
+            return None;
+        }
+        if !self.endpoints.any_live(now) && self.pool.len() == 0 {
+            self.suspend(now, prng);
+            return None;
+        }
+        if let Some(blocked) = self.no_connection(now, may_connect) {
+            self.blocked = Some(blocked);
+            return None;
+        }
+        let endpoint = self.endpoints.choose(now).expect("one is live");
+        let connection = self.pool.open(endpoint.address);
+        Some(Action::Connect { connection, endpoint })
+    }
+
+    /// What speaks against another connection, and when to look again; none: it has been granted.
+    fn no_connection(&mut self, now: Monotonic, may_connect: bool) -> Option<(Why, Monotonic)> {
+        // What frees these is an event here, after which the shard polls anyway.
+        let never = Monotonic(u64::MAX);
+        let (held, limit) = (self.pool.len(), self.limits.connections);
+        if !self.suspension.is_proven() && self.pool.opening() > 0 {
+            Some((Why::Unproven, never))
+        } else if held >= limit as usize {
+            Some((Why::Connections(limit), never))
+        } else if held >= self.window as usize {
+            Some((Why::Window(self.window), never))
+        } else if !self.endpoints.any_live(now) {
+            Some((Why::Endpoints, self.endpoints.next_trial().unwrap_or(never)))
+        } else if !may_connect {
+            Some((Why::ShardConnections, now + YIELD_PAUSE))
+        } else if now < self.yielded_until {
+            Some((Why::Connections(limit), self.yielded_until))
+        } else {
+            let held = u32::try_from(held).expect("below the limit");
+            let granted = self.shared.try_connection(self.here, held, limit);
+            (!granted).then_some((Why::Connections(limit), now + LOOK_AGAIN))
+        }
+    }
+
+    /// Connections that nothing needs: idle for long, wanted by another shard, of a suspended site.
+    fn close_idle(&mut self, now: Monotonic) -> Option<Action<J>> {
+        if self.line.is_empty() {
+            self.shared.stop_waiting(self.here);
+        }
+        let (oldest, until) = self.pool.idle_until(IDLE_CONNECTION_MAX)?;
+        let wanted = self.line.is_empty() && self.shared.others_wait(self.here);
+        let useless = self.suspension.until().is_some() || self.leaving;
+        let above = self.pool.len() > self.limits.connections as usize;
+        (until <= now || wanted || useless || above).then(|| self.close(oldest))
+    }
+
+    fn call_back(&mut self, now: Monotonic) -> Option<Action<J>> {
+        let (to, room) = self.callbacks.next(self.line.len(), now)?;
+        Some(Action::CallBack { to, room })
+    }
+
+    fn close(&mut self, connection: PooledId) -> Action<J> {
+        self.remove(connection);
+        Action::Close { connection }
+    }
+
+    fn remove(&mut self, connection: PooledId) -> Option<(std::net::SocketAddr, Work<Item<J>>)> {
+        let removed = self.pool.remove(connection)?;
+        self.release(self.pool.len());
+        Some(removed)
+    }
+
+    fn release(&self, left: usize) {
+        self.shared.release(self.here, u32::try_from(left).unwrap_or(u32::MAX));
+    }
+
+    /// The connection was greeted and may carry mail.
+    pub fn on_ready(&mut self, connection: PooledId, now: Monotonic) {
+        let Some(address) = self.pool.address(connection) else {
+            return;
+        };
+        self.pool.rest(connection, now);
+        self.endpoints.succeeded(address);
+        self.suspension.prove();
+        self.cause = None;
+    }
+
+    /// The connection has done what was assigned and its job's outcome is the shard's matter now.
+    /// `keep`: it may carry another; otherwise the shard has ended it, or is about to.
+    pub fn on_done(&mut self, connection: PooledId, keep: bool, now: Monotonic) {
+        if self.pool.address(connection).is_none() {
+            return;
+        }
+        self.window = self.window.saturating_add(1).min(self.limits.connections.max(1));
+        if !keep {
+            self.remove(connection);
+        } else if self.pool.messages(connection) >= self.limits.messages_per_connection {
+            let close = self.close(connection);
+            self.out.push_back(close);
+        } else {
+            self.pool.rest(connection, now);
+        }
+    }
+
+    /// The peer ended an idle connection, as it may.
+    pub fn on_closed(&mut self, connection: PooledId) {
+        if let Some((_, Work::Busy(item))) = self.remove(connection) {
+            self.line.push_again(item);
+        }
+    }
+
+    /// The connection could not be opened, or ended with its job undone; the shard has closed it.
+    /// The job is tried again on another connection where `blame` lets it, else it is deferred.
+    pub fn on_failed(
+        &mut self,
+        connection: PooledId,
+        blame: Blame,
+        cause: Cause,
+        now: Monotonic,
+        prng: &mut Prng,
+    ) {
+        let reused = self.pool.messages(connection) > 1;
+        let Some((address, work)) = self.remove(connection) else {
+            return;
+        };
+        let cause = Arc::new(cause);
+        self.cause = Some(cause.clone());
+        let opening = matches!(work, Work::Opening);
+        if let Work::Busy(item) = work {
+            self.try_again(item, blame == Blame::Connection && !reused, &cause);
+        }
+        if blame == Blame::Endpoint || opening {
+            self.endpoints.failed(address, now);
+            self.window = (self.window / 2).max(1);
+        }
+        let none_left = self.pool.len() == 0 && !self.endpoints.any_live(now);
+        if blame == Blame::Site || (none_left && (opening || blame == Blame::Endpoint)) {
+            let tried = self.line.pop().map(|item| Action::Defer { job: item.job, cause });
+            self.out.extend(tried);
+            self.suspend(now, prng);
+        }
+    }
+
+    /// Put a job that lost its connection before all others. `counts`: once only; a connection that
+    /// carried mail before and was closed as we used it again says nothing about the job.
+    fn try_again(&mut self, item: Item<J>, counts: bool, cause: &Arc<Cause>) {
+        if counts && item.lost {
+            self.out.push_back(Action::Defer { job: item.job, cause: cause.clone() });
+        } else {
+            self.line.push_again(Item { lost: item.lost || counts, ..item });
+        }
+    }
+
+    /// Leave the site alone for a while and give back what waits.
+    fn suspend(&mut self, now: Monotonic, prng: &mut Prng) {
+        let until = self.suspension.suspend(now, prng);
+        self.window = 1;
+        let why = self.suspended();
+        self.give_back(&why, until);
+    }
+
+    fn give_back(&mut self, why: &Why, until: Monotonic) {
+        while let Some(Item { job, .. }) = self.line.pop() {
+            self.out.push_back(Action::GiveBack { job, why: why.clone(), until });
+        }
+        self.shared.stop_waiting(self.here);
+    }
+
+    /// End a suspension whose time is over: all endpoints may be tried again, one at a time.
+    fn lift(&mut self, now: Monotonic, at_once: bool) {
+        if self.suspension.lift(now, at_once) {
+            self.endpoints.revive();
+        }
+    }
+
+    /// Take no more jobs, give back those that wait, close what is idle. Busy connections finish.
+    pub fn leave(&mut self, now: Monotonic) {
+        self.leaving = true;
+        self.give_back(&Why::Leaving, now);
+    }
+
+    /// When to poll next if nothing happens before.
+    pub fn next_due(&self) -> Option<Monotonic> {
+        if !self.out.is_empty() {
+            return Some(Monotonic(0));
+        }
+        let blocked = self.blocked.as_ref().map(|(_, at)| *at).filter(|at| at.0 < u64::MAX);
+        let idle = self.pool.idle_until(IDLE_CONNECTION_MAX).map(|(_, until)| until);
+        let calls = self.suspension.until().filter(|_| !self.callbacks.is_empty());
+        [blocked, idle, calls.or_else(|| self.callbacks.next_due())].into_iter().flatten().min()
+    }
+
+    /// Why jobs of this site wait at the moment, if something holds them up.
+    pub fn why(&self) -> Option<Why> {
+        if self.suspension.until().is_some() {
+            return Some(self.suspended());
+        }
+        self.blocked.as_ref().map(|(why, _)| why.clone())
+    }
+
+    fn suspended(&self) -> Why {
+        Why::Suspended { failures: self.suspension.failures(), cause: self.cause.clone() }
+    }
+
+    /// Until when the site is left alone, if it is.
+    pub fn suspended_until(&self) -> Option<Monotonic> {
+        self.suspension.until()
+    }
+
+    /// Jobs that wait here.
+    pub fn waiting(&self) -> usize {
+        self.line.len()
+    }
+
+    /// Connections of this shard: opening, idle or busy.
+    pub fn connections(&self) -> usize {
+        self.pool.len()
+    }
+
+    /// Whether nothing is here that would be lost if the site were forgotten: no jobs, connections
+    /// or actions, and no suspension.
+    pub fn is_idle(&self) -> bool {
+        let empty = self.line.is_empty() && self.pool.len() == 0 && self.out.is_empty();
+        empty && self.suspension.until().is_none()
+    }
+}
+
+/// Connections that were still open count no more: the shard that ends a site ends them too.
+impl<J> Drop for Site<J> {
+    fn drop(&mut self) {
+        for left in (0..self.pool.len()).rev() {
+            self.shared.release(self.here, u32::try_from(left).unwrap_or(u32::MAX));
+        }
+        self.shared.stop_waiting(self.here);
+    }
+}
+
+#[cfg(test)]
+mod tests;

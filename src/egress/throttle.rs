@@ -1,0 +1,201 @@
+//! Limits of a site that hold over all shards, exactly, without a message between them.
+//!
+//! One atomic count of connections, one atomic GCRA cell (ITU-T I.371: the time at which the next
+//! message would arrive on schedule), and two masks with a bit a shard: who holds connections and
+//! who waits for one. Each in a cache line of its own.
+//!
+//! Invariant: at most `limit` connections are granted at a time; in any span of time T at most
+//! `burst + T / interval` messages. Where a shard waits for a connection, shards above their fair
+//! share (`limit / shards that hold or wait`) give theirs up when they next could, so none starves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+use hashbrown::HashMap;
+
+use crate::base::ids::ShardId;
+use crate::base::limits::SHARDS_MAX;
+use crate::base::time::Monotonic;
+use crate::egress::site::SiteKey;
+
+// A mask has a bit for each shard.
+const _: () = assert!(SHARDS_MAX <= u64::BITS as usize);
+
+/// What a site allows, over all shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SiteLimits {
+    /// Connections at a time; at least 1.
+    pub connections: u32,
+    /// Messages before a connection is closed; at least 1.
+    pub messages_per_connection: u32,
+    /// Messages a time; `None` is without limit.
+    pub rate: Option<Rate>,
+}
+
+/// So many messages in so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// At least 1.
+    pub messages: u32,
+    /// The span of time.
+    pub per: Duration,
+}
+
+impl Rate {
+    /// From one message to the next, on schedule.
+    fn interval_ns(self) -> u64 {
+        nanos(self.per) / u64::from(self.messages.max(1))
+    }
+
+    /// How far ahead of schedule a message may be: what comes in `BURST`, so that the pace survives
+    /// a timer's tick; nothing at rates below that.
+    fn tolerance_ns(self) -> u64 {
+        let interval = self.interval_ns().max(1);
+        BURST_NS / interval * interval
+    }
+}
+
+const BURST_NS: u64 = 50_000_000;
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What all shards know of one site.
+#[derive(Debug, Default)]
+pub struct SharedSite {
+    connections: CachePadded<AtomicU32>,
+    /// The theoretical arrival time of the next message, in nanoseconds of the process's clock.
+    arrival: CachePadded<AtomicU64>,
+    holders: CachePadded<AtomicU64>,
+    waiters: CachePadded<AtomicU64>,
+}
+
+impl SharedSite {
+    /// Ask for a connection for `shard`, which holds `held` now. Where it is refused, the shard is
+    /// noted as waiting until it is granted one or says [`SharedSite::stop_waiting`].
+    pub fn try_connection(&self, shard: ShardId, held: u32, limit: u32) -> bool {
+        let above_share = held > 0 && held >= self.share(shard, limit);
+        let granted = !(above_share && self.others_wait(shard)) && self.take(limit);
+        let (mask, bit) =
+            if granted { (&self.holders, bit(shard)) } else { (&self.waiters, bit(shard)) };
+        if mask.load(Ordering::Relaxed) & bit == 0 {
+            mask.fetch_or(bit, Ordering::Relaxed);
+        }
+        if granted {
+            self.stop_waiting(shard);
+        }
+        granted
+    }
+
+    fn take(&self, limit: u32) -> bool {
+        let more = |open| (open < limit).then_some(open + 1);
+        self.connections.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// A connection of `shard` is gone; it holds `left` more.
+    pub fn release(&self, shard: ShardId, left: u32) {
+        let before = self.connections.fetch_sub(1, Ordering::AcqRel);
+        assert!(before > 0, "a connection released twice");
+        if left == 0 {
+            self.holders.fetch_and(!bit(shard), Ordering::Relaxed);
+        }
+    }
+
+    /// `shard` needs no connection any more.
+    pub fn stop_waiting(&self, shard: ShardId) {
+        if self.waiters.load(Ordering::Relaxed) & bit(shard) != 0 {
+            self.waiters.fetch_and(!bit(shard), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a shard other than `shard` waits for a connection.
+    pub fn others_wait(&self, shard: ShardId) -> bool {
+        self.waiters.load(Ordering::Relaxed) & !bit(shard) != 0
+    }
+
+    /// What `shard` may keep while others wait: 0 where there are more shards than connections.
+    pub fn share(&self, shard: ShardId, limit: u32) -> u32 {
+        let sharing = self.holders.load(Ordering::Relaxed) | self.waiters.load(Ordering::Relaxed);
+        limit / (sharing | bit(shard)).count_ones()
+    }
+
+    /// Connections open or being opened, over all shards.
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Ask to send a message now; refused, it may be asked again at the time given.
+    pub fn try_message(&self, rate: Rate, now: Monotonic) -> Result<(), Monotonic> {
+        let (interval, tolerance) = (rate.interval_ns(), rate.tolerance_ns());
+        let next = |arrival: u64| {
+            let early = arrival.saturating_sub(now.0);
+            (early <= tolerance).then(|| arrival.max(now.0).saturating_add(interval))
+        };
+        match self.arrival.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next) {
+            Ok(_) => Ok(()),
+            Err(arrival) => Err(Monotonic(arrival.saturating_sub(tolerance))),
+        }
+    }
+}
+
+fn bit(shard: ShardId) -> u64 {
+    1 << shard.0
+}
+
+const PARTS: usize = 64;
+
+/// Every site that some shard knows; one for the process. Locked only when a shard begins or ceases
+/// to know a site.
+#[derive(Debug)]
+pub struct SharedSites {
+    parts: [Mutex<HashMap<SiteKey, Arc<SharedSite>>>; PARTS],
+    hasher: hashbrown::DefaultHashBuilder,
+}
+
+impl Default for SharedSites {
+    fn default() -> Self {
+        let parts = std::array::from_fn(|_| Mutex::default());
+        Self { parts, hasher: hashbrown::DefaultHashBuilder::default() }
+    }
+}
+
+impl SharedSites {
+    /// What all shards know of the site with this key.
+    pub fn share(&self, key: &SiteKey) -> Arc<SharedSite> {
+        self.part(key).entry(key.clone()).or_default().clone()
+    }
+
+    /// Forget the site if no shard holds it any more: drop what `share` gave first. Its pace is
+    /// forgotten with it, so a site is to be forgotten only when it was idle for a while.
+    pub fn forget(&self, key: &SiteKey) {
+        let mut sites = self.part(key);
+        // While the part is locked nobody can take a new one out.
+        if sites.get(key).is_some_and(|site| Arc::strong_count(site) == 1) {
+            sites.remove(key);
+        }
+    }
+
+    /// Sites that some shard knows.
+    pub fn len(&self) -> usize {
+        self.parts
+            .iter()
+            .map(|part| part.lock().unwrap_or_else(PoisonError::into_inner).len())
+            .sum()
+    }
+
+    /// Whether no shard knows any site.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn part(&self, key: &SiteKey) -> std::sync::MutexGuard<'_, HashMap<SiteKey, Arc<SharedSite>>> {
+        use std::hash::BuildHasher;
+        let part = self.hasher.hash_one(key) as usize % PARTS;
+        // A map is whole between any two of its calls, even where a holder of the lock panicked.
+        self.parts[part].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

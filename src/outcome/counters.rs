@@ -1,0 +1,299 @@
+//! Count what a shard does, in plain numbers that it alone writes.
+//!
+//! Each shard has one [`Counters`]; the control thread is sent copies, merges them and exposes the
+//! sum. Names follow Prometheus' rules: base units, `_total` for what only grows.
+
+use std::time::Duration;
+
+use crate::outcome::counters::histogram::Histogram;
+
+pub mod histogram;
+
+/// How a value behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, from the start of the process.
+    Counter,
+    /// What is now; shards' values add up.
+    Gauge,
+}
+
+/// One row of the table of counts: a series of a metric family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CountRow {
+    /// The count.
+    pub count: Count,
+    /// The metric family.
+    pub name: &'static str,
+    /// `name="value"` pairs, or nothing.
+    pub labels: &'static str,
+    /// Counter or gauge.
+    pub kind: Kind,
+    /// What it means; the same for all series of a family.
+    pub help: &'static str,
+}
+
+/// One row of the table of latencies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LatencyRow {
+    /// The latency.
+    pub latency: Latency,
+    /// The metric family; the unit is seconds.
+    pub name: &'static str,
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// Declare an enum and the table of its rows together, so that neither can lack one.
+macro_rules! counts {
+    ($($count:ident $kind:ident $name:literal $labels:literal $help:literal;)*) => {
+        /// What is counted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Count {
+            $(#[doc = $help] $count,)*
+        }
+
+        /// Every count, in order of exposition: series of one family stand together.
+        pub const COUNTS: &[CountRow] = &[
+            $(CountRow {
+                count: Count::$count,
+                name: $name,
+                labels: $labels,
+                kind: Kind::$kind,
+                help: $help,
+            },)*
+        ];
+    };
+}
+
+counts! {
+    SessionsOpened Counter "relay_fast_sessions_total" ""
+        "Connections that clients opened.";
+    SessionsOpen Gauge "relay_fast_sessions" ""
+        "Connections of clients that are open.";
+    SessionsRefused Counter "relay_fast_sessions_refused_total" ""
+        "Connections of clients that were turned away with 421.";
+    RefusedMail Counter "relay_fast_commands_refused_total" "command=\"mail\""
+        "Commands that were answered with 4xx or 5xx.";
+    RefusedRcpt Counter "relay_fast_commands_refused_total" "command=\"rcpt\""
+        "Commands that were answered with 4xx or 5xx.";
+    RefusedContent Counter "relay_fast_commands_refused_total" "command=\"content\""
+        "Commands that were answered with 4xx or 5xx.";
+    MessagesReceived Counter "relay_fast_messages_received_total" ""
+        "Messages that were stored and answered with 250.";
+    RecipientsReceived Counter "relay_fast_recipients_received_total" ""
+        "Recipients of messages that were stored and answered with 250.";
+    BytesReceived Counter "relay_fast_received_bytes_total" ""
+        "Octets of content that were stored and answered with 250.";
+    Delivered Counter "relay_fast_recipient_outcomes_total" "outcome=\"delivered\""
+        "Outcomes of attempts, and ends of recipients without one.";
+    Deferred Counter "relay_fast_recipient_outcomes_total" "outcome=\"deferred\""
+        "Outcomes of attempts, and ends of recipients without one.";
+    Bounced Counter "relay_fast_recipient_outcomes_total" "outcome=\"bounced\""
+        "Outcomes of attempts, and ends of recipients without one.";
+    Expired Counter "relay_fast_recipient_outcomes_total" "outcome=\"expired\""
+        "Outcomes of attempts, and ends of recipients without one.";
+    Removed Counter "relay_fast_recipient_outcomes_total" "outcome=\"removed\""
+        "Outcomes of attempts, and ends of recipients without one.";
+    TransactionsSent Counter "relay_fast_transactions_sent_total" ""
+        "Transactions to next hops that came to their end.";
+    BytesSent Counter "relay_fast_sent_bytes_total" ""
+        "Octets of content that next hops took.";
+    ConnectionsMade Counter "relay_fast_connections_total" "result=\"made\""
+        "Connections to next hops, by what came of them.";
+    ConnectionsFailed Counter "relay_fast_connections_total" "result=\"failed\""
+        "Connections to next hops, by what came of them.";
+    ConnectionsOpen Gauge "relay_fast_connections" ""
+        "Connections to next hops that are open.";
+    QueueReady Gauge "relay_fast_queue_recipients" "state=\"ready\""
+        "Recipients in the queue.";
+    QueueDeferred Gauge "relay_fast_queue_recipients" "state=\"deferred\""
+        "Recipients in the queue.";
+    QueueActive Gauge "relay_fast_queue_recipients" "state=\"active\""
+        "Recipients in the queue.";
+    QueueHeld Gauge "relay_fast_queue_recipients" "state=\"held\""
+        "Recipients in the queue.";
+    DsnsFailed Counter "relay_fast_dsns_total" "action=\"failed\""
+        "Delivery status notifications written.";
+    DsnsDelayed Counter "relay_fast_dsns_total" "action=\"delayed\""
+        "Delivery status notifications written.";
+    DsnsSuccess Counter "relay_fast_dsns_total" "action=\"success\""
+        "Delivery status notifications written.";
+    SpoolCommits Counter "relay_fast_spool_commits_total" "result=\"synced\""
+        "Commit groups, by what came of their sync.";
+    SpoolCommitsFailed Counter "relay_fast_spool_commits_total" "result=\"failed\""
+        "Commit groups, by what came of their sync.";
+    SpoolBytes Counter "relay_fast_spool_written_bytes_total" ""
+        "Octets appended to the spool.";
+    SpoolSegments Gauge "relay_fast_spool_segments" ""
+        "Segments of the spool that hold something live.";
+    DnsQuestions Counter "relay_fast_dns_questions_total" ""
+        "Questions sent to DNS servers.";
+    DnsCacheHits Counter "relay_fast_dns_cache_hits_total" ""
+        "Lookups that were answered without a question.";
+    DnsFailures Counter "relay_fast_dns_failures_total" ""
+        "Lookups that came to no answer.";
+    CrossingsSent Counter "relay_fast_crossings_total" ""
+        "Dispatches and reports handed to other shards.";
+    EventsWritten Counter "relay_fast_events_total" ""
+        "Lines written to the event log.";
+}
+
+macro_rules! latencies {
+    ($($latency:ident $name:literal $help:literal;)*) => {
+        /// What is timed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Latency {
+            $(#[doc = $help] $latency,)*
+        }
+
+        /// Every latency, in order of exposition.
+        pub const LATENCIES: &[LatencyRow] = &[
+            $(LatencyRow { latency: Latency::$latency, name: $name, help: $help },)*
+        ];
+    };
+}
+
+latencies! {
+    Accept "relay_fast_accept_seconds"
+        "From the end of a message's content to its 250.";
+    Commit "relay_fast_spool_commit_seconds"
+        "From the start of a commit group's write to the end of its sync.";
+    Connect "relay_fast_connect_seconds"
+        "From the start of a connection to a next hop to the end of its EHLO.";
+    Transmit "relay_fast_transmit_seconds"
+        "From MAIL to the next hop's reply to the content.";
+    Delivery "relay_fast_delivery_seconds"
+        "From a message's 250 to its delivery to a recipient, waits between attempts included.";
+    Lookup "relay_fast_dns_lookup_seconds"
+        "Lookups that needed a question.";
+}
+
+/// One value, as exposition wants it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Sample<'a> {
+    /// A counter or gauge.
+    Count(&'static CountRow, u64),
+    /// A histogram.
+    Latency(&'static LatencyRow, &'a Histogram),
+}
+
+/// All counts and latencies of a shard, or of several merged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counters {
+    counts: [u64; COUNTS.len()],
+    latencies: [Histogram; LATENCIES.len()],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { counts: [0; COUNTS.len()], latencies: std::array::from_fn(|_| Histogram::default()) }
+    }
+}
+
+impl Counters {
+    /// One more.
+    pub fn increment(&mut self, count: Count) {
+        self.add(count, 1);
+    }
+
+    /// `n` more.
+    pub fn add(&mut self, count: Count, n: u64) {
+        let value = &mut self.counts[count as usize];
+        *value = value.wrapping_add(n);
+    }
+
+    /// What a gauge shows now.
+    pub fn set(&mut self, gauge: Count, value: u64) {
+        debug_assert_eq!(COUNTS[gauge as usize].kind, Kind::Gauge, "{gauge:?} only grows");
+        self.counts[gauge as usize] = value;
+    }
+
+    /// The value of a count.
+    pub fn count(&self, count: Count) -> u64 {
+        self.counts[count as usize]
+    }
+
+    /// Note that something took so long.
+    pub fn record(&mut self, latency: Latency, took: Duration) {
+        self.latencies[latency as usize].record(took);
+    }
+
+    /// The histogram of a latency.
+    pub fn latency(&self, latency: Latency) -> &Histogram {
+        &self.latencies[latency as usize]
+    }
+
+    /// Add another shard's values.
+    pub fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
+            *mine = mine.wrapping_add(*theirs);
+        }
+        for (mine, theirs) in self.latencies.iter_mut().zip(&other.latencies) {
+            mine.merge(theirs);
+        }
+    }
+
+    /// Every value, those of one family together.
+    pub fn samples(&self) -> impl Iterator<Item = Sample<'_>> {
+        let counts = COUNTS.iter().zip(&self.counts).map(|(row, n)| Sample::Count(row, *n));
+        let latencies = LATENCIES.iter().zip(&self.latencies);
+        counts.chain(latencies.map(|(row, histogram)| Sample::Latency(row, histogram)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn rows_stand_where_their_count_points() {
+        for (place, row) in COUNTS.iter().enumerate() {
+            assert_eq!(row.count as usize, place, "{row:?}");
+        }
+        for (place, row) in LATENCIES.iter().enumerate() {
+            assert_eq!(row.latency as usize, place, "{row:?}");
+        }
+    }
+
+    /// <https://prometheus.io/docs/practices/naming/>
+    #[test]
+    fn names_follow_the_rules_of_prometheus() {
+        for row in COUNTS {
+            assert!(row.name.starts_with("relay_fast_"), "{row:?}");
+            assert!(row.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{row:?}");
+            assert_eq!(row.name.ends_with("_total"), row.kind == Kind::Counter, "{row:?}");
+        }
+        assert!(LATENCIES.iter().all(|row| row.name.ends_with("_seconds")));
+    }
+
+    #[test]
+    fn a_family_stands_together_and_has_one_kind_and_help() {
+        let mut seen = BTreeSet::new();
+        for (before, row) in std::iter::once(None).chain(COUNTS.iter().map(Some)).zip(COUNTS) {
+            let goes_on = before.is_some_and(|before| before.name == row.name);
+            assert!(goes_on || seen.insert(row.name), "{} is split", row.name);
+            if let Some(before) = before.filter(|_| goes_on) {
+                assert_eq!((before.kind, before.help), (row.kind, row.help));
+                assert_ne!(before.labels, row.labels);
+            }
+        }
+    }
+
+    #[test]
+    fn shards_add_up() {
+        let (mut one, mut two) = (Counters::default(), Counters::default());
+        one.increment(Count::Delivered);
+        two.add(Count::Delivered, 4);
+        one.set(Count::QueueReady, 7);
+        two.set(Count::QueueReady, 3);
+        one.record(Latency::Commit, Duration::from_millis(1));
+        two.record(Latency::Commit, Duration::from_secs(1));
+        one.merge(&two);
+        assert_eq!(one.count(Count::Delivered), 5);
+        assert_eq!(one.count(Count::QueueReady), 10);
+        assert_eq!(one.latency(Latency::Commit).count(), 2);
+        assert_eq!(one.samples().count(), COUNTS.len() + LATENCIES.len());
+    }
+}

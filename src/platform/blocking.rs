@@ -1,0 +1,154 @@
+//! Do what would block a shard on a thread of its own: a closed list.
+//!
+//! Two lanes of one thread each. Changes to directories run one after another, so that what a shard
+//! asks for happens in that order; reads from the disk do not wait behind them.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::platform::channels::Mailbox;
+use crate::platform::event_log::{self, EventFile};
+use crate::platform::gear::io_error;
+use crate::platform::segment_map::SegmentMap;
+use crate::platform::spool_dir::{self, OpenSegment};
+use crate::shard::platform::IoError;
+use crate::spool::segment::SegmentName;
+
+/// Everything that blocks.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// Make a segment, or take a spare one.
+    CreateSegment { spool: PathBuf, segment: SegmentName, bytes: u32 },
+    /// Unlink a segment, or keep it as a spare where nobody reads it any more.
+    RemoveSegment { spool: PathBuf, segment: SegmentName, map: Arc<SegmentMap> },
+    /// Read a range of a segment from the disk.
+    Populate { ticket: u64, map: Arc<SegmentMap>, offset: usize, bytes: usize },
+    /// Begin an event file, and remove the oldest ones.
+    OpenEvents(EventFile),
+}
+
+/// What a job came to; those that nobody waits for are not told.
+#[derive(Debug)]
+pub(super) enum Finished {
+    /// See [`Job::CreateSegment`].
+    Segment { segment: SegmentName, result: Result<OpenSegment, IoError> },
+    /// See [`Job::Populate`]; what cannot be read shows when it is touched.
+    Populated { ticket: u64 },
+    /// See [`Job::OpenEvents`].
+    Events { result: Result<OwnedFd, IoError> },
+}
+
+/// A shard's way to the threads; the last one that is dropped ends them.
+#[derive(Clone, Debug)]
+pub(super) struct Pool {
+    lanes: Arc<Lanes>,
+}
+
+#[derive(Debug)]
+struct Lanes {
+    directories: Lane,
+    reads: Lane,
+}
+
+impl Pool {
+    /// Start the threads.
+    pub(super) fn start() -> std::io::Result<Self> {
+        let directories = Lane::start("spool")?;
+        let reads = Lane::start("populate")?;
+        Ok(Self { lanes: Arc::new(Lanes { directories, reads }) })
+    }
+
+    /// Run `job`; what it comes to arrives in `mailbox`.
+    pub(super) fn submit(&self, job: Job, mailbox: &Arc<Mailbox>) {
+        let lane = match job {
+            Job::CreateSegment { .. } | Job::RemoveSegment { .. } | Job::OpenEvents(_) => {
+                &self.lanes.directories
+            }
+            Job::Populate { .. } => &self.lanes.reads,
+        };
+        lane.submit(Some((job, Arc::clone(mailbox))));
+    }
+}
+
+/// One thread and what waits for it; it ends when the lane is dropped and nothing waits.
+#[derive(Debug)]
+struct Lane {
+    line: Arc<Line>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    waiting: Mutex<VecDeque<Option<(Job, Arc<Mailbox>)>>>,
+    changed: Condvar,
+}
+
+impl Lane {
+    fn start(name: &str) -> std::io::Result<Self> {
+        let line = Arc::new(Line::default());
+        let work = Arc::clone(&line);
+        let builder = std::thread::Builder::new().name(name.to_owned());
+        let thread = builder.spawn(move || {
+            while let Some((job, mailbox)) = work.take() {
+                if let Some(finished) = run(job) {
+                    mailbox.finish(finished);
+                }
+            }
+        })?;
+        Ok(Self { line, thread: Some(thread) })
+    }
+
+    /// `None` is the end: nothing is taken after it.
+    fn submit(&self, job: Option<(Job, Arc<Mailbox>)>) {
+        // A panic while the lock is held is impossible but for memory; the line is whole anyway.
+        self.line.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
+        self.line.changed.notify_one();
+    }
+}
+
+impl Line {
+    fn take(&self) -> Option<(Job, Arc<Mailbox>)> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.changed.wait_while(waiting, |waiting| waiting.is_empty());
+        waiting.unwrap_or_else(PoisonError::into_inner).pop_front().flatten()
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.submit(None);
+        if let Some(thread) = self.thread.take() {
+            // Its panic was printed when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(job: Job) -> Option<Finished> {
+    match job {
+        Job::CreateSegment { spool, segment, bytes } => {
+            let result = spool_dir::create(&spool, segment, bytes).map_err(|e| io_error(&e));
+            Some(Finished::Segment { segment, result })
+        }
+        Job::RemoveSegment { spool, segment, map } => {
+            if let Err(error) = spool_dir::remove(&spool, segment, map) {
+                // It holds nothing live: the next start finds and removes it.
+                tracing::warn!(%segment, %error, "cannot remove a segment");
+            }
+            None
+        }
+        Job::Populate { ticket, map, offset, bytes } => {
+            if let Err(error) = map.populate(offset, bytes) {
+                tracing::warn!(%error, "cannot read a range of a segment ahead");
+            }
+            Some(Finished::Populated { ticket })
+        }
+        Job::OpenEvents(file) => {
+            let result = event_log::open(&file).map_err(|error| io_error(&error));
+            Some(Finished::Events { result })
+        }
+    }
+}

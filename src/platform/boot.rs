@@ -1,0 +1,265 @@
+//! Bring the shards up, one executor each, pass signals on to them, and wait for their end.
+//!
+//! ```text
+//! Node::prepare  io_uring? spool locked? ports free? each failure one line with its remedy
+//! Node::run      N executors; SIGTERM or SIGINT drains, a second one leaves at once; SIGHUP reloads
+//! ```
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity};
+use socket2::SockRef;
+use tokio::sync::mpsc;
+
+use crate::base::ids::ShardId;
+use crate::base::limits::SHARDS_MAX;
+use crate::base::time::Now;
+use crate::platform::blocking::Pool;
+use crate::platform::channels::Posts;
+use crate::platform::clock;
+use crate::platform::drive::Drive;
+use crate::platform::event_log::EventLogOptions;
+use crate::platform::kernel::Parts;
+use crate::platform::listener::{self, BindError};
+use crate::platform::probe::{self, ProbeError};
+use crate::platform::spool_dir::{OpenSegment, Spool, SpoolError};
+use crate::platform::supervise::{End, Report, RunError, Signals, StartError, Supervisor};
+use crate::shard::platform::{Machine, PlatformCounters};
+use crate::spool::segment::{SegmentBytes, SegmentName};
+
+/// What a node is to be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Shards: 1 to `SHARDS_MAX`.
+    pub shards: usize,
+    /// Addresses to listen on; `Event::Accepted` counts in this order.
+    pub listeners: Vec<SocketAddr>,
+    /// The spool directory.
+    pub spool: PathBuf,
+    /// The event log's files.
+    pub events: EventLogOptions,
+}
+
+/// Why a node cannot start: one line, with what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// io_uring is not ours to use.
+    #[error(transparent)]
+    Ring(#[from] ProbeError),
+    /// The spool is not ours to use.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// An address is not ours to listen on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Too few or too many shards.
+    #[error("{0} shards: 1 to {SHARDS_MAX} are possible; choose with --cores")]
+    Shards(usize),
+    /// The kernel is out of something small.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// What a shard's machine is made from.
+#[derive(Debug)]
+pub struct ShardStart {
+    /// Which it is.
+    pub shard: ShardId,
+    /// How many there are.
+    pub shards: usize,
+    /// Both clocks.
+    pub now: Now,
+    /// Randomness from the kernel.
+    pub seed: [u8; 32],
+    /// The spool directories that are this shard's, in order: its own (of its own number), where
+    /// it appends, and those that a run with more shards left.
+    pub directories: Vec<u16>,
+    /// All segments of these directories, in order.
+    pub segments: Vec<(SegmentName, Arc<dyn SegmentBytes>)>,
+}
+
+/// A machine that is ready to become a relay: all that can be refused has been asked for.
+#[derive(Debug)]
+pub struct Node {
+    spool: Spool,
+    events: EventLogOptions,
+    posts: Posts,
+    addresses: Vec<SocketAddr>,
+    /// For each shard: its listening sockets and the segments of its directories.
+    shards: Vec<(Vec<OwnedFd>, Vec<(SegmentName, OpenSegment)>)>,
+}
+
+impl Node {
+    /// Ask for everything that a relay needs of this machine.
+    pub fn prepare(options: &Options) -> Result<Self, BootError> {
+        if !(1..=SHARDS_MAX).contains(&options.shards) {
+            return Err(BootError::Shards(options.shards));
+        }
+        probe::probe()?;
+        raise_open_files();
+        let spool = Spool::open(&options.spool)?;
+        let mut shards: Vec<_> = (0..options.shards).map(|_| (Vec::new(), Vec::new())).collect();
+        let mut addresses = Vec::new();
+        for address in &options.listeners {
+            let sockets = listener::bind(*address, options.shards)?;
+            addresses
+                .push(SockRef::from(&sockets[0]).local_addr()?.as_socket().unwrap_or(*address));
+            shards.iter_mut().zip(sockets).for_each(|((own, _), socket)| own.push(socket));
+        }
+        for number in (0u16..).take(options.shards) {
+            spool.prepare(number)?;
+        }
+        for (name, segment) in spool.segments()? {
+            let adopter = usize::from(name.directory) % options.shards;
+            shards[adopter].1.push((name, segment));
+        }
+        let posts = Posts::new(options.shards)?;
+        Ok(Self { spool, events: options.events, posts, addresses, shards })
+    }
+
+    /// The way to the shards for the control thread.
+    pub fn posts(&self) -> Posts {
+        self.posts.clone()
+    }
+
+    /// Where clients are awaited, in the order of the configuration; port 0 is resolved.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Run until every shard is drained. `make` runs on each shard's thread; `reload` on this one.
+    pub fn run<M, F>(self, make: F, reload: impl FnMut()) -> Result<PlatformCounters, RunError>
+    where
+        M: Machine + 'static,
+        F: Fn(ShardStart) -> Result<M, StartError> + Send + Sync + 'static,
+    {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(RunError::Signals)?;
+        let signals = runtime.block_on(async { Signals::catch() }).map_err(RunError::Signals)?;
+        let (ends, ended) = mpsc::unbounded_channel();
+        let posts = self.posts();
+        let executors = self.spawn(&Arc::new(make), &ends)?;
+        drop(ends);
+        let supervisor = Supervisor { posts, signals, ended, executors };
+        runtime.block_on(supervisor.run(reload))
+    }
+
+    fn spawn<M, F>(
+        self,
+        make: &Arc<F>,
+        ends: &mpsc::UnboundedSender<End>,
+    ) -> Result<Vec<ExecutorJoinHandle<()>>, RunError>
+    where
+        M: Machine + 'static,
+        F: Fn(ShardStart) -> Result<M, StartError> + Send + Sync + 'static,
+    {
+        let placements = placements(self.posts.shards());
+        let spool = Arc::new(self.spool);
+        let pool = Pool::start().map_err(RunError::Signals)?;
+        let shards = self.posts.shard_ids().zip(placements).zip(self.shards);
+        let spawned = shards.map(|((shard, placement), (listeners, segments))| {
+            let report = Report::new(shard, ends.clone());
+            let (make, spool, posts) = (Arc::clone(make), Arc::clone(&spool), self.posts.clone());
+            let (pool, events) = (pool.clone(), self.events);
+            let builder = LocalExecutorBuilder::new(placement)
+                .name("shard")
+                .io_memory(EXECUTOR_IO_MEMORY)
+                .ring_depth(EXECUTOR_RING_DEPTH);
+            let spawned = builder.spawn(move || async move {
+                let root = spool.root();
+                let parts = Parts { shard, posts, listeners, spool: root, segments, pool, events };
+                report.tell(run_shard(parts, make.as_ref()).await);
+            });
+            spawned.map_err(|error| RunError::Executor { shard, detail: error.to_string() })
+        });
+        spawned.collect()
+    }
+}
+
+/// The executor moves eight octets at a time; this is the least it takes.
+const EXECUTOR_IO_MEMORY: usize = 64 * 1024;
+const EXECUTOR_RING_DEPTH: usize = 32;
+
+async fn run_shard<M, F>(parts: Parts<'_>, make: &F) -> Result<PlatformCounters, RunError>
+where
+    M: Machine,
+    F: Fn(ShardStart) -> Result<M, StartError>,
+{
+    let shard = parts.shard;
+    let machine = make(start_of(&parts)).map_err(|error| RunError::Start { shard, error })?;
+    let drive = Drive::new(parts, machine).map_err(|error| RunError::Drive { shard, error })?;
+    drive.run().await.map_err(|error| RunError::Drive { shard, error })
+}
+
+fn start_of(parts: &Parts<'_>) -> ShardStart {
+    let mut seed = [0; 32];
+    let filled = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty());
+    assert_eq!(filled, Ok(seed.len()), "the kernel's randomness comes whole up to 256 octets");
+    let segments = parts.segments.iter().map(|(name, open)| {
+        let bytes: Arc<dyn SegmentBytes> = Arc::clone(&open.map) as _;
+        (*name, bytes)
+    });
+    let own = u16::from(parts.shard.0);
+    let mut directories: Vec<u16> = parts.segments.iter().map(|(name, _)| name.directory).collect();
+    directories.push(own);
+    directories.sort_unstable();
+    directories.dedup();
+    // Adopted numbers are the own one plus multiples of the number of shards.
+    assert_eq!(directories[0], own, "a shard's own directory is the first of its directories");
+    ShardStart {
+        shard: parts.shard,
+        shards: parts.posts.shards(),
+        now: clock::now(),
+        seed,
+        directories,
+        segments: segments.collect(),
+    }
+}
+
+/// Every descriptor that the hard limit grants: a connection is one.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+/// Where each of `shards` runs: on a CPU of its own while there are enough.
+fn placements(shards: usize) -> Vec<Placement> {
+    let cpus = allowed_cpus();
+    if shards <= cpus.len() {
+        return cpus.into_iter().take(shards).map(Placement::Fixed).collect();
+    }
+    tracing::info!(shards, cpus = cpus.len(), "more shards than CPUs: they are not pinned");
+    (0..shards).map(|_| Placement::Unbound).collect()
+}
+
+/// The CPUs that this process may run on.
+fn allowed_cpus() -> Vec<usize> {
+    let Ok(mask) = sched_getaffinity(None) else { return Vec::new() };
+    (0..CpuSet::MAX_CPU).filter(|cpu| mask.is_set(*cpu)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_pinned_to_allowed_cpus_while_there_are_enough() {
+        let cpus = allowed_cpus();
+        assert!(!cpus.is_empty());
+        let pinned = placements(cpus.len());
+        let expected: Vec<_> =
+            cpus.iter().map(|cpu| format!("{:?}", Placement::Fixed(*cpu))).collect();
+        assert_eq!(pinned.iter().map(|p| format!("{p:?}")).collect::<Vec<_>>(), expected);
+        let unbound = placements(cpus.len() + 1);
+        assert!(unbound.iter().all(|placement| matches!(placement, Placement::Unbound)));
+        assert_eq!(unbound.len(), cpus.len() + 1);
+    }
+}

@@ -1,0 +1,39 @@
+//! Read the clocks: nobody else does.
+//!
+//! `Monotonic` is CLOCK_MONOTONIC itself, so that a deadline can be handed to the ring as it is.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::base::time::{Monotonic, Now, WallTime};
+
+/// Both clocks, now.
+pub fn now() -> Now {
+    Now { mono: monotonic(), wall: wall() }
+}
+
+fn monotonic() -> Monotonic {
+    let time = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(time.tv_sec).expect("uptime is not negative");
+    let nanos = u64::try_from(time.tv_nsec).expect("0 to 10^9");
+    Monotonic(seconds * 1_000_000_000 + nanos)
+}
+
+/// A clock set before 1970 reads as 1970: nothing here depends on its being right.
+fn wall() -> WallTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallTime(i64::try_from(since.as_millis()).expect("before the year 292278994"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clocks_read_as_the_systems_own() {
+        let (first, second) = (now(), now());
+        assert!(first.mono <= second.mono && first.mono > Monotonic(0));
+        assert!(first.wall > WallTime(1_600_000_000_000), "the wall clock is set");
+    }
+}

@@ -1,0 +1,228 @@
+//! Commit to a shard's segments: write through the ring, then sync, then say so.
+//!
+//! In: buffers and where they go. Out: `Committed` once the sync came back, or the first failure.
+//! Invariant: one commit under way a directory; a failed sync is reported, never repeated (the
+//! pages are gone). Blocking work (create, remove, populate) goes to `blocking.rs`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::platform::blocking::{Job, Pool};
+use crate::platform::channels::Mailbox;
+use crate::platform::gear::{Gear, Notice, Tag};
+use crate::platform::ring::{Completion, Kept};
+use crate::platform::segment_map::SegmentMap;
+use crate::platform::spool_dir::OpenSegment;
+use crate::shard::platform::IoError;
+use crate::spool::segment::{SegmentBytes, SegmentName};
+
+#[derive(Debug)]
+struct Segment {
+    file: OwnedFd,
+    map: Arc<SegmentMap>,
+    commit: Option<Commit>,
+    /// To be removed once the commit is over.
+    doomed: bool,
+}
+
+#[derive(Debug)]
+struct Commit {
+    /// Where the first octet goes.
+    offset: u64,
+    total: usize,
+    done: usize,
+    /// What came of the write under way, with the buffers it had.
+    written: Option<(Result<u32, IoError>, Vec<Arc<Vec<u8>>>)>,
+    /// What came of the sync linked to it, if one was.
+    synced: Option<Result<u32, IoError>>,
+    sync_linked: bool,
+}
+
+/// The segments that a shard appends to, commits to and reads ahead.
+#[derive(Debug)]
+pub(super) struct Disk {
+    spool: PathBuf,
+    segments: HashMap<SegmentName, Segment>,
+    pool: Pool,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Disk {
+    /// A shard's part of `spool`, with the segments that were found in it.
+    pub(super) fn new(
+        spool: PathBuf,
+        found: Vec<(SegmentName, OpenSegment)>,
+        pool: Pool,
+        mailbox: Arc<Mailbox>,
+    ) -> Self {
+        let mut disk = Self { spool, segments: HashMap::new(), pool, mailbox };
+        found.into_iter().for_each(|(name, open)| drop(disk.keep(name, open)));
+        disk
+    }
+
+    /// See `Platform::create_segment`.
+    pub(super) fn create(&self, segment: SegmentName, bytes: u32) {
+        self.submit(Job::CreateSegment { spool: self.spool.clone(), segment, bytes });
+    }
+
+    /// A segment was made, or not.
+    pub(super) fn created(
+        &mut self,
+        segment: SegmentName,
+        result: Result<OpenSegment, IoError>,
+        gear: &mut Gear,
+    ) {
+        let result = result.map(|open| self.keep(segment, open));
+        gear.notices.push_back(Notice::SegmentReady { segment, result });
+    }
+
+    fn keep(&mut self, name: SegmentName, open: OpenSegment) -> Arc<dyn SegmentBytes> {
+        let map = Arc::clone(&open.map);
+        let file = OwnedFd::from(open.file);
+        let segment = Segment { file, map: open.map, commit: None, doomed: false };
+        self.segments.insert(name, segment);
+        map
+    }
+
+    /// See `Platform::remove_segment`.
+    pub(super) fn remove(&mut self, name: SegmentName, gear: &mut Gear) {
+        let Some(segment) = self.segments.get_mut(&name) else { return };
+        if segment.commit.is_some() {
+            segment.doomed = true;
+            return;
+        }
+        if let Some(Segment { file, map, .. }) = self.segments.remove(&name) {
+            gear.ring.close(file, Tag::Nobody);
+            self.submit(Job::RemoveSegment { spool: self.spool.clone(), segment: name, map });
+        }
+    }
+
+    /// See `Platform::populate`.
+    pub(super) fn populate(
+        &self,
+        ticket: u64,
+        segment: SegmentName,
+        (offset, bytes): (u32, u32),
+        gear: &mut Gear,
+    ) {
+        match self.segments.get(&segment) {
+            Some(segment) => {
+                let map = Arc::clone(&segment.map);
+                let (offset, bytes) = (offset as usize, bytes as usize);
+                self.submit(Job::Populate { ticket, map, offset, bytes });
+            }
+            None => gear.notices.push_back(Notice::Populated { ticket }),
+        }
+    }
+
+    fn submit(&self, job: Job) {
+        self.pool.submit(job, &self.mailbox);
+    }
+
+    /// See `Platform::commit`.
+    pub(super) fn commit(
+        &mut self,
+        name: SegmentName,
+        offset: u32,
+        buffers: Vec<Arc<Vec<u8>>>,
+        gear: &mut Gear,
+    ) {
+        let total: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        let Some(segment) = self.segments.get_mut(&name) else {
+            return committed(name, Err(IoError { errno: libc::ENOENT }), gear);
+        };
+        assert!(segment.commit.is_none(), "two commits of {name} under way");
+        // A write past the end would lengthen the file, and the mapping would not show it.
+        if offset as usize + total > segment.map.bytes().len() {
+            return committed(name, Err(IoError { errno: libc::EFBIG }), gear);
+        }
+        let offset = u64::from(offset);
+        segment.commit = Some(Commit {
+            offset,
+            total,
+            done: 0,
+            written: None,
+            synced: None,
+            sync_linked: false,
+        });
+        write_on(name, segment, buffers, gear);
+    }
+
+    /// The write of a commit came to its end.
+    pub(super) fn written(
+        &mut self,
+        name: SegmentName,
+        completion: Completion<Tag>,
+        gear: &mut Gear,
+    ) {
+        let Kept::Gathered(gathered) = completion.kept else {
+            unreachable!("a gathered write keeps its buffers")
+        };
+        if let Some(commit) = self.commit_of(name) {
+            commit.written = Some((completion.result, gathered.buffers));
+            self.advance(name, gear);
+        }
+    }
+
+    /// The sync of a commit came to its end.
+    pub(super) fn synced(
+        &mut self,
+        name: SegmentName,
+        result: Result<u32, IoError>,
+        gear: &mut Gear,
+    ) {
+        if let Some(commit) = self.commit_of(name) {
+            commit.synced = Some(result);
+            self.advance(name, gear);
+        }
+    }
+
+    fn commit_of(&mut self, name: SegmentName) -> Option<&mut Commit> {
+        self.segments.get_mut(&name)?.commit.as_mut()
+    }
+
+    /// Go on once the write, and the sync if one was linked, have both come back.
+    fn advance(&mut self, name: SegmentName, gear: &mut Gear) {
+        let Some(segment) = self.segments.get_mut(&name) else { return };
+        let Some(commit) = &mut segment.commit else { return };
+        if commit.sync_linked && commit.synced.is_none() {
+            return;
+        }
+        let Some((written, buffers)) = commit.written.take() else { return };
+        let synced = commit.synced.take();
+        let result = match written {
+            Ok(0) if commit.total > 0 => Err(IoError { errno: libc::EIO }),
+            Err(error) => Err(error),
+            Ok(count) => {
+                commit.done += count as usize;
+                match synced {
+                    Some(synced) if commit.done == commit.total => synced.map(drop),
+                    // A short write cancels its sync: write the rest.
+                    Some(_) | None => return write_on(name, segment, buffers, gear),
+                }
+            }
+        };
+        segment.commit = None;
+        let doomed = segment.doomed;
+        committed(name, result, gear);
+        if doomed {
+            self.remove(name, gear);
+        }
+    }
+}
+
+/// Write what is left of the commit, and sync if that is all of it.
+fn write_on(name: SegmentName, segment: &mut Segment, buffers: Vec<Arc<Vec<u8>>>, gear: &mut Gear) {
+    let Some(commit) = &mut segment.commit else { return };
+    let tags = (Tag::Write(name), Tag::Sync(name));
+    let offset = commit.offset + commit.done as u64;
+    let file = segment.file.as_fd();
+    commit.sync_linked = gear.ring.write_gathered(file, offset, buffers, commit.done, tags);
+}
+
+fn committed(segment: SegmentName, result: Result<(), IoError>, gear: &mut Gear) {
+    gear.notices.push_back(Notice::Committed { segment, result });
+}

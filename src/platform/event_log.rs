@@ -1,0 +1,354 @@
+//! Append a shard's events to its own files, without ever holding the shard up.
+//!
+//! `SPOOL/events/shard-NN-START.jsonl`, START being the wall clock in milliseconds when the file
+//! began, so that names sort by age. Only whole lines are handed to a write; a file whose last
+//! line has no line feed was cut by a crash or a full disk, and that line is in the next file.
+//!
+//! Written at the latest `EVENT_LOG_DELAY` after it was given, or as soon as `EVENT_LOG_BATCH` octets
+//! wait; not synced: events are not mail. What cannot be written waits, up to
+//! `EVENT_LOG_PENDING_MAX`; more is counted as lost.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::ids::ShardId;
+use crate::base::limits::{
+    EVENT_FILE_AGE_DEFAULT, EVENT_FILE_BYTES_DEFAULT, EVENT_FILES_DEFAULT, EVENT_LOG_BATCH,
+    EVENT_LOG_DELAY, EVENT_LOG_PENDING_MAX,
+};
+use crate::base::time::{Monotonic, WallTime};
+use crate::platform::blocking::{Job, Pool};
+use crate::platform::channels::Mailbox;
+use crate::platform::gear::{Gear, Tag, Timer};
+use crate::platform::ring::{Completion, Kept};
+use crate::shard::platform::IoError;
+
+/// When an event file ends and how many are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventLogOptions {
+    /// Octets after which a file is ended.
+    pub file_bytes: u64,
+    /// Age after which a file is ended, once there is something to write.
+    pub file_age: Duration,
+    /// Files kept a shard, the one being written included; at least 1.
+    pub files: usize,
+}
+
+impl Default for EventLogOptions {
+    fn default() -> Self {
+        Self {
+            file_bytes: EVENT_FILE_BYTES_DEFAULT,
+            file_age: EVENT_FILE_AGE_DEFAULT,
+            files: EVENT_FILES_DEFAULT,
+        }
+    }
+}
+
+/// A file to begin, and which older ones to remove then.
+#[derive(Clone, Debug)]
+pub(super) struct EventFile {
+    /// `SPOOL/events`.
+    pub(super) directory: PathBuf,
+    pub(super) shard: ShardId,
+    /// Shards that run: files of others, left by a run with more, are removed in turn too.
+    pub(super) shards: usize,
+    pub(super) start: WallTime,
+    /// Files to keep of each shard, this one included.
+    pub(super) files: usize,
+}
+
+#[derive(Debug)]
+enum Output {
+    /// None yet, or the last one is over.
+    Closed,
+    /// A thread makes one.
+    Opening,
+    Open(OwnedFd),
+}
+
+/// One shard's event log.
+#[derive(Debug)]
+pub(super) struct EventLog {
+    options: EventLogOptions,
+    directory: PathBuf,
+    shard: ShardId,
+    shards: usize,
+    pending: Vec<u8>,
+    output: Output,
+    /// Octets of the file that hold whole lines.
+    written: u64,
+    opened: Monotonic,
+    writing: bool,
+    timer_set: bool,
+    /// The last write or open failed; said once, until one succeeds.
+    failing: bool,
+    pool: Pool,
+    mailbox: Arc<Mailbox>,
+}
+
+impl EventLog {
+    /// A log below `spool`; its first file begins with the first event.
+    pub(super) fn new(
+        spool: &Path,
+        (shard, shards): (ShardId, usize),
+        options: EventLogOptions,
+        pool: Pool,
+        mailbox: Arc<Mailbox>,
+    ) -> Self {
+        Self {
+            options,
+            directory: spool.join("events"),
+            shard,
+            shards,
+            pending: Vec::new(),
+            output: Output::Closed,
+            written: 0,
+            opened: Monotonic(0),
+            writing: false,
+            timer_set: false,
+            failing: false,
+            pool,
+            mailbox,
+        }
+    }
+
+    /// See `Platform::log_events`.
+    pub(super) fn append(&mut self, lines: &[u8], gear: &mut Gear) {
+        if lines.is_empty() {
+            return;
+        }
+        debug_assert!(lines.ends_with(b"\n"), "an event log holds whole lines");
+        if self.pending.len() + lines.len() > EVENT_LOG_PENDING_MAX {
+            return lose(lines, gear);
+        }
+        self.pending.extend_from_slice(lines);
+        if self.pending.len() >= EVENT_LOG_BATCH && !self.failing {
+            self.write(gear);
+        } else {
+            self.set_timer(gear);
+        }
+    }
+
+    /// Events have waited long enough.
+    pub(super) fn timer(&mut self, gear: &mut Gear) {
+        self.timer_set = false;
+        self.write(gear);
+    }
+
+    /// Write what waits now: the shard ends.
+    pub(super) fn flush(&mut self, gear: &mut Gear) {
+        self.write(gear);
+    }
+
+    /// Whether nothing is left to write, or nothing can be written.
+    pub(super) fn is_idle(&self) -> bool {
+        let opening = matches!(self.output, Output::Opening);
+        !self.writing && !opening && (self.pending.is_empty() || self.failing)
+    }
+
+    /// Close the file, counting what could not be written as lost.
+    pub(super) fn close(&mut self, gear: &mut Gear) {
+        let pending = std::mem::take(&mut self.pending);
+        lose(&pending, gear);
+        self.end_file(gear);
+    }
+
+    fn set_timer(&mut self, gear: &mut Gear) {
+        if !std::mem::replace(&mut self.timer_set, true) {
+            gear.timers.insert(gear.now.mono + EVENT_LOG_DELAY, Timer::EventLog);
+        }
+    }
+
+    /// Start a write of all that waits, into a new file if it is time for one.
+    fn write(&mut self, gear: &mut Gear) {
+        if self.writing || self.pending.is_empty() {
+            return;
+        }
+        let old = gear.now.mono.since(self.opened) >= self.options.file_age;
+        if self.written > 0 && (old || self.written >= self.options.file_bytes) {
+            self.end_file(gear);
+        }
+        match &self.output {
+            Output::Opening => {}
+            Output::Closed => self.begin_file(gear),
+            Output::Open(file) => {
+                let bytes = std::mem::replace(&mut self.pending, gear.buffer());
+                self.writing = true;
+                gear.ring.write(file.as_fd(), self.written, bytes, 0, Tag::Events);
+            }
+        }
+    }
+
+    fn begin_file(&mut self, gear: &Gear) {
+        self.output = Output::Opening;
+        let job = Job::OpenEvents(EventFile {
+            directory: self.directory.clone(),
+            shard: self.shard,
+            shards: self.shards,
+            start: gear.now.wall,
+            files: self.options.files,
+        });
+        self.pool.submit(job, &self.mailbox);
+    }
+
+    fn end_file(&mut self, gear: &mut Gear) {
+        if matches!(self.output, Output::Open(_))
+            && let Output::Open(file) = std::mem::replace(&mut self.output, Output::Closed)
+        {
+            gear.ring.close(file, Tag::Nobody);
+        }
+        self.written = 0;
+    }
+
+    /// A file was begun, or could not be.
+    pub(super) fn opened(&mut self, result: Result<OwnedFd, IoError>, gear: &mut Gear) {
+        match result {
+            Ok(file) => {
+                self.output = Output::Open(file);
+                self.written = 0;
+                self.opened = gear.now.mono;
+                self.write(gear);
+            }
+            Err(error) => {
+                self.output = Output::Closed;
+                self.failed(error, gear);
+            }
+        }
+    }
+
+    /// A write came to its end.
+    pub(super) fn wrote(&mut self, completion: Completion<Tag>, gear: &mut Gear) {
+        let Kept::Bytes(bytes) = completion.kept else { unreachable!("a write keeps its bytes") };
+        self.writing = false;
+        let count = completion.result.map_or(0, |count| count as usize);
+        if count == bytes.len() {
+            self.written += count as u64;
+            self.failing = false;
+            gear.recycle(bytes);
+            if self.pending.len() >= EVENT_LOG_BATCH {
+                self.write(gear);
+            }
+            return;
+        }
+        // The file ends with a part of a line, if with any: go on in a new one, with that line.
+        self.end_file(gear);
+        let whole = memchr::memrchr(b'\n', &bytes[..count]).map_or(0, |last| last + 1);
+        let newer = std::mem::take(&mut self.pending);
+        self.pending = bytes;
+        self.pending.drain(..whole);
+        if self.pending.len() + newer.len() > EVENT_LOG_PENDING_MAX {
+            lose(&newer, gear);
+        } else {
+            self.pending.extend_from_slice(&newer);
+        }
+        self.failed(completion.result.err().unwrap_or(IoError { errno: libc::ENOSPC }), gear);
+    }
+
+    fn failed(&mut self, error: IoError, gear: &mut Gear) {
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::error!(shard = %self.shard, %error, "cannot write the event log; going on");
+        }
+        self.set_timer(gear);
+    }
+}
+
+fn lose(lines: &[u8], gear: &mut Gear) {
+    let count = memchr::memchr_iter(b'\n', lines).count() as u64;
+    if gear.counters.event_lines_lost == 0 && count > 0 {
+        tracing::error!("events are being lost: the event log cannot be written");
+    }
+    gear.counters.event_lines_lost += count;
+}
+
+/// Begin `file` and remove the files that are too many; blocks.
+pub(super) fn open(file: &EventFile) -> io::Result<OwnedFd> {
+    let mut start = file.start.0.max(0);
+    let options = OpenOptions::new().write(true).create_new(true).clone();
+    let made = loop {
+        let name = format!("{}{start:013}.jsonl", prefix(file.shard.index()));
+        match options.open(file.directory.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => start += 1,
+            made => break made?,
+        }
+    };
+    remove_oldest(file)?;
+    Ok(made.into())
+}
+
+fn prefix(shard: usize) -> String {
+    format!("shard-{shard:02}-")
+}
+
+fn remove_oldest(file: &EventFile) -> io::Result<()> {
+    let names: io::Result<Vec<_>> =
+        fs::read_dir(&file.directory)?.map(|entry| Ok(entry?.file_name())).collect();
+    let mut names: Vec<String> =
+        names?.into_iter().filter_map(|name| name.into_string().ok()).collect();
+    names.sort_unstable();
+    let mine = (file.shard.index()..=usize::from(u8::MAX)).step_by(file.shards);
+    for prefix in mine.map(prefix) {
+        let of_one: Vec<_> = names.iter().filter(|name| name.starts_with(&prefix)).collect();
+        let surplus = of_one.len().saturating_sub(file.files.max(1));
+        for name in &of_one[..surplus] {
+            fs::remove_file(file.directory.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_oldest_files_of_a_shard_and_of_those_it_stands_for_go() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["shard-01-0000000000001.jsonl", "shard-03-0000000000001.jsonl"] {
+            fs::write(directory.path().join(name), "").unwrap();
+            fs::write(directory.path().join(name.replace("1.jsonl", "2.jsonl")), "").unwrap();
+        }
+        fs::write(directory.path().join("shard-00-0000000000001.jsonl"), "").unwrap();
+        let file = EventFile {
+            directory: directory.path().to_owned(),
+            shard: ShardId(1),
+            shards: 2,
+            start: WallTime(3),
+            files: 1,
+        };
+        open(&file).unwrap();
+        let left = [
+            "shard-00-0000000000001.jsonl",
+            "shard-01-0000000000003.jsonl",
+            "shard-03-0000000000002.jsonl",
+        ];
+        assert_eq!(names(directory.path()), left);
+    }
+
+    #[test]
+    fn two_files_begun_in_one_millisecond_have_two_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = EventFile {
+            directory: directory.path().to_owned(),
+            shard: ShardId(0),
+            shards: 1,
+            start: WallTime(7),
+            files: 9,
+        };
+        open(&file).unwrap();
+        open(&file).unwrap();
+        let both = ["shard-00-0000000000007.jsonl", "shard-00-0000000000008.jsonl"];
+        assert_eq!(names(directory.path()), both);
+    }
+}

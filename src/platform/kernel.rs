@@ -1,0 +1,255 @@
+//! Be the kernel of one shard: pass calls to the part whose they are, completions likewise.
+//!
+//! Lives on: the shard's thread.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::ids::ShardId;
+use crate::base::slots::Slot;
+use crate::base::time::{Monotonic, Now};
+use crate::platform::blocking::{Finished, Pool};
+use crate::platform::channels::{Mailbox, Outbox, Posts};
+use crate::platform::clock;
+use crate::platform::datagram::Questions;
+use crate::platform::disk::Disk;
+use crate::platform::event_log::{EventLog, EventLogOptions};
+use crate::platform::gear::{Gear, Notice, Tag, Timer};
+use crate::platform::listener::Listeners;
+use crate::platform::ring::{Completion, ReceiveBuffers, Ring};
+use crate::platform::spool_dir::OpenSegment;
+use crate::platform::stream::Streams;
+use crate::shard::mesh::Crossing;
+use crate::shard::platform::{ConnectionId, DatagramId, Platform, PlatformCounters};
+use crate::spool::segment::SegmentName;
+
+/// What a shard's kernel is made of; made on any thread, used on the shard's.
+#[derive(Debug)]
+pub(super) struct Parts<'a> {
+    pub(super) shard: ShardId,
+    pub(super) posts: Posts,
+    pub(super) listeners: Vec<OwnedFd>,
+    pub(super) spool: &'a Path,
+    pub(super) segments: Vec<(SegmentName, OpenSegment)>,
+    pub(super) pool: Pool,
+    pub(super) events: EventLogOptions,
+}
+
+/// See `trait Platform`.
+pub(super) struct Kernel {
+    pub(super) gear: Gear,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) streams: Streams,
+    pub(super) questions: Questions,
+    listeners: Listeners,
+    disk: Disk,
+    event_log: EventLog,
+    outbox: Outbox,
+    /// Timers that have fired, as long as they are looked at.
+    fired: Vec<Timer>,
+}
+
+impl Kernel {
+    /// The kernel of this thread's shard, and the buffers that its receives fill.
+    pub(super) fn new(parts: Parts<'_>) -> std::io::Result<(Self, ReceiveBuffers)> {
+        let Parts { shard, posts, listeners, spool, segments, pool, events } = parts;
+        let mailbox = Arc::clone(posts.mailbox(shard));
+        let (ring, buffers) = Ring::new(mailbox.bell())?;
+        let mut gear = Gear::new(ring, clock::now());
+        let listeners = Listeners::new(listeners, &mut gear);
+        let place = (shard, posts.shards());
+        let event_log = EventLog::new(spool, place, events, pool.clone(), Arc::clone(&mailbox));
+        let disk = Disk::new(spool.to_owned(), segments, pool, Arc::clone(&mailbox));
+        let kernel = Self {
+            gear,
+            mailbox,
+            streams: Streams::default(),
+            questions: Questions::default(),
+            listeners,
+            disk,
+            event_log,
+            outbox: Outbox::new(posts),
+            fired: Vec::new(),
+        };
+        Ok((kernel, buffers))
+    }
+
+    /// Submit what was asked for, then take what has completed and the time.
+    pub(super) fn enter(&mut self, completed: &mut Vec<Completion<Tag>>) -> std::io::Result<()> {
+        self.streams.flush(&mut self.gear);
+        self.gear.ring.enter()?;
+        self.gear.ring.reap(completed);
+        self.gear.counters.completions += completed.len() as u64;
+        self.gear.now = clock::now();
+        Ok(())
+    }
+
+    /// Give a completion to who waits for it. The loop's own timer is not among them.
+    pub(super) fn settle(&mut self, done: Completion<Tag>, buffers: &mut ReceiveBuffers) {
+        let gear = &mut self.gear;
+        match done.tag {
+            Tag::Receive(stream) => self.streams.received(stream, done, buffers, gear),
+            Tag::Send(stream) => self.streams.sent(stream, done, gear),
+            Tag::Connect(stream) => self.streams.connected(stream, done, gear),
+            Tag::Accept(place) => self.listeners.accepted(place, done, &mut self.streams, gear),
+            Tag::Ask(question) => self.questions.sent(question, done, gear),
+            Tag::Answer(question) => self.questions.received(question, done, buffers, gear),
+            Tag::Write(segment) => self.disk.written(segment, done, gear),
+            Tag::Sync(segment) => self.disk.synced(segment, done.result, gear),
+            Tag::Events => self.event_log.wrote(done, gear),
+            Tag::Timer | Tag::Nobody => {}
+        }
+    }
+
+    /// A blocking job came to its end.
+    pub(super) fn finished(&mut self, finished: Finished) {
+        match finished {
+            Finished::Segment { segment, result } => {
+                self.disk.created(segment, result, &mut self.gear);
+            }
+            Finished::Populated { ticket } => {
+                self.gear.notices.push_back(Notice::Populated { ticket });
+            }
+            Finished::Events { result } => self.event_log.opened(result, &mut self.gear),
+        }
+    }
+
+    /// Do what the platform's own timers are for; whether one fired.
+    pub(super) fn expire_timers(&mut self) -> bool {
+        let mut fired = std::mem::take(&mut self.fired);
+        self.gear.timers.expire(self.gear.now.mono, &mut fired);
+        let any = !fired.is_empty();
+        for timer in fired.drain(..) {
+            match timer {
+                Timer::Closing(stream) => self.streams.closing_timer(stream, &mut self.gear),
+                Timer::Listener(place) => self.listeners.accept(place, &mut self.gear),
+                Timer::EventLog => self.event_log.timer(&mut self.gear),
+            }
+        }
+        self.fired = fired;
+        any
+    }
+
+    /// When the platform's own timers want attention.
+    pub(super) fn next_timer(&self) -> Option<Monotonic> {
+        self.gear.timers.next()
+    }
+
+    /// Wake the shards that were posted to in this turn.
+    pub(super) fn ring_bells(&mut self) {
+        self.outbox.ring_bells();
+    }
+
+    /// The machine is drained: end what it left, and write what it gave.
+    pub(super) fn wind_down(&mut self) {
+        self.listeners.stop(&mut self.gear);
+        self.streams.abandon(&mut self.gear);
+        self.questions.abandon(&mut self.gear);
+        self.event_log.flush(&mut self.gear);
+    }
+
+    /// Whether all that was given to `send` and `log_events` is written.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.streams.len() == 0 && self.event_log.is_idle()
+    }
+
+    /// Give up what is not written by now.
+    pub(super) fn end(&mut self) {
+        self.event_log.close(&mut self.gear);
+        self.streams.abort_all(&mut self.gear);
+    }
+
+    pub(super) fn take_held(&mut self, stream: Slot) -> Option<Vec<u8>> {
+        self.streams.take_held(stream)
+    }
+
+    pub(super) fn held_delivered(&mut self, stream: Slot) {
+        self.streams.held_delivered(stream, &mut self.gear);
+    }
+
+    /// Whether a failed question is still to be told of; it is gone now.
+    pub(super) fn bury_question(&mut self, question: Slot) -> bool {
+        self.questions.forget(question, &mut self.gear)
+    }
+}
+
+impl Platform for Kernel {
+    fn now(&self) -> Now {
+        self.gear.now
+    }
+
+    fn connect(&mut self, peer: SocketAddr, source: Option<IpAddr>) -> ConnectionId {
+        ConnectionId(self.streams.connect(peer, source, &mut self.gear))
+    }
+
+    fn send(&mut self, connection: ConnectionId, bytes: Vec<u8>) {
+        self.streams.send(connection.0, bytes, &mut self.gear);
+    }
+
+    fn pause(&mut self, connection: ConnectionId) {
+        self.streams.pause(connection.0);
+    }
+
+    fn resume(&mut self, connection: ConnectionId) {
+        self.streams.resume(connection.0, &mut self.gear);
+    }
+
+    fn close(&mut self, connection: ConnectionId) {
+        self.streams.close(connection.0, &mut self.gear);
+    }
+
+    fn abort(&mut self, connection: ConnectionId) {
+        self.streams.abort(connection.0, &mut self.gear);
+    }
+
+    fn ask(&mut self, server: SocketAddr, query: &[u8]) -> DatagramId {
+        DatagramId(self.questions.ask(server, query, &mut self.gear))
+    }
+
+    fn forget(&mut self, id: DatagramId) {
+        self.questions.forget(id.0, &mut self.gear);
+    }
+
+    fn create_segment(&mut self, segment: SegmentName, bytes: u32) {
+        self.disk.create(segment, bytes);
+    }
+
+    fn remove_segment(&mut self, segment: SegmentName) {
+        self.disk.remove(segment, &mut self.gear);
+    }
+
+    fn commit(&mut self, segment: SegmentName, offset: u32, buffers: Vec<Arc<Vec<u8>>>) {
+        self.disk.commit(segment, offset, buffers, &mut self.gear);
+    }
+
+    fn populate(&mut self, ticket: u64, segment: SegmentName, offset: u32, bytes: u32) {
+        self.disk.populate(ticket, segment, (offset, bytes), &mut self.gear);
+    }
+
+    fn log_events(&mut self, lines: &[u8]) {
+        self.event_log.append(lines, &mut self.gear);
+    }
+
+    fn post(&mut self, to: ShardId, crossing: Crossing) {
+        self.outbox.post(to, crossing);
+    }
+
+    fn buffer(&mut self) -> Vec<u8> {
+        self.gear.buffer()
+    }
+
+    fn stop_listening(&mut self) {
+        self.listeners.stop(&mut self.gear);
+    }
+
+    fn counters(&self) -> PlatformCounters {
+        PlatformCounters {
+            enters: self.gear.ring.enters(),
+            connections: self.streams.len(),
+            operations: self.gear.ring.outstanding(),
+            ..self.gear.counters
+        }
+    }
+}

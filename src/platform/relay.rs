@@ -1,0 +1,120 @@
+//! Run a relay: from a configuration to shards on this machine.
+//!
+//! Opens the spool, recovers what lies in it, and hands each shard its part. Lives on: the main
+//! thread; each shard's machine is made on its own.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+
+use crate::base::prng::Prng;
+use crate::config::Config;
+use crate::platform::boot::{BootError, Node, Options, ShardStart};
+use crate::platform::channels::Posts;
+use crate::platform::event_log::EventLogOptions;
+use crate::platform::supervise::{RunError, StartError};
+use crate::shard::mesh::Crossing;
+use crate::shard::settings::Settings;
+use crate::shard::{Shard, Shared, Start};
+use crate::spool::log::{self, Log};
+use crate::spool::recovery::recover;
+
+/// A relay that is ready to run: all that this machine can refuse has been asked for.
+#[derive(Debug)]
+pub struct Relay {
+    node: Node,
+    log: log::Options,
+    settings: Arc<ArcSwap<Settings>>,
+}
+
+/// What the control thread needs of a relay.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    /// The way to its shards.
+    pub posts: Posts,
+    settings: Arc<ArcSwap<Settings>>,
+}
+
+impl Handle {
+    /// Work by `config` from now on, all shards alike.
+    pub fn reload(&self, config: &Config) {
+        let settings = Arc::new(Settings::new(config, &resolv_conf()));
+        self.settings.store(settings.clone());
+        for shard in self.posts.shard_ids() {
+            self.posts.post(shard, Crossing::Reload(settings.clone()));
+        }
+    }
+}
+
+impl Relay {
+    /// Ask for everything that `config` needs of this machine.
+    pub fn prepare(config: &Config) -> Result<Self, BootError> {
+        let node = Node::prepare(&Options {
+            shards: config.cores.into(),
+            listeners: config.listeners.iter().map(|listener| listener.address).collect(),
+            spool: config.spool.directory.clone(),
+            events: EventLogOptions { ..EventLogOptions::default() },
+        })?;
+        let log =
+            log::Options { segment_bytes: config.spool.segment_bytes, reserve: 1, admits: true };
+        let settings = Arc::new(Settings::new(config, &resolv_conf()));
+        Ok(Self { node, log, settings: Arc::new(ArcSwap::new(settings)) })
+    }
+
+    /// What the control thread needs.
+    pub fn handle(&self) -> Handle {
+        Handle { posts: self.node.posts(), settings: self.settings.clone() }
+    }
+
+    /// Run until it is drained. `reload` is called on SIGHUP.
+    pub fn run(self, reload: impl FnMut()) -> Result<(), RunError> {
+        let Self { node, log, settings } = self;
+        let shared = Arc::new(Shared::new(node.posts().shards()));
+        let make =
+            move |start: ShardStart| make_shard(start, log, settings.load_full(), shared.clone());
+        node.run(make, reload).map(drop)
+    }
+}
+
+/// Recover a shard's directories and make its machine.
+fn make_shard(
+    start: ShardStart,
+    options: log::Options,
+    settings: Arc<Settings>,
+    shared: Arc<Shared>,
+) -> Result<Shard, StartError> {
+    let mut prng = Prng::from_seed(start.seed);
+    let mut logs = Vec::new();
+    for (place, directory) in start.directories.iter().enumerate() {
+        let began = Instant::now();
+        let segments: Vec<_> = start
+            .segments
+            .iter()
+            .filter(|(name, _)| name.directory == *directory)
+            .map(|(name, bytes)| (name.number, bytes.clone()))
+            .collect();
+        let recovered = recover(*directory, &segments).map_err(|error| StartError(error.into()))?;
+        for damage in &recovered.damage {
+            tracing::error!(%damage, "the spool is damaged");
+        }
+        for torn in &recovered.torn {
+            tracing::info!(%torn, "a commit that never ended was left behind");
+        }
+        let messages = recovered.messages.len();
+        if messages > 0 {
+            let took = began.elapsed();
+            tracing::info!(directory, messages, ?took, "messages were found in the spool");
+        }
+        let options = log::Options { admits: place == 0, ..options };
+        let log = Log::new(recovered.start, options, prng.fork());
+        logs.push((*directory, log, recovered.messages));
+    }
+    Ok(Shard::new(Start { id: start.shard, settings, shared, logs, prng, now: start.now }))
+}
+
+/// The machine's resolver configuration; none leaves the resolver's own defaults.
+fn resolv_conf() -> String {
+    std::fs::read_to_string(Path::new("/etc/resolv.conf")).unwrap_or_default()
+}

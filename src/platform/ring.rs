@@ -1,0 +1,488 @@
+//! Own every byte that the kernel may touch through one io_uring, until it has let go.
+//!
+//! In: what to do, with the buffers it needs. Out: [`Completion`]s that hand the buffers back.
+//! Invariant: a buffer's memory lives in `operations` from submission until the completion that
+//! says no more follows; whoever asked may be gone by then. So a disconnect frees nothing that the
+//! kernel still writes to, and `outstanding() == 0` proves that nothing is leaked.
+//! Lives on: the shard's thread, which alone submits (SINGLE_ISSUER).
+//!
+//! All unsafe of the network and of writes is here; none of it is reachable through a safe misuse.
+#![expect(unsafe_code, reason = "the kernel's interface is raw pointers; here they meet owners")]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Instant;
+
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use memmap2::MmapMut;
+use socket2::SockAddr;
+
+use crate::base::limits::{
+    RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_COMPLETIONS, RING_QUIESCE_MAX, RING_SUBMISSIONS,
+    WRITE_SLICES_MAX,
+};
+use crate::base::slots::{Slot, Slots};
+use crate::base::time::Monotonic;
+use crate::shard::platform::IoError;
+
+/// An operation under way, to cancel it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OperationId(Slot);
+
+/// What came of an operation. `T` is what the asker gave to know it by.
+#[derive(Debug)]
+pub(super) struct Completion<T> {
+    /// As given with the operation.
+    pub(super) tag: T,
+    /// The kernel's count, or its error.
+    pub(super) result: Result<u32, IoError>,
+    /// Whether further completions of this operation follow.
+    pub(super) more: bool,
+    /// The receive buffer that was filled, to be given back.
+    pub(super) buffer: Option<BufferToken>,
+    /// The socket that was accepted.
+    pub(super) socket: Option<OwnedFd>,
+    /// What the operation held.
+    pub(super) kept: Kept,
+}
+
+/// Memory that an operation holds for the kernel.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// Nothing but the ring's own.
+    Nothing,
+    /// Nothing; what the kernel counts are new sockets.
+    Accepting,
+    /// Bytes being sent or written.
+    Bytes(Vec<u8>),
+    /// Where to connect.
+    Address(#[expect(dead_code, reason = "held for the kernel")] Box<SockAddr>),
+    /// Buffers being written one after another.
+    Gathered(Gathered),
+    /// When to fire.
+    Time(#[expect(dead_code, reason = "held for the kernel")] Box<types::Timespec>),
+}
+
+/// Buffers and the list of slices into them that the kernel reads.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    pub(super) buffers: Vec<Arc<Vec<u8>>>,
+    #[expect(dead_code, reason = "held for the kernel")]
+    slices: Box<[libc::iovec]>,
+}
+
+#[derive(Debug)]
+struct Operation<T> {
+    tag: T,
+    kept: Kept,
+}
+
+/// One io_uring with its operations and receive buffers.
+pub(super) struct Ring<T: Copy> {
+    // Dropped first: the kernel unmaps and forgets before the memory below goes.
+    uring: IoUring,
+    operations: Slots<Operation<T>>,
+    memory: Rc<ReceiveMemory>,
+    /// Completions that had to be taken while the submission queue was full.
+    early: Vec<cqueue::Entry>,
+    enters: u64,
+}
+
+const RECEIVE_GROUP: u16 = 0;
+
+impl<T: Copy> Ring<T> {
+    /// A ring of this thread, and the buffers that its receives fill. Completions write to `wake`.
+    pub(super) fn new(wake: BorrowedFd<'_>) -> io::Result<(Self, ReceiveBuffers)> {
+        let uring: IoUring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_coop_taskrun()
+            .setup_submit_all()
+            .setup_cqsize(RING_COMPLETIONS)
+            .build(RING_SUBMISSIONS)?;
+        let memory = Rc::new(ReceiveMemory::new()?);
+        let entries = memory.entries as u64;
+        // SAFETY: the entries are page-aligned, initialized and live as long as `uring`: `Ring`
+        // drops `uring` before its share of `memory`, and leaks the memory if the kernel is late.
+        unsafe {
+            uring.submitter().register_buf_ring_with_flags(
+                entries,
+                RECEIVE_BUFFERS,
+                RECEIVE_GROUP,
+                0,
+            )?;
+        }
+        uring.submitter().register_eventfd(wake.as_raw_fd())?;
+        let mut buffers = ReceiveBuffers { memory: Rc::clone(&memory), tail: 0 };
+        (0..RECEIVE_BUFFERS).for_each(|number| buffers.give_back(BufferToken(number)));
+        let early = Vec::new();
+        Ok((Self { uring, operations: Slots::default(), memory, early, enters: 0 }, buffers))
+    }
+
+    /// Operations that the kernel has not completed.
+    pub(super) fn outstanding(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// Times that the kernel was entered.
+    pub(super) fn enters(&self) -> u64 {
+        self.enters
+    }
+
+    /// Accept on `listener` again and again.
+    pub(super) fn accept(&mut self, listener: BorrowedFd<'_>, tag: T) -> OperationId {
+        let entry = opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd()))
+            .flags(libc::SOCK_CLOEXEC)
+            .build();
+        self.start(entry, tag, Kept::Accepting)
+    }
+
+    /// Receive from `socket` again and again, each time into a receive buffer; 0 is the end.
+    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, tag: T) -> OperationId {
+        let entry = opcode::RecvMulti::new(types::Fd(socket.as_raw_fd()), RECEIVE_GROUP).build();
+        self.start(entry, tag, Kept::Nothing)
+    }
+
+    /// Send `bytes` from place `from` on; the count is short only where the connection broke.
+    pub(super) fn send(&mut self, socket: BorrowedFd<'_>, bytes: Vec<u8>, from: usize, tag: T) {
+        let rest = &bytes[from..];
+        let length = u32::try_from(rest.len()).expect("a send is bounded far below 4 GiB");
+        let entry = opcode::Send::new(types::Fd(socket.as_raw_fd()), rest.as_ptr(), length)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build();
+        self.start(entry, tag, Kept::Bytes(bytes));
+    }
+
+    /// Connect `socket` to `peer`.
+    pub(super) fn connect(&mut self, socket: BorrowedFd<'_>, peer: SockAddr, tag: T) {
+        let peer = Box::new(peer);
+        let fd = types::Fd(socket.as_raw_fd());
+        let entry = opcode::Connect::new(fd, peer.as_ptr().cast(), peer.len()).build();
+        self.start(entry, tag, Kept::Address(peer));
+    }
+
+    /// Tell the peer of `socket` that nothing more will be sent.
+    pub(super) fn end_sending(&mut self, socket: BorrowedFd<'_>, tag: T) {
+        let fd = types::Fd(socket.as_raw_fd());
+        self.start(opcode::Shutdown::new(fd, libc::SHUT_WR).build(), tag, Kept::Nothing);
+    }
+
+    /// Close `fd` after all that was asked of it before has been submitted.
+    pub(super) fn close(&mut self, fd: OwnedFd, tag: T) {
+        let entry = opcode::Close::new(types::Fd(fd.into_raw_fd())).build();
+        self.start(entry, tag, Kept::Nothing);
+    }
+
+    /// Write `bytes` from place `from` on at `offset`; the count may be short.
+    pub(super) fn write(
+        &mut self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        bytes: Vec<u8>,
+        from: usize,
+        tag: T,
+    ) {
+        let rest = &bytes[from..];
+        let length = u32::try_from(rest.len()).expect("a write is bounded far below 4 GiB");
+        let entry = opcode::Write::new(types::Fd(file.as_raw_fd()), rest.as_ptr(), length)
+            .offset(offset)
+            .build();
+        self.start(entry, tag, Kept::Bytes(bytes));
+    }
+
+    /// Write `buffers`, less their first `skip` octets, at `offset`, and where this is all of them
+    /// sync after it. The count may be short; the sync is then cancelled.
+    ///
+    /// Returns whether a completion tagged `sync` will come besides the one tagged `write`.
+    pub(super) fn write_gathered(
+        &mut self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        buffers: Vec<Arc<Vec<u8>>>,
+        skip: usize,
+        (write, sync): (T, T),
+    ) -> bool {
+        let fd = types::Fd(file.as_raw_fd());
+        let (slices, all) = slices_after(&buffers, skip);
+        let count = u32::try_from(slices.len()).expect("at most WRITE_SLICES_MAX");
+        let entry = opcode::Writev::new(fd, slices.as_ptr(), count).offset(offset).build();
+        let kept = Kept::Gathered(Gathered { buffers, slices });
+        if !all {
+            self.start(entry, write, kept);
+            return false;
+        }
+        // A link holds within one submission only.
+        self.make_room(2);
+        self.start(entry.flags(squeue::Flags::IO_LINK), write, kept);
+        let entry = opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build();
+        self.start(entry, sync, Kept::Nothing);
+        true
+    }
+
+    /// Complete (with ETIME) once `at` has come.
+    pub(super) fn timer(&mut self, at: Monotonic, tag: T) -> OperationId {
+        let time = Box::new(timespec(at));
+        let entry = opcode::Timeout::new(&raw const *time).flags(types::TimeoutFlags::ABS).build();
+        self.start(entry, tag, Kept::Time(time))
+    }
+
+    /// Let a timer fire at `at` instead; completes with ENOENT if it has fired.
+    pub(super) fn move_timer(&mut self, timer: OperationId, at: Monotonic, tag: T) {
+        let time = Box::new(timespec(at));
+        let entry = opcode::TimeoutUpdate::new(timer.0.to_bits(), &raw const *time)
+            .flags(types::TimeoutFlags::ABS)
+            .build();
+        self.start(entry, tag, Kept::Time(time));
+    }
+
+    /// Ask for the end of one operation: its last completion comes all the same.
+    pub(super) fn cancel(&mut self, operation: OperationId, tag: T) {
+        let entry = opcode::AsyncCancel::new(operation.0.to_bits()).build();
+        self.start(entry, tag, Kept::Nothing);
+    }
+
+    /// Ask for the end of all operations on `fd` that were submitted before.
+    pub(super) fn cancel_all_of(&mut self, fd: BorrowedFd<'_>, tag: T) {
+        let which = types::CancelBuilder::fd(types::Fd(fd.as_raw_fd())).all();
+        self.start(opcode::AsyncCancel2::new(which).build(), tag, Kept::Nothing);
+    }
+
+    /// Whether completions should write to the eventfd: only one who sleeps cares.
+    pub(super) fn wake_on_completion(&mut self, wake: bool) {
+        let completions = self.uring.completion();
+        if wake { completions.enable_eventfd() } else { completions.disable_eventfd() }
+    }
+
+    /// Submit all that was asked and let the kernel post what is complete; never waits.
+    pub(super) fn enter(&mut self) -> io::Result<()> {
+        self.enters += 1;
+        let submissions = u32::try_from(self.uring.submission().len()).expect("bounded by u32");
+        loop {
+            // SAFETY: every queued entry points into memory that `operations` keeps (see `start`);
+            // no argument is passed.
+            let entered = unsafe {
+                self.uring.submitter().enter::<libc::sigset_t>(
+                    submissions,
+                    0,
+                    ENTER_GETEVENTS,
+                    None,
+                )
+            };
+            match entered {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The completion queue overflows or memory is short: reap, and come again.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => {
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Append to `into` what has completed.
+    pub(super) fn reap(&mut self, into: &mut Vec<Completion<T>>) {
+        let Self { uring, operations, early, .. } = self;
+        let entries = early.drain(..).chain(uring.completion());
+        into.extend(entries.map(|entry| completion(operations, &entry)));
+    }
+
+    /// Keep `kept` in `operations`, then queue `entry`, which points to nothing but `kept`.
+    fn start(&mut self, entry: squeue::Entry, tag: T, kept: Kept) -> OperationId {
+        self.make_room(1);
+        let slot = self.operations.insert(Operation { tag, kept });
+        let entry = entry.user_data(slot.to_bits());
+        // SAFETY: what `entry` points to is on the heap and owned by the operation, which stays
+        // in `operations` until its last completion; moving the owner does not move the heap.
+        unsafe { self.uring.submission().push(&entry).expect("make_room made room") };
+        OperationId(slot)
+    }
+
+    fn make_room(&mut self, entries: usize) {
+        loop {
+            let queue = self.uring.submission();
+            if queue.capacity() - queue.len() >= entries {
+                return;
+            }
+            drop(queue);
+            self.enter().expect("a ring that was entered before can be entered");
+            // A backlog of completions can hold submissions up.
+            self.early.extend(self.uring.completion());
+        }
+    }
+}
+
+const ENTER_GETEVENTS: u32 = 1;
+
+fn completion<T: Copy>(
+    operations: &mut Slots<Operation<T>>,
+    entry: &cqueue::Entry,
+) -> Completion<T> {
+    let slot = Slot::from_bits(entry.user_data());
+    let more = cqueue::more(entry.flags());
+    let operation = operations.get(slot).expect("every completion is of an operation under way");
+    let (tag, accepting) = (operation.tag, matches!(operation.kept, Kept::Accepting));
+    let kept = match more {
+        true => Kept::Nothing,
+        false => operations.remove(slot).map_or(Kept::Nothing, |operation| operation.kept),
+    };
+    // SAFETY: the result of an accept is a socket that the kernel made for this completion, which
+    // is taken from the queue once; nobody else owns it.
+    let socket =
+        (accepting && entry.result() >= 0).then(|| unsafe { OwnedFd::from_raw_fd(entry.result()) });
+    let result = u32::try_from(entry.result()).map_err(|_| IoError { errno: -entry.result() });
+    let buffer = cqueue::buffer_select(entry.flags()).map(BufferToken);
+    Completion { tag, result, more, buffer, socket, kept }
+}
+
+/// The slices of `buffers` after the first `skip` octets, and whether these are all of them.
+fn slices_after(buffers: &[Arc<Vec<u8>>], mut skip: usize) -> (Box<[libc::iovec]>, bool) {
+    let mut rest = buffers.iter().filter_map(|buffer| {
+        let skipped = skip.min(buffer.len());
+        skip -= skipped;
+        (skipped < buffer.len()).then(|| libc::iovec {
+            iov_base: buffer[skipped..].as_ptr().cast_mut().cast(),
+            iov_len: buffer.len() - skipped,
+        })
+    });
+    let slices = rest.by_ref().take(WRITE_SLICES_MAX).collect();
+    (slices, rest.next().is_none())
+}
+
+fn timespec(at: Monotonic) -> types::Timespec {
+    let nanos = u32::try_from(at.0 % 1_000_000_000).expect("below 10^9");
+    types::Timespec::new().sec(at.0 / 1_000_000_000).nsec(nanos)
+}
+
+impl<T: Copy> Drop for Ring<T> {
+    /// Cancel what is under way and wait until the kernel has let go of every buffer.
+    fn drop(&mut self) {
+        let start = Instant::now();
+        while !self.operations.is_empty() && start.elapsed() < RING_QUIESCE_MAX {
+            let any = opcode::AsyncCancel2::new(types::CancelBuilder::any()).build();
+            // SAFETY: points to nothing; if the queue is full, the next round has room.
+            let _ = unsafe { self.uring.submission().push(&any.user_data(NO_OPERATION)) };
+            if self.uring.submit_and_wait(1).is_err() {
+                break;
+            }
+            let Self { uring, operations, early, .. } = self;
+            let ended = early.drain(..).chain(uring.completion());
+            for entry in ended.filter(|entry| entry.user_data() != NO_OPERATION) {
+                drop(completion(operations, &entry));
+            }
+        }
+        if !self.operations.is_empty() {
+            tracing::error!(operations = self.operations.len(), "the kernel holds on to buffers");
+            std::mem::forget(std::mem::take(&mut self.operations));
+            std::mem::forget(Rc::clone(&self.memory));
+        }
+    }
+}
+
+/// No slot: an index that a slab never reaches.
+const NO_OPERATION: u64 = u64::MAX;
+
+/// A receive buffer that the kernel has filled and will not touch until it is given back.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BufferToken(u16);
+
+/// The buffers that receives are filled into, and the right to read those that are.
+pub(super) struct ReceiveBuffers {
+    memory: Rc<ReceiveMemory>,
+    tail: u16,
+}
+
+impl ReceiveBuffers {
+    /// The first `length` octets of a buffer that the kernel has filled.
+    pub(super) fn bytes(&self, token: &BufferToken, length: usize) -> &[u8] {
+        assert!(length <= RECEIVE_BUFFER_BYTES, "a receive of {length} octets");
+        // SAFETY: the memory lives as long as `self`; a token exists only between the completion
+        // that filled its buffer and `give_back`, which needs `&mut self` and so ends this loan.
+        unsafe { std::slice::from_raw_parts(self.memory.buffer(token.0), length) }
+    }
+
+    /// Let the kernel fill the buffer again.
+    pub(super) fn give_back(&mut self, token: BufferToken) {
+        let mask = RECEIVE_BUFFERS - 1;
+        // SAFETY: the index is below RECEIVE_BUFFERS, so inside the mapping; the kernel reads an
+        // entry only after the tail below has passed it. It never writes to entries.
+        unsafe {
+            let entry = &mut *self.memory.entries.add(usize::from(self.tail & mask));
+            entry.set_addr(self.memory.buffer(token.0) as u64);
+            entry.set_len(u32::try_from(RECEIVE_BUFFER_BYTES).expect("small"));
+            entry.set_bid(token.0);
+        }
+        self.tail = self.tail.wrapping_add(1);
+        // SAFETY: `tail` is the aligned field of the first entry that the kernel reads atomically.
+        unsafe {
+            let tail = types::BufRingEntry::tail(self.memory.entries).cast_mut();
+            AtomicU16::from_ptr(tail).store(self.tail, Ordering::Release);
+        }
+    }
+}
+
+/// The mapping: first the entries by which buffers are given to the kernel, then the buffers.
+struct ReceiveMemory {
+    entries: *mut types::BufRingEntry,
+    buffers: *mut u8,
+    /// Never touched but through the pointers above.
+    _mapping: MmapMut,
+}
+
+const ENTRIES_BYTES: usize = RECEIVE_BUFFERS as usize * size_of::<types::BufRingEntry>();
+
+impl ReceiveMemory {
+    fn new() -> io::Result<Self> {
+        let buffers = usize::from(RECEIVE_BUFFERS) * RECEIVE_BUFFER_BYTES;
+        let mut mapping = MmapMut::map_anon(ENTRIES_BYTES + buffers)?;
+        let start = mapping.as_mut_ptr();
+        // SAFETY: ENTRIES_BYTES is inside the mapping, which is that much and the buffers.
+        let buffers = unsafe { start.add(ENTRIES_BYTES) };
+        // A mapping starts on a page, so an entry's alignment is met.
+        Ok(Self { entries: start.cast(), buffers, _mapping: mapping })
+    }
+
+    fn buffer(&self, number: u16) -> *mut u8 {
+        assert!(number < RECEIVE_BUFFERS, "receive buffer {number}");
+        // SAFETY: below RECEIVE_BUFFERS, so inside the mapping.
+        unsafe { self.buffers.add(usize::from(number) * RECEIVE_BUFFER_BYTES) }
+    }
+}
+
+/// Sleep until an eventfd is written to, through the executor.
+pub(super) struct Sleeper(glommio::io::BufferedFile);
+
+impl Sleeper {
+    /// Must be called inside a glommio executor.
+    pub(super) fn new(wake: BorrowedFd<'_>) -> io::Result<Self> {
+        let own = wake.as_fd().try_clone_to_owned()?.into_raw_fd();
+        // SAFETY: `own` was just made, is open and owned by nobody else.
+        Ok(Self(unsafe { glommio::io::BufferedFile::from_raw_fd(own) }))
+    }
+
+    /// Return once the eventfd was written to since the last return; resets it.
+    pub(super) async fn sleep(&self) -> io::Result<()> {
+        self.0.read_at(0, size_of::<u64>()).await.map(drop).map_err(io::Error::from)
+    }
+}
+
+/// Let `bind` to port 0 leave the port to `connect`, which can choose it by the whole four-tuple
+/// (IP_BIND_ADDRESS_NO_PORT, ip(7)); for both families.
+pub(super) fn choose_port_at_connect(socket: &impl AsFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let length = libc::socklen_t::try_from(size_of_val(&on)).expect("four octets");
+    // SAFETY: the option takes an int, which lives through the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            length,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

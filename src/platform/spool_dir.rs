@@ -1,0 +1,233 @@
+//! Lay out the spool on disk: the lock, directories, segment files.
+//!
+//! ```text
+//! SPOOL/LOCK              locked (flock) by the relay that runs; its process id, for people
+//! SPOOL/000/00000001.seg  a segment: preallocated at its full size, never shortened
+//! SPOOL/000/00000002.new  one being made; removed at start
+//! SPOOL/000/00000001.old  one kept for reuse: a segment's nonce tells its lives apart
+//! SPOOL/events/           see `event_log.rs`
+//! ```
+//! Everything here blocks: it runs at boot or on a thread of `blocking.rs`.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+
+use crate::base::limits::SEGMENTS_SPARE;
+use crate::platform::segment_map::SegmentMap;
+use crate::spool::segment::SegmentName;
+
+/// Why a spool cannot be used, with what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// Another relay runs on it.
+    #[error("the spool {} is in use by another relay (process {holder}): stop it, or choose \
+        another directory with --spool", .spool.display())]
+    InUse {
+        /// The spool.
+        spool: PathBuf,
+        /// Its process id, or `unknown`.
+        holder: String,
+    },
+    /// It cannot be read or written.
+    #[error("the spool {} cannot be used: {}: {error}; it must be a directory that this user can \
+        write to", .spool.display(), .path.display())]
+    Unusable {
+        /// The spool.
+        spool: PathBuf,
+        /// What in it.
+        path: PathBuf,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+}
+
+/// A spool that this process has to itself, as long as this lives.
+#[derive(Debug)]
+pub struct Spool {
+    root: PathBuf,
+    /// Unlocked when closed, however the process ends.
+    _lock: File,
+}
+
+/// A segment file, open for writing and mapped for reading.
+#[derive(Debug)]
+pub(super) struct OpenSegment {
+    pub(super) file: File,
+    pub(super) map: Arc<SegmentMap>,
+}
+
+impl Spool {
+    /// Lock the spool at `root`, made if it is missing.
+    pub fn open(root: &Path) -> Result<Self, SpoolError> {
+        let unusable = |path: &Path, error| SpoolError::Unusable {
+            spool: root.to_owned(),
+            path: path.to_owned(),
+            error,
+        };
+        fs::create_dir_all(root.join("events")).map_err(|error| unusable(root, error))?;
+        let path = root.join("LOCK");
+        let options =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+        let mut lock = options.open(&path).map_err(|error| unusable(&path, error))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let holder = holder_of(&mut lock).unwrap_or_else(|| "unknown".to_owned());
+                return Err(SpoolError::InUse { spool: root.to_owned(), holder });
+            }
+            Err(error) => return Err(unusable(&path, error.into())),
+        }
+        let sign = || -> io::Result<()> {
+            lock.set_len(0)?;
+            (&lock).write_all(format!("{}\n", std::process::id()).as_bytes())?;
+            sync_directory(root)
+        };
+        sign().map_err(|error| unusable(&path, error))?;
+        Ok(Self { root: root.to_owned(), _lock: lock })
+    }
+
+    /// Where the spool is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Make directory `number` if it is missing.
+    pub(super) fn prepare(&self, number: u16) -> Result<(), SpoolError> {
+        let path = self.root.join(format!("{number:03}"));
+        let make = || -> io::Result<()> {
+            fs::create_dir_all(&path)?;
+            sync_directory(&self.root)?;
+            // Somebody else's directory would otherwise show at the first message.
+            let probe = path.join("probe.new");
+            File::create(&probe)?;
+            fs::remove_file(&probe)
+        };
+        make().map_err(|error| self.unusable(&path, error))
+    }
+
+    /// Open and map every segment, in order; leftovers of a crash are removed.
+    pub(super) fn segments(&self) -> Result<Vec<(SegmentName, OpenSegment)>, SpoolError> {
+        let mut found = Vec::new();
+        for directory in self.entries(&self.root)? {
+            let Some(number) = directory_number(&directory) else { continue };
+            for path in self.entries(&directory)? {
+                if path.extension() == Some(OsStr::new("new")) {
+                    fs::remove_file(&path).map_err(|error| self.unusable(&path, error))?;
+                }
+                let Some(segment) = segment_number(&path) else { continue };
+                let name = SegmentName { directory: number, number: segment };
+                let open = open(&path).map_err(|error| self.unusable(&path, error))?;
+                found.push((name, open));
+            }
+        }
+        found.sort_unstable_by_key(|(name, _)| *name);
+        Ok(found)
+    }
+
+    fn entries(&self, directory: &Path) -> Result<Vec<PathBuf>, SpoolError> {
+        paths(directory).map_err(|error| self.unusable(directory, error))
+    }
+
+    fn unusable(&self, path: &Path, error: io::Error) -> SpoolError {
+        SpoolError::Unusable { spool: self.root.clone(), path: path.to_owned(), error }
+    }
+}
+
+fn holder_of(lock: &mut File) -> Option<String> {
+    let mut text = String::new();
+    lock.read_to_string(&mut text).ok()?;
+    text.trim().parse::<u32>().ok().map(|pid| pid.to_string())
+}
+
+/// `NNN`, a spool directory.
+fn directory_number(path: &Path) -> Option<u16> {
+    let name = path.file_name()?.to_str()?;
+    let digits = name.len() >= 3 && name.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { name.parse().ok() } else { None }
+}
+
+/// `NNNNNNNN.seg`, a segment.
+fn segment_number(path: &Path) -> Option<u32> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".seg")?;
+    let digits = name.len() >= 8 && name.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { name.parse().ok() } else { None }
+}
+
+/// Make `segment` of `bytes` octets, from a spare file if there is one of that size.
+pub(super) fn create(spool: &Path, segment: SegmentName, bytes: u32) -> io::Result<OpenSegment> {
+    let path = spool.join(segment.to_string());
+    let directory = parent(&path);
+    if path.try_exists()? {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    if !reuse(directory, &path, bytes)? {
+        let new = path.with_extension("new");
+        // What failed half way must not keep the room that it took.
+        preallocate(&new, bytes).inspect_err(|_| drop(fs::remove_file(&new)))?;
+        fs::rename(&new, &path)?;
+    }
+    sync_directory(directory)?;
+    open(&path)
+}
+
+fn preallocate(path: &Path, bytes: u32) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    fallocate(&file, FallocateFlags::empty(), 0, u64::from(bytes))?;
+    file.sync_all()
+}
+
+/// Give a spare file of `bytes` octets the name `path`; false if there is none.
+fn reuse(directory: &Path, path: &Path, bytes: u32) -> io::Result<bool> {
+    for spare in spares(directory)? {
+        if fs::metadata(&spare)?.len() == u64::from(bytes) {
+            fs::rename(&spare, path)?;
+            return Ok(true);
+        }
+        // Of another segment size, as the knob was before.
+        fs::remove_file(&spare)?;
+    }
+    Ok(false)
+}
+
+fn paths(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect()
+}
+
+fn spares(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut spares = paths(directory)?;
+    spares.retain(|path| path.extension() == Some(OsStr::new("old")));
+    Ok(spares)
+}
+
+/// Take `segment` out of the spool. Its file is kept as a spare only if `map` was the last one:
+/// whoever still reads it must not see another segment's bytes.
+pub(super) fn remove(spool: &Path, segment: SegmentName, map: Arc<SegmentMap>) -> io::Result<()> {
+    let path = spool.join(segment.to_string());
+    let directory = parent(&path);
+    if Arc::into_inner(map).is_some() && spares(directory)?.len() < SEGMENTS_SPARE {
+        fs::rename(&path, path.with_extension("old"))?;
+    } else {
+        fs::remove_file(&path)?;
+    }
+    // A later removal must not reach the disk before this one.
+    sync_directory(directory)
+}
+
+fn open(path: &Path) -> io::Result<OpenSegment> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let map = Arc::new(SegmentMap::new(&file)?);
+    Ok(OpenSegment { file, map })
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().expect("a segment's path has its directory")
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}

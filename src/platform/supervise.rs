@@ -1,0 +1,174 @@
+//! Pass signals on to the shards, and notice how each of them ends.
+//!
+//! Lives on: the main thread.
+
+use std::error::Error;
+
+use glommio::ExecutorJoinHandle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::base::ids::ShardId;
+use crate::platform::channels::Posts;
+use crate::platform::drive::DriveError;
+use crate::shard::mesh::Crossing;
+use crate::shard::platform::PlatformCounters;
+
+/// Why a node that ran did not end by a drain.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A second signal came: nothing is lost, what was in flight may be delivered again.
+    #[error("left at once, on a second signal")]
+    LeftAtOnce,
+    /// A shard's machine could not be made.
+    #[error("shard {shard} cannot start: {error}")]
+    Start {
+        /// Which.
+        shard: ShardId,
+        /// What it says.
+        error: StartError,
+    },
+    /// A shard ended by a failure.
+    #[error("shard {shard}: {error}")]
+    Drive {
+        /// Which.
+        shard: ShardId,
+        /// Why.
+        error: DriveError,
+    },
+    /// A shard's executor could not be made, or its thread is gone.
+    #[error("shard {shard}: its executor ended: {detail}")]
+    Executor {
+        /// Which.
+        shard: ShardId,
+        /// The executor's words.
+        detail: String,
+    },
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// Why a machine cannot be made from what was found on disk.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(#[from] pub Box<dyn Error + Send + Sync>);
+
+/// How a shard ended; no outcome where its thread did not live to say.
+#[derive(Debug)]
+pub(super) struct End {
+    shard: ShardId,
+    outcome: Option<Result<PlatformCounters, RunError>>,
+}
+
+/// A shard's duty to say how it ended, fulfilled even by a panic.
+#[derive(Debug)]
+pub(super) struct Report {
+    shard: ShardId,
+    ends: mpsc::UnboundedSender<End>,
+    told: bool,
+}
+
+impl Report {
+    pub(super) fn new(shard: ShardId, ends: mpsc::UnboundedSender<End>) -> Self {
+        Self { shard, ends, told: false }
+    }
+
+    /// The shard ended like this.
+    pub(super) fn tell(mut self, outcome: Result<PlatformCounters, RunError>) {
+        self.told = true;
+        self.send(Some(outcome));
+    }
+
+    fn send(&self, outcome: Option<Result<PlatformCounters, RunError>>) {
+        // Nobody listens once the node leaves at once.
+        let _ = self.ends.send(End { shard: self.shard, outcome });
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if !self.told {
+            self.send(None);
+        }
+    }
+}
+
+/// The signals that mean something here.
+#[derive(Debug)]
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Catch them from now on; inside a runtime.
+    pub(super) fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// What waits for signals and ends.
+pub(super) struct Supervisor {
+    pub(super) posts: Posts,
+    pub(super) signals: Signals,
+    pub(super) ended: mpsc::UnboundedReceiver<End>,
+    pub(super) executors: Vec<ExecutorJoinHandle<()>>,
+}
+
+impl Supervisor {
+    /// Return once all shards are drained, or with the first failure; sums what they counted.
+    pub(super) async fn run(
+        mut self,
+        mut reload: impl FnMut(),
+    ) -> Result<PlatformCounters, RunError> {
+        let mut draining = false;
+        let mut left = self.posts.shards();
+        let mut sum = PlatformCounters::default();
+        while left > 0 {
+            tokio::select! {
+                _ = self.signals.terminate.recv() => self.drain(&mut draining)?,
+                _ = self.signals.interrupt.recv() => self.drain(&mut draining)?,
+                _ = self.signals.hangup.recv() => reload(),
+                Some(end) = self.ended.recv() => {
+                    sum = sum.plus(&self.outcome(end)?);
+                    left -= 1;
+                }
+            }
+        }
+        for (executor, shard) in self.executors.drain(..).zip(self.posts.shard_ids()) {
+            join(executor, shard)?;
+        }
+        Ok(sum)
+    }
+
+    /// The first signal drains, the second leaves.
+    fn drain(&self, draining: &mut bool) -> Result<(), RunError> {
+        if std::mem::replace(draining, true) {
+            return Err(RunError::LeftAtOnce);
+        }
+        tracing::info!("draining: a second signal leaves at once");
+        self.posts.shard_ids().for_each(|shard| self.posts.post(shard, Crossing::Drain));
+        Ok(())
+    }
+
+    fn outcome(&mut self, end: End) -> Result<PlatformCounters, RunError> {
+        let shard = end.shard;
+        end.outcome.unwrap_or_else(|| {
+            // The thread is ending: it has dropped what it was to run.
+            let executor = self.executors.swap_remove(shard.index());
+            let detail = "a panic; the lines above say where".to_owned();
+            join(executor, shard)?;
+            Err(RunError::Executor { shard, detail })
+        })
+    }
+}
+
+fn join(executor: ExecutorJoinHandle<()>, shard: ShardId) -> Result<(), RunError> {
+    executor.join().map_err(|error| RunError::Executor { shard, detail: error.to_string() })
+}

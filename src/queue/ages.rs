@@ -1,0 +1,117 @@
+//! Notice messages that grow old: a delay report first, then expiry.
+//!
+//! Two calendars by the second of acceptance, `young` and, once its delay has been reported, `old`;
+//! what "old" means is asked when looking, so a changed schedule holds for all at once.
+
+use std::time::Duration;
+
+use crate::base::limits::DUE_BATCH_MAX;
+use crate::base::time::WallTime;
+use crate::queue::calendar::Calendar;
+use crate::queue::deferred::{Due, whole_seconds};
+use crate::queue::entry::{Message, State, from_seconds, to_seconds};
+use crate::queue::{Queue, Recipients};
+
+/// Messages by when they were accepted.
+#[derive(Debug)]
+pub(super) struct Ages {
+    pub(super) young: Calendar,
+    pub(super) old: Calendar,
+    /// Expiries that were put off: recipients that were held when their message expired.
+    pub(super) late: Vec<Due>,
+    pub(super) delay_report_after: Duration,
+    pub(super) lifetime: Duration,
+}
+
+impl Ages {
+    pub(super) fn new(delay_report_after: Duration, lifetime: Duration) -> Self {
+        let (young, old) = (Calendar::default(), Calendar::default());
+        Self { young, old, late: Vec::new(), delay_report_after, lifetime }
+    }
+}
+
+impl<H> Queue<H> {
+    /// Change when delays are reported and messages expire, for those in the queue too.
+    pub fn set_ages(&mut self, delay_report_after: Duration, lifetime: Duration) {
+        self.ages.delay_report_after = delay_report_after;
+        self.ages.lifetime = lifetime;
+    }
+
+    pub(super) fn expire_messages(&mut self, now: WallTime, due: &mut Vec<Due>) {
+        due.append(&mut self.ages.late);
+        let second = whole_seconds(now - self.ages.lifetime);
+        for _ in 0..DUE_BATCH_MAX {
+            let old = self.ages.old.due(second).or_else(|| self.ages.young.due(second));
+            let Some(message) = old else { break };
+            self.forget_age(message);
+            self.messages[message].expired = true;
+            let waiting = |state| matches!(state, State::Ready | State::Deferred);
+            let recipients = self.withdraw(message, waiting);
+            if let Some(recipients) = recipients {
+                due.push(Due::Expired { message: self.messages.slot(message), recipients });
+            }
+        }
+    }
+
+    pub(super) fn report_delays(&mut self, now: WallTime, due: &mut Vec<Due>) {
+        let second = whole_seconds(now - self.ages.delay_report_after);
+        for _ in 0..DUE_BATCH_MAX {
+            let Some(message) = self.ages.young.due(second) else {
+                break;
+            };
+            self.forget_age(message);
+            self.messages[message].delay_reported = true;
+            self.keep_age(message);
+            due.push(Due::DelayReport(self.messages.slot(message)));
+        }
+    }
+
+    pub(super) fn next_age(&self) -> Option<WallTime> {
+        if !self.ages.late.is_empty() {
+            return Some(WallTime(0));
+        }
+        let young = self.ages.young.first().map(|second| from_seconds(second));
+        let old = self.ages.old.first().map(|second| from_seconds(second));
+        let reported = young.map(|received| received + self.ages.delay_report_after);
+        let expired = [young, old].into_iter().flatten().min();
+        let expired = expired.map(|received| received + self.ages.lifetime);
+        [reported, expired].into_iter().flatten().min()
+    }
+
+    /// Enter `message` where its age says.
+    pub(super) fn keep_age(&mut self, message: u32) {
+        let row = &self.messages[message];
+        let (second, reported) = (to_seconds(row.received), row.delay_reported);
+        let calendar = if reported { &mut self.ages.old } else { &mut self.ages.young };
+        calendar.insert(second, &mut self.messages, message, Message::age);
+    }
+
+    /// Take `message` off, unless it has expired and is off already.
+    pub(super) fn forget_age(&mut self, message: u32) {
+        let row = &self.messages[message];
+        let (second, reported) = (to_seconds(row.received), row.delay_reported);
+        if !row.expired {
+            let calendar = if reported { &mut self.ages.old } else { &mut self.ages.young };
+            calendar.remove(second, &mut self.messages, message, Message::age);
+        }
+    }
+
+    /// Hand those of the message's recipients to the shard whose state is among `states`.
+    fn withdraw(&mut self, message: u32, states: impl Fn(State) -> bool) -> Option<Recipients> {
+        let mut entries = self.entries_of(message);
+        entries.retain(|entry| states(self.entries[*entry].state));
+        let mut indices = Vec::with_capacity(entries.len());
+        for entry in entries {
+            indices.push(self.entries[entry].index);
+            let domain = self.entries[entry].domain;
+            self.detach(entry);
+            self.attach(entry, State::Dispatched);
+            self.settle(domain);
+        }
+        match indices.as_slice() {
+            [] => None,
+            [one] => Some(Recipients::One(*one)),
+            _ => Some(Recipients::Many(indices.into())),
+        }
+    }
+}

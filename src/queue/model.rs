@@ -1,0 +1,507 @@
+//! The queue beside a naive model of it, under random operations.
+//!
+//! The model says what may happen (which state each recipient is in, what is due, who may not
+//! depart); the queue chooses among it, and after each step both must show the same.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const DELAY: Duration = Duration::from_secs(40);
+const LIFETIME: Duration = Duration::from_secs(100);
+
+#[derive(Clone, Debug)]
+enum Operation {
+    /// Domains of the recipients, and for each the seconds until it is due, or held.
+    Insert(Vec<(u8, Option<u8>)>),
+    Pop,
+    Finish(usize),
+    Defer(usize, u8),
+    Park(usize, Option<u8>),
+    Unpark(u8, u32),
+    Advance(u8),
+    Operate(Verb, Which),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Which {
+    Message(usize),
+    Domain(u8),
+    ReversePath(u64),
+    All,
+}
+
+#[derive(Clone, Debug)]
+struct ModelRecipient {
+    domain: u8,
+    state: State,
+    due: i64,
+    attempts: u16,
+    hold: bool,
+    remove: bool,
+}
+
+#[derive(Clone, Debug)]
+struct ModelMessage {
+    slot: Slot,
+    received: i64,
+    reported: bool,
+    expired: bool,
+    recipients: BTreeMap<u16, ModelRecipient>,
+}
+
+struct Pair {
+    queue: Queue<u64>,
+    messages: BTreeMap<u64, ModelMessage>,
+    parked: BTreeMap<u8, Option<i64>>,
+    departures: Vec<Departure>,
+    now: i64,
+    ids: u64,
+}
+
+fn domain(number: u8) -> Domain {
+    Domain::parse(&format!("d{number}.example")).expect("a domain")
+}
+
+fn number(domain: &Domain) -> u8 {
+    domain.as_str()[1..].trim_end_matches(".example").parse().expect("made by domain()")
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self {
+            queue: Queue::new(DELAY, LIFETIME, 1_000),
+            messages: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            departures: Vec::new(),
+            now: 1_000_000,
+            ids: 0,
+        }
+    }
+
+    fn wall(&self) -> WallTime {
+        WallTime(self.now * 1_000)
+    }
+
+    fn step(&mut self, operation: &Operation) {
+        match operation {
+            Operation::Insert(recipients) => self.insert(recipients),
+            Operation::Pop => self.pop(),
+            Operation::Finish(which) => self.finish(*which),
+            Operation::Defer(which, seconds) => self.defer(*which, *seconds),
+            Operation::Park(which, seconds) => self.park(*which, *seconds),
+            Operation::Unpark(number, up_to) => self.unpark(*number, *up_to),
+            Operation::Advance(seconds) => self.advance(i64::from(*seconds)),
+            Operation::Operate(verb, which) => self.operate(*verb, *which),
+        }
+        self.forget_unqueued_parks();
+        self.check();
+    }
+
+    fn insert(&mut self, wanted: &[(u8, Option<u8>)]) {
+        self.ids += 1;
+        let (now, id) = (self.now, self.ids);
+        let recipients: BTreeMap<u16, ModelRecipient> = (0..)
+            .zip(wanted)
+            .map(|(index, (domain, wait))| {
+                let due = now + i64::from(wait.unwrap_or(0)) - 2;
+                let state = match wait {
+                    None => State::Held,
+                    Some(_) if due > now => State::Deferred,
+                    Some(_) => State::Ready,
+                };
+                let fresh = ModelRecipient {
+                    domain: *domain,
+                    state,
+                    due,
+                    attempts: index,
+                    hold: false,
+                    remove: false,
+                };
+                (index, fresh)
+            })
+            .collect();
+        let domains: Vec<Domain> = wanted.iter().map(|(number, _)| domain(*number)).collect();
+        let rows = recipients.iter().zip(&domains).map(|((index, row), domain)| {
+            let held = row.state == State::Held;
+            let due = WallTime(row.due * 1_000);
+            let state = RecipientState { attempts: row.attempts, due, held, reason_at: None };
+            (*index, domain, state)
+        });
+        let slot = self.queue.insert(new_message(id, self.wall()), rows, self.wall());
+        match slot {
+            None => assert!(wanted.is_empty()),
+            Some(slot) => {
+                let (reported, expired) = (false, false);
+                let received = now;
+                let message = ModelMessage { slot, received, reported, expired, recipients };
+                self.messages.insert(id, message);
+            }
+        }
+    }
+
+    fn pop(&mut self) {
+        let Some(departure) = self.queue.pop_ready() else {
+            return self.check_nothing_departs();
+        };
+        let name = number(self.queue.domain(departure.domain).expect("it has recipients"));
+        assert!(!self.parked.contains_key(&name), "a parked domain departed");
+        let message = self.by_slot(departure.message);
+        for index in departure.recipients.as_slice() {
+            let row = message.recipients.get_mut(index).expect("a recipient");
+            assert_eq!((row.state, row.domain), (State::Ready, name));
+            row.state = State::Dispatched;
+        }
+        self.departures.push(departure);
+    }
+
+    /// Without departures in flight and not parked, what is ready must go.
+    fn check_nothing_departs(&self) {
+        for row in self.messages.values().flat_map(|message| message.recipients.values()) {
+            let same = |other: &&ModelRecipient| other.domain == row.domain;
+            let all = self.messages.values().flat_map(|message| message.recipients.values());
+            let in_flight = all.filter(same).any(|other| other.state == State::Dispatched);
+            let waits = in_flight || self.parked.contains_key(&row.domain);
+            assert!(row.state != State::Ready || waits, "{row:?} should depart");
+        }
+    }
+
+    fn by_slot(&mut self, slot: Slot) -> &mut ModelMessage {
+        self.messages.values_mut().find(|message| message.slot == slot).expect("it is queued")
+    }
+
+    /// One of the recipients that are with the shard.
+    fn dispatched(&self, which: usize) -> Option<(Slot, u16)> {
+        let rows = self.messages.values().flat_map(|message| {
+            let slot = message.slot;
+            message.recipients.iter().map(move |(index, row)| (slot, *index, row.state))
+        });
+        let with_shard: Vec<_> = rows.filter(|row| row.2 == State::Dispatched).collect();
+        let chosen = with_shard.get(which.checked_rem(with_shard.len())?)?;
+        Some((chosen.0, chosen.1))
+    }
+
+    fn finish(&mut self, which: usize) {
+        let Some((slot, index)) = self.dispatched(which) else { return };
+        let message = self.by_slot(slot);
+        message.recipients.remove(&index);
+        let left = message.recipients.len();
+        match self.queue.finish(slot, index).expect("it is queued") {
+            Finished::Left(remaining) => assert_eq!(usize::from(remaining), left),
+            Finished::Done { id, .. } => {
+                assert_eq!(left, 0);
+                assert!(self.messages.remove(&id.0).is_some());
+                assert_eq!(self.queue.message(slot), None);
+            }
+        }
+        assert_eq!(self.queue.finish(slot, index), None, "a recipient ends once");
+        self.left(slot, index);
+    }
+
+    /// A recipient of a departure came back by itself: the departure cannot be parked any more.
+    fn left(&mut self, slot: Slot, index: u16) {
+        let has = |departure: &Departure| {
+            departure.message == slot && departure.recipients.as_slice().contains(&index)
+        };
+        self.departures.retain(|departure| !has(departure));
+    }
+
+    fn fate(message: &ModelMessage, index: u16) -> Deferral {
+        let row = &message.recipients[&index];
+        match (row.remove, row.hold, message.expired) {
+            (true, _, _) => Deferral::Removed,
+            (_, true, _) => Deferral::Held,
+            (_, _, true) => Deferral::Expired,
+            _ => Deferral::Waiting,
+        }
+    }
+
+    fn defer(&mut self, which: usize, seconds: u8) {
+        let Some((slot, index)) = self.dispatched(which) else { return };
+        let due = self.now + i64::from(seconds);
+        let message = self.by_slot(slot);
+        let fate = Self::fate(message, index);
+        let row = message.recipients.get_mut(&index).expect("it is queued");
+        (row.due, row.attempts) = (due, row.attempts + 1);
+        row.state = match fate {
+            Deferral::Waiting => State::Deferred,
+            Deferral::Held => State::Held,
+            Deferral::Expired | Deferral::Removed => State::Dispatched,
+        };
+        row.hold &= row.state == State::Dispatched;
+        let attempts = row.attempts;
+        let said = self.queue.defer(slot, index, attempts, WallTime(due * 1_000), None);
+        assert_eq!(said, Some(fate));
+        self.left(slot, index);
+    }
+
+    fn park(&mut self, which: usize, seconds: Option<u8>) {
+        let Some(which) = which.checked_rem(self.departures.len()) else { return };
+        let departure = self.departures.swap_remove(which);
+        let until = seconds.map(|seconds| self.now + i64::from(seconds));
+        let wall = until.map(|until| WallTime(until * 1_000));
+        let over = self.queue.park(&departure, wall);
+        let mut expected = Vec::new();
+        let message = self.by_slot(departure.message);
+        let mut name = 0;
+        for index in departure.recipients.as_slice().iter().rev() {
+            let fate = Self::fate(message, *index);
+            let row = message.recipients.get_mut(index).expect("it is queued");
+            name = row.domain;
+            match fate {
+                Deferral::Waiting => row.state = State::Ready,
+                Deferral::Held => (row.state, row.hold) = (State::Held, false),
+                Deferral::Expired | Deferral::Removed => expected.push((*index, fate)),
+            }
+        }
+        assert_eq!(over, expected);
+        let rows = self.messages.values().flat_map(|message| message.recipients.values());
+        let in_flight = |row: &ModelRecipient| row.domain == name && row.state == State::Dispatched;
+        if !rows.into_iter().any(in_flight) {
+            self.parked.insert(name, until);
+        }
+    }
+
+    fn unpark(&mut self, name: u8, up_to: u32) {
+        if let Some(id) = self.queue.find_domain(&domain(name)) {
+            self.queue.unpark(id, up_to);
+            self.parked.remove(&name);
+        }
+    }
+
+    /// A domain that has left the queue and comes back is not parked.
+    fn forget_unqueued_parks(&mut self) {
+        let rows = self.messages.values().flat_map(|message| message.recipients.values());
+        let queued: Vec<u8> = rows.map(|row| row.domain).collect();
+        self.parked.retain(|name, _| queued.contains(name));
+    }
+
+    fn advance(&mut self, seconds: i64) {
+        self.now += seconds;
+        let mut due = Vec::new();
+        self.queue.expire_due(self.wall(), &mut due);
+        let now = self.now;
+        self.parked.retain(|_, until| until.is_none_or(|until| until > now));
+        let mut expected: Vec<Due> = Vec::new();
+        for message in self.messages.values_mut() {
+            expected.extend(message.grow_old(now));
+        }
+        let order = |due: &Due| match due {
+            Due::Expired { message, .. } | Due::DelayReport(message) => *message,
+        };
+        // Put-off expiries of held recipients come one by one.
+        let late: Vec<Due> = due.extract_if(.., |due| !expected.contains(due)).collect();
+        for late in late {
+            let Due::Expired { message, recipients: Recipients::One(index) } = late else {
+                panic!("{late:?} is not due; expected {expected:?}");
+            };
+            let message = self.by_slot(message);
+            let state = message.recipients.get(&index).map(|row| row.state);
+            assert!(message.expired && matches!(state, None | Some(State::Dispatched)));
+        }
+        due.sort_by_key(order);
+        expected.sort_by_key(order);
+        assert_eq!(due, expected);
+        assert!(self.queue.next_due().is_none_or(|next| next > self.wall()));
+    }
+
+    fn selected(&self, which: Which) -> (Selector, Vec<(u64, u16)>) {
+        let selector = match which {
+            Which::Message(place) => Selector::Id(MessageId(1 + place as u64)),
+            Which::Domain(number) => Selector::Domain(domain(number)),
+            Which::ReversePath(hash) => Selector::ReversePath(hash),
+            Which::All => Selector::All,
+        };
+        let mut chosen = Vec::new();
+        for (id, message) in &self.messages {
+            for (index, row) in &message.recipients {
+                let takes = match which {
+                    Which::Message(place) => *id == 1 + place as u64,
+                    Which::Domain(number) => row.domain == number,
+                    Which::ReversePath(hash) => *id % 3 == hash,
+                    Which::All => true,
+                };
+                if takes {
+                    chosen.push((*id, *index));
+                }
+            }
+        }
+        (selector, chosen)
+    }
+
+    fn operate(&mut self, verb: Verb, which: Which) {
+        let (selector, chosen) = self.selected(which);
+        let mut said = self.queue.operate(verb, &selector, Place::default());
+        assert_eq!(said.next, None);
+        let (mut touched, mut pending) = (Vec::new(), 0);
+        for (id, index) in chosen {
+            let message = self.messages.get_mut(&id).expect("it is queued");
+            let (slot, expired) = (message.slot, message.expired);
+            let row = message.recipients.get_mut(&index).expect("it is queued");
+            let dispatched = row.state == State::Dispatched;
+            if row.operate(verb, expired) {
+                pending += usize::from(dispatched);
+                if !(dispatched && verb == Verb::Remove) {
+                    touched.push((slot, index));
+                }
+            }
+        }
+        said.touched.sort_unstable();
+        touched.sort_unstable();
+        assert_eq!((said.touched, said.pending), (touched, pending));
+    }
+
+    fn check(&mut self) {
+        let mut counts = BTreeMap::new();
+        for (id, message) in &self.messages {
+            let view = self.queue.show(MessageId(*id)).expect("it is queued");
+            assert_eq!(view.message.slot, message.slot);
+            assert_eq!(view.recipients.len(), message.recipients.len());
+            for (seen, (index, row)) in view.recipients.iter().zip(&message.recipients) {
+                assert_eq!((seen.index, number(&seen.domain)), (*index, row.domain));
+                assert_eq!((seen.state, seen.attempts), (row.state, row.attempts));
+                assert_eq!(seen.due.0, row.due * 1_000);
+                *counts.entry((row.state as u8, seen.parked)).or_insert(0u64) += 1;
+            }
+        }
+        let count = |state: State, parked| counts.get(&(state as u8, parked)).copied().unwrap_or(0);
+        let stats = self.queue.stats();
+        assert_eq!(stats.messages, self.messages.len() as u64);
+        assert_eq!(stats.ready, count(State::Ready, false));
+        assert_eq!(stats.parked, count(State::Ready, true));
+        assert_eq!(stats.dispatched, count(State::Dispatched, false));
+        assert_eq!(stats.deferred, count(State::Deferred, false));
+        assert_eq!(stats.held, count(State::Held, false));
+    }
+
+    /// Let everything come to its end; nothing may be left behind.
+    fn drain(&mut self) {
+        for verb in [Verb::Release, Verb::Remove] {
+            self.operate(verb, Which::All);
+        }
+        while self.dispatched(0).is_some() {
+            self.finish(0);
+            self.forget_unqueued_parks();
+        }
+        assert!(self.messages.is_empty());
+        let stats = self.queue.stats();
+        assert_eq!(Stats { row_bytes: stats.row_bytes, ..Stats::default() }, stats);
+        assert!(self.queue.ring.is_empty() && self.queue.parks.is_empty());
+        assert_eq!(self.queue.deferred.first(), None);
+        assert_eq!((self.queue.ages.young.first(), self.queue.ages.old.first()), (None, None));
+    }
+}
+
+impl ModelMessage {
+    /// What the passing of time does to it.
+    fn grow_old(&mut self, now: i64) -> Option<Due> {
+        let age = Duration::from_secs(u64::try_from(now - self.received).expect("not before"));
+        let waits = |row: &ModelRecipient| matches!(row.state, State::Ready | State::Deferred);
+        if age >= LIFETIME && !self.expired {
+            self.expired = true;
+            let mut gone: Vec<u16> = Vec::new();
+            for (index, row) in self.recipients.iter_mut().filter(|(_, row)| waits(row)) {
+                row.state = State::Dispatched;
+                gone.push(*index);
+            }
+            let recipients = match gone.as_slice() {
+                [] => return None,
+                [one] => Recipients::One(*one),
+                _ => Recipients::Many(gone.into()),
+            };
+            return Some(Due::Expired { message: self.slot, recipients });
+        }
+        let late = self.recipients.values_mut().filter(|row| row.state == State::Deferred);
+        late.filter(|row| row.due <= now).for_each(|row| row.state = State::Ready);
+        if age >= DELAY && !self.reported && !self.expired {
+            self.reported = true;
+            return Some(Due::DelayReport(self.slot));
+        }
+        None
+    }
+}
+
+impl ModelRecipient {
+    /// Whether the verb did something.
+    fn operate(&mut self, verb: Verb, expired: bool) -> bool {
+        let waits = matches!(self.state, State::Ready | State::Deferred);
+        let with_shard = self.state == State::Dispatched;
+        let did = match verb {
+            Verb::Flush => self.state == State::Deferred,
+            Verb::Hold => waits || (with_shard && !self.hold),
+            Verb::Release => self.state == State::Held || (with_shard && self.hold),
+            Verb::Remove => waits || self.state == State::Held || (with_shard && !self.remove),
+        };
+        if did && with_shard {
+            match verb {
+                Verb::Hold => self.hold = true,
+                Verb::Release => self.hold = false,
+                Verb::Remove => self.remove = true,
+                Verb::Flush => unreachable!("only what is deferred"),
+            }
+        } else if did {
+            self.state = match verb {
+                Verb::Flush => State::Ready,
+                Verb::Release if expired => State::Dispatched,
+                Verb::Release => State::Ready,
+                Verb::Hold => State::Held,
+                Verb::Remove => State::Dispatched,
+            };
+        }
+        did
+    }
+}
+
+fn new_message(id: u64, received: WallTime) -> NewMessage<u64> {
+    let record = RecordAt { log: 1, segment: 2, offset: 3 };
+    NewMessage {
+        id: MessageId(id),
+        envelope: EnvelopeAt { record, bytes: 4 },
+        received,
+        delay_reported: false,
+        reverse_path: id % 3,
+        content_bytes: 5,
+        hot: Some((id, 300)),
+    }
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let recipient = (0..4u8, proptest::option::weighted(0.9, 0..6u8));
+    let which = prop_oneof![
+        (0..20usize).prop_map(Which::Message),
+        (0..4u8).prop_map(Which::Domain),
+        (0..3u64).prop_map(Which::ReversePath),
+        Just(Which::All),
+    ];
+    let verbs = vec![Verb::Flush, Verb::Hold, Verb::Release, Verb::Remove];
+    let verb = prop::sample::select(verbs);
+    prop_oneof![
+        4 => proptest::collection::vec(recipient, 0..6).prop_map(Operation::Insert),
+        8 => Just(Operation::Pop),
+        4 => any::<usize>().prop_map(Operation::Finish),
+        4 => (any::<usize>(), 0..30u8).prop_map(|(which, wait)| Operation::Defer(which, wait)),
+        3 => (any::<usize>(), proptest::option::of(1..20u8))
+            .prop_map(|(which, wait)| Operation::Park(which, wait)),
+        1 => (0..4u8, 0..4u32).prop_map(|(number, room)| Operation::Unpark(number, room)),
+        2 => (0..40u8).prop_map(Operation::Advance),
+        1 => (verb, which).prop_map(|(verb, which)| Operation::Operate(verb, which)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 400, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn the_queue_does_as_its_model(operations in proptest::collection::vec(operation(), 1..120)) {
+        let mut pair = Pair::new();
+        for operation in &operations {
+            pair.step(operation);
+        }
+        pair.drain();
+    }
+}

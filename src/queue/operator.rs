@@ -1,0 +1,181 @@
+//! Do what an operator asks: flush, hold, release, remove, by id, domain or reverse-path.
+//!
+//! Cost: by id or domain what is touched; by reverse-path or for all a look at every message, some
+//! at a time. Each call touches about `OPERATED_BATCH_MAX` recipients and says where to go on.
+
+use crate::base::ids::MessageId;
+use crate::base::limits::OPERATED_BATCH_MAX;
+use crate::base::slots::Slot;
+use crate::mail::address::Domain;
+use crate::queue::deferred::Due;
+use crate::queue::entry::{Marks, Message, State};
+use crate::queue::{Queue, Recipients};
+
+/// Messages that one call looks at when it has to look at all.
+pub(super) const SCAN_MAX: u32 = 65_536;
+
+/// What an operator wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Try what is deferred at once.
+    Flush,
+    /// Try no more, until released. What is with an owner is held when it comes back.
+    Hold,
+    /// Try what is held at once.
+    Release,
+    /// Give up without a DSN. What is with an owner goes when it comes back undelivered.
+    Remove,
+}
+
+/// Which messages, or which of their recipients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// One message.
+    Id(MessageId),
+    /// Every recipient at this destination domain.
+    Domain(Domain),
+    /// Messages by the hash of their reverse-path.
+    ReversePath(u64),
+    /// Everything.
+    All,
+}
+
+impl Selector {
+    /// Whether a scan over all messages is to stop at this one.
+    pub(super) fn takes(&self, message: &Message) -> bool {
+        match self {
+            Self::Id(id) => message.id == *id,
+            Self::ReversePath(hash) => message.reverse_path == *hash,
+            Self::Domain(_) | Self::All => true,
+        }
+    }
+}
+
+/// Where a call of [`Queue::operate`] or [`Queue::list`] goes on; the default is the beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place(pub(super) u32);
+
+impl Place {
+    /// The place as a number, to be handed out.
+    pub fn to_bits(self) -> u64 {
+        self.0.into()
+    }
+
+    /// The place that [`Place::to_bits`] made; the beginning, if it made no such number.
+    pub fn from_bits(bits: u64) -> Self {
+        Self(u32::try_from(bits).unwrap_or(0))
+    }
+}
+
+/// What a call of [`Queue::operate`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Operated {
+    /// The recipients touched, for the spool's records. Those removed are with the shard now, to be
+    /// finished; a removed one that an owner has is not among them: `defer` will say `Removed`.
+    pub touched: Vec<(Slot, u16)>,
+    /// Recipients that an owner has, and to which it will be done when they come back.
+    pub pending: usize,
+    /// Where to go on; `None` when all is done.
+    pub next: Option<Place>,
+}
+
+impl<H> Queue<H> {
+    /// Do `verb` to what `selector` selects, from `from` on.
+    pub fn operate(&mut self, verb: Verb, selector: &Selector, from: Place) -> Operated {
+        let (entries, next) = match selector {
+            Selector::Id(id) => (self.select_id(*id), None),
+            Selector::Domain(name) => self.select_domain(verb, name),
+            Selector::ReversePath(_) | Selector::All => self.select_rows(selector, from),
+        };
+        let mut operated = Operated { next, ..Operated::default() };
+        for entry in entries {
+            self.operate_entry(verb, entry, &mut operated);
+        }
+        operated
+    }
+
+    fn select_id(&self, id: MessageId) -> Vec<u32> {
+        self.ids.find(id, &self.messages).map_or_else(Vec::new, |row| self.entries_of(row))
+    }
+
+    /// The first of a domain's entries that `verb` still changes: once changed they are not found
+    /// again, so that each call begins anew.
+    fn select_domain(&self, verb: Verb, name: &Domain) -> (Vec<u32>, Option<Place>) {
+        let Some(domain) = self.domains.find(name) else {
+            return (Vec::new(), None);
+        };
+        let concerned = self.entries_in(domain).filter(|entry| self.changes(verb, *entry));
+        let entries: Vec<u32> = concerned.take(OPERATED_BATCH_MAX).collect();
+        let next = (entries.len() == OPERATED_BATCH_MAX).then_some(Place(0));
+        (entries, next)
+    }
+
+    fn select_rows(&self, by: &Selector, from: Place) -> (Vec<u32>, Option<Place>) {
+        let mut entries = Vec::new();
+        let last = self.messages.end().min(from.0.saturating_add(SCAN_MAX));
+        for row in from.0..last {
+            if entries.len() >= OPERATED_BATCH_MAX {
+                return (entries, Some(Place(row)));
+            }
+            if self.messages.get(row).is_some_and(|message| by.takes(message)) {
+                entries.extend(self.entries_of(row));
+            }
+        }
+        (entries, (last < self.messages.end()).then_some(Place(last)))
+    }
+
+    /// Whether `verb` has anything to do to `entry`.
+    fn changes(&self, verb: Verb, entry: u32) -> bool {
+        let entry = &self.entries[entry];
+        match (verb, entry.state) {
+            (Verb::Flush, state) => state == State::Deferred,
+            (Verb::Hold | Verb::Remove, State::Ready | State::Deferred) => true,
+            (Verb::Hold, State::Dispatched) => !entry.marks.has(Marks::HOLD),
+            (Verb::Remove, State::Dispatched) => !entry.marks.has(Marks::REMOVE),
+            (Verb::Hold, State::Held) => false,
+            (Verb::Remove | Verb::Release, State::Held) => true,
+            (Verb::Release, State::Dispatched) => entry.marks.has(Marks::HOLD),
+            (Verb::Release, State::Ready | State::Deferred) => false,
+        }
+    }
+
+    fn operate_entry(&mut self, verb: Verb, entry: u32, operated: &mut Operated) {
+        if !self.changes(verb, entry) {
+            return;
+        }
+        let row = &mut self.entries[entry];
+        let name = (self.messages.slot(row.message), row.index);
+        let dispatched = row.state == State::Dispatched;
+        match (verb, dispatched) {
+            (Verb::Hold, true) => row.marks.set(Marks::HOLD),
+            (Verb::Release, true) => row.marks.clear(Marks::HOLD),
+            (Verb::Remove, true) => row.marks.set(Marks::REMOVE),
+            (Verb::Flush, _) => self.make_ready(entry),
+            (Verb::Release, false) => self.release(entry, name),
+            (Verb::Hold, false) => self.move_to(entry, State::Held),
+            (Verb::Remove, false) => self.move_to(entry, State::Dispatched),
+        }
+        operated.pending += usize::from(dispatched);
+        if !dispatched || verb != Verb::Remove {
+            operated.touched.push(name);
+        }
+    }
+
+    /// What expired while it was held is the shard's to finish; the rest is ready.
+    fn release(&mut self, entry: u32, (message, index): (Slot, u16)) {
+        if self.messages[self.entries[entry].message].expired {
+            self.move_to(entry, State::Dispatched);
+            let recipients = Recipients::One(index);
+            self.ages.late.push(Due::Expired { message, recipients });
+        } else {
+            self.make_ready(entry);
+        }
+    }
+
+    fn move_to(&mut self, entry: u32, state: State) {
+        let domain = self.entries[entry].domain;
+        self.detach(entry);
+        self.attach(entry, state);
+        self.settle(domain);
+    }
+}

@@ -1,0 +1,27 @@
+//! Keep in step with the spool: records that were written, and messages that were moved.
+
+use crate::base::ids::MessageId;
+use crate::queue::Queue;
+use crate::queue::entry::{EnvelopeAt, RecordAt};
+
+impl<H> Queue<H> {
+    /// The last reply to a recipient now lies in this record. Nothing happens if the recipient has
+    /// left the queue meanwhile.
+    pub fn note(&mut self, id: MessageId, recipient: u16, reason_at: RecordAt) {
+        let Some(row) = self.ids.find(id, &self.messages) else { return };
+        let message = self.messages.slot(row);
+        if let Some(entry) = self.find_entry(message, recipient) {
+            self.entries[entry].set_reason(Some(reason_at));
+        }
+    }
+
+    /// The message's envelope now lies here. Nothing happens if it has left the queue meanwhile.
+    pub fn relocate(&mut self, id: MessageId, envelope: EnvelopeAt) {
+        let Some(row) = self.ids.find(id, &self.messages) else { return };
+        let message = &mut self.messages[row];
+        message.log = envelope.record.log;
+        message.segment = envelope.record.segment;
+        message.offset = envelope.record.offset;
+        message.bytes = envelope.bytes;
+    }
+}

@@ -1,0 +1,287 @@
+//! Show what waits, and count it.
+
+use crate::base::ids::MessageId;
+use crate::base::limits::OPERATED_BATCH_MAX;
+use crate::base::slots::Slot;
+use crate::base::time::WallTime;
+use crate::mail::address::Domain;
+use crate::queue::domains::DomainRow;
+use crate::queue::entry::{EnvelopeAt, RecordAt, State, from_seconds};
+use crate::queue::list::NONE;
+use crate::queue::operator::{Place, SCAN_MAX, Selector};
+use crate::queue::{DomainId, Queue};
+
+/// Recipients by state; kept as they move.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) ready: u64,
+    pub(super) parked: u64,
+    pub(super) dispatched: u64,
+    pub(super) deferred: u64,
+    pub(super) held: u64,
+    pub(super) content_bytes: u64,
+}
+
+/// The queue in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Messages with a recipient that is not final.
+    pub messages: u64,
+    /// Octets of their content, none counted as more than `u32::MAX`.
+    pub content_bytes: u64,
+    /// When the oldest was accepted, to the second.
+    pub oldest: Option<WallTime>,
+    /// Recipients in line, in domains that may depart.
+    pub ready: u64,
+    /// Recipients in line, in domains whose owner takes no more at the moment.
+    pub parked: u64,
+    /// Recipients with the shard or an owner.
+    pub dispatched: u64,
+    /// Recipients that wait for their due time.
+    pub deferred: u64,
+    /// Recipients that wait for an operator.
+    pub held: u64,
+    /// Distinct destination domains.
+    pub domains: u64,
+    /// Octets of messages in RAM.
+    pub hot_bytes: u64,
+    /// Octets that the rows of messages and recipients take.
+    pub row_bytes: u64,
+}
+
+/// One destination domain in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainStats {
+    /// The domain.
+    pub domain: Domain,
+    /// Recipients in line.
+    pub ready: u32,
+    /// Whether its owner takes no more at the moment.
+    pub parked: bool,
+    /// Recipients with the shard or its owner.
+    pub dispatched: u32,
+    /// Recipients that wait for their due time.
+    pub deferred: u32,
+    /// Recipients that wait for an operator.
+    pub held: u32,
+}
+
+/// A message, but for its recipients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// Its name inside the process.
+    pub slot: Slot,
+    /// Its name for life.
+    pub id: MessageId,
+    /// Where its envelope is.
+    pub envelope: EnvelopeAt,
+    /// When it was accepted.
+    pub received: WallTime,
+    /// Octets of content; `u32::MAX` for more.
+    pub content_bytes: u32,
+    /// The hash of its reverse-path.
+    pub reverse_path: u64,
+    /// Whether its content is in RAM.
+    pub hot: bool,
+    /// Recipients that are not final.
+    pub remaining: u16,
+    /// Whether its lifetime is over.
+    pub expired: bool,
+}
+
+/// A message as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageView {
+    /// The message.
+    pub message: Queued,
+    /// Its recipients that are not final, by their place in the envelope.
+    pub recipients: Vec<RecipientView>,
+}
+
+/// A recipient as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecipientView {
+    /// Its place in the envelope.
+    pub index: u16,
+    /// Where it goes.
+    pub domain: Domain,
+    /// What it waits for.
+    pub state: State,
+    /// In line, but its owner takes no more of this domain at the moment: the site says why.
+    pub parked: bool,
+    /// Attempts made.
+    pub attempts: u16,
+    /// Deferred: when it is tried next.
+    pub due: WallTime,
+    /// The record with the last reply.
+    pub reason_at: Option<RecordAt>,
+}
+
+impl<H> Queue<H> {
+    /// The queue in numbers; O(1).
+    pub fn stats(&self) -> Stats {
+        let rows = self.messages.bytes() + self.entries.bytes();
+        Stats {
+            messages: self.messages.len() as u64,
+            content_bytes: self.counts.content_bytes,
+            oldest: [self.ages.young.first(), self.ages.old.first()]
+                .into_iter()
+                .flatten()
+                .min()
+                .map(from_seconds),
+            ready: self.counts.ready,
+            parked: self.counts.parked,
+            dispatched: self.counts.dispatched,
+            deferred: self.counts.deferred,
+            held: self.counts.held,
+            domains: self.domains.rows.len() as u64,
+            hot_bytes: self.hot.bytes() as u64,
+            row_bytes: rows as u64,
+        }
+    }
+
+    /// The `count` domains with the most recipients, most first; looks at every domain.
+    pub fn top_domains(&self, count: usize) -> Vec<DomainStats> {
+        let mut rows: Vec<_> = self.domains.rows.iter().collect();
+        let most = |row: &&DomainRow| std::cmp::Reverse(row.recipients());
+        if count < rows.len() {
+            rows.select_nth_unstable_by_key(count, most);
+            rows.truncate(count);
+        }
+        rows.sort_by_key(|row| (most(row), row.name.as_str()));
+        let stats = |row: &DomainRow| DomainStats {
+            domain: row.name.clone(),
+            ready: row.ready,
+            parked: row.ready > 0 && !row.in_ring,
+            dispatched: row.dispatched,
+            deferred: row.deferred,
+            held: row.held,
+        };
+        rows.into_iter().map(stats).collect()
+    }
+
+    /// The message with this id, if it is here.
+    pub fn show(&self, id: MessageId) -> Option<MessageView> {
+        self.ids.find(id, &self.messages).map(|row| self.view(row))
+    }
+
+    /// What is kept of the message in `slot`, if it is still there; O(1).
+    pub fn message(&self, slot: Slot) -> Option<Queued> {
+        self.messages.find(slot).map(|row| self.queued(row))
+    }
+
+    /// How far a recipient has come, if it is not final.
+    pub fn recipient(&mut self, message: Slot, recipient: u16) -> Option<RecipientView> {
+        self.find_entry(message, recipient).map(|entry| self.recipient_view(entry))
+    }
+
+    /// The name of a domain that is queued.
+    pub fn domain(&self, domain: DomainId) -> Option<&Domain> {
+        self.domains.rows.find(domain.0).map(|row| &self.domains.rows[row].name)
+    }
+
+    /// Recipients of a domain that are with the shard or its owner.
+    pub fn dispatched(&self, domain: DomainId) -> u32 {
+        let row = self.domains.rows.find(domain.0);
+        row.map_or(0, |row| self.domains.rows[row].dispatched)
+    }
+
+    /// The id of a domain, if it is queued.
+    pub fn find_domain(&self, name: &Domain) -> Option<DomainId> {
+        self.domains.find(name).map(|row| DomainId(self.domains.rows.slot(row)))
+    }
+
+    /// Up to `limit` of the messages selected, from `from` on, and where to go on. Between calls
+    /// messages come and go: one may then be missed or seen twice, but only if it moved.
+    pub fn list(
+        &self,
+        selector: &Selector,
+        from: Place,
+        limit: usize,
+    ) -> (Vec<MessageView>, Option<Place>) {
+        let limit = limit.clamp(1, OPERATED_BATCH_MAX);
+        let (rows, next) = match selector {
+            Selector::Id(id) => (self.ids.find(*id, &self.messages).into_iter().collect(), None),
+            Selector::Domain(name) => self.list_domain(name, from, limit),
+            Selector::ReversePath(_) | Selector::All => self.list_rows(selector, from, limit),
+        };
+        (rows.into_iter().map(|row| self.view(row)).collect(), next)
+    }
+
+    fn list_domain(&self, name: &Domain, from: Place, limit: usize) -> (Vec<u32>, Option<Place>) {
+        let Some(domain) = self.domains.find(name) else {
+            return (Vec::new(), None);
+        };
+        let mut rows = Vec::new();
+        let mut entries = (0u32..).zip(self.entries_in(domain)).skip(from.0 as usize).peekable();
+        while let Some((_, entry)) = entries.next_if(|_| rows.len() < limit) {
+            let message = self.entries[entry].message;
+            if !rows.contains(&message) {
+                rows.push(message);
+            }
+        }
+        (rows, entries.peek().map(|(rank, _)| Place(*rank)))
+    }
+
+    fn list_rows(&self, by: &Selector, from: Place, limit: usize) -> (Vec<u32>, Option<Place>) {
+        let mut rows = Vec::new();
+        let last = self.messages.end().min(from.0.saturating_add(SCAN_MAX));
+        for row in from.0..last {
+            if rows.len() == limit {
+                return (rows, Some(Place(row)));
+            }
+            if self.messages.get(row).is_some_and(|message| by.takes(message)) {
+                rows.push(row);
+            }
+        }
+        (rows, (last < self.messages.end()).then_some(Place(last)))
+    }
+
+    fn queued(&self, row: u32) -> Queued {
+        let message = &self.messages[row];
+        Queued {
+            slot: self.messages.slot(row),
+            id: message.id,
+            envelope: message.envelope(),
+            received: message.received,
+            content_bytes: message.content_bytes,
+            reverse_path: message.reverse_path,
+            hot: message.hot != NONE,
+            remaining: message.remaining,
+            expired: message.expired,
+        }
+    }
+
+    fn view(&self, row: u32) -> MessageView {
+        let entries = self.entries_of(row).into_iter();
+        let recipients = entries.map(|entry| self.recipient_view(entry)).collect();
+        MessageView { message: self.queued(row), recipients }
+    }
+
+    fn recipient_view(&self, entry: u32) -> RecipientView {
+        let entry = &self.entries[entry];
+        let domain = &self.domains.rows[entry.domain];
+        RecipientView {
+            index: entry.index,
+            domain: domain.name.clone(),
+            state: entry.state,
+            parked: entry.state == State::Ready && !domain.in_ring,
+            attempts: entry.attempts,
+            due: from_seconds(entry.due),
+            reason_at: entry.reason_at(),
+        }
+    }
+
+    /// The entries of a domain: those in line in their order, then the others.
+    pub(super) fn entries_in(&self, domain: u32) -> impl Iterator<Item = u32> {
+        let row = &self.domains.rows[domain];
+        let some = |entry: u32| Some(entry).filter(|entry| *entry != NONE);
+        let lane = move |entry: &u32| some(self.entries[*entry].lane.next);
+        let run = move |head: u32| {
+            let next = move |entry: &u32| Some(self.entries[*entry].chain.next);
+            std::iter::successors(Some(head), move |entry| next(entry).filter(|e| *e != head))
+        };
+        let line = std::iter::successors(some(row.line.head), lane).flat_map(run);
+        line.chain(std::iter::successors(some(row.rest.head), lane))
+    }
+}

@@ -1,0 +1,561 @@
+//! Do what sites decide: connect, hand over jobs, close; and tell them what came of it.
+//!
+//! In: `egress::site`'s actions, events of connections out. Out: reports, and what sites learn.
+//! Invariant: a recipient is settled once, whatever number of connections its job went through.
+//! Lives on: the owner shard.
+
+use std::mem;
+
+use crate::base::limits::{SITE_QUIET_MAX, UPSTREAMS_TRIED_MAX};
+use crate::base::slots::Slot;
+use crate::egress::PooledId;
+use crate::egress::cause::{Blame, Cause, Why};
+use crate::egress::endpoints::Endpoint;
+use crate::egress::health::Signal;
+use crate::egress::site::{Action, Origin};
+use crate::mail::outcome::{Failure, Reason, Stage};
+use crate::mail::status::Severity;
+use crate::outcome::counters::{Count, Latency};
+use crate::outcome::judge::{Scope, Verdict, judge};
+use crate::queue::DomainId;
+use crate::shard::context::Context;
+use crate::shard::delivery::{Delivery, JobId, SiteId, SiteRow};
+use crate::shard::lookup::Lookups;
+use crate::shard::mesh::{Attempted, Crossing, Delays, Settlement};
+use crate::shard::outbound::{Carried, Outbound};
+use crate::shard::platform::{ConnectionId, IoError, Platform};
+use crate::smtp::client::{Event, Settled};
+
+/// A failure on its way to be judged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settling<'a> {
+    pub(super) stage: Stage,
+    pub(super) failure: &'a Failure,
+    pub(super) peer: &'a str,
+}
+
+impl Settling<'_> {
+    /// What the judge makes of it, with its reason.
+    pub(super) fn settle(&self) -> Settlement {
+        let judgement = judge(self.stage, self.failure);
+        let reply = match self.failure {
+            Failure::Reply(reply) => Some(reply.clone()),
+            _ => None,
+        };
+        let reason = Reason {
+            stage: self.stage,
+            status: judgement.status,
+            reply,
+            detail: self.failure.to_string().into(),
+            peer: self.peer.into(),
+        };
+        match judgement.verdict {
+            Verdict::Defer => Settlement::Deferred(reason),
+            Verdict::Bounce => Settlement::Bounced(reason),
+        }
+    }
+}
+
+impl Delivery {
+    /// Ask every site that has something to decide, until none has.
+    pub(crate) fn drive<P: Platform>(&mut self, lookups: &mut Lookups, cx: &mut Context<'_, P>) {
+        let mut due = Vec::new();
+        self.wakes.expire(cx.mono(), &mut due);
+        for id in due {
+            if let Some(row) = self.sites.get_mut(id.0) {
+                row.armed = None;
+                self.stir(id);
+            }
+        }
+        while let Some(id) = self.stirred.pop() {
+            self.ask_site(id, lookups, cx);
+        }
+    }
+
+    /// When `drive` is to be called again without an event.
+    pub(crate) fn deadline(&self) -> Option<crate::base::time::Monotonic> {
+        self.wakes.next()
+    }
+
+    /// Do what a site decides, until it has nothing more to decide.
+    fn ask_site<P: Platform>(
+        &mut self,
+        id: SiteId,
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) {
+        loop {
+            let may_connect = self.outbound.len() < cx.settings.connections_max;
+            let Some(row) = self.sites.get_mut(id.0) else { return };
+            row.stirred = false;
+            match row.site.poll(cx.mono(), may_connect, &mut cx.common.prng) {
+                Some(action) => self.act(id, action, lookups, cx),
+                None => break,
+            }
+        }
+        self.set_wake(id, cx);
+    }
+
+    /// See that a site is asked again when it wants, or forgotten once it was quiet for long.
+    fn set_wake<P: Platform>(&mut self, id: SiteId, cx: &Context<'_, P>) {
+        let Some(row) = self.sites.get_mut(id.0) else { return };
+        if !row.site.is_idle() {
+            row.quiet_since = cx.mono();
+        }
+        let forget_at = row.quiet_since + SITE_QUIET_MAX;
+        if row.site.is_idle() && cx.mono() >= forget_at {
+            return self.forget(id);
+        }
+        let due = row.site.next_due().unwrap_or(forget_at);
+        if row.armed.is_none_or(|armed| due < armed) {
+            row.armed = Some(due);
+            self.wakes.insert(due, id);
+        }
+    }
+
+    fn act<P: Platform>(
+        &mut self,
+        id: SiteId,
+        action: Action<JobId>,
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) {
+        match action {
+            Action::Connect { connection, endpoint } => self.connect(id, connection, &endpoint, cx),
+            Action::Assign { connection, job } => self.assign(id, connection, job, cx),
+            Action::Close { connection } => {
+                if let Some(connection) = self.detach(id, connection)
+                    && let Some(outbound) = self.outbound.get_mut(connection)
+                {
+                    outbound.quit(cx);
+                    self.let_go(connection, cx);
+                }
+            }
+            Action::Defer { job, cause } => {
+                if cause.stage <= Stage::Hello {
+                    self.signal(id, Signal::Unreachable, cx);
+                }
+                self.defer(job, &cause, lookups, cx);
+            }
+            Action::GiveBack { job, why, until } => {
+                if matches!(why, Why::Suspended { .. }) && self.has_other_upstream(job) {
+                    return self.to_upstream(job, lookups, cx);
+                }
+                self.give_back(job, &why.to_string(), until.since(cx.mono()), cx);
+            }
+            Action::CallBack { to: Origin { home, domain }, room } => {
+                let domain = DomainId(Slot::from_bits(domain));
+                cx.post(home, Crossing::Resume { domain, room });
+            }
+        }
+    }
+
+    fn connect<P: Platform>(
+        &mut self,
+        id: SiteId,
+        pooled: PooledId,
+        endpoint: &Endpoint,
+        cx: &mut Context<'_, P>,
+    ) {
+        let row = self.sites.get_mut(id.0).expect("it has just decided");
+        let peer: Box<str> = peer_name(endpoint).into();
+        let Some(source) = row.sources.choose(endpoint.address.ip()) else {
+            let failure = Failure::Connect("no egress source of this address family".into());
+            let cause = Cause { stage: Stage::Connect, failure, peer };
+            return row.site.on_failed(
+                pooled,
+                Blame::Endpoint,
+                cause,
+                cx.now.mono,
+                &mut cx.common.prng,
+            );
+        };
+        let options = cx.settings.client(source);
+        let connection = cx.platform.connect(endpoint.address, source.address);
+        row.connections.insert(pooled, connection);
+        let mut outbound = Outbound::new(connection, id, pooled, peer, options, cx.now.mono);
+        outbound.pump(cx);
+        self.outbound.insert(connection, outbound);
+    }
+
+    fn assign<P: Platform>(
+        &mut self,
+        id: SiteId,
+        pooled: PooledId,
+        job: JobId,
+        cx: &mut Context<'_, P>,
+    ) {
+        let connection = self.sites.get(id.0).and_then(|row| row.connections.get(&pooled).copied());
+        let connection = connection.expect("a site assigns connections that it has");
+        let row = self.jobs.get_mut(job.0).expect("a job is held until it is reported");
+        let stored = row.dispatch.stored.clone();
+        let recipients = row.unsettled();
+        let outbound = self.outbound.get_mut(connection).expect("detached when it goes");
+        outbound.begin(job, stored, recipients, cx);
+        self.settle(connection, cx);
+    }
+
+    /// Every endpoint of the job's site failed on its behalf: another upstream relay may take it,
+    /// else that was its attempt.
+    fn defer<P: Platform>(
+        &mut self,
+        job: JobId,
+        cause: &Cause,
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) {
+        if self.has_other_upstream(job) {
+            return self.to_upstream(job, lookups, cx);
+        }
+        let Some(row) = self.jobs.get_mut(job.0) else { return };
+        let settling = Settling { stage: cause.stage, failure: &cause.failure, peer: &cause.peer };
+        for recipient in row.unsettled() {
+            row.settled.push((recipient, settling.settle()));
+        }
+        self.conclude(job, None, cx);
+    }
+
+    /// Whether `job` may go to another upstream relay of its group now that its own has failed.
+    fn has_other_upstream(&mut self, job: JobId) -> bool {
+        let Some(row) = self.jobs.get_mut(job.0) else { return false };
+        if row.upstream.is_none() || row.rerouted >= UPSTREAMS_TRIED_MAX || !row.settled.is_empty()
+        {
+            return false;
+        }
+        row.rerouted += 1;
+        true
+    }
+
+    /// The connection is there.
+    pub(crate) fn connected<P: Platform>(&mut self, id: ConnectionId, cx: &mut Context<'_, P>) {
+        if let Some(outbound) = self.outbound.get_mut(id) {
+            outbound.connected(cx);
+        }
+    }
+
+    /// The connection could not be made, and is gone.
+    pub(crate) fn connect_failed<P: Platform>(
+        &mut self,
+        id: ConnectionId,
+        error: IoError,
+        cx: &mut Context<'_, P>,
+    ) {
+        self.unconnected(id, Failure::Connect(error.to_string().into()), cx);
+    }
+
+    /// The peer sent this.
+    pub(crate) fn received<P: Platform>(
+        &mut self,
+        id: ConnectionId,
+        bytes: &[u8],
+        cx: &mut Context<'_, P>,
+    ) {
+        if let Some(outbound) = self.outbound.get_mut(id) {
+            outbound.received(bytes, cx);
+            self.settle(id, cx);
+        }
+    }
+
+    /// The peer will send nothing more.
+    pub(crate) fn ended<P: Platform>(&mut self, id: ConnectionId, cx: &mut Context<'_, P>) {
+        if let Some(outbound) = self.outbound.get_mut(id) {
+            outbound.ended(cx);
+            self.settle(id, cx);
+        }
+    }
+
+    /// The connection broke, and is gone.
+    pub(crate) fn lost<P: Platform>(&mut self, id: ConnectionId, cx: &mut Context<'_, P>) {
+        self.ended(id, cx);
+        self.outbound.remove(id);
+    }
+
+    /// All that was sent has left.
+    pub(crate) fn sent<P: Platform>(&mut self, id: ConnectionId, cx: &mut Context<'_, P>) {
+        if let Some(outbound) = self.outbound.get_mut(id) {
+            outbound.sent(cx);
+            self.settle(id, cx);
+        }
+    }
+
+    /// A connection's timer fired, perhaps too early.
+    pub(crate) fn timer<P: Platform>(&mut self, id: ConnectionId, cx: &mut Context<'_, P>) {
+        let Some(outbound) = self.outbound.get_mut(id) else { return };
+        if outbound.timer(cx) {
+            cx.platform.abort(id);
+            self.unconnected(id, Failure::TimedOut, cx);
+        } else {
+            self.settle(id, cx);
+        }
+    }
+
+    /// A connection came to nothing before its greeting.
+    fn unconnected<P: Platform>(
+        &mut self,
+        id: ConnectionId,
+        failure: Failure,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(outbound) = self.outbound.remove(id) else { return };
+        cx.common.counters.increment(Count::ConnectionsFailed);
+        let cause = Cause { stage: Stage::Connect, failure, peer: outbound.peer.clone() };
+        self.fail(&outbound, Blame::Endpoint, cause, cx);
+    }
+
+    /// Act on what a connection's machine tells, send what it has, and let it go once it is over.
+    fn settle<P: Platform>(&mut self, id: ConnectionId, cx: &mut Context<'_, P>) {
+        while let Some(event) = self.outbound.get_mut(id).and_then(Outbound::poll_event) {
+            match event {
+                Event::Ready => self.ready(id, cx),
+                Event::Settled(results) => self.carried(id, results, cx),
+                Event::Closed { failure, unsettled } => self.closed(id, failure, &unsettled, cx),
+            }
+        }
+        if let Some(outbound) = self.outbound.get_mut(id) {
+            outbound.pump(cx);
+            self.let_go(id, cx);
+        }
+    }
+
+    /// Close a connection whose machine has nothing more to say or hear.
+    fn let_go<P: Platform>(&mut self, id: ConnectionId, cx: &mut Context<'_, P>) {
+        if self.outbound.get_mut(id).is_some_and(|outbound| outbound.is_over()) {
+            self.outbound.remove(id);
+            cx.platform.close(id);
+        }
+    }
+
+    /// The peer greeted us, or is free for the next message.
+    fn ready<P: Platform>(&mut self, id: ConnectionId, cx: &mut Context<'_, P>) {
+        let Some(outbound) = self.outbound.get_mut(id) else { return };
+        let (site, pooled) = (outbound.site, outbound.pooled);
+        let finished = mem::take(&mut outbound.finished);
+        if !finished {
+            outbound.greeted(cx.now.mono);
+            cx.common.counters.increment(Count::ConnectionsMade);
+            cx.common.counters.record(Latency::Connect, outbound.greeted_after);
+        }
+        if let Some(row) = self.sites.get_mut(site.0) {
+            if finished {
+                row.site.on_done(pooled, !self.draining, cx.mono());
+            } else {
+                row.site.on_ready(pooled, cx.mono());
+            }
+        }
+        self.stir(site);
+    }
+
+    /// A transaction came to its end.
+    fn carried<P: Platform>(
+        &mut self,
+        id: ConnectionId,
+        results: Vec<(u16, Settled)>,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(outbound) = self.outbound.get_mut(id) else { return };
+        let Some(carried) = outbound.carried.take() else { return };
+        outbound.finished = true;
+        let dsn_passed_on = outbound.passes_dsn_on();
+        let Some(row) = self.jobs.get_mut(carried.job.0) else { return };
+        let mut taken = false;
+        let mut signal = Signal::Answered;
+        for (recipient, result) in results {
+            let settlement = match result {
+                Settled::Accepted(reply) => {
+                    taken = true;
+                    Settlement::Delivered { reply, dsn_passed_on }
+                }
+                Settled::Refused { stage, failure } => {
+                    if stage != Stage::Rcpt && is_transient(&failure) {
+                        signal = Signal::Refused;
+                    }
+                    Settling { stage, failure: &failure, peer: &outbound.peer }.settle()
+                }
+            };
+            row.settled.push((recipient, settlement));
+        }
+        let counters = &mut cx.common.counters;
+        counters.increment(Count::TransactionsSent);
+        counters.record(Latency::Transmit, cx.now.mono.since(carried.began));
+        if taken {
+            counters.add(Count::BytesSent, row.dispatch.stored.bytes());
+        }
+        let way = Way::of(outbound, &carried);
+        self.signal(way.site, signal, cx);
+        self.conclude(carried.job, Some((way, id)), cx);
+    }
+
+    /// A connection is of no more use.
+    fn closed<P: Platform>(
+        &mut self,
+        id: ConnectionId,
+        failure: Option<(Stage, Failure)>,
+        unsettled: &[u16],
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(outbound) = self.outbound.get_mut(id) else { return };
+        let (site, pooled) = (outbound.site, outbound.pooled);
+        let carried = outbound.carried.take();
+        let finished = mem::take(&mut outbound.finished);
+        let peer = outbound.peer.clone();
+        let Some(row) = self.sites.get_mut(site.0) else { return };
+        if row.connections.remove(&pooled).is_none() {
+            return; // The site had let it go.
+        }
+        match (failure, carried) {
+            (None, None) if finished => row.site.on_done(pooled, false, cx.mono()),
+            (None, None) => row.site.on_closed(pooled),
+            (failure, carried) => {
+                let (stage, failure) = failure.unwrap_or((Stage::Mail, Failure::Closed));
+                let blame = match judge(stage, &failure).scope {
+                    Scope::Site => Blame::Endpoint,
+                    Scope::Connection | Scope::Message | Scope::Recipient => Blame::Connection,
+                };
+                if finished {
+                    row.site.on_done(pooled, false, cx.mono());
+                } else {
+                    debug_assert!(carried.is_some() || unsettled.is_empty());
+                    let cause = Cause { stage, failure, peer };
+                    let (now, prng) = (cx.now.mono, &mut cx.common.prng);
+                    let signal = signal_of(&cause.failure);
+                    row.site.on_failed(pooled, blame, cause, now, prng);
+                    self.signal(site, signal, cx);
+                }
+            }
+        }
+        self.stir(site);
+    }
+
+    /// Tell a site that a connection of it failed.
+    fn fail<P: Platform>(
+        &mut self,
+        outbound: &Outbound,
+        blame: Blame,
+        cause: Cause,
+        cx: &mut Context<'_, P>,
+    ) {
+        let id = outbound.site;
+        if let Some(row) = self.sites.get_mut(id.0)
+            && row.connections.remove(&outbound.pooled).is_some()
+        {
+            let (now, prng) = (cx.now.mono, &mut cx.common.prng);
+            row.site.on_failed(outbound.pooled, blame, cause, now, prng);
+            self.stir(id);
+        }
+    }
+
+    /// The health of an upstream relay is to know how it does.
+    fn signal<P: Platform>(&mut self, site: SiteId, signal: Signal, cx: &mut Context<'_, P>) {
+        let Some(upstream) = self.sites.get(site.0).and_then(SiteRow::upstream) else { return };
+        if let Some(health) = self.health.get_mut(usize::from(upstream.group.0)) {
+            let (now, prng) = (cx.now.mono, &mut cx.common.prng);
+            if health.report(upstream.member, signal, now, prng) {
+                let relay = cx.settings.upstream_name(upstream);
+                tracing::warn!(relay, ?signal, "an upstream relay was ejected, or is back");
+            }
+        }
+    }
+
+    /// A site lets a connection go: nothing that becomes of it concerns the site any more.
+    fn detach(&mut self, id: SiteId, pooled: PooledId) -> Option<ConnectionId> {
+        self.sites.get_mut(id.0)?.connections.remove(&pooled)
+    }
+
+    /// Report a job all of whose recipients are settled.
+    fn conclude<P: Platform>(
+        &mut self,
+        job: JobId,
+        way: Option<(Way, ConnectionId)>,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(row) = self.jobs.get_mut(job.0) else { return };
+        let recipients = mem::take(&mut row.settled);
+        let site = way.as_ref().and_then(|(way, _)| self.sites.get(way.site.0));
+        let upstream = row.upstream.map(|upstream| cx.settings.upstream_name(upstream).into());
+        let departed = row.dispatch.departed;
+        let (peer, delays) = match &way {
+            Some((way, _)) => {
+                let transmit = cx.mono().since(way.began);
+                let connect = way.connect;
+                let queue = way.began.since(departed).saturating_sub(connect);
+                (way.peer.clone(), Delays { queue, connect, transmit })
+            }
+            None => (last_peer(&recipients), Delays::default()),
+        };
+        let site = site.map_or("".into(), |row| row.name.clone());
+        let attempted = Attempted { recipients, peer, site, upstream, delays };
+        self.report(job, Ok(attempted), cx);
+    }
+
+    /// Take no more work, give back what waits, finish what is under way.
+    pub(crate) fn drain<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        self.draining = true;
+        let ids: Vec<SiteId> = self.sites.iter().map(|(slot, _)| SiteId(slot)).collect();
+        for id in ids {
+            if let Some(row) = self.sites.get_mut(id.0) {
+                row.site.leave(cx.mono());
+            }
+            self.stir(id);
+        }
+        for job in self.asking_jobs() {
+            self.give_back(job, "the node drains", std::time::Duration::ZERO, cx);
+        }
+    }
+
+    /// The drain's deadline has come: cut connections; their jobs go back to their homes.
+    pub(crate) fn cut<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        for id in self.outbound.ids() {
+            cx.platform.abort(id);
+            self.outbound.remove(id);
+        }
+        let jobs: Vec<JobId> = self.jobs.iter().map(|(slot, _)| JobId(slot)).collect();
+        for job in jobs {
+            self.give_back(job, "the node drains", std::time::Duration::ZERO, cx);
+        }
+    }
+}
+
+/// What the loss of a connection tells of an upstream relay.
+fn signal_of(failure: &Failure) -> Signal {
+    if matches!(failure, Failure::Reply(_)) { Signal::Refused } else { Signal::Silent }
+}
+
+fn is_transient(failure: &Failure) -> bool {
+    match failure {
+        Failure::Reply(reply) => reply.code.severity() == Severity::Transient,
+        _ => false,
+    }
+}
+
+/// How a job went out, for its report.
+struct Way {
+    site: SiteId,
+    peer: Box<str>,
+    began: crate::base::time::Monotonic,
+    connect: std::time::Duration,
+}
+
+impl Way {
+    fn of(outbound: &mut Outbound, carried: &Carried) -> Self {
+        Self {
+            site: outbound.site,
+            peer: outbound.peer.clone(),
+            began: carried.began,
+            connect: mem::take(&mut outbound.greeted_after),
+        }
+    }
+}
+
+fn last_peer(recipients: &[(u16, Settlement)]) -> Box<str> {
+    match recipients.last() {
+        Some((_, Settlement::Deferred(reason) | Settlement::Bounced(reason))) => {
+            reason.peer.clone()
+        }
+        Some((_, Settlement::Delivered { .. })) | None => "".into(),
+    }
+}
+
+/// As `mx1.example.net[192.0.2.1]:25`.
+fn peer_name(endpoint: &Endpoint) -> String {
+    format!("{}[{}]:{}", endpoint.host, endpoint.address.ip(), endpoint.address.port())
+}

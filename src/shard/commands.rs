@@ -1,0 +1,169 @@
+//! What an operator may ask of a shard's queue, and what a shard answers.
+//!
+//! Both sides share it: `control` sends a [`Command`] through the mesh, the shard answers once.
+//! Pure values; every answer is bounded by the limit in its command.
+
+use crate::base::ids::MessageId;
+use crate::base::time::WallTime;
+use crate::mail::address::{Domain, ForwardPath, ReversePath};
+use crate::mail::outcome::{Outcome, Reason};
+
+/// Which recipients a command is about: those that meet all that is given; all, if nothing is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// Of this message.
+    pub id: Option<MessageId>,
+    /// Going to this domain.
+    pub domain: Option<Domain>,
+    /// Of messages with this reverse-path.
+    pub reverse_path: Option<ReversePath>,
+}
+
+impl Selector {
+    /// Whether it names nothing, so that a verb would sweep the whole queue.
+    pub fn is_everything(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Where a list goes on: only the shard that gave it knows what it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor(pub u64);
+
+/// One thing asked of one shard. A shard speaks only of the messages it is home of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Answered by `Answer::List`.
+    List {
+        /// Which recipients.
+        selector: Selector,
+        /// `None` begins.
+        after: Option<Cursor>,
+        /// Rows at most, 1 to `LIST_ROWS_MAX`.
+        limit: usize,
+    },
+    /// Everything of one message. Answered by `Answer::Show`.
+    Show(MessageId),
+    /// Counts. Answered by `Answer::Stats`.
+    Stats {
+        /// Domains listed at most, those with the most recipients first.
+        domains: usize,
+    },
+    /// Try at once what waits for its next attempt. Answered by `Answer::Changed`.
+    Flush(Selector),
+    /// Try no more until released; lifetimes go on. Answered by `Answer::Changed`.
+    Hold(Selector),
+    /// Undo `Hold`. Answered by `Answer::Changed`.
+    Release(Selector),
+    /// Give up, as `Failure::Removed`; `outcome::judge` says who is told. Answered by `Answer::Changed`.
+    Remove(Selector),
+}
+
+/// What a shard answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Recipients not final yet.
+    List {
+        /// In the shard's own order, at most as many as asked for.
+        rows: Vec<QueuedRecipient>,
+        /// Where to go on; `None` at the end.
+        next: Option<Cursor>,
+    },
+    /// The message, if this shard is its home and it is not all final.
+    Show(Option<Box<QueuedMessage>>),
+    /// Counts.
+    Stats(QueueStats),
+    /// So many recipients were changed.
+    Changed(u64),
+    /// The verb could not be done, in words for the operator.
+    Failed(Box<str>),
+}
+
+/// Where a recipient stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum QueueState {
+    /// Waits for its turn: nothing but a limit keeps it.
+    Ready,
+    /// Under way: with its owner, or in a transaction.
+    Attempting,
+    /// Waits for its next attempt.
+    Deferred,
+    /// An operator keeps it.
+    Held,
+    /// It has come to its end; others of the message have not.
+    Final(Outcome),
+}
+
+/// A row of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedRecipient {
+    /// Its message.
+    pub id: MessageId,
+    /// Its address.
+    pub forward_path: ForwardPath,
+    /// Where it stands.
+    pub state: QueueState,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When it is next tried, where that is known.
+    pub next_attempt: Option<WallTime>,
+    /// When the message was accepted.
+    pub accepted: WallTime,
+    /// Octets of content.
+    pub bytes: u64,
+}
+
+/// A message, recipient by recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedMessage {
+    /// Its name.
+    pub id: MessageId,
+    /// Whom a DSN goes to.
+    pub reverse_path: ReversePath,
+    /// When it was accepted.
+    pub accepted: WallTime,
+    /// When it expires.
+    pub expires: WallTime,
+    /// Octets of content.
+    pub bytes: u64,
+    /// In the order of the envelope.
+    pub recipients: Vec<RecipientStory>,
+}
+
+/// A recipient, and why it is where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecipientStory {
+    /// Its address.
+    pub forward_path: ForwardPath,
+    /// Where it stands.
+    pub state: QueueState,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When it is next tried, where that is known.
+    pub next_attempt: Option<WallTime>,
+    /// What came of the last attempt: the peer's words, verbatim.
+    pub last: Option<Reason>,
+    /// The limit that keeps it now, as `site mx.example: 20 connections of 20 in use`.
+    pub limit: Option<Box<str>>,
+}
+
+/// Counts of a shard's queue: recipients, except where said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueStats {
+    /// Messages with a recipient that is not final.
+    pub messages: u64,
+    /// Octets of their content.
+    pub bytes: u64,
+    /// Waiting for their turn.
+    pub ready: u64,
+    /// Under way.
+    pub attempting: u64,
+    /// Waiting for their next attempt.
+    pub deferred: u64,
+    /// Kept by an operator.
+    pub held: u64,
+    /// When the oldest message was accepted.
+    pub oldest: Option<WallTime>,
+    /// Destination domains with the most recipients, and how many; most first.
+    pub domains: Vec<(Domain, u64)>,
+}

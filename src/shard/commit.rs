@@ -1,0 +1,279 @@
+//! Store messages and outcomes: drive the spool's logs over the platform's disk.
+//!
+//! In: messages to store, states and ends to note; what came of writes. Out: [`Verdict`]s on the
+//! messages. Invariant: a message is `Stored` only against the log's `Accepted`.
+//! Lives on: each shard. Its own log takes new messages; logs of directories that it adopted when
+//! `--cores` shrank take the outcomes of the messages that lie there.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::base::ids::MessageId;
+use crate::base::limits::LOG_RETRY;
+use crate::base::slots::Slot;
+use crate::base::time::Monotonic;
+use crate::outcome::counters::{Count, Latency};
+use crate::outcome::dsn::Action;
+use crate::shard::context::Context;
+use crate::shard::platform::{ConnectionId, IoError, Platform};
+use crate::spool::log::{Io, Log, LogError, LogEvent, Refusal, Room};
+use crate::spool::segment::{SegmentBytes, SegmentName};
+use crate::spool::stored::{EnvelopeAt, NewMessage, StateAt, Stored};
+
+/// A shard's logs, and the messages that wait for their commit.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    /// Its own directory's first.
+    logs: Vec<(u16, Log)>,
+    waiting: HashMap<MessageId, Waiting>,
+    events: VecDeque<CommitEvent>,
+    /// When a log that is full or failing is tried again.
+    retry_at: Option<Monotonic>,
+    commit_began: Monotonic,
+    /// A commit of some log has failed, and none has succeeded since.
+    failing: bool,
+}
+
+/// A message between its append and its commit.
+#[derive(Debug)]
+struct Waiting {
+    stored: Arc<Stored>,
+    from: From,
+    since: Monotonic,
+}
+
+/// Who waits for a message's commit.
+#[derive(Debug)]
+pub(crate) enum From {
+    /// A client, for its 250.
+    Session(ConnectionId),
+    /// The queue, to finish those whom a DSN is about.
+    Dsn(About),
+}
+
+/// Whom a DSN of ours is about.
+#[derive(Debug)]
+pub(crate) struct About {
+    /// The message in the queue.
+    pub(crate) message: Slot,
+    /// Its id.
+    pub(crate) id: MessageId,
+    /// What the DSN says.
+    pub(crate) action: Action,
+    /// The recipients, by place.
+    pub(crate) recipients: Vec<u16>,
+}
+
+/// What the logs came to know.
+#[derive(Debug)]
+pub(crate) enum CommitEvent {
+    /// On stable storage: the message may be queued, and `from` told.
+    Stored { stored: Arc<Stored>, directory: u16, at: EnvelopeAt, from: From },
+    /// Not stored, and nothing kept.
+    Refused { from: From, why: Refusal },
+    /// A recipient's last reply lies there.
+    Noted { id: MessageId, recipient: u16, directory: u16, at: StateAt },
+    /// To be moved, so that its segment becomes free.
+    Move { id: MessageId },
+    /// Was moved.
+    Moved { id: MessageId, directory: u16, at: EnvelopeAt, states: Vec<(u16, StateAt)> },
+}
+
+impl Commit {
+    /// The logs of a shard, its own first.
+    pub(crate) fn new(logs: Vec<(u16, Log)>) -> Self {
+        assert!(!logs.is_empty(), "a shard has a log of its own");
+        Self {
+            logs,
+            waiting: HashMap::new(),
+            events: VecDeque::new(),
+            retry_at: None,
+            commit_began: Monotonic::default(),
+            failing: false,
+        }
+    }
+
+    /// A name for a message to come.
+    pub(crate) fn next_id(&mut self) -> MessageId {
+        self.own().next_id()
+    }
+
+    /// Whether new messages may be admitted.
+    pub(crate) fn room(&self) -> Room {
+        self.logs[0].1.room()
+    }
+
+    /// Whether commits fail at present.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing
+    }
+
+    /// Store a chunk of content ahead of its message.
+    pub(crate) fn content(&mut self, id: MessageId, chunk: Vec<u8>) -> Result<(), LogError> {
+        self.own().append_content(id, chunk)
+    }
+
+    /// Store a message; `Stored` or `Refused` follows.
+    pub(crate) fn message(
+        &mut self,
+        message: NewMessage,
+        from: From,
+        now: Monotonic,
+    ) -> Result<(), (LogError, From)> {
+        let id = message.id;
+        match self.own().append_message(message) {
+            Ok(stored) => {
+                self.waiting.insert(id, Waiting { stored, from, since: now });
+                Ok(())
+            }
+            Err(error) => Err((error, from)),
+        }
+    }
+
+    /// Forget the chunks of a transaction that came to nothing.
+    pub(crate) fn abandon(&mut self, id: MessageId) {
+        self.own().abandon(id);
+    }
+
+    /// The log of a directory, to note outcomes in or to load from.
+    pub(crate) fn log(&mut self, directory: u16) -> &mut Log {
+        let log = self.logs.iter_mut().find(|(number, _)| *number == directory);
+        &mut log.expect("a directory of this shard").1
+    }
+
+    fn own(&mut self) -> &mut Log {
+        &mut self.logs[0].1
+    }
+
+    /// A segment is ready, or could not be made.
+    pub(crate) fn segment_ready(
+        &mut self,
+        segment: SegmentName,
+        result: Result<Arc<dyn SegmentBytes>, IoError>,
+    ) {
+        let result = result.map_err(|error| {
+            tracing::warn!(%segment, %error, "cannot make a spool segment");
+            error.errno
+        });
+        self.log(segment.directory).handle_segment_ready(segment, result);
+    }
+
+    /// A commit has ended.
+    pub(crate) fn committed<P: Platform>(
+        &mut self,
+        segment: SegmentName,
+        result: Result<(), IoError>,
+        cx: &mut Context<'_, P>,
+    ) {
+        let count = if result.is_ok() { Count::SpoolCommits } else { Count::SpoolCommitsFailed };
+        cx.common.counters.increment(count);
+        cx.common.counters.record(Latency::Commit, cx.mono().since(self.commit_began));
+        let result = result.map_err(|error| error.errno);
+        self.log(segment.directory).handle_committed(segment, result);
+    }
+
+    /// Take in what the logs came to know.
+    pub(crate) fn listen<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        for index in 0..self.logs.len() {
+            while let Some(event) = self.logs[index].1.poll_event() {
+                self.take_in(self.logs[index].0, event, cx);
+            }
+        }
+    }
+
+    /// Start the I/O that the logs ask for: once a turn, at its end, so that all that was appended
+    /// in the turn makes one commit group.
+    pub(crate) fn start_io<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        self.retry(cx);
+        for index in 0..self.logs.len() {
+            while let Some(io) = self.logs[index].1.poll_io() {
+                self.start(io, cx);
+            }
+        }
+    }
+
+    /// The next thing that the logs came to know.
+    pub(crate) fn poll_event(&mut self) -> Option<CommitEvent> {
+        self.events.pop_front()
+    }
+
+    /// When `start_io` is to be called again without an event.
+    pub(crate) fn deadline(&self) -> Option<Monotonic> {
+        self.retry_at
+    }
+
+    /// Whether all that was given is on stable storage, or refused.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.logs.iter().all(|(_, log)| log.is_idle())
+    }
+
+    /// The figures of all logs.
+    pub(crate) fn logs(&self) -> impl Iterator<Item = &Log> {
+        self.logs.iter().map(|(_, log)| log)
+    }
+
+    fn start<P: Platform>(&mut self, io: Io, cx: &mut Context<'_, P>) {
+        match io {
+            Io::Create { segment, bytes } => cx.platform.create_segment(segment, bytes),
+            Io::Commit { segment, offset, buffers } => {
+                let bytes = buffers.iter().map(|buffer| buffer.len() as u64).sum();
+                cx.common.counters.add(Count::SpoolBytes, bytes);
+                self.commit_began = cx.mono();
+                cx.platform.commit(segment, offset, buffers);
+            }
+            Io::Remove { segment } => cx.platform.remove_segment(segment),
+        }
+    }
+
+    fn take_in<P: Platform>(&mut self, directory: u16, event: LogEvent, cx: &mut Context<'_, P>) {
+        match event {
+            LogEvent::Accepted(accepted) => {
+                let waiting = self.waiting.remove(&accepted.id()).expect("appended by this shard");
+                let took = cx.mono().since(waiting.since);
+                cx.common.counters.record(Latency::Accept, took);
+                let (stored, from) = (waiting.stored, waiting.from);
+                let at = accepted.at();
+                self.events.push_back(CommitEvent::Stored { stored, directory, at, from });
+            }
+            LogEvent::Refused { id, why } => {
+                let waiting = self.waiting.remove(&id).expect("appended by this shard");
+                self.events.push_back(CommitEvent::Refused { from: waiting.from, why });
+            }
+            LogEvent::Noted { id, recipient, at } => {
+                self.events.push_back(CommitEvent::Noted { id, recipient, directory, at });
+            }
+            LogEvent::Move { id } => self.events.push_back(CommitEvent::Move { id }),
+            LogEvent::Moved { id, at, states } => {
+                self.events.push_back(CommitEvent::Moved { id, directory, at, states });
+            }
+            LogEvent::Unhealthy { segment, errno } => {
+                self.failing = true;
+                let error = IoError { errno };
+                tracing::error!(%segment, %error, "a commit failed: its messages got 451, the segment is sealed");
+            }
+            LogEvent::Healthy => {
+                self.failing = false;
+                tracing::info!(directory, "commits succeed again");
+            }
+        }
+    }
+
+    /// While a log has no room, try again each [`LOG_RETRY`].
+    fn retry<P: Platform>(&mut self, cx: &Context<'_, P>) {
+        let stuck = |log: &Log| matches!(log.room(), Room::Full | Room::Failing);
+        if !self.logs.iter().any(|(_, log)| stuck(log)) {
+            self.retry_at = None;
+            return;
+        }
+        match self.retry_at {
+            Some(at) if cx.mono() < at => {}
+            Some(_) => {
+                self.retry_at = Some(cx.mono() + LOG_RETRY);
+                self.logs.iter_mut().filter(|(_, log)| stuck(log)).for_each(|(_, log)| log.retry());
+            }
+            None => self.retry_at = Some(cx.mono() + LOG_RETRY),
+        }
+    }
+}

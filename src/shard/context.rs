@@ -1,0 +1,82 @@
+//! What every part of a shard works with: the kernel, the time, and what is set.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::ids::ShardId;
+use crate::base::prng::Prng;
+use crate::base::time::{Monotonic, Now};
+use crate::base::wheel::Wheel;
+use crate::outcome::counters::Counters;
+use crate::shard::mesh::Crossing;
+use crate::shard::platform::{ConnectionId, Platform};
+use crate::shard::settings::Settings;
+
+/// Lent to a part for the length of one call.
+pub(crate) struct Context<'a, P: Platform> {
+    /// The kernel.
+    pub(crate) platform: &'a mut P,
+    /// The time of this turn.
+    pub(crate) now: Now,
+    /// What is in force.
+    pub(crate) settings: &'a Arc<Settings>,
+    /// What the parts share.
+    pub(crate) common: &'a mut Common,
+}
+
+/// What the parts of a shard share, on the shard's own thread.
+#[derive(Debug)]
+pub(crate) struct Common {
+    /// Which shard this is.
+    pub(crate) id: ShardId,
+    /// Jitter, shuffles, half-open probes.
+    pub(crate) prng: Prng,
+    /// Deadlines of connections.
+    pub(crate) timers: Wheel<Timer>,
+    /// What is counted.
+    pub(crate) counters: Counters,
+    /// What this shard sent to itself: it crosses nothing.
+    pub(crate) local: VecDeque<Crossing>,
+}
+
+/// Whose deadline has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// A client's session.
+    Session(ConnectionId),
+    /// A connection to a next hop.
+    Outbound(ConnectionId),
+}
+
+impl<P: Platform> Context<'_, P> {
+    /// The time for deadlines.
+    pub(crate) fn mono(&self) -> Monotonic {
+        self.now.mono
+    }
+
+    /// Hand `crossing` to a shard; to this one without the mesh.
+    pub(crate) fn post(&mut self, to: ShardId, crossing: Crossing) {
+        if to == self.common.id {
+            self.common.local.push_back(crossing);
+        } else {
+            self.platform.post(to, crossing);
+        }
+    }
+
+    /// See that `timer` fires at `deadline` or earlier, given that it is `armed` for some time.
+    ///
+    /// The wheel forgets nothing and cancels nothing: a timer that fires too early is set again by
+    /// whoever it wakes, so a session that moves its deadline with each command sets one timer.
+    pub(crate) fn arm(
+        &mut self,
+        armed: &mut Option<Monotonic>,
+        deadline: Option<Monotonic>,
+        timer: Timer,
+    ) {
+        let Some(deadline) = deadline else { return };
+        if armed.is_none_or(|at| deadline < at) {
+            self.common.timers.insert(deadline, timer);
+            *armed = Some(deadline);
+        }
+    }
+}

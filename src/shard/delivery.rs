@@ -1,0 +1,421 @@
+//! Deliver what this shard owns: bring each dispatch to its site, and report what became of it.
+//!
+//! In: dispatches, and what was looked up for them. Out: one report for each dispatch. What a site
+//! does next is `egress::site`'s decision, carried out in `carry.rs`.
+//! Invariant: a job is in one place: waiting for a lookup, or with one site. Lives on: the owner.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+
+use crate::base::ids::ShardId;
+use crate::base::limits::ROUTED_MAX;
+use crate::base::slots::{Slot, Slots};
+use crate::base::time::Monotonic;
+use crate::base::wheel::Wheel;
+use crate::dns::MxHost;
+use crate::egress::domain_hash;
+use crate::egress::endpoints::Endpoint;
+use crate::egress::health::GroupHealth;
+use crate::egress::site::{Origin, Site, SiteKey};
+use crate::egress::source::Sources;
+use crate::egress::throttle::{SharedSites, SiteLimits};
+use crate::mail::address::Domain;
+use crate::mail::outcome::{Failure, Stage};
+use crate::mail::route::{Route, UpstreamId};
+use crate::shard::carry::Settling;
+use crate::shard::connections::Connections;
+use crate::shard::context::Context;
+use crate::shard::lookup::{Found, Lookups, Target};
+use crate::shard::mesh::{Attempted, Crossing, Dispatch, GivenBack, Report, Settlement};
+use crate::shard::outbound::Outbound;
+use crate::shard::platform::Platform;
+use crate::shard::settings::Settings;
+
+/// The port that MX hosts listen on.
+pub(super) const SMTP_PORT: u16 = 25;
+
+/// A dispatch that this shard holds, until it is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct JobId(pub(super) Slot);
+
+/// A site in this shard's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct SiteId(pub(super) Slot);
+
+/// A shard as the owner of destination domains.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(super) jobs: Slots<Job>,
+    pub(super) sites: Slots<SiteRow>,
+    pub(super) outbound: Connections<Outbound>,
+    /// Sites with something to decide.
+    pub(super) stirred: Vec<SiteId>,
+    pub(super) wakes: Wheel<SiteId>,
+    pub(super) draining: bool,
+    /// How the upstream relays do, by group.
+    pub(super) health: Vec<GroupHealth>,
+    by_key: HashMap<SiteKey, SiteId>,
+    /// Where the mail of MX domains goes, as long as DNS says so.
+    routed: HashMap<Domain, (SiteKey, Monotonic)>,
+    /// Who waits for what is being looked up.
+    asking: HashMap<Target, Vec<JobId>>,
+    shared: Arc<SharedSites>,
+    here: ShardId,
+}
+
+/// A dispatch under way.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) dispatch: Dispatch,
+    /// The upstream relay chosen for it, whether to find out if that works again, and how many
+    /// were chosen before.
+    pub(super) upstream: Option<UpstreamId>,
+    pub(super) probe: bool,
+    pub(super) rerouted: u32,
+    /// What is known of its recipients; the rest is to be tried.
+    pub(super) settled: Vec<(u16, Settlement)>,
+}
+
+impl Job {
+    /// The recipients that are to be tried.
+    pub(super) fn unsettled(&self) -> Vec<u16> {
+        let all = self.dispatch.departure.recipients.as_slice();
+        let is_settled = |index: &u16| self.settled.iter().any(|(settled, _)| settled == index);
+        all.iter().copied().filter(|index| !is_settled(index)).collect()
+    }
+}
+
+/// A site and what this shard keeps for it.
+#[derive(Debug)]
+pub(super) struct SiteRow {
+    pub(super) site: Site<JobId>,
+    pub(super) key: SiteKey,
+    /// For people: the upstream relay's, or the first MX host's.
+    pub(super) name: Box<str>,
+    pub(super) sources: Sources,
+    /// Its connections, by their names in the site's pool.
+    pub(super) connections: HashMap<crate::egress::PooledId, crate::shard::platform::ConnectionId>,
+    pub(super) stirred: bool,
+    pub(super) armed: Option<Monotonic>,
+    /// Nothing has happened at it since then.
+    pub(super) quiet_since: Monotonic,
+}
+
+impl SiteRow {
+    /// The upstream relay that this site is, if it is one.
+    pub(super) fn upstream(&self) -> Option<UpstreamId> {
+        match self.key {
+            SiteKey::Upstream(upstream) => Some(upstream),
+            SiteKey::Hosts(_) | SiteKey::Address(_) => None,
+        }
+    }
+}
+
+impl Delivery {
+    /// An owner without work.
+    pub(crate) fn new(
+        here: ShardId,
+        settings: &Settings,
+        shared: Arc<SharedSites>,
+        now: Monotonic,
+    ) -> Self {
+        Self {
+            jobs: Slots::default(),
+            sites: Slots::default(),
+            outbound: Connections::default(),
+            stirred: Vec::new(),
+            wakes: Wheel::new(now),
+            draining: false,
+            health: settings.new_health(),
+            by_key: HashMap::new(),
+            routed: HashMap::new(),
+            asking: HashMap::new(),
+            shared,
+            here,
+        }
+    }
+
+    /// Whether no dispatch is held and no connection is open.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.outbound.is_empty()
+    }
+
+    /// Connections that are open or being opened.
+    pub(crate) fn connections(&self) -> usize {
+        self.outbound.len()
+    }
+
+    /// Deliver this, and report.
+    pub(crate) fn dispatch<P: Platform>(
+        &mut self,
+        dispatch: Dispatch,
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) {
+        let route = cx.settings.router.route(&dispatch.domain);
+        let job = JobId(self.jobs.insert(Job {
+            dispatch,
+            upstream: None,
+            probe: false,
+            rerouted: 0,
+            settled: Vec::new(),
+        }));
+        if self.draining {
+            return self.give_back(job, "the node drains", Duration::ZERO, cx);
+        }
+        match route {
+            Route::Group(_) => self.to_upstream(job, lookups, cx),
+            Route::Mx => self.to_mx(job, lookups, cx),
+        }
+    }
+
+    /// Choose an upstream relay for `job` and bring it there.
+    pub(super) fn to_upstream<P: Platform>(
+        &mut self,
+        job: JobId,
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(row) = self.jobs.get(job.0) else { return };
+        let Route::Group(group) = cx.settings.router.route(&row.dispatch.domain) else { return };
+        let hash = domain_hash(&row.dispatch.domain);
+        let place = usize::from(group.0);
+        let settings = &cx.settings.groups[place];
+        let chosen = match settings.group.choose(hash, &mut self.health[place], cx.now.mono) {
+            Ok(chosen) => chosen,
+            Err(all) => {
+                let why = format!("every upstream relay of group {} is ejected", settings.name);
+                return self.give_back(job, &why, all.until.since(cx.mono()), cx);
+            }
+        };
+        let upstream = UpstreamId { group, member: chosen.member };
+        let key = SiteKey::Upstream(upstream);
+        let row = self.jobs.get_mut(job.0).expect("looked at above");
+        (row.upstream, row.probe) = (Some(upstream), chosen.probe);
+        if self.by_key.contains_key(&key) {
+            return self.push(&key, job, cx);
+        }
+        let host = &settings.group.members()[usize::from(chosen.member)].host.host;
+        self.ask(Target::Host(host.clone()), job, lookups, cx);
+    }
+
+    fn to_mx<P: Platform>(&mut self, job: JobId, lookups: &mut Lookups, cx: &mut Context<'_, P>) {
+        let Some(row) = self.jobs.get(job.0) else { return };
+        let domain = &row.dispatch.domain;
+        let known = self.routed.get(domain).filter(|(_, until)| *until > cx.mono());
+        match known.map(|(key, _)| key.clone()) {
+            Some(key) if self.by_key.contains_key(&key) => self.push(&key, job, cx),
+            _ => self.ask(Target::Mx(domain.clone()), job, lookups, cx),
+        }
+    }
+
+    fn ask<P: Platform>(
+        &mut self,
+        target: Target,
+        job: JobId,
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) {
+        self.asking.entry(target.clone()).or_default().push(job);
+        lookups.find(target, cx);
+    }
+
+    /// A lookup has ended: bring those who wait for it to their site, or report why they cannot go.
+    pub(crate) fn found<P: Platform>(&mut self, found: Found, cx: &mut Context<'_, P>) {
+        let Found { target, hosts, holds_for } = found;
+        let waiting = self.asking.remove(&target).unwrap_or_default();
+        match hosts {
+            Err(failure) => {
+                for job in waiting {
+                    self.settle_all(job, Stage::Route, &failure, cx);
+                }
+            }
+            Ok(hosts) => {
+                for job in waiting {
+                    let Some(key) = self.site_key(job, &hosts, holds_for, cx) else { continue };
+                    self.push(&key, job, cx);
+                }
+            }
+        }
+    }
+
+    /// The site that `hosts` are for `job`; it is made if it is new.
+    fn site_key<P: Platform>(
+        &mut self,
+        job: JobId,
+        hosts: &[MxHost],
+        holds_for: Duration,
+        cx: &Context<'_, P>,
+    ) -> Option<SiteKey> {
+        let row = self.jobs.get(job.0)?;
+        if let Some(upstream) = row.upstream {
+            let group = &cx.settings.groups[usize::from(upstream.group.0)];
+            let host = &group.group.members()[usize::from(upstream.member)].host;
+            let key = SiteKey::Upstream(upstream);
+            self.open(&key, host.to_string().into(), group.limits, hosts, host.port, cx);
+            return Some(key);
+        }
+        let key = SiteKey::hosts(hosts.iter().map(|host| host.name.as_ref()));
+        if self.routed.len() >= ROUTED_MAX {
+            self.routed.clear();
+        }
+        let until = cx.mono() + holds_for;
+        self.routed.insert(row.dispatch.domain.clone(), (key.clone(), until));
+        let name = hosts.first().map_or("", |host| host.name.as_ref()).into();
+        self.open(&key, name, cx.settings.mx_limits, hosts, SMTP_PORT, cx);
+        Some(key)
+    }
+
+    /// Make the site, or tell it of its endpoints anew.
+    fn open<P: Platform>(
+        &mut self,
+        key: &SiteKey,
+        name: Box<str>,
+        limits: SiteLimits,
+        hosts: &[MxHost],
+        port: u16,
+        cx: &Context<'_, P>,
+    ) {
+        let endpoints: Vec<Endpoint> =
+            hosts.iter().flat_map(|host| endpoints(host, port)).collect();
+        if let Some(row) = self.by_key.get(key).and_then(|id| self.sites.get_mut(id.0)) {
+            return row.site.set_endpoints(endpoints);
+        }
+        let site = Site::new(self.here, limits, self.shared.share(key), endpoints);
+        let start = usize::from(self.here.0);
+        let row = SiteRow {
+            site,
+            key: key.clone(),
+            name,
+            sources: Sources::new(cx.settings.sources.clone(), start),
+            connections: HashMap::new(),
+            stirred: false,
+            armed: None,
+            quiet_since: cx.mono(),
+        };
+        self.by_key.insert(key.clone(), SiteId(self.sites.insert(row)));
+    }
+
+    /// Bring a job to its site; back to its home if that has no room.
+    fn push<P: Platform>(&mut self, key: &SiteKey, job: JobId, cx: &mut Context<'_, P>) {
+        let id = self.by_key[key];
+        let row = self.jobs.get(job.0).expect("a job is held until it is reported");
+        let origin =
+            Origin { home: row.dispatch.home, domain: row.dispatch.departure.domain.0.to_bits() };
+        let probe = row.probe;
+        let site = &mut self.sites.get_mut(id.0).expect("known by its key").site;
+        match site.push(job, origin, probe, cx.mono()) {
+            Ok(()) => self.stir(id),
+            Err(busy) => {
+                if let (true, Some(upstream)) = (probe, row.upstream) {
+                    self.health[usize::from(upstream.group.0)].on_probe_dropped(upstream.member);
+                }
+                let why = busy.why.to_string();
+                self.give_back(job, &why, busy.until.since(cx.mono()), cx);
+            }
+        }
+    }
+
+    /// See that `id` is asked what it wants, this turn.
+    pub(super) fn stir(&mut self, id: SiteId) {
+        if let Some(row) = self.sites.get_mut(id.0)
+            && !row.stirred
+        {
+            row.stirred = true;
+            self.stirred.push(id);
+        }
+    }
+
+    /// Jobs that wait for a lookup; they wait no more.
+    pub(super) fn asking_jobs(&mut self) -> Vec<JobId> {
+        self.asking.drain().flat_map(|(_, jobs)| jobs).collect()
+    }
+
+    /// Work by `settings` from now on. Upstream relays may be others: their sites begin anew.
+    pub(crate) fn reconfigure(&mut self, settings: &Settings, now: Monotonic) {
+        self.health = settings.new_health();
+        self.routed.clear();
+        let ids: Vec<SiteId> = self.sites.iter().map(|(slot, _)| SiteId(slot)).collect();
+        for id in ids {
+            let Some(row) = self.sites.get_mut(id.0) else { continue };
+            if row.upstream().is_some() {
+                row.site.leave(now);
+                self.by_key.remove(&row.key);
+            } else {
+                row.site.set_limits(settings.mx_limits);
+            }
+            self.stir(id);
+        }
+    }
+
+    /// Forget a site at which nothing has happened for long.
+    pub(super) fn forget(&mut self, id: SiteId) {
+        if let Some(row) = self.sites.remove(id.0) {
+            if self.by_key.get(&row.key) == Some(&id) {
+                self.by_key.remove(&row.key);
+            }
+            drop(row.site);
+            self.shared.forget(&row.key);
+        }
+    }
+
+    /// A failure before any peer was asked, or of a whole site, for all recipients of a job.
+    pub(super) fn settle_all<P: Platform>(
+        &mut self,
+        job: JobId,
+        stage: Stage,
+        failure: &Failure,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(row) = self.jobs.get(job.0) else { return };
+        let recipients = row.dispatch.departure.recipients.as_slice();
+        let settling = Settling { stage, failure, peer: "" };
+        let recipients = recipients.iter().map(|index| (*index, settling.settle())).collect();
+        let attempted = Attempted {
+            recipients,
+            peer: "".into(),
+            site: "".into(),
+            upstream: None,
+            delays: Default::default(),
+        };
+        self.report(job, Ok(attempted), cx);
+    }
+
+    /// Hand a job back to its home, not attempted.
+    pub(super) fn give_back<P: Platform>(
+        &mut self,
+        job: JobId,
+        why: &str,
+        after: Duration,
+        cx: &mut Context<'_, P>,
+    ) {
+        let until = cx.now.wall + after;
+        self.report(job, Err(GivenBack { why: why.into(), until }), cx);
+    }
+
+    /// Tell the home of a job what became of it.
+    pub(super) fn report<P: Platform>(
+        &mut self,
+        job: JobId,
+        result: Result<Attempted, GivenBack>,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(Job { dispatch, .. }) = self.jobs.remove(job.0) else { return };
+        let Dispatch { home, departure, stored, .. } = dispatch;
+        let report = Report { owner: self.here, departure, stored, result };
+        cx.post(home, Crossing::Report(Box::new(report)));
+    }
+}
+
+/// The addresses of one host, as a site tries them.
+fn endpoints(host: &MxHost, port: u16) -> impl Iterator<Item = Endpoint> {
+    let name: Arc<str> = host.name.as_ref().into();
+    host.addresses.iter().map(move |address| Endpoint {
+        address: SocketAddr::new(*address, port),
+        host: name.clone(),
+        preference: host.preference,
+    })
+}

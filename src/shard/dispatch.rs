@@ -1,0 +1,319 @@
+//! Keep a home's queue, and hand what is ready to the owners of its destination domains.
+//!
+//! In: messages on stable storage, reports, time. Out: dispatches; see `report.rs` for what becomes
+//! of them. Invariant: every dispatch holds a credit until its report. Lives on: the home shard.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::base::ids::{MessageId, ShardId};
+use crate::base::slots::Slot;
+use crate::base::time::{Monotonic, Now, WallTime};
+use crate::egress::domain_hash;
+use crate::egress::owner::Loads;
+use crate::mail::address::Domain;
+use crate::outcome::counters::Count;
+use crate::outcome::event::Kind;
+use crate::queue::{
+    Departure, DomainId, Due, EnvelopeAt, NewMessage, Queue, RecipientState, RecordAt,
+};
+use crate::shard::commit::Commit;
+use crate::shard::context::Context;
+use crate::shard::journal::{Attempt, Journal, Said};
+use crate::shard::load::{Lies, Loaded, Loader, Purpose};
+use crate::shard::mesh::{Credits, Crossing, Dispatch};
+use crate::shard::platform::Platform;
+use crate::shard::settings::Settings;
+use crate::spool::recovery::RecoveredMessage;
+use crate::spool::stored::{EnvelopeAt as StoredAt, StateAt, Stored};
+
+/// A shard as the home of what it accepted.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(super) queue: Queue<Arc<Stored>>,
+    pub(super) credits: Credits,
+    /// What all shards have outstanding, by owner.
+    pub(super) loads: Arc<Loads>,
+    pub(super) loader: Loader,
+    pub(super) journal: Journal,
+    /// Why owners gave domains back, for `queue show`.
+    pub(super) why: HashMap<Domain, Box<str>>,
+    /// Ready, but no owner had a credit: goes first once one has.
+    in_hand: Option<(Departure, Arc<Stored>)>,
+    draining: bool,
+}
+
+impl Home {
+    /// A home without mail.
+    pub(crate) fn new(queue: Queue<Arc<Stored>>, loads: Arc<Loads>) -> Self {
+        Self {
+            queue,
+            credits: Credits::new(loads.shards()),
+            loads,
+            loader: Loader::default(),
+            journal: Journal::default(),
+            why: HashMap::new(),
+            in_hand: None,
+            draining: false,
+        }
+    }
+
+    /// Queue a message that recovery found.
+    pub(crate) fn recover(
+        &mut self,
+        directory: u16,
+        found: RecoveredMessage,
+        own: &Domain,
+        now: WallTime,
+    ) {
+        let message = NewMessage {
+            id: found.id,
+            envelope: queue_place(directory, found.at),
+            received: found.received,
+            // Told before the restart, or due a little later than it would have been.
+            delay_reported: false,
+            reverse_path: reverse_path_hash(found.reverse_path.as_str()),
+            content_bytes: found.bytes,
+            hot: None,
+        };
+        let recipients = found.pending.iter().map(|pending| {
+            let state = RecipientState {
+                attempts: u16::try_from(pending.attempts).unwrap_or(u16::MAX),
+                due: pending.due,
+                held: pending.held,
+                reason_at: pending.last.map(|at| record_at(directory, at)),
+            };
+            (pending.recipient, pending.domain.as_ref().unwrap_or(own), state)
+        });
+        self.queue.insert(message, recipients, now);
+    }
+
+    /// Queue a message that was just stored.
+    pub(crate) fn accept<P: Platform>(
+        &mut self,
+        stored: &Arc<Stored>,
+        directory: u16,
+        at: StoredAt,
+        cx: &mut Context<'_, P>,
+    ) {
+        let counters = &mut cx.common.counters;
+        counters.increment(Count::MessagesReceived);
+        counters.add(Count::RecipientsReceived, stored.envelope.recipients.len() as u64);
+        counters.add(Count::BytesReceived, stored.content_bytes);
+        let bytes = usize::try_from(stored.bytes()).unwrap_or(usize::MAX);
+        let message = NewMessage {
+            id: stored.id,
+            envelope: queue_place(directory, at),
+            received: stored.received,
+            delay_reported: false,
+            reverse_path: reverse_path_hash(stored.envelope.reverse_path.as_str()),
+            content_bytes: stored.bytes(),
+            hot: stored.is_hot().then(|| (stored.clone(), bytes)),
+        };
+        let own = &cx.settings.hostname;
+        let recipients = (0u16..).zip(&stored.envelope.recipients).map(|(index, recipient)| {
+            let domain = recipient.forward_path.domain().unwrap_or(own);
+            (index, domain, RecipientState::default())
+        });
+        self.queue.insert(message, recipients, cx.now.wall);
+        for index in (0u16..).take(stored.envelope.recipients.len()) {
+            self.journal.tell(Kind::Received, stored, index, Attempt::default(), Said::Nothing, cx);
+        }
+    }
+
+    /// Let what is due become ready, and hand out what is ready.
+    pub(crate) fn drive<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
+        self.expire(commit, cx);
+        if let Some((departure, stored)) = self.in_hand.take() {
+            self.depart(departure, stored, cx);
+        }
+        while !self.draining && self.in_hand.is_none() && self.loader.has_room() {
+            let Some(departure) = self.queue.pop_ready() else { return };
+            match self.queue.hot(departure.message).cloned() {
+                Some(stored) => self.depart(departure, stored, cx),
+                None => self.load(departure, cx),
+            }
+        }
+    }
+
+    /// When `drive` is to be called again without an event.
+    pub(crate) fn deadline(&self, now: Now) -> Option<Monotonic> {
+        self.queue.next_due().map(|due| now.mono_at(due))
+    }
+
+    /// An owner has room again for a domain.
+    pub(crate) fn resume(&mut self, domain: DomainId, room: u32) {
+        if let Some(name) = self.queue.domain(domain) {
+            self.why.remove(name);
+        }
+        self.queue.unpark(domain, room);
+    }
+
+    /// A range of a segment is in memory.
+    pub(crate) fn populated<P: Platform>(
+        &mut self,
+        ticket: u64,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(loaded) = self.loader.populated(ticket, commit, cx) else { return };
+        let Loaded { lies, purpose, message } = loaded;
+        match (purpose, message) {
+            (Purpose::Depart(departure), Ok(Some(stored))) => {
+                self.depart(departure, Arc::new(stored), cx);
+            }
+            (Purpose::Expire(message, recipients), Ok(Some(stored))) => {
+                self.expired(message, &recipients, &Arc::new(stored), commit, cx);
+            }
+            (Purpose::DelayReport(message), Ok(Some(stored))) => {
+                self.report_delay(message, &Arc::new(stored), commit, cx);
+            }
+            (Purpose::Move, Ok(_)) => self.move_now(lies, commit),
+            (_, Ok(None)) => unreachable!("only a move reads nothing"),
+            (purpose, Err(damage)) => {
+                tracing::error!(id = %lies.id, %damage, "a queued message cannot be read: kept, not tried");
+                self.put_aside(&purpose);
+            }
+        }
+    }
+
+    /// A recipient's last reply was written down.
+    pub(crate) fn noted(&mut self, id: MessageId, recipient: u16, at: RecordAt) {
+        self.queue.note(id, recipient, at);
+    }
+
+    /// A log wants a message moved.
+    pub(crate) fn move_message<P: Platform>(&mut self, id: MessageId, cx: &mut Context<'_, P>) {
+        let view = self.queue.show(id);
+        if let Some(lies) = view.and_then(|view| self.lies(view.message.slot)) {
+            self.loader.start(lies, Purpose::Move, cx);
+        }
+    }
+
+    /// A message was moved.
+    pub(crate) fn moved(
+        &mut self,
+        id: MessageId,
+        directory: u16,
+        at: StoredAt,
+        states: Vec<(u16, StateAt)>,
+    ) {
+        self.queue.relocate(id, queue_place(directory, at));
+        for (recipient, at) in states {
+            self.queue.note(id, recipient, record_at(directory, at));
+        }
+    }
+
+    /// Work by `settings` from now on.
+    pub(crate) fn reconfigure(&mut self, settings: &Settings) {
+        let schedule = &settings.schedule;
+        self.queue.set_ages(schedule.delay_report_after, schedule.lifetime);
+    }
+
+    /// Hand out nothing more.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Whether no report is owed to this home and nothing is being loaded.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.credits.outstanding() == 0 && self.loader.is_idle()
+    }
+
+    fn load<P: Platform>(&mut self, departure: Departure, cx: &mut Context<'_, P>) {
+        let lies = self.lies(departure.message).expect("a departure's message is queued");
+        self.loader.start(lies, Purpose::Depart(departure), cx);
+    }
+
+    /// Where a message of the queue lies.
+    pub(super) fn lies(&self, message: Slot) -> Option<Lies> {
+        let queued = self.queue.message(message)?;
+        let EnvelopeAt { record, bytes } = queued.envelope;
+        let at = StoredAt { segment: record.segment, offset: record.offset, bytes };
+        Some(Lies { id: queued.id, directory: record.log, at })
+    }
+
+    /// Hand a departure to the owner of its domain, or keep it in hand for want of a credit.
+    fn depart<P: Platform>(
+        &mut self,
+        departure: Departure,
+        stored: Arc<Stored>,
+        cx: &mut Context<'_, P>,
+    ) {
+        let domain = self.queue.domain(departure.domain).expect("dispatched entries hold it");
+        let domain = domain.clone();
+        let Some(owner) = self.owner(&domain, departure.domain) else {
+            // Drive stops at the first: so there is one at most, and those that were being loaded.
+            match &self.in_hand {
+                None => self.in_hand = Some((departure, stored)),
+                Some(_) => drop(self.queue.park(&departure, Some(cx.now.wall))),
+            }
+            return;
+        };
+        self.loads.add(owner, recipients(&departure));
+        if owner != cx.common.id {
+            cx.common.counters.increment(Count::CrossingsSent);
+        }
+        let dispatch =
+            Dispatch { home: cx.common.id, domain, departure, stored, departed: cx.mono() };
+        cx.post(owner, Crossing::Dispatch(Box::new(dispatch)));
+    }
+
+    /// The domain's owner, taking a credit with it; the next in line while it has none left.
+    fn owner(&mut self, domain: &Domain, id: DomainId) -> Option<ShardId> {
+        let hash = domain_hash(domain);
+        let dispatched = self.queue.dispatched(id);
+        let owner = self.loads.owner_of(hash, dispatched);
+        if self.credits.take(owner) {
+            return Some(owner);
+        }
+        let shards = u8::try_from(self.loads.shards()).expect("at most SHARDS_MAX");
+        (0..shards).map(ShardId).find(|shard| self.credits.take(*shard))
+    }
+
+    /// Expire what is due, make ready what is due, and tell of long delays.
+    fn expire<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
+        if self.queue.next_due().is_none_or(|due| due > cx.now.wall) {
+            return;
+        }
+        let mut due = Vec::new();
+        self.queue.expire_due(cx.now.wall, &mut due);
+        for due in due {
+            let (message, purpose) = match due {
+                Due::Expired { message, recipients } => {
+                    (message, Purpose::Expire(message, recipients))
+                }
+                Due::DelayReport(message) => (message, Purpose::DelayReport(message)),
+            };
+            match (self.queue.hot(message).cloned(), purpose) {
+                (Some(stored), Purpose::Expire(_, recipients)) => {
+                    self.expired(message, &recipients, &stored, commit, cx);
+                }
+                (Some(stored), _) => self.report_delay(message, &stored, commit, cx),
+                (None, purpose) => {
+                    let lies = self.lies(message).expect("due while it is queued");
+                    self.loader.start(lies, purpose, cx);
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn recipients(departure: &Departure) -> u32 {
+    u32::try_from(departure.recipients.as_slice().len()).expect("at most RECIPIENTS_MAX")
+}
+
+pub(super) fn queue_place(directory: u16, at: StoredAt) -> EnvelopeAt {
+    let record = RecordAt { log: directory, segment: at.segment, offset: at.offset };
+    EnvelopeAt { record, bytes: at.bytes }
+}
+
+pub(super) fn record_at(directory: u16, at: StateAt) -> RecordAt {
+    RecordAt { log: directory, segment: at.segment, offset: at.offset }
+}
+
+/// By which operators select: see `Selector::ReversePath`.
+pub(super) fn reverse_path_hash(path: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(path.as_bytes())
+}

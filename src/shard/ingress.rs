@@ -1,0 +1,493 @@
+//! Take mail in: drive the receiving side of SMTP for every client of this shard.
+//!
+//! In: what the platform says of clients' connections; what the spool says of their messages.
+//! Out: replies, and messages handed to [`Commit`]. Invariant: `250` to the end of content is
+//! answered only against [`Ingress::stored`]. Lives on: the home shard.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::base::ids::MessageId;
+use crate::base::limits::{SESSION_HELD_MAX, SESSION_OUTPUT_MAX};
+use crate::base::time::Monotonic;
+use crate::mail::envelope::Envelope;
+use crate::mail::status::Reply;
+use crate::outcome::counters::Count;
+use crate::policy::admission::Admission;
+use crate::policy::content::ContentScan;
+use crate::policy::content::received::{Protocol, Received};
+use crate::policy::relay::RecipientVerdict;
+use crate::shard::commit::{Commit, From};
+use crate::shard::connections::Connections;
+use crate::shard::context::{Context, Timer};
+use crate::shard::platform::{ConnectionId, Platform};
+use crate::smtp::answer::Answer;
+use crate::smtp::server::{Event, Session};
+use crate::spool::log::{LogError, Refusal, Room};
+use crate::spool::stored::{NewMessage, Origin};
+
+/// Every client's session on a shard.
+#[derive(Debug)]
+pub(crate) struct Ingress {
+    sessions: Connections<Inbound>,
+    admission: Admission,
+    draining: bool,
+}
+
+/// One session and what it has under way.
+#[derive(Debug)]
+struct Inbound {
+    session: Session,
+    client: Client,
+    /// Bytes that came behind a content that is being committed.
+    held: Vec<u8>,
+    paused: bool,
+    /// The peer has said all it will.
+    ended: bool,
+    /// Content is coming in for this message.
+    receiving: Option<Receiving>,
+    /// The end of content waits for the commit of this message.
+    committing: Option<MessageId>,
+    /// The earliest timer that is set for this session.
+    armed: Option<Monotonic>,
+    /// Octets given to the platform since it last said `Sent`.
+    unsent: usize,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug)]
+struct Client {
+    connection: ConnectionId,
+    listener: u16,
+    peer: SocketAddr,
+    /// Counted by admission.
+    admitted: bool,
+}
+
+/// A message whose content is coming in.
+#[derive(Debug)]
+struct Receiving {
+    id: MessageId,
+    scan: ContentScan,
+    /// Why a chunk was not taken.
+    refused: Option<LogError>,
+}
+
+impl Ingress {
+    /// No session yet.
+    pub(crate) fn new(admission: Admission) -> Self {
+        Self { sessions: Connections::default(), admission, draining: false }
+    }
+
+    /// Whether no session is open.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// Whether `connection` is a client's.
+    pub(crate) fn has(&mut self, connection: ConnectionId) -> bool {
+        self.sessions.get_mut(connection).is_some()
+    }
+
+    /// Put other limits in force; who is in stays in.
+    pub(crate) fn admission(&mut self) -> &mut Admission {
+        &mut self.admission
+    }
+
+    /// A client connected.
+    pub(crate) fn accepted<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        listener: u16,
+        peer: SocketAddr,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        cx.common.counters.increment(Count::SessionsOpened);
+        let options = cx.settings.listener(listener).clone();
+        let admitted = self.admission.open(listener, peer.ip());
+        let client = Client { connection, listener, peer, admitted: admitted.is_ok() };
+        let session = match admitted {
+            Ok(()) if self.draining => Session::refused(options, Answer::DRAINING, cx.mono()),
+            Ok(()) => Session::new(options, cx.mono()),
+            Err(reply) => {
+                cx.common.counters.increment(Count::SessionsRefused);
+                Session::refused(options, reply.into(), cx.mono())
+            }
+        };
+        let inbound = Inbound {
+            session,
+            client,
+            held: Vec::new(),
+            paused: false,
+            ended: false,
+            receiving: None,
+            committing: None,
+            armed: None,
+            unsent: 0,
+        };
+        self.sessions.insert(connection, inbound);
+        self.received(connection, &[], commit, cx);
+    }
+
+    /// A client sent this.
+    pub(crate) fn received<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        bytes: &[u8],
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(inbound) = self.sessions.get_mut(connection) else { return };
+        if inbound.committing.is_some() {
+            inbound.hold(bytes, cx);
+        } else {
+            inbound.feed(bytes, commit, cx);
+        }
+        self.settle(connection, commit, cx);
+    }
+
+    /// A client will send nothing more.
+    pub(crate) fn ended<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(inbound) = self.sessions.get_mut(connection) else { return };
+        inbound.ended = true;
+        if inbound.committing.is_none() {
+            inbound.session.handle_end();
+        }
+        self.settle(connection, commit, cx);
+    }
+
+    /// A client's connection broke. A message that is being committed stays: it may be stored
+    /// without the client ever hearing so, and then comes twice (RFC 5321 §4.1.1.4).
+    pub(crate) fn lost(&mut self, connection: ConnectionId, commit: &mut Commit) {
+        let Some(mut inbound) = self.sessions.remove(connection) else { return };
+        inbound.abandon(commit);
+        self.forget(inbound.client);
+    }
+
+    /// All that was sent has left.
+    pub(crate) fn sent(&mut self, connection: ConnectionId) {
+        if let Some(inbound) = self.sessions.get_mut(connection) {
+            inbound.unsent = 0;
+        }
+    }
+
+    /// A session's timer fired, perhaps too early.
+    pub(crate) fn timer<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(inbound) = self.sessions.get_mut(connection) else { return };
+        inbound.armed = None;
+        // While a commit is under way it is us who are slow, not the client.
+        if inbound.committing.is_none() {
+            inbound.session.handle_deadline(cx.mono());
+        }
+        self.settle(connection, commit, cx);
+    }
+
+    /// The message that a session waits for is on stable storage: `250`.
+    pub(crate) fn stored<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        id: MessageId,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        self.committed(connection, Answer::stored(id), commit, cx);
+    }
+
+    /// The message that a session waits for could not be stored.
+    pub(crate) fn refused<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        why: Refusal,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let answer = match why {
+            Refusal::Failed => Answer::NOT_STORED,
+            Refusal::Full => Answer::NO_ROOM,
+        };
+        self.committed(connection, answer, commit, cx);
+    }
+
+    /// The node drains: tell every session, take no new one.
+    pub(crate) fn drain<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
+        self.draining = true;
+        for connection in self.sessions.ids() {
+            if let Some(inbound) = self.sessions.get_mut(connection) {
+                inbound.session.handle_drain(cx.mono());
+            }
+            self.settle(connection, commit, cx);
+        }
+    }
+
+    /// The drain's deadline has come: cut what is left, but for commits under way.
+    pub(crate) fn cut<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
+        for connection in self.sessions.ids() {
+            cx.platform.abort(connection);
+            self.lost(connection, commit);
+        }
+    }
+
+    fn committed<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        answer: Answer,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(inbound) = self.sessions.get_mut(connection) else { return };
+        inbound.committing = None;
+        inbound.session.answer(answer, cx.mono());
+        let held = std::mem::take(&mut inbound.held);
+        inbound.feed(&held, commit, cx);
+        if inbound.ended && inbound.committing.is_none() {
+            inbound.session.handle_end();
+        }
+        if inbound.paused && inbound.held.len() <= SESSION_HELD_MAX / 2 {
+            inbound.paused = false;
+            cx.platform.resume(connection);
+        }
+        self.settle(connection, commit, cx);
+    }
+
+    /// Send what the session says, set its timer, and let it go once it is over.
+    fn settle<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(inbound) = self.sessions.get_mut(connection) else { return };
+        // What the end of the session or a deadline made of the transaction.
+        inbound.answer_questions(commit, cx);
+        inbound.send(cx);
+        if inbound.session.is_over() && inbound.committing.is_none() {
+            cx.platform.close(connection);
+        } else if inbound.unsent > SESSION_OUTPUT_MAX {
+            cx.platform.abort(connection);
+        } else {
+            let deadline = inbound.session.deadline();
+            return cx.arm(&mut inbound.armed, deadline, Timer::Session(connection));
+        }
+        self.lost(connection, commit);
+    }
+
+    fn forget(&mut self, client: Client) {
+        if client.admitted {
+            self.admission.close(client.listener, client.peer.ip());
+        }
+    }
+}
+
+impl Inbound {
+    /// Keep what came behind a content that is being committed; no more than a bound.
+    fn hold<P: Platform>(&mut self, bytes: &[u8], cx: &mut Context<'_, P>) {
+        self.held.extend_from_slice(bytes);
+        if !self.paused && self.held.len() > SESSION_HELD_MAX {
+            self.paused = true;
+            cx.platform.pause(self.client.connection);
+        }
+    }
+
+    /// Let the session take `bytes`, answering its questions, up to the end of a content.
+    fn feed<P: Platform>(&mut self, bytes: &[u8], commit: &mut Commit, cx: &mut Context<'_, P>) {
+        let mut rest = bytes;
+        loop {
+            let taken = self.session.handle_bytes(rest, cx.mono());
+            rest = &rest[taken..];
+            self.answer_questions(commit, cx);
+            if self.committing.is_some() {
+                return self.hold(rest, cx);
+            }
+            if rest.is_empty() || self.session.is_over() {
+                return;
+            }
+            // A session that took nothing more wants its output taken first.
+            self.send(cx);
+        }
+    }
+
+    /// Answer what the session asks, up to the end of a content.
+    fn answer_questions<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
+        while self.committing.is_none() {
+            let Some(event) = self.session.poll_event() else { return };
+            match event {
+                Event::Mail => self.on_mail(commit, cx),
+                Event::Rcpt => self.on_rcpt(cx),
+                Event::Content => self.on_content(commit, cx),
+                Event::ContentFull => self.on_chunk(commit),
+                Event::End => self.on_end(commit, cx),
+                Event::Aborted => self.abandon(commit),
+            }
+        }
+    }
+
+    fn on_mail<P: Platform>(&mut self, commit: &Commit, cx: &mut Context<'_, P>) {
+        let answer = match refusal(commit.room()) {
+            None => Answer::SENDER_OK,
+            Some(answer) => {
+                cx.common.counters.increment(Count::RefusedMail);
+                answer
+            }
+        };
+        self.session.answer(answer, cx.mono());
+    }
+
+    fn on_rcpt<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        let Client { listener, peer, .. } = self.client;
+        let Some(recipient) = self.session.recipient() else { return };
+        let policy = &cx.settings.relay;
+        let answer = match policy.recipient(listener, peer.ip(), &recipient.forward_path) {
+            RecipientVerdict::Accept => Answer::RECIPIENT_OK,
+            // Put in the recipient's place when the message is stored: see `place_postmaster`.
+            RecipientVerdict::AcceptFor(_) => Answer::RECIPIENT_OK,
+            RecipientVerdict::Refuse(reply) => {
+                cx.common.counters.increment(Count::RefusedRcpt);
+                reply.into()
+            }
+        };
+        self.session.answer(answer, cx.mono());
+    }
+
+    fn on_content<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
+        if let Some(answer) = refusal(commit.room()) {
+            cx.common.counters.increment(Count::RefusedContent);
+            return self.session.answer(answer, cx.mono());
+        }
+        let id = commit.next_id();
+        self.receiving = Some(Receiving { id, scan: ContentScan::new(), refused: None });
+        self.session.answer(Answer::GO_ON, cx.mono());
+    }
+
+    /// A chunk is full: it goes to the spool ahead of its message.
+    fn on_chunk(&mut self, commit: &mut Commit) {
+        let chunk = self.session.take_content();
+        let receiving = self.receiving.as_mut().expect("content was answered with go on");
+        receiving.scan.push(&chunk);
+        if receiving.refused.is_none() {
+            receiving.refused = commit.content(receiving.id, chunk).err();
+        }
+    }
+
+    fn on_end<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
+        let content = self.session.take_content();
+        let mut receiving = self.receiving.take().expect("content was answered with go on");
+        receiving.scan.push(&content);
+        let checked = match receiving.refused {
+            Some(error) => Err(answer_to(error)),
+            None => receiving
+                .scan
+                .facts()
+                .check(cx.settings.content_limits)
+                .map_err(|reply: Reply| Answer::from(reply)),
+        };
+        let id = receiving.id;
+        let stored = checked.and_then(|()| {
+            let message = self.message(receiving, content, cx);
+            let from = From::Session(self.client.connection);
+            commit.message(message, from, cx.mono()).map_err(|(error, _)| answer_to(error))
+        });
+        match stored {
+            Ok(()) => self.committing = Some(id),
+            Err(answer) => {
+                cx.common.counters.increment(Count::RefusedContent);
+                commit.abandon(id);
+                self.session.answer(answer, cx.mono());
+            }
+        }
+    }
+
+    /// The message as it is stored, with our `Received:` before it.
+    fn message<P: Platform>(
+        &mut self,
+        receiving: Receiving,
+        content: Vec<u8>,
+        cx: &Context<'_, P>,
+    ) -> NewMessage {
+        let facts = receiving.scan.facts();
+        let has_eight_bit = facts.header_eight_bit || facts.body_eight_bit;
+        let mut envelope = self.session.take_envelope();
+        place_postmaster(&mut envelope, cx.settings.relay.postmaster_mailbox());
+        let prefix = Received {
+            hello: self.session.hello(),
+            client: self.client.peer.ip(),
+            hostname: &cx.settings.hostname,
+            protocol: match (self.session.is_esmtp(), envelope.smtp_utf8) {
+                (_, true) => Protocol::Utf8Smtp,
+                (true, false) => Protocol::Esmtp,
+                (false, false) => Protocol::Smtp,
+            },
+            id: receiving.id,
+            recipient: match envelope.recipients.as_slice() {
+                [only] => Some(&only.forward_path),
+                _ => None,
+            },
+            now: cx.now.wall,
+        }
+        .to_field();
+        let origin = Origin::Client { peer: self.client.peer.ip(), listener: self.client.listener };
+        NewMessage {
+            id: receiving.id,
+            envelope: Arc::new(envelope),
+            received: cx.now.wall,
+            prefix,
+            content,
+            has_eight_bit,
+            origin,
+        }
+    }
+
+    /// Drop what was taken of a message that will not be.
+    fn abandon(&mut self, commit: &mut Commit) {
+        if let Some(receiving) = self.receiving.take() {
+            commit.abandon(receiving.id);
+        }
+    }
+
+    fn send<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        let mut output = cx.platform.buffer();
+        self.session.take_output(&mut output);
+        if !output.is_empty() {
+            self.unsent += output.len();
+            cx.platform.send(self.client.connection, output);
+        }
+    }
+}
+
+/// Why no message may be taken now, as the client is told.
+fn refusal(room: Room) -> Option<Answer> {
+    match room {
+        Room::Open => None,
+        Room::Opening | Room::Busy | Room::Full | Room::Closed => Some(Answer::NO_ROOM),
+        Room::Failing => Some(Answer::NOT_STORED),
+    }
+}
+
+fn answer_to(error: LogError) -> Answer {
+    match error {
+        LogError::Full | LogError::Busy => Answer::NO_ROOM,
+        LogError::TooLarge => Answer::MESSAGE_TOO_BIG,
+        LogError::Lost | LogError::Failing => Answer::NOT_STORED,
+    }
+}
+
+/// `<Postmaster>` without a domain is this node's own: it goes where the configuration says.
+fn place_postmaster(envelope: &mut Envelope, mailbox: Option<&crate::mail::address::Mailbox>) {
+    use crate::mail::address::ForwardPath;
+    let Some(mailbox) = mailbox else { return };
+    for recipient in &mut envelope.recipients {
+        if recipient.forward_path == ForwardPath::Postmaster {
+            recipient.forward_path = ForwardPath::Mailbox(mailbox.clone());
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Write the event log of a shard: one line for each thing that happens to a recipient.
+//!
+//! Invariant: sequence numbers of a run have no gap. Lives on: the home shard.
+
+use std::time::Duration;
+
+use crate::base::time::WallTime;
+use crate::mail::outcome::{Reason, Stage};
+use crate::mail::status::{EnhancedStatus, Reply};
+use crate::outcome::counters::Count;
+use crate::outcome::event::{Delays, Event, Kind};
+use crate::shard::context::Context;
+use crate::shard::platform::Platform;
+use crate::spool::stored::Stored;
+
+/// The event log's pen.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    sequence: u64,
+    line: Vec<u8>,
+}
+
+/// What is told of an attempt beside the message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Attempt<'a> {
+    /// Counted from 1; 0 where none was made.
+    pub(crate) number: u32,
+    /// When the next one is due.
+    pub(crate) next: Option<WallTime>,
+    /// The site's name.
+    pub(crate) site: &'a str,
+    /// The next hop, with address.
+    pub(crate) peer: &'a str,
+    /// The upstream relay's name, where one was used.
+    pub(crate) upstream: &'a str,
+    /// Where the time went.
+    pub(crate) delays: Option<Delays>,
+}
+
+/// What was said, and by whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Said<'a> {
+    /// Nothing to tell.
+    Nothing,
+    /// The next hop took it, in these words.
+    Taken(&'a Reply),
+    /// It was not taken.
+    Refused(&'a Reason),
+}
+
+impl Journal {
+    /// Tell of one recipient of `stored`.
+    pub(crate) fn tell<P: Platform>(
+        &mut self,
+        kind: Kind,
+        stored: &Stored,
+        recipient: u16,
+        attempt: Attempt<'_>,
+        said: Said<'_>,
+        cx: &mut Context<'_, P>,
+    ) {
+        let forward_path = &stored.envelope.recipients[usize::from(recipient)].forward_path;
+        let (stage, code, status, reply) = words(said);
+        self.sequence += 1;
+        self.line.clear();
+        Event {
+            sequence: self.sequence,
+            time: cx.now.wall,
+            shard: cx.common.id,
+            kind,
+            id: stored.id,
+            reverse_path: stored.envelope.reverse_path.as_str().into(),
+            recipient: forward_path.as_str().into(),
+            domain: forward_path.domain().map_or("", |domain| domain.as_str()).into(),
+            size: stored.bytes(),
+            site: attempt.site.into(),
+            peer: attempt.peer.into(),
+            upstream: attempt.upstream.into(),
+            stage,
+            code,
+            status,
+            reply: reply.into(),
+            attempt: attempt.number,
+            next_attempt: attempt.next,
+            delays: attempt.delays,
+        }
+        .write_line(&mut self.line);
+        cx.platform.log_events(&self.line);
+        cx.common.counters.increment(Count::EventsWritten);
+    }
+}
+
+/// Stage, reply code, enhanced status and text.
+fn words(said: Said<'_>) -> (Option<Stage>, Option<u16>, Option<EnhancedStatus>, &str) {
+    match said {
+        Said::Nothing => (None, None, None, ""),
+        Said::Taken(reply) => {
+            (Some(Stage::Content), Some(reply.code.as_u16()), reply.enhanced, &reply.text)
+        }
+        Said::Refused(reason) => {
+            let (code, text) = match &reason.reply {
+                Some(reply) => (Some(reply.code.as_u16()), &reply.text),
+                None => (None, &reason.detail),
+            };
+            (Some(reason.stage), code, Some(reason.status), text)
+        }
+    }
+}
+
+/// The delays of an attempt, as the event tells them.
+pub(crate) fn delays(
+    stored: &Stored,
+    now: WallTime,
+    on_owner: crate::shard::mesh::Delays,
+) -> Delays {
+    let there = on_owner.connect + on_owner.transmit;
+    Delays {
+        before_queue: Duration::ZERO,
+        in_queue: now.since(stored.received).saturating_sub(there),
+        connect: on_owner.connect,
+        transmit: on_owner.transmit,
+    }
+}

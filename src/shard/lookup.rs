@@ -1,0 +1,314 @@
+//! Find the hosts behind a name: drive the resolver's machines over the platform's sockets.
+//!
+//! In: targets to find; what came on DNS sockets. Out: [`Found`] for each target, once for all who
+//! asked meanwhile. Lives on: each shard, for the domains that it owns.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+
+use crate::base::slots::{Slot, Slots};
+use crate::base::time::Monotonic;
+use crate::dns::{
+    Answer, ExchangeId, HostLookup, HostOutcome, MxHost, MxLookup, MxOutcome, Name, Options,
+    OwnNames, Resolver, Transmit, Transport,
+};
+use crate::mail::address::Domain;
+use crate::mail::outcome::Failure;
+use crate::mail::route::Host;
+use crate::shard::connections::Connections;
+use crate::shard::context::Context;
+use crate::shard::platform::{ConnectionId, DatagramId, IoError, Platform};
+
+/// What is to be found.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Target {
+    /// The MX hosts of a destination domain.
+    Mx(Domain),
+    /// The addresses of an upstream relay.
+    Host(Host),
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// What was asked.
+    pub(crate) target: Target,
+    /// Hosts in the order to try, each with an address at least; or why there are none.
+    pub(crate) hosts: Result<Vec<MxHost>, Failure>,
+    /// How long that may be kept.
+    pub(crate) holds_for: Duration,
+}
+
+/// A shard's lookups.
+#[derive(Debug)]
+pub(crate) struct Lookups {
+    resolver: Resolver<Slot>,
+    own: Arc<OwnNames>,
+    under_way: Slots<Lookup>,
+    by_target: HashMap<Target, Slot>,
+    sockets: HashMap<ExchangeId, Socket>,
+    datagrams: HashMap<DatagramId, ExchangeId>,
+    streams: Connections<Stream>,
+    found: VecDeque<Found>,
+}
+
+#[derive(Debug)]
+struct Lookup {
+    target: Target,
+    machine: Machine,
+}
+
+#[derive(Debug)]
+enum Machine {
+    Mx(MxLookup),
+    Host(HostLookup),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Socket {
+    Datagram(DatagramId),
+    Stream(ConnectionId),
+}
+
+#[derive(Debug)]
+struct Stream {
+    exchange: ExchangeId,
+    /// Sent once the connection is there.
+    query: Vec<u8>,
+}
+
+impl Lookups {
+    /// Lookups that ask as `options` say; `own` are the names and addresses of this node.
+    pub(crate) fn new(options: Options, own: Arc<OwnNames>, prng: crate::base::prng::Prng) -> Self {
+        Self {
+            resolver: Resolver::new(options, prng),
+            own,
+            under_way: Slots::default(),
+            by_target: HashMap::new(),
+            sockets: HashMap::new(),
+            datagrams: HashMap::new(),
+            streams: Connections::default(),
+            found: VecDeque::new(),
+        }
+    }
+
+    /// Ask as `options` say from now on.
+    pub(crate) fn reconfigure(&mut self, options: Options, own: Arc<OwnNames>) {
+        self.resolver.reconfigure(options);
+        self.own = own;
+    }
+
+    /// Find `target`: `poll_found` tells, perhaps at once. Joins a lookup under way.
+    pub(crate) fn find<P: Platform>(&mut self, target: Target, cx: &mut Context<'_, P>) {
+        if self.by_target.contains_key(&target) {
+            return;
+        }
+        match self.machine(&target) {
+            Ok(machine) => {
+                let slot = self.under_way.insert(Lookup { target: target.clone(), machine });
+                self.by_target.insert(target, slot);
+                self.advance(slot, None, cx);
+                self.exchange(cx);
+            }
+            Err(hosts) => {
+                self.found.push_back(Found { target, hosts, holds_for: Duration::MAX });
+            }
+        }
+    }
+
+    /// The machine for `target`, or the answer that needs none.
+    fn machine(&self, target: &Target) -> Result<Machine, Result<Vec<MxHost>, Failure>> {
+        match target {
+            Target::Mx(domain) => Ok(Machine::Mx(MxLookup::new(domain, self.own.clone()))),
+            Target::Host(host @ Host::Address(address)) => Err(Ok(vec![MxHost {
+                name: host.to_string().into(),
+                preference: 0,
+                addresses: vec![*address],
+            }])),
+            Target::Host(Host::Name(name)) => match Name::parse(name) {
+                Ok(name) => Ok(Machine::Host(HostLookup::new(name))),
+                Err(_) => Err(Err(Failure::NoSuchDomain)),
+            },
+        }
+    }
+
+    /// The next target that was found, or not.
+    pub(crate) fn poll_found(&mut self) -> Option<Found> {
+        self.found.pop_front()
+    }
+
+    /// When to call `handle_deadline`.
+    pub(crate) fn deadline(&self) -> Option<Monotonic> {
+        self.resolver.deadline()
+    }
+
+    /// Time has passed.
+    pub(crate) fn handle_deadline<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        if self.resolver.deadline().is_some_and(|at| at <= cx.mono()) {
+            self.resolver.handle_deadline(cx.mono());
+            self.exchange(cx);
+        }
+    }
+
+    /// A datagram came; `false` if it is not one of ours.
+    pub(crate) fn datagram<P: Platform>(
+        &mut self,
+        id: DatagramId,
+        bytes: &[u8],
+        cx: &mut Context<'_, P>,
+    ) {
+        if let Some(exchange) = self.datagrams.get(&id) {
+            self.resolver.handle_datagram(*exchange, bytes, cx.mono());
+            self.exchange(cx);
+        }
+    }
+
+    /// A question's socket failed.
+    pub(crate) fn datagram_failed<P: Platform>(
+        &mut self,
+        id: DatagramId,
+        error: IoError,
+        cx: &mut Context<'_, P>,
+    ) {
+        if let Some(exchange) = self.datagrams.remove(&id) {
+            self.sockets.remove(&exchange);
+            self.resolver.handle_failed(exchange, &error.to_string(), cx.mono());
+            self.exchange(cx);
+        }
+    }
+
+    /// Whether `connection` is a lookup's.
+    pub(crate) fn has(&mut self, connection: ConnectionId) -> bool {
+        self.streams.get_mut(connection).is_some()
+    }
+
+    /// The connection to a name server is there.
+    pub(crate) fn connected<P: Platform>(&mut self, id: ConnectionId, cx: &mut Context<'_, P>) {
+        if let Some(stream) = self.streams.get_mut(id) {
+            cx.platform.send(id, std::mem::take(&mut stream.query));
+        }
+    }
+
+    /// A name server sent this.
+    pub(crate) fn received<P: Platform>(
+        &mut self,
+        id: ConnectionId,
+        bytes: &[u8],
+        cx: &mut Context<'_, P>,
+    ) {
+        if let Some(stream) = self.streams.get_mut(id) {
+            self.resolver.handle_tcp_bytes(stream.exchange, bytes, cx.mono());
+            self.exchange(cx);
+        }
+    }
+
+    /// A connection to a name server failed, broke or ended, and is gone.
+    pub(crate) fn lost<P: Platform>(
+        &mut self,
+        id: ConnectionId,
+        why: &str,
+        cx: &mut Context<'_, P>,
+    ) {
+        if let Some(stream) = self.streams.remove(id) {
+            self.sockets.remove(&stream.exchange);
+            self.resolver.handle_failed(stream.exchange, why, cx.mono());
+            self.exchange(cx);
+        }
+    }
+
+    /// Pass on what the resolver wants sent and closed, and what it has answered.
+    fn exchange<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        while let Some((slot, answer)) = self.resolver.poll_answer() {
+            self.advance(slot, Some(&answer), cx);
+        }
+        while let Some(transmit) = self.resolver.poll_transmit() {
+            self.transmit(transmit, cx);
+        }
+        while let Some(exchange) = self.resolver.poll_closed() {
+            match self.sockets.remove(&exchange) {
+                Some(Socket::Datagram(id)) => {
+                    self.datagrams.remove(&id);
+                    cx.platform.forget(id);
+                }
+                Some(Socket::Stream(id)) => {
+                    self.streams.remove(id);
+                    cx.platform.abort(id);
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn transmit<P: Platform>(&mut self, transmit: Transmit, cx: &mut Context<'_, P>) {
+        let exchange = transmit.exchange;
+        let socket = match transmit.transport {
+            Transport::Udp => {
+                let id = cx.platform.ask(transmit.server, &transmit.query);
+                self.datagrams.insert(id, exchange);
+                Socket::Datagram(id)
+            }
+            Transport::Tcp => {
+                let id = cx.platform.connect(transmit.server, None);
+                self.streams.insert(id, Stream { exchange, query: transmit.query });
+                Socket::Stream(id)
+            }
+        };
+        self.sockets.insert(exchange, socket);
+    }
+
+    /// Let a lookup go on, with an answer if one came.
+    fn advance<P: Platform>(
+        &mut self,
+        slot: Slot,
+        answer: Option<&Answer>,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(lookup) = self.under_way.get_mut(slot) else { return };
+        let (resolver, prng, now) = (&mut self.resolver, &mut cx.common.prng, cx.now.mono);
+        let ended = match &mut lookup.machine {
+            Machine::Mx(machine) => {
+                if let Some(answer) = answer {
+                    machine.handle_answer(answer, prng);
+                }
+                let outcome = machine.advance(resolver, prng, slot, now);
+                outcome.map(|outcome| (mx_hosts(outcome), machine.holds_for(now)))
+            }
+            Machine::Host(machine) => {
+                if let Some(answer) = answer {
+                    machine.handle_answer(answer);
+                }
+                let outcome = machine.advance(resolver, prng, slot, now);
+                let name = machine.name().as_str().into();
+                outcome.map(|outcome| (host_addresses(name, outcome), machine.holds_for(now)))
+            }
+        };
+        if let Some((hosts, holds_for)) = ended {
+            let lookup = self.under_way.remove(slot).expect("looked up above");
+            self.by_target.remove(&lookup.target);
+            self.found.push_back(Found { target: lookup.target, hosts, holds_for });
+        }
+    }
+}
+
+fn mx_hosts(outcome: MxOutcome) -> Result<Vec<MxHost>, Failure> {
+    match outcome {
+        MxOutcome::Hosts(hosts) => Ok(hosts),
+        MxOutcome::NoSuchDomain => Err(Failure::NoSuchDomain),
+        MxOutcome::NullMx => Err(Failure::NullMx),
+        MxOutcome::Loop => Err(Failure::Loop),
+        MxOutcome::Temporary(reason) => Err(Failure::Dns(reason)),
+    }
+}
+
+/// An upstream relay without an address is a mistake in the configuration or in DNS, not the
+/// message's fault: it waits.
+fn host_addresses(name: Box<str>, outcome: HostOutcome) -> Result<Vec<MxHost>, Failure> {
+    match outcome {
+        HostOutcome::Addresses(addresses) => Ok(vec![MxHost { name, preference: 0, addresses }]),
+        HostOutcome::NoAddress => Err(Failure::Dns(format!("{name} has no address").into())),
+        HostOutcome::Temporary(reason) => Err(Failure::Dns(reason)),
+    }
+}

@@ -1,0 +1,186 @@
+//! Talk to one next hop: drive the sending side of SMTP over a connection out.
+//!
+//! In: what the platform says of the connection; a job to carry. Out: bytes, and the machine's
+//! events for `delivery`. Invariant: at most a window of content is given to the platform before
+//! it says `Sent`. Lives on: the owner shard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::limits::{CONNECT_DEADLINE, CONTENT_WINDOW};
+use crate::base::time::Monotonic;
+use crate::egress::PooledId;
+use crate::shard::context::{Context, Timer};
+use crate::shard::delivery::{JobId, SiteId};
+use crate::shard::platform::{ConnectionId, Platform};
+use crate::smtp::client::{Client, Event, Options, Transaction};
+use crate::spool::stored::Stored;
+
+/// A connection out, from `connect` on.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    id: ConnectionId,
+    pub(super) site: SiteId,
+    pub(super) pooled: PooledId,
+    /// As `mx1.example.net[192.0.2.1]:25`.
+    pub(super) peer: Box<str>,
+    options: Arc<Options>,
+    /// `None` until the connection is there.
+    client: Option<Client>,
+    /// What it carries.
+    pub(super) carried: Option<Carried>,
+    began: Monotonic,
+    /// From `connect` to the end of EHLO, for the first job that it carries.
+    pub(super) greeted_after: Duration,
+    /// A transaction came to its end, and the machine has not said yet what follows.
+    pub(super) finished: bool,
+    armed: Option<Monotonic>,
+    /// Something was given to the platform that has not left.
+    sending: bool,
+}
+
+/// A job on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Carried {
+    pub(super) job: JobId,
+    pub(super) began: Monotonic,
+    stored: Arc<Stored>,
+}
+
+impl Outbound {
+    /// A connection that is being made.
+    pub(super) fn new(
+        id: ConnectionId,
+        site: SiteId,
+        pooled: PooledId,
+        peer: Box<str>,
+        options: Arc<Options>,
+        now: Monotonic,
+    ) -> Self {
+        Self {
+            id,
+            site,
+            pooled,
+            peer,
+            options,
+            client: None,
+            carried: None,
+            began: now,
+            greeted_after: Duration::ZERO,
+            finished: false,
+            armed: None,
+            sending: false,
+        }
+    }
+
+    /// The connection is there: wait for the greeting.
+    pub(super) fn connected<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        self.client = Some(Client::new(self.options.clone(), cx.mono()));
+        self.pump(cx);
+    }
+
+    /// The peer sent this.
+    pub(super) fn received<P: Platform>(&mut self, bytes: &[u8], cx: &mut Context<'_, P>) {
+        if let Some(client) = &mut self.client {
+            client.handle_bytes(bytes, cx.mono());
+        }
+    }
+
+    /// The peer will send nothing more, or the connection broke.
+    pub(super) fn ended<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        if let Some(client) = &mut self.client {
+            client.handle_end(cx.mono());
+        }
+    }
+
+    /// All that was given to the platform has left.
+    pub(super) fn sent<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        self.sending = false;
+        self.pump(cx);
+    }
+
+    /// The timer fired; whether connecting has taken too long.
+    pub(super) fn timer<P: Platform>(&mut self, cx: &mut Context<'_, P>) -> bool {
+        self.armed = None;
+        match &mut self.client {
+            Some(client) => {
+                client.handle_deadline(cx.mono());
+                false
+            }
+            None => cx.mono() >= self.began + CONNECT_DEADLINE,
+        }
+    }
+
+    /// Carry a job: the machine is ready for it.
+    pub(super) fn begin<P: Platform>(
+        &mut self,
+        job: JobId,
+        stored: Arc<Stored>,
+        recipients: Vec<u16>,
+        cx: &mut Context<'_, P>,
+    ) {
+        let client = self.client.as_mut().expect("assigned once it was ready");
+        let transaction = Transaction {
+            envelope: stored.envelope.clone(),
+            recipients,
+            content_bytes: stored.bytes(),
+            has_eight_bit: stored.has_eight_bit,
+            header_has_eight_bit: stored.has_eight_bit,
+        };
+        client.begin(transaction, cx.mono());
+        self.carried = Some(Carried { job, began: cx.mono(), stored });
+        self.pump(cx);
+    }
+
+    /// Part from the peer in good order, once idle.
+    pub(super) fn quit<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        if let Some(client) = &mut self.client {
+            client.quit(cx.mono());
+        }
+        self.pump(cx);
+    }
+
+    /// What the machine tells.
+    pub(super) fn poll_event(&mut self) -> Option<Event> {
+        self.client.as_mut()?.poll_event()
+    }
+
+    /// The first `Ready` has come: note how long that took.
+    pub(super) fn greeted(&mut self, now: Monotonic) {
+        self.greeted_after = now.since(self.began);
+    }
+
+    /// Whether the peer reports success itself (RFC 3461 §5.2.1).
+    pub(super) fn passes_dsn_on(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| client.extensions().dsn)
+    }
+
+    /// Whether nothing more will come: close it.
+    pub(super) fn is_over(&self) -> bool {
+        self.client.as_ref().is_some_and(Client::is_over)
+    }
+
+    /// Send what the machine has, with content as far as a window goes, and set the timer.
+    pub(super) fn pump<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        let Some(client) = &mut self.client else {
+            let deadline = Some(self.began + CONNECT_DEADLINE);
+            return cx.arm(&mut self.armed, deadline, Timer::Outbound(self.id));
+        };
+        let mut output = cx.platform.buffer();
+        client.take_output(&mut output);
+        if let Some(carried) = &self.carried {
+            while !self.sending && output.len() < CONTENT_WINDOW {
+                let Some(offset) = client.wants_content() else { break };
+                let window = carried.stored.window(offset, CONTENT_WINDOW);
+                client.push_content(window, cx.now.mono);
+                client.take_output(&mut output);
+            }
+        }
+        let deadline = client.deadline();
+        if !output.is_empty() {
+            self.sending = true;
+            cx.platform.send(self.id, output);
+        }
+        cx.arm(&mut self.armed, deadline, Timer::Outbound(self.id));
+    }
+}

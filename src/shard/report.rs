@@ -1,0 +1,504 @@
+//! Act on what became of an attempt: write it down, tell the event log, tell the reverse-path.
+//!
+//! In: reports of owners, ends of lifetimes. Out: states and ends in the spool, events, DSNs.
+//! Invariant: a recipient that is bounced with a DSN becomes final only once the DSN is on stable
+//! storage, so a crash loses neither. Lives on: the home shard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::limits::{DSN_ORIGINAL_MAX, DSN_RETRY, PARK_FOR};
+use crate::base::slots::Slot;
+use crate::mail::outcome::{Failure, Reason, Stage};
+use crate::mail::status::Reply;
+use crate::outcome::counters::{Count, Latency};
+use crate::outcome::dsn::{self, Action, DsnRecipient, DsnRequest};
+use crate::outcome::event::Kind;
+use crate::outcome::judge::judge;
+use crate::queue::{Deferral, Finished, Recipients};
+use crate::shard::commit::{About, Commit, From};
+use crate::shard::context::Context;
+use crate::shard::dispatch::{Home, recipients};
+use crate::shard::journal::{Attempt, Said, delays};
+use crate::shard::load::{Lies, Purpose};
+use crate::shard::mesh::{Attempted, GivenBack, Report, Settlement};
+use crate::shard::platform::Platform;
+use crate::spool::log::MovedRecipient;
+use crate::spool::stored::{NewMessage, Origin, RecipientState, Standing, StateAt, Stored};
+
+/// A recipient that will not be tried again, and why.
+struct GivenUp {
+    recipient: u16,
+    reason: Reason,
+    kind: Kind,
+}
+
+impl Home {
+    /// An owner reports on a dispatch.
+    pub(crate) fn report<P: Platform>(
+        &mut self,
+        report: Report,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        self.credits.give_back(report.owner);
+        self.loads.subtract(report.owner, recipients(&report.departure));
+        match &report.result {
+            Ok(attempted) => self.attempted(&report, attempted, commit, cx),
+            Err(given_back) => self.given_back(&report, given_back, commit, cx),
+        }
+    }
+
+    fn given_back<P: Platform>(
+        &mut self,
+        report: &Report,
+        given_back: &GivenBack,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        if let Some(domain) = self.queue.domain(report.departure.domain) {
+            self.why.insert(domain.clone(), given_back.why.clone());
+        }
+        let until = given_back.until.min(cx.now.wall + PARK_FOR);
+        let over = self.queue.park(&report.departure, Some(until));
+        let mut given_up = Vec::new();
+        for (recipient, end) in over {
+            self.end(report, recipient, end, None, &mut given_up, commit, cx);
+        }
+        self.give_up(report.departure.message, &report.stored, given_up, commit, cx);
+    }
+
+    fn attempted<P: Platform>(
+        &mut self,
+        report: &Report,
+        attempted: &Attempted,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let message = report.departure.message;
+        if let Some(domain) = self.queue.domain(report.departure.domain) {
+            self.why.remove(domain);
+        }
+        // One due time for all that failed together: they leave together again.
+        let mut due = None;
+        let mut given_up = Vec::new();
+        let mut relayed = Vec::new();
+        for (recipient, settlement) in &attempted.recipients {
+            let recipient = *recipient;
+            let Some(view) = self.queue.recipient(message, recipient) else { continue };
+            let number = view.attempts.saturating_add(1);
+            let mut attempt = Attempt {
+                number: number.into(),
+                next: None,
+                site: &attempted.site,
+                peer: &attempted.peer,
+                upstream: attempted.upstream.as_deref().unwrap_or(""),
+                delays: Some(delays(&report.stored, cx.now.wall, attempted.delays)),
+            };
+            match settlement {
+                Settlement::Delivered { reply, dsn_passed_on } => {
+                    self.delivered(report, recipient, attempt, reply, commit, cx);
+                    if !dsn_passed_on {
+                        relayed.push((recipient, reply));
+                    }
+                }
+                Settlement::Deferred(reason) => {
+                    let schedule = &cx.settings.schedule;
+                    let wall = cx.now.wall;
+                    let prng = &mut cx.common.prng;
+                    let at = *due.get_or_insert_with(|| schedule.due(number, wall, prng));
+                    attempt.next = Some(at);
+                    let end = self.queue.defer(message, recipient, number, at, None);
+                    cx.common.counters.increment(Count::Deferred);
+                    let said = Said::Refused(reason);
+                    self.journal.tell(Kind::Deferred, &report.stored, recipient, attempt, said, cx);
+                    match end {
+                        Some(Deferral::Waiting | Deferral::Held) => {
+                            let standing = Standing::Pending {
+                                attempts: number.into(),
+                                due: at,
+                                held: end == Some(Deferral::Held),
+                                reason: Some(reason.clone()),
+                            };
+                            self.write_down(message, recipient, standing, commit);
+                        }
+                        Some(end @ (Deferral::Expired | Deferral::Removed)) => {
+                            let last = Some(reason);
+                            self.end(report, recipient, end, last, &mut given_up, commit, cx);
+                        }
+                        None => {}
+                    }
+                }
+                Settlement::Bounced(reason) => {
+                    let said = Said::Refused(reason);
+                    self.journal.tell(Kind::Bounced, &report.stored, recipient, attempt, said, cx);
+                    let reason = reason.clone();
+                    given_up.push(GivenUp { recipient, reason, kind: Kind::Bounced });
+                }
+            }
+        }
+        self.tell_relayed(report, attempted, &relayed, commit, cx);
+        self.give_up(message, &report.stored, given_up, commit, cx);
+        self.queue.cool(message);
+    }
+
+    fn delivered<P: Platform>(
+        &mut self,
+        report: &Report,
+        recipient: u16,
+        attempt: Attempt<'_>,
+        reply: &Reply,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let counters = &mut cx.common.counters;
+        counters.increment(Count::Delivered);
+        counters.record(Latency::Delivery, cx.now.wall.since(report.stored.received));
+        let said = Said::Taken(reply);
+        self.journal.tell(Kind::Delivered, &report.stored, recipient, attempt, said, cx);
+        self.finish(report.departure.message, recipient, Standing::Delivered, commit);
+    }
+
+    /// A recipient came back that is not to wait any more.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what came back, what was said, what to act with"
+    )]
+    fn end<P: Platform>(
+        &mut self,
+        report: &Report,
+        recipient: u16,
+        end: Deferral,
+        last: Option<&Reason>,
+        given_up: &mut Vec<GivenUp>,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let message = report.departure.message;
+        match end {
+            Deferral::Expired => {
+                let last = last.cloned().or_else(|| self.last_reason(message, recipient, commit));
+                let reason = expiry(last);
+                self.tell_end(Kind::Expired, &report.stored, recipient, &reason, cx);
+                given_up.push(GivenUp { recipient, reason, kind: Kind::Expired });
+            }
+            Deferral::Removed => self.remove(message, &report.stored, recipient, commit, cx),
+            Deferral::Waiting | Deferral::Held => {}
+        }
+    }
+
+    /// The lifetime of a message is over for these recipients.
+    pub(super) fn expired<P: Platform>(
+        &mut self,
+        message: Slot,
+        recipients: &Recipients,
+        stored: &Arc<Stored>,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let mut given_up = Vec::new();
+        for &recipient in recipients.as_slice() {
+            let reason = expiry(self.last_reason(message, recipient, commit));
+            self.tell_end(Kind::Expired, stored, recipient, &reason, cx);
+            given_up.push(GivenUp { recipient, reason, kind: Kind::Expired });
+        }
+        self.give_up(message, stored, given_up, commit, cx);
+    }
+
+    /// An operator removed a recipient: no DSN.
+    pub(super) fn remove<P: Platform>(
+        &mut self,
+        message: Slot,
+        stored: &Stored,
+        recipient: u16,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        cx.common.counters.increment(Count::Removed);
+        self.journal.tell(Kind::Removed, stored, recipient, Attempt::default(), Said::Nothing, cx);
+        self.finish(message, recipient, Standing::Bounced, commit);
+    }
+
+    fn tell_end<P: Platform>(
+        &mut self,
+        kind: Kind,
+        stored: &Stored,
+        recipient: u16,
+        reason: &Reason,
+        cx: &mut Context<'_, P>,
+    ) {
+        let attempt = Attempt { peer: &reason.peer, ..Attempt::default() };
+        self.journal.tell(kind, stored, recipient, attempt, Said::Refused(reason), cx);
+    }
+
+    /// Finish those whom nobody is to be told of, and write a DSN for the others first.
+    fn give_up<P: Platform>(
+        &mut self,
+        message: Slot,
+        stored: &Arc<Stored>,
+        given_up: Vec<GivenUp>,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        for gone in &given_up {
+            let expired = gone.kind == Kind::Expired;
+            let count = if expired { Count::Expired } else { Count::Bounced };
+            cx.common.counters.increment(count);
+        }
+        let (told, untold): (Vec<_>, Vec<_>) = given_up.into_iter().partition(|gone| {
+            let recipient = &stored.envelope.recipients[usize::from(gone.recipient)];
+            dsn::due(&stored.envelope, recipient, Action::Failed)
+        });
+        for gone in untold {
+            self.finish(message, gone.recipient, Standing::Bounced, commit);
+        }
+        let reasons: Vec<_> = told.iter().map(|gone| (gone.recipient, &gone.reason)).collect();
+        self.notify(message, stored, Action::Failed, &reasons, commit, cx);
+    }
+
+    /// RFC 3461 §5.2.2: the next hop will not report success, so this is as far as we can tell.
+    fn tell_relayed<P: Platform>(
+        &mut self,
+        report: &Report,
+        attempted: &Attempted,
+        relayed: &[(u16, &Reply)],
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let envelope = &report.stored.envelope;
+        let reasons: Vec<(u16, Reason)> = relayed
+            .iter()
+            .filter(|(recipient, _)| {
+                dsn::due(envelope, &envelope.recipients[usize::from(*recipient)], Action::Relayed)
+            })
+            .map(|(recipient, reply)| (*recipient, taken(reply, &attempted.peer)))
+            .collect();
+        let reasons: Vec<_> = reasons.iter().map(|(index, reason)| (*index, reason)).collect();
+        let message = report.departure.message;
+        self.notify(message, &report.stored, Action::Relayed, &reasons, commit, cx);
+    }
+
+    /// Tell the reverse-path that a message waits.
+    pub(super) fn report_delay<P: Platform>(
+        &mut self,
+        message: Slot,
+        stored: &Arc<Stored>,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let mut waiting = Vec::new();
+        for (index, recipient) in (0u16..).zip(&stored.envelope.recipients) {
+            let waits = self.queue.recipient(message, index).is_some();
+            if waits && dsn::due(&stored.envelope, recipient, Action::Delayed) {
+                let last = self.last_reason(message, index, commit);
+                waiting.push((index, last.unwrap_or_else(|| untried("not tried yet"))));
+            }
+        }
+        let reasons: Vec<_> = waiting.iter().map(|(index, reason)| (*index, reason)).collect();
+        self.notify(message, stored, Action::Delayed, &reasons, commit, cx);
+    }
+
+    /// Write a DSN about some recipients of a message and hand it to the spool.
+    fn notify<P: Platform>(
+        &mut self,
+        message: Slot,
+        stored: &Arc<Stored>,
+        action: Action,
+        reasons: &[(u16, &Reason)],
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        if reasons.is_empty() {
+            return;
+        }
+        let envelope = &stored.envelope;
+        let recipients: Vec<DsnRecipient<'_>> = reasons
+            .iter()
+            .map(|(index, reason)| DsnRecipient {
+                recipient: &envelope.recipients[usize::from(*index)],
+                reason,
+                attempted: cx.now.wall,
+            })
+            .collect();
+        let id = commit.next_id();
+        let dsn = dsn::compose(&DsnRequest {
+            action,
+            hostname: cx.settings.hostname.as_str(),
+            id,
+            original_id: stored.id,
+            envelope,
+            recipients: &recipients,
+            original: &original(stored),
+            original_bytes: stored.bytes(),
+            arrival: stored.received,
+            now: cx.now.wall,
+            expires: stored.received + cx.settings.schedule.lifetime,
+        });
+        cx.common.counters.increment(match action {
+            Action::Failed => Count::DsnsFailed,
+            Action::Delayed => Count::DsnsDelayed,
+            Action::Relayed | Action::Delivered => Count::DsnsSuccess,
+        });
+        let about = About {
+            message,
+            id: stored.id,
+            action,
+            recipients: reasons.iter().map(|(index, _)| *index).collect(),
+        };
+        let dsn = NewMessage {
+            id,
+            has_eight_bit: !dsn.content.is_ascii(),
+            envelope: Arc::new(dsn.envelope),
+            received: cx.now.wall,
+            prefix: Vec::new(),
+            content: dsn.content,
+            origin: Origin::Own,
+        };
+        if let Err((error, From::Dsn(about))) = commit.message(dsn, From::Dsn(about), cx.mono()) {
+            tracing::warn!(id = %stored.id, %error, "no room for a DSN: tried again later");
+            self.dsn_refused(&about, cx);
+        }
+    }
+
+    /// A DSN is on stable storage: those whom it says are lost are final now.
+    pub(crate) fn dsn_stored(&mut self, about: &About, commit: &mut Commit) {
+        if about.action == Action::Failed {
+            for &recipient in &about.recipients {
+                self.finish(about.message, recipient, Standing::Bounced, commit);
+            }
+        }
+    }
+
+    /// A DSN could not be stored: those whom it is about are tried again soon.
+    pub(crate) fn dsn_refused<P: Platform>(&mut self, about: &About, cx: &mut Context<'_, P>) {
+        if about.action != Action::Failed {
+            return;
+        }
+        for &recipient in &about.recipients {
+            if let Some(view) = self.queue.recipient(about.message, recipient) {
+                let due = cx.now.wall + DSN_RETRY;
+                self.queue.defer(about.message, recipient, view.attempts, due, view.reason_at);
+            }
+        }
+    }
+
+    /// A recipient is final: it leaves the queue, and the spool is told.
+    pub(super) fn finish(
+        &mut self,
+        message: Slot,
+        recipient: u16,
+        standing: Standing,
+        commit: &mut Commit,
+    ) {
+        let Some(lies) = self.lies(message) else { return };
+        let log = commit.log(lies.directory);
+        match self.queue.finish(message, recipient) {
+            Some(Finished::Left(_)) => {
+                log.append_state(lies.id, &RecipientState { recipient, standing });
+            }
+            Some(Finished::Done { id, .. }) => log.append_done(id, lies.at),
+            None => {}
+        }
+    }
+
+    /// Write down how a pending recipient stands.
+    pub(super) fn write_down(
+        &mut self,
+        message: Slot,
+        recipient: u16,
+        standing: Standing,
+        commit: &mut Commit,
+    ) {
+        if let Some(Lies { id, directory, .. }) = self.lies(message) {
+            commit.log(directory).append_state(id, &RecipientState { recipient, standing });
+        }
+    }
+
+    /// What the last attempt came to, from the spool.
+    pub(super) fn last_reason(
+        &mut self,
+        message: Slot,
+        recipient: u16,
+        commit: &mut Commit,
+    ) -> Option<Reason> {
+        let at = self.queue.recipient(message, recipient)?.reason_at?;
+        let place = StateAt { segment: at.segment, offset: at.offset };
+        match commit.log(at.log).load_state(place).ok()?.standing {
+            Standing::Pending { reason, .. } => reason,
+            Standing::Delivered | Standing::Bounced | Standing::Ended => None,
+        }
+    }
+
+    /// Append a message anew at the head of its log, as it stands in the queue.
+    pub(super) fn move_now(&mut self, lies: Lies, commit: &mut Commit) {
+        let Some(view) = self.queue.show(lies.id) else { return };
+        let pending: Vec<MovedRecipient> = view
+            .recipients
+            .iter()
+            .map(|recipient| MovedRecipient {
+                recipient: recipient.index,
+                attempts: recipient.attempts.into(),
+                due: recipient.due,
+                held: recipient.state == crate::queue::State::Held,
+                last: recipient
+                    .reason_at
+                    .map(|at| StateAt { segment: at.segment, offset: at.offset }),
+            })
+            .collect();
+        if let Err(damage) = commit.log(lies.directory).append_move(lies.id, lies.at, &pending) {
+            tracing::error!(id = %lies.id, %damage, "a queued message cannot be read: kept, not moved");
+        }
+    }
+
+    /// A message could not be read: its recipients wait, since nothing else can be done for them.
+    pub(super) fn put_aside(&mut self, purpose: &Purpose) {
+        let (message, recipients) = match purpose {
+            Purpose::Depart(departure) => (departure.message, departure.recipients.clone()),
+            Purpose::Expire(message, recipients) => (*message, recipients.clone()),
+            Purpose::DelayReport(_) | Purpose::Move => return,
+        };
+        for &recipient in recipients.as_slice() {
+            let Some(view) = self.queue.recipient(message, recipient) else { continue };
+            let due = view.due + Duration::from_secs(24 * 3600);
+            self.queue.defer(message, recipient, view.attempts, due, view.reason_at);
+        }
+    }
+}
+
+/// Why a recipient expired: the end of its lifetime, and what stood in its way.
+fn expiry(last: Option<Reason>) -> Reason {
+    let status = judge(Stage::Route, &Failure::Expired).status;
+    let last = last.unwrap_or_else(|| untried("never tried"));
+    let detail = format!("the queue lifetime is over; last: {last}");
+    Reason { status, detail: detail.into(), ..last }
+}
+
+fn untried(detail: &str) -> Reason {
+    let status = judge(Stage::Route, &Failure::TimedOut).status;
+    Reason { stage: Stage::Route, status, reply: None, detail: detail.into(), peer: "".into() }
+}
+
+/// The next hop's acceptance, as a reason to tell.
+fn taken(reply: &Reply, peer: &str) -> Reason {
+    let ok = crate::mail::status::EnhancedStatus::new(2, 0, 0);
+    Reason {
+        stage: Stage::Content,
+        status: reply.enhanced.unwrap_or(ok),
+        reply: Some(reply.clone()),
+        detail: "".into(),
+        peer: peer.into(),
+    }
+}
+
+/// As much of a message as a DSN may return, in one piece.
+fn original(stored: &Stored) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while bytes.len() < DSN_ORIGINAL_MAX {
+        let window = stored.window(bytes.len() as u64, DSN_ORIGINAL_MAX - bytes.len());
+        if window.is_empty() {
+            break;
+        }
+        bytes.extend_from_slice(window);
+    }
+    bytes
+}

@@ -1,0 +1,249 @@
+//! What a shard works by: the configuration in force, in the shapes that its parts ask.
+//!
+//! Made once from a [`Config`] and shared by all shards; a reload makes a new one.
+
+use std::sync::Arc;
+
+use crate::config::options::{self, Config, DomainPattern};
+use crate::dns;
+use crate::egress::health::GroupHealth;
+use crate::egress::nexthop::Router;
+use crate::egress::source::Source;
+use crate::egress::throttle::{Rate, SiteLimits};
+use crate::egress::upstream::{Group, Member};
+use crate::mail::address::Domain;
+use crate::mail::route::{Route, UpstreamId};
+use crate::policy::admission::AdmissionLimits;
+use crate::policy::content::ContentLimits;
+use crate::policy::relay::{AddressSet, DomainSet, RelayPolicy};
+use crate::queue::backoff::Schedule;
+use crate::shard::delivery::SMTP_PORT;
+use crate::smtp::content::LineEndings;
+use crate::smtp::deadline::Deadlines;
+use crate::smtp::{client, server};
+
+/// The configuration in force.
+#[derive(Debug)]
+pub struct Settings {
+    /// What this node calls itself.
+    pub hostname: Domain,
+    /// By listener.
+    listeners: Vec<Arc<server::Options>>,
+    /// Who may relay where.
+    pub relay: RelayPolicy,
+    /// Bounds on content.
+    pub content_limits: ContentLimits,
+    /// Bounds on sessions.
+    pub admission: AdmissionLimits,
+    /// When what failed is tried again.
+    pub schedule: Schedule,
+    /// From destination domain to next hop.
+    pub router: Router,
+    /// Upstream groups, by `GroupId`.
+    pub groups: Vec<GroupSettings>,
+    /// What holds for each MX site.
+    pub mx_limits: SiteLimits,
+    /// Where mail leaves from; never empty.
+    pub sources: Arc<[Source]>,
+    /// How connections out are run, by source.
+    pub clients: Vec<Arc<client::Options>>,
+    /// Name servers and how they are asked.
+    pub dns: dns::Options,
+    /// What this node is called, to see itself among MX hosts.
+    pub own_names: Arc<dns::OwnNames>,
+    /// Octets of messages kept in RAM for their first attempt.
+    pub hot_bytes: usize,
+    /// Connections out, a shard.
+    pub connections_max: usize,
+    /// How long a drain may take.
+    pub drain_deadline: std::time::Duration,
+}
+
+/// An upstream group, ready for use.
+#[derive(Clone, Debug)]
+pub struct GroupSettings {
+    /// Its name in the configuration.
+    pub name: Box<str>,
+    /// Its members and how they share.
+    pub group: Group,
+    /// What holds for each of them.
+    pub limits: SiteLimits,
+}
+
+impl Settings {
+    /// The settings that `config` means; `resolv_conf` is the machine's, for when the configuration
+    /// names no DNS servers.
+    pub fn new(config: &Config, resolv_conf: &str) -> Self {
+        let sources = sources(config);
+        let clients = sources.iter().map(|source| Arc::new(client_options(source))).collect();
+        Self {
+            hostname: config.hostname.clone(),
+            listeners: config.listeners.iter().map(|one| server_options(config, one)).collect(),
+            relay: relay_policy(config),
+            content_limits: ContentLimits {
+                header_bytes: config.limits.header_bytes,
+                received: config.limits.received,
+            },
+            admission: admission_limits(config),
+            schedule: schedule(&config.queue),
+            router: router(config),
+            groups: config.groups.iter().map(group).collect(),
+            mx_limits: site_limits(&config.site),
+            sources,
+            clients,
+            dns: dns_options(config, resolv_conf),
+            own_names: Arc::new(own_names(config)),
+            hot_bytes: config.spool.hot_bytes,
+            connections_max: usize::try_from(config.limits.connections).unwrap_or(usize::MAX),
+            drain_deadline: config.drain_deadline,
+        }
+    }
+
+    /// How sessions of a listener are run.
+    pub(crate) fn listener(&self, listener: u16) -> &Arc<server::Options> {
+        &self.listeners[usize::from(listener)]
+    }
+
+    /// How connections from this source are run.
+    pub(crate) fn client(&self, source: &Source) -> Arc<client::Options> {
+        let place = self.sources.iter().position(|one| one == source);
+        self.clients[place.unwrap_or(0)].clone()
+    }
+
+    /// All upstream relays as healthy.
+    pub(crate) fn new_health(&self) -> Vec<GroupHealth> {
+        let members = |group: &GroupSettings| GroupHealth::new(group.group.members().len());
+        self.groups.iter().map(members).collect()
+    }
+
+    /// An upstream relay, as `host:port`.
+    pub(crate) fn upstream_name(&self, upstream: UpstreamId) -> String {
+        let group = self.groups.get(usize::from(upstream.group.0));
+        let member = group.and_then(|g| g.group.members().get(usize::from(upstream.member)));
+        member.map_or_else(String::new, |member| member.host.to_string())
+    }
+}
+
+fn server_options(config: &Config, listener: &options::Listener) -> Arc<server::Options> {
+    let defaults = server::Options::new(config.hostname.as_str());
+    Arc::new(server::Options {
+        message_bytes_max: listener.message_bytes,
+        recipients_max: config.limits.recipients.into(),
+        text_line_max: usize::try_from(config.limits.text_line_bytes).unwrap_or(usize::MAX),
+        errors_max: config.limits.errors,
+        line_endings: match listener.line_endings {
+            options::LineEndings::Strict => LineEndings::Strict,
+            options::LineEndings::Normalize => LineEndings::Normalize,
+        },
+        deadlines: Deadlines {
+            command: config.deadlines.command,
+            content_block: config.deadlines.content,
+            content: Deadlines::STANDARD.content,
+            session: config.deadlines.session,
+        },
+        ..defaults
+    })
+}
+
+fn client_options(source: &Source) -> client::Options {
+    client::Options {
+        hello: source.hello.as_ref().into(),
+        deadlines: client::Deadlines::default(),
+        use_pipelining: true,
+        use_chunking: true,
+    }
+}
+
+fn relay_policy(config: &Config) -> RelayPolicy {
+    let relay_for = config.listeners.iter().map(|one| AddressSet::new(one.relay_for.clone()));
+    let mut domains = DomainSet::default();
+    for relay_domain in &config.relay_domains {
+        match &relay_domain.domain {
+            DomainPattern::Exact(domain) => domains.insert(domain.clone()),
+            DomainPattern::Suffix(domain) => domains.insert_below(domain),
+        }
+    }
+    RelayPolicy::new(relay_for.collect(), domains, config.postmaster.clone())
+}
+
+fn admission_limits(config: &Config) -> AdmissionLimits {
+    AdmissionLimits {
+        sessions: config.limits.sessions,
+        sessions_per_address: config.limits.sessions_per_address,
+        listener_sessions: config.listeners.iter().map(|one| one.sessions).collect(),
+        memory_bytes: config.limits.memory_bytes,
+        reserve_bytes: config.spool.reserve_bytes,
+    }
+}
+
+fn schedule(queue: &options::QueueOptions) -> Schedule {
+    Schedule {
+        initial: queue.retry_first,
+        factor: f64::from(queue.retry_factor_percent) / 100.0,
+        max: queue.retry_longest,
+        jitter: f64::from(queue.retry_jitter_percent) / 100.0,
+        lifetime: queue.lifetime,
+        delay_report_after: queue.delay_report,
+    }
+}
+
+fn router(config: &Config) -> Router {
+    let mut router = Router::new(config.default_route);
+    let relayed = config.relay_domains.iter().map(|one| (&one.domain, Route::Group(one.group)));
+    let routed = config.routes.iter().map(|rule| (&rule.domain, rule.route));
+    for (pattern, route) in relayed.chain(routed) {
+        let added = match pattern {
+            DomainPattern::Exact(domain) => router.add_exact(domain, route),
+            DomainPattern::Suffix(domain) => router.add_below(domain, route),
+        };
+        added.expect("the configuration names no domain twice");
+    }
+    router
+}
+
+fn group(group: &options::Group) -> GroupSettings {
+    let member =
+        |one: &options::Upstream| Member::new(one.host.clone(), one.weight, one.preference);
+    GroupSettings {
+        name: group.name.clone(),
+        group: Group::new(group.upstreams.iter().map(member).collect()),
+        limits: site_limits(&group.limits),
+    }
+}
+
+fn site_limits(limits: &options::SiteLimits) -> SiteLimits {
+    SiteLimits {
+        connections: limits.connections,
+        messages_per_connection: limits.messages_per_connection,
+        rate: limits.rate.map(|rate| Rate { messages: rate.messages, per: rate.per }),
+    }
+}
+
+/// The egress sources; without any, the kernel chooses the address.
+fn sources(config: &Config) -> Arc<[Source]> {
+    if config.sources.is_empty() {
+        return [Source { address: None, hello: config.hostname.as_str().into() }].into();
+    }
+    let source = |one: &options::EgressSource| Source {
+        address: Some(one.address),
+        hello: one.hello.as_str().into(),
+    };
+    config.sources.iter().map(source).collect()
+}
+
+fn dns_options(config: &Config, resolv_conf: &str) -> dns::Options {
+    let machine = dns::Options::from_resolv_conf(resolv_conf);
+    match config.dns_servers.as_slice() {
+        [] => machine,
+        servers => dns::Options { servers: servers.to_vec(), ..machine },
+    }
+}
+
+/// Names and addresses that mean this node, should an MX record lead there.
+fn own_names(config: &Config) -> dns::OwnNames {
+    let at_smtp_port = |one: &&options::Listener| one.address.port() == SMTP_PORT;
+    dns::OwnNames {
+        names: dns::Name::try_from(&config.hostname).into_iter().collect(),
+        addresses: config.listeners.iter().filter(at_smtp_port).map(|l| l.address.ip()).collect(),
+    }
+}
