@@ -19,11 +19,7 @@ use relay_fast::spool::log::{Log, LogEvent, MovedRecipient, Options, Room};
 use relay_fast::spool::recovery::{Recovered, RecoveredMessage, recover};
 use relay_fast::spool::stored::{EnvelopeAt, NewMessage, RecipientState, Standing, StateAt};
 
-const OPTIONS: Options = Options {
-    segment_bytes: 32 * 1024,
-    reserve: 0,
-    admits: true,
-};
+const OPTIONS: Options = Options { segment_bytes: 32 * 1024, reserve: 0, admits: true };
 const DIRECTORY: u16 = 3;
 
 /// A recipient's last state by attempts; `None`: final.
@@ -89,16 +85,7 @@ impl World {
         let mut prng = Prng::from_number(seed);
         let (log, disk, _) = open(&Image::new(), prng.next_u64());
         let (known, given) = (BTreeMap::new(), BTreeSet::new());
-        Self {
-            seed,
-            prng,
-            log,
-            disk,
-            known,
-            given,
-            crashes: 0,
-            moved: 0,
-        }
+        Self { seed, prng, log, disk, known, given, crashes: 0, moved: 0 }
     }
 
     fn below(&mut self, bound: usize) -> usize {
@@ -112,11 +99,7 @@ impl World {
             .filter(|(_, known)| known.at.is_some() && known.ended.is_none())
             .map(|(id, _)| *id)
             .collect();
-        if ids.is_empty() {
-            None
-        } else {
-            Some(ids[self.below(ids.len())])
-        }
+        if ids.is_empty() { None } else { Some(ids[self.below(ids.len())]) }
     }
 
     fn step(&mut self) {
@@ -140,19 +123,11 @@ impl World {
             return self.log.retry();
         }
         let id = self.log.next_id();
-        assert!(
-            self.given.insert(id),
-            "seed {}: {id} was given before",
-            self.seed
-        );
+        assert!(self.given.insert(id), "seed {}: {id} was given before", self.seed);
         let (bytes, recipients) = (self.below(6_000), 1 + self.below(3));
         let recipients = u16::try_from(recipients).expect("small");
         let all = content(id, bytes);
-        let chunks = if self.below(4) == 0 {
-            1 + self.below(3)
-        } else {
-            0
-        };
+        let chunks = if self.below(4) == 0 { 1 + self.below(3) } else { 0 };
         let mut rest = all.as_slice();
         for _ in 0..chunks {
             let (chunk, after) = rest.split_at(self.below(rest.len() + 1));
@@ -166,10 +141,7 @@ impl World {
                 _ => {}
             }
         }
-        let last = NewMessage {
-            content: rest.to_vec(),
-            ..message(id, 0, recipients)
-        };
+        let last = NewMessage { content: rest.to_vec(), ..message(id, 0, recipients) };
         if self.log.append_message(last).is_ok() {
             self.known.insert(id, Known::new(bytes, recipients));
         }
@@ -202,9 +174,7 @@ impl World {
     fn fail(&mut self) {
         if self.disk.in_flight.is_some() {
             let seed = self.prng.next_u64();
-            self.disk.fail(&mut self.log, EIO, |octet| {
-                (seed >> (octet / 512 % 64)) & 1 == 1
-            });
+            self.disk.fail(&mut self.log, EIO, |octet| (seed >> (octet / 512 % 64)) & 1 == 1);
         }
         self.log.retry();
     }
@@ -214,11 +184,7 @@ impl World {
             match event {
                 LogEvent::Accepted(accepted) => {
                     let known = self.known.get_mut(&accepted.id()).expect("appended");
-                    assert!(
-                        known.at.replace(accepted.at()).is_none(),
-                        "seed {}",
-                        self.seed
-                    );
+                    assert!(known.at.replace(accepted.at()).is_none(), "seed {}", self.seed);
                     self.refusals_are_sure();
                 }
                 LogEvent::Refused { id, .. } => {
@@ -257,13 +223,7 @@ impl World {
         let pending = recipients.filter_map(|recipient| {
             let attempts = known.now(recipient.into())?;
             let last = known.noted.get(&recipient).copied();
-            Some(MovedRecipient {
-                recipient,
-                attempts,
-                due,
-                held: false,
-                last,
-            })
+            Some(MovedRecipient { recipient, attempts, due, held: false, last })
         });
         let pending: Vec<_> = pending.collect();
         let at = known.at.expect("accepted");
@@ -273,11 +233,7 @@ impl World {
     /// A power cut: of the write in flight anything may have come through.
     fn crash(&mut self) {
         let (mode, seed) = (self.below(7), self.prng.next_u64());
-        let length = self
-            .disk
-            .in_flight
-            .as_ref()
-            .map_or(1, |write| write.bytes.len());
+        let length = self.disk.in_flight.as_ref().map_or(1, |write| write.bytes.len());
         let cut = self.below(length + 1);
         let mut noise = Prng::from_number(seed);
         let page = |place: usize, bytes: usize| (seed >> (place / bytes % 61)) & 1 == 1;
@@ -314,10 +270,7 @@ impl World {
                 assert!(may_go, "{context}: {id} is lost: {known:?}");
             }
         }
-        self.known = found
-            .into_values()
-            .map(|one| self.compare(&one, &context))
-            .collect();
+        self.known = found.into_values().map(|one| self.compare(&one, &context)).collect();
     }
 
     /// What was found of a message is what may be found of it, and what is known of it now.
@@ -330,25 +283,14 @@ impl World {
         let stored = self.log.load(id, found.at).expect("whole");
         let recipients = u16::try_from(known.states.len()).expect("small");
         let expected = message(id, known.bytes, recipients);
-        assert_eq!(
-            whole(&stored),
-            [expected.prefix, expected.content].concat(),
-            "{context}: {id}"
-        );
-        assert_eq!(
-            *stored.envelope,
-            envelope(id, recipients),
-            "{context}: {id}"
-        );
+        assert_eq!(whole(&stored), [expected.prefix, expected.content].concat(), "{context}: {id}");
+        assert_eq!(*stored.envelope, envelope(id, recipients), "{context}: {id}");
         let mut now = Known::new(known.bytes, recipients);
         now.at = Some(found.at);
         for (recipient, allowed) in (0..recipients).zip(&known.states) {
             let pending = found.pending.iter().find(|one| one.recipient == recipient);
             let state = pending.map(|one| one.attempts);
-            assert!(
-                allowed.contains(&state),
-                "{context}: {id} {recipient}: {state:?} {allowed:?}"
-            );
+            assert!(allowed.contains(&state), "{context}: {id} {recipient}: {state:?} {allowed:?}");
             now.states[usize::from(recipient)] = vec![state];
             if let Some(last) = pending.and_then(|one| one.last) {
                 now.noted.insert(recipient, last);
@@ -386,10 +328,7 @@ fn nothing_acknowledged_is_lost_whatever_a_power_cut_leaves() {
         (crashes, moved) = (crashes + world.crashes, moved + world.moved);
         accepted += world.given.len();
     }
-    assert!(
-        crashes > 1_000 && moved > 100 && accepted > 10_000,
-        "{crashes} {moved} {accepted}"
-    );
+    assert!(crashes > 1_000 && moved > 100 && accepted > 10_000, "{crashes} {moved} {accepted}");
 }
 
 #[test]
@@ -404,10 +343,8 @@ fn crashes_while_old_messages_are_moved_lose_nothing() {
             world.disk.finish(&mut world.log);
             world.events();
             // End all but every tenth, so that old segments hold a little each.
-            let open = world
-                .known
-                .iter()
-                .filter(|(_, one)| one.at.is_some() && one.ended.is_none());
+            let open =
+                world.known.iter().filter(|(_, one)| one.at.is_some() && one.ended.is_none());
             let open: Vec<_> = open.map(|(id, one)| (*id, one.at.expect("open"))).collect();
             for (id, at) in open.into_iter().filter(|(id, _)| id.0 % 10 != 0) {
                 world.known.get_mut(&id).expect("open").ended = Some(false);
@@ -446,8 +383,7 @@ fn scene(sizes: [usize; 4], fresh_segment: bool) -> Scene {
     }
     if fresh_segment {
         let filler = log.next_id();
-        log.append_message(message(filler, 25_000, 1))
-            .expect("room");
+        log.append_message(message(filler, 25_000, 1)).expect("room");
         disk.settle(&mut log, |_, _| {});
         ids.push(filler);
     }
@@ -457,12 +393,7 @@ fn scene(sizes: [usize; 4], fresh_segment: bool) -> Scene {
     log.append_message(message(id, sizes[3], 1)).expect("room");
     ids.push(id);
     disk.run(&mut log);
-    Scene {
-        log,
-        disk,
-        ids,
-        ats,
-    }
+    Scene { log, disk, ids, ats }
 }
 
 impl Scene {
@@ -480,42 +411,23 @@ impl Scene {
         disk.settle(&mut log, |_, _| {});
         let (log, _, recovered) = open(&disk.cut(|_, old, _| old), 3);
         assert_eq!(recovered.damage, vec![], "{context}, again");
-        assert_eq!(
-            self.found(&log, recovered, context),
-            found,
-            "{context}, again"
-        );
+        assert_eq!(self.found(&log, recovered, context), found, "{context}, again");
         found
     }
 
     fn found(&self, log: &Log, recovered: Recovered, context: &str) -> BTreeSet<MessageId> {
-        let found: Vec<_> = recovered
-            .messages
-            .map(|one| one.expect("decodes"))
-            .collect();
+        let found: Vec<_> = recovered.messages.map(|one| one.expect("decodes")).collect();
         for one in &found {
             let stored = log.load(one.id, one.at).expect("whole");
             let bytes = usize::try_from(stored.content_bytes).expect("small");
-            assert!(
-                whole(&stored).ends_with(&content(one.id, bytes)),
-                "{context}"
-            );
+            assert!(whole(&stored).ends_with(&content(one.id, bytes)), "{context}");
             let attempts = one.pending[0].attempts;
-            assert!(
-                attempts == 0 || (attempts == 1 && one.id == self.ids[1]),
-                "{context}"
-            );
+            assert!(attempts == 0 || (attempts == 1 && one.id == self.ids[1]), "{context}");
         }
         let found: BTreeSet<_> = found.into_iter().map(|one| one.id).collect();
         let kept = &self.ids[1..self.ids.len() - 1];
-        assert!(
-            kept.iter().all(|id| found.contains(id)),
-            "{context}: {found:?}"
-        );
-        assert!(
-            found.iter().all(|id| self.ids.contains(id)),
-            "{context}: {found:?}"
-        );
+        assert!(kept.iter().all(|id| found.contains(id)), "{context}: {found:?}");
+        assert!(found.iter().all(|id| self.ids.contains(id)), "{context}: {found:?}");
         found
     }
 }
@@ -525,38 +437,20 @@ fn cut_at_every_byte_of_the_last_group() {
     for fresh_segment in [false, true] {
         let scene = scene([100, 5_000, 700, 1_500], fresh_segment);
         let write = scene.disk.in_flight.as_ref().expect("in flight");
-        assert_eq!(
-            write.range.start == 0,
-            fresh_segment,
-            "{} {:?}",
-            write.segment,
-            write.range
-        );
+        assert_eq!(write.range.start == 0, fresh_segment, "{} {:?}", write.segment, write.range);
         let length = write.bytes.len();
         let new = *scene.ids.last().expect("five or so");
         for cut in 0..=length {
-            let image = scene
-                .disk
-                .cut(|place, old, new| if place < cut { new } else { old });
+            let image = scene.disk.cut(|place, old, new| if place < cut { new } else { old });
             let context = format!("cut at {cut} of {length}");
             let is_sampled = cut % 32 == 0 || cut == length;
-            let check = if is_sampled {
-                Scene::check_twice
-            } else {
-                Scene::check
-            };
+            let check = if is_sampled { Scene::check_twice } else { Scene::check };
             let found = check(&scene, &image, &context);
-            assert_eq!(
-                found.contains(&new),
-                cut == length,
-                "cut at {cut} of {length}"
-            );
+            assert_eq!(found.contains(&new), cut == length, "cut at {cut} of {length}");
         }
         // The other end: the first pages are what is missing.
         for cut in 1..=length {
-            let image = scene
-                .disk
-                .cut(|place, old, new| if place >= cut { new } else { old });
+            let image = scene.disk.cut(|place, old, new| if place >= cut { new } else { old });
             scene.check(&image, &format!("from {cut} of {length}"));
         }
     }
@@ -566,35 +460,20 @@ fn cut_at_every_byte_of_the_last_group() {
 fn every_subset_of_the_last_groups_sectors() {
     for garbage in [false, true] {
         let scene = scene([100, 300, 700, 4_000], false);
-        let length = scene
-            .disk
-            .in_flight
-            .as_ref()
-            .expect("in flight")
-            .bytes
-            .len();
+        let length = scene.disk.in_flight.as_ref().expect("in flight").bytes.len();
         let sectors = length.div_ceil(512);
         assert!((8..=12).contains(&sectors), "{sectors}");
         let mut noise = Prng::from_number(9);
         for subset in 0..1u32 << sectors {
-            let image = scene
-                .disk
-                .cut(|place, old, new| match subset >> (place / 512) & 1 {
-                    1 => new,
-                    _ if garbage => noise.next_u64().to_le_bytes()[0],
-                    _ => old,
-                });
+            let image = scene.disk.cut(|place, old, new| match subset >> (place / 512) & 1 {
+                1 => new,
+                _ if garbage => noise.next_u64().to_le_bytes()[0],
+                _ => old,
+            });
             let found = scene.check(&image, &format!("sectors {subset:b}, garbage: {garbage}"));
             let is_whole = subset == (1 << sectors) - 1;
-            assert_eq!(
-                found.contains(&scene.ids[3]),
-                is_whole,
-                "sectors {subset:b}"
-            );
-            assert!(
-                !is_whole || !found.contains(&scene.ids[0]),
-                "its end is on disk"
-            );
+            assert_eq!(found.contains(&scene.ids[3]), is_whole, "sectors {subset:b}");
+            assert!(!is_whole || !found.contains(&scene.ids[0]), "its end is on disk");
         }
     }
 }
@@ -607,10 +486,7 @@ fn a_finished_commit_survives_any_number_of_crashes() {
     for round in 0..20 {
         let (mut log, mut disk, recovered) = open(&image, round);
         assert_eq!((recovered.damage, recovered.torn), (vec![], vec![]));
-        let found: Vec<_> = recovered
-            .messages
-            .map(|one| one.expect("decodes").id)
-            .collect();
+        let found: Vec<_> = recovered.messages.map(|one| one.expect("decodes").id).collect();
         assert_eq!(found, scene.ids[1..]);
         disk.run(&mut log);
         image = disk.cut(|_, old, new| if round % 2 == 0 { old } else { new });

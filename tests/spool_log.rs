@@ -181,7 +181,7 @@ fn an_empty_message_and_one_of_many_chunks_are_kept() {
     let mut rig = rig();
     let (empty, _) = rig.append(0);
     let id = rig.log.next_id();
-    for chunk in content(id, 150_000).chunks(20_000) {
+    for (number, chunk) in content(id, 150_000).chunks(20_000).enumerate() {
         rig.log.append_content(id, chunk.to_vec()).expect("there is room");
         rig.run();
         if number % 2 == 0 {

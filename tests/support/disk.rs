@@ -18,7 +18,7 @@ pub(crate) struct Map {
 }
 
 impl Map {
-    pub fn new(bytes: Vec<u8>) -> Arc<Self> {
+    pub(crate) fn new(bytes: Vec<u8>) -> Arc<Self> {
         Arc::new(Self { bytes: bytes.into(), next: OnceLock::new() })
     }
 

@@ -87,10 +87,10 @@ pub(crate) fn pending_state(recipient: u16, attempts: u32) -> RecipientState {
     RecipientState { recipient, standing }
 }
 
-pub fn delivered(recipient: u16) -> RecipientState {
+pub(crate) fn delivered(recipient: u16) -> RecipientState {
     RecipientState { recipient, standing: Standing::Delivered }
 }
 
-pub fn bounced(recipient: u16) -> RecipientState {
+pub(crate) fn bounced(recipient: u16) -> RecipientState {
     RecipientState { recipient, standing: Standing::Bounced }
 }
