@@ -231,6 +231,7 @@ impl Group {
     /// Drop all content, once no item refers to it.
     pub(super) fn drop_contents(&mut self) {
         assert!(self.items.iter().all(|item| item.what.is_fact()), "content is still needed");
+        self.items.iter_mut().for_each(|item| item.chunks = 0..0);
         self.contents.clear();
         self.chunks.clear();
         self.unfinished.clear();

@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::base::ids::MessageId;
-use crate::base::limits::{COMMIT_GROUP_MAX, COMMIT_PENDING_MAX};
+use crate::base::limits::{COMMIT_GROUP_MAX, COMMIT_PENDING_MAX, RECORD_CONTENT_MAX};
 use crate::base::prng::Prng;
 use crate::base::time::WallTime;
 use crate::spool::format::LogEnd;
@@ -346,7 +346,8 @@ impl Log {
         if self.failures_in_a_row >= FAILURES_MAX {
             return Room::Failing;
         }
-        match self.admit(0) {
+        let typical = self.options.segment_bytes / 8;
+        match self.admit(u64::from(typical).min(RECORD_CONTENT_MAX as u64)) {
             Err(LogError::Busy) => Room::Busy,
             Err(_) => Room::Full,
             Ok(()) if self.is_open => Room::Open,

@@ -12,13 +12,13 @@ use relay_fast::spool::segment::{SegmentBytes, SegmentName};
 
 /// A map whose octets may change under those who hold it: each change is a new snapshot.
 #[derive(Debug)]
-pub struct Map {
+pub(crate) struct Map {
     bytes: Box<[u8]>,
     next: OnceLock<Arc<Map>>,
 }
 
 impl Map {
-    pub fn new(bytes: Vec<u8>) -> Arc<Self> {
+    pub(crate) fn new(bytes: Vec<u8>) -> Arc<Self> {
         Arc::new(Self { bytes: bytes.into(), next: OnceLock::new() })
     }
 
@@ -45,42 +45,42 @@ impl SegmentBytes for Map {
 }
 
 /// Files as a power cut leaves them.
-pub type Image = BTreeMap<u32, Vec<u8>>;
+pub(crate) type Image = BTreeMap<u32, Vec<u8>>;
 
 /// Maps of an image, for recovery.
-pub fn maps(image: &Image) -> Vec<(u32, Arc<dyn SegmentBytes>)> {
+pub(crate) fn maps(image: &Image) -> Vec<(u32, Arc<dyn SegmentBytes>)> {
     let map = |bytes: &Vec<u8>| Map::new(bytes.clone()) as Arc<dyn SegmentBytes>;
     image.iter().map(|(number, bytes)| (*number, map(bytes))).collect()
 }
 
 /// The write that has not come back.
 #[derive(Clone, Debug)]
-pub struct Write {
-    pub segment: SegmentName,
-    pub range: Range<usize>,
-    pub bytes: Vec<u8>,
+pub(crate) struct Write {
+    pub(crate) segment: SegmentName,
+    pub(crate) range: Range<usize>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A disk.
 #[derive(Debug)]
-pub struct Disk {
-    pub durable: Image,
-    pub maps: BTreeMap<u32, Arc<dyn SegmentBytes>>,
+pub(crate) struct Disk {
+    pub(crate) durable: Image,
+    pub(crate) maps: BTreeMap<u32, Arc<dyn SegmentBytes>>,
     written: BTreeMap<u32, Arc<Map>>,
-    pub in_flight: Option<Write>,
+    pub(crate) in_flight: Option<Write>,
     /// Files that fit on it.
-    pub files_max: usize,
+    pub(crate) files_max: usize,
     /// What a new file holds: the leavings of a recycled one.
-    pub stale: Option<Vec<u8>>,
-    pub removed: Vec<u32>,
-    pub commits: usize,
+    pub(crate) stale: Option<Vec<u8>>,
+    pub(crate) removed: Vec<u32>,
+    pub(crate) commits: usize,
 }
 
-pub const ENOSPC: i32 = 28;
-pub const EIO: i32 = 5;
+pub(crate) const ENOSPC: i32 = 28;
+pub(crate) const EIO: i32 = 5;
 
 impl Disk {
-    pub fn new(image: Image, opened: Vec<(u32, Arc<dyn SegmentBytes>)>) -> Self {
+    pub(crate) fn new(image: Image, opened: Vec<(u32, Arc<dyn SegmentBytes>)>) -> Self {
         Self {
             durable: image,
             maps: opened.into_iter().collect(),
@@ -94,7 +94,7 @@ impl Disk {
     }
 
     /// Do all that `log` asks, but leave a commit in flight.
-    pub fn run(&mut self, log: &mut Log) {
+    pub(crate) fn run(&mut self, log: &mut Log) {
         while let Some(io) = log.poll_io() {
             match io {
                 Io::Create { segment, bytes } => self.create(log, segment, bytes as usize),
@@ -135,7 +135,7 @@ impl Disk {
     }
 
     /// The commit in flight comes back.
-    pub fn finish(&mut self, log: &mut Log) {
+    pub(crate) fn finish(&mut self, log: &mut Log) {
         let Some(write) = self.in_flight.take() else {
             return;
         };
@@ -146,7 +146,7 @@ impl Disk {
     }
 
     /// The commit in flight fails; `kept` says which of its octets reached the disk all the same.
-    pub fn fail(&mut self, log: &mut Log, errno: i32, kept: impl Fn(usize) -> bool) {
+    pub(crate) fn fail(&mut self, log: &mut Log, errno: i32, kept: impl Fn(usize) -> bool) {
         let write = self.in_flight.take().expect("a commit is in flight");
         let file = self.durable.get_mut(&write.segment.number).expect("it was created");
         for (place, octet) in write.range.zip(&write.bytes).filter(|(place, _)| kept(*place)) {
@@ -156,7 +156,7 @@ impl Disk {
     }
 
     /// What a power cut leaves, where of the write in flight each octet for which `kept` is taken.
-    pub fn cut(&self, mut kept: impl FnMut(usize, u8, u8) -> u8) -> Image {
+    pub(crate) fn cut(&self, mut kept: impl FnMut(usize, u8, u8) -> u8) -> Image {
         let mut image = self.durable.clone();
         if let Some(write) = &self.in_flight {
             let file = image.get_mut(&write.segment.number).expect("it was created");
@@ -168,7 +168,7 @@ impl Disk {
     }
 
     /// Run until the log has nothing more to do; its events, moves included as `on_event` acts.
-    pub fn settle(&mut self, log: &mut Log, mut on_event: impl FnMut(&mut Log, LogEvent)) {
+    pub(crate) fn settle(&mut self, log: &mut Log, mut on_event: impl FnMut(&mut Log, LogEvent)) {
         loop {
             self.run(log);
             while let Some(event) = log.poll_event() {

@@ -12,7 +12,7 @@ use relay_fast::mail::status::{EnhancedStatus, Reply, ReplyCode};
 use relay_fast::spool::stored::{NewMessage, Origin, RecipientState, Standing, Stored};
 
 /// Octets that are this message's and no other's.
-pub fn content(id: MessageId, bytes: usize) -> Vec<u8> {
+pub(crate) fn content(id: MessageId, bytes: usize) -> Vec<u8> {
     let mut prng = Prng::from_number(id.0);
     let words = std::iter::repeat_with(|| prng.next_u64().to_le_bytes());
     words.take(bytes.div_ceil(8)).flatten().take(bytes).collect()
@@ -22,7 +22,7 @@ fn mailbox(text: &str) -> Mailbox {
     Mailbox::parse(text, false).expect("well-formed")
 }
 
-pub fn envelope(id: MessageId, recipients: u16) -> Envelope {
+pub(crate) fn envelope(id: MessageId, recipients: u16) -> Envelope {
     let recipient = |n| Recipient {
         forward_path: ForwardPath::Mailbox(mailbox(&format!("{id}@example{n}.com"))),
         notify: Notify::Default,
@@ -39,7 +39,7 @@ pub fn envelope(id: MessageId, recipients: u16) -> Envelope {
 }
 
 /// A whole message from a client with `bytes` of content in its last chunk.
-pub fn message(id: MessageId, bytes: usize, recipients: u16) -> NewMessage {
+pub(crate) fn message(id: MessageId, bytes: usize, recipients: u16) -> NewMessage {
     NewMessage {
         id,
         envelope: Arc::new(envelope(id, recipients)),
@@ -52,7 +52,7 @@ pub fn message(id: MessageId, bytes: usize, recipients: u16) -> NewMessage {
 }
 
 /// All octets of a message, through windows of a bad size.
-pub fn whole(stored: &Stored) -> Vec<u8> {
+pub(crate) fn whole(stored: &Stored) -> Vec<u8> {
     let mut out = Vec::new();
     loop {
         let window = stored.window(out.len() as u64, 7_777);
@@ -65,7 +65,7 @@ pub fn whole(stored: &Stored) -> Vec<u8> {
 }
 
 /// A reason, and when its recipient is due.
-pub fn pending() -> (Reason, WallTime) {
+pub(crate) fn pending() -> (Reason, WallTime) {
     let reply = Reply {
         code: ReplyCode::new(451).expect("a code"),
         enhanced: Some(EnhancedStatus::new(4, 7, 1)),
@@ -81,16 +81,16 @@ pub fn pending() -> (Reason, WallTime) {
     (reason, WallTime(1_795_491_999_999))
 }
 
-pub fn pending_state(recipient: u16, attempts: u32) -> RecipientState {
+pub(crate) fn pending_state(recipient: u16, attempts: u32) -> RecipientState {
     let (reason, due) = pending();
     let standing = Standing::Pending { attempts, due, held: false, reason: Some(reason) };
     RecipientState { recipient, standing }
 }
 
-pub fn delivered(recipient: u16) -> RecipientState {
+pub(crate) fn delivered(recipient: u16) -> RecipientState {
     RecipientState { recipient, standing: Standing::Delivered }
 }
 
-pub fn bounced(recipient: u16) -> RecipientState {
+pub(crate) fn bounced(recipient: u16) -> RecipientState {
     RecipientState { recipient, standing: Standing::Bounced }
 }

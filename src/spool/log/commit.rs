@@ -261,10 +261,10 @@ impl Log {
         }
     }
 
-    /// The oldest segment, if nothing in it is needed any more. Not before this run's epoch is on
-    /// disk: the segment may be the only one that says what the epoch was.
+    /// The oldest segment, if nothing in it is needed any more. Never one that this run did not get
+    /// past with a commit: it may be the only one that says what the epoch was.
     fn removable(&self) -> Option<u32> {
-        let oldest = self.space.oldest().filter(|_| self.is_open)?;
+        let oldest = self.space.oldest().filter(|oldest| *oldest < self.committed.segment)?;
         let flying = self.in_flight.as_ref();
         let is_empty =
             self.live.bytes_in(oldest) == 0 && flying.is_none_or(|flight| flight.segment != oldest);
