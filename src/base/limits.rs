@@ -208,8 +208,6 @@ pub const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(20);
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 /// Operators' verbs under way on a shard.
 pub const OPERATIONS_MAX: usize = 64;
-/// Octets of a message that a DSN returns.
-pub const DSN_ORIGINAL_MAX: usize = 50 * 1024;
 /// A recipient whose DSN found no room is judged again after this.
 pub const DSN_RETRY: Duration = Duration::from_secs(60);
 /// A domain that its owner gave back is tried again after this, if the owner says nothing.
