@@ -3,7 +3,11 @@
 //! One way in: [`parse::load`] turns the file, the flags and what the machine is into a
 //! [`Config`], or into every error that it found. Pure: the caller reads the file.
 
+pub mod flags;
+pub mod knob;
+pub mod knobs;
 pub mod options;
 pub mod origin;
+mod units;
 
 pub use options::Config;
