@@ -6,7 +6,7 @@ use crate::config::options::Rate;
 use crate::config::units::{show_duration, show_rate, show_size};
 
 /// One thing that can be set.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Knob {
     /// Its path in the file, as `spool.segment_size`, `listener[].address`, `cores`.
     pub path: &'static str,
@@ -30,7 +30,7 @@ pub enum TakesEffect {
 }
 
 /// What a knob takes, its default and its range, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A number of something.
     Count {

@@ -90,7 +90,7 @@ fn show(figure: u64, units: &[(&str, u64)]) -> String {
     if figure == 0 {
         return format!("0{least}");
     }
-    let unit = units.iter().find(|(_, factor)| figure % factor == 0);
+    let unit = units.iter().find(|(_, factor)| figure.is_multiple_of(*factor));
     let (name, factor) = unit.expect("the least unit divides all");
     format!("{}{name}", figure / factor)
 }
