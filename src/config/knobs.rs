@@ -1,0 +1,81 @@
+//! Every knob, one constant each: path, default, range, what it does, what it costs.
+//!
+//! The reference (`relay-fast knobs`), the reader of the file and its list of known keys are all made
+//! from these constants: what is not here cannot be set, and what is here is documented.
+
+mod inbound;
+mod node;
+mod outbound;
+
+use std::time::Duration;
+
+use crate::config::knob::Knob;
+
+pub(super) use self::{inbound::*, node::*, outbound::*};
+
+const SECOND: u64 = 1;
+const MINUTE: u64 = 60;
+const HOUR: u64 = 3_600;
+const DAY: u64 = 86_400;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+const fn duration(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// In the order of the reference.
+pub const ALL: &[&Knob] = &[
+    &HOSTNAME,
+    &POSTMASTER,
+    &CORES,
+    &ADMIN,
+    &LOG_LEVEL,
+    &DRAIN_DEADLINE,
+    &DEFAULT_ROUTE,
+    &SPOOL_DIRECTORY,
+    &SEGMENT_SIZE,
+    &HOT_MEMORY,
+    &SPOOL_RESERVE,
+    &EVENT_RETENTION,
+    &LISTENER_ADDRESS,
+    &LISTENER_RELAY_FOR,
+    &LISTENER_LINE_ENDINGS,
+    &LISTENER_SESSIONS,
+    &LISTENER_MESSAGE_SIZE,
+    &SESSIONS,
+    &SESSIONS_PER_ADDRESS,
+    &RECIPIENTS,
+    &ERRORS,
+    &TEXT_LINE,
+    &HEADER_SIZE,
+    &RECEIVED,
+    &MEMORY,
+    &CONNECTIONS,
+    &DEADLINE_COMMAND,
+    &DEADLINE_CONTENT_BLOCK,
+    &DEADLINE_CONTENT,
+    &DEADLINE_SESSION,
+    &UPSTREAM_NAME,
+    &UPSTREAM_HOSTS,
+    &UPSTREAM_CONNECTIONS,
+    &UPSTREAM_MESSAGES,
+    &UPSTREAM_RATE,
+    &RELAY_DOMAINS,
+    &RELAY_UPSTREAM,
+    &ROUTE_DOMAINS,
+    &ROUTE_TO,
+    &SITE_CONNECTIONS,
+    &SITE_MESSAGES,
+    &SITE_RATE,
+    &SOURCE_ADDRESS,
+    &SOURCE_HELLO,
+    &RETRY_FIRST,
+    &RETRY_FACTOR,
+    &RETRY_LONGEST,
+    &RETRY_JITTER,
+    &LIFETIME,
+    &DELAY_REPORT,
+    &DNS_SERVERS,
+];

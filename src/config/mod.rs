@@ -3,7 +3,18 @@
 //! One way in: [`parse::load`] turns the file, the flags and what the machine is into a
 //! [`Config`], or into every error that it found. Pure: the caller reads the file.
 
+pub mod describe;
+pub mod flags;
+pub mod knob;
+pub mod knobs;
 pub mod options;
 pub mod origin;
+pub mod parse;
+pub mod problem;
+mod reader;
+pub mod reference;
+pub mod reload;
+mod suggest;
+mod units;
 
 pub use options::Config;

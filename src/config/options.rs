@@ -4,6 +4,7 @@
 //! Invariants: at least one listener; every group has an upstream; every [`GroupId`] in a route or
 //! a relay domain is a place in `groups`; domains occur once; all figures are in their knob's range.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -139,9 +140,11 @@ pub struct Limits {
 pub struct Deadlines {
     /// From one command to the next.
     pub command: Duration,
-    /// Between two pieces of content.
+    /// For each `CONTENT_BLOCK` octets of content.
+    pub content_block: Duration,
+    /// For the content of one message.
     pub content: Duration,
-    /// The whole session.
+    /// For the session; it is cut between transactions only.
     pub session: Duration,
 }
 
@@ -161,6 +164,15 @@ pub enum DomainPattern {
     Exact(Domain),
     /// `.example.com`: every domain below it, not itself.
     Suffix(Domain),
+}
+
+impl fmt::Display for DomainPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(domain) => write!(f, "{domain}"),
+            Self::Suffix(domain) => write!(f, ".{domain}"),
+        }
+    }
 }
 
 /// Upstream relays that stand in for one another.

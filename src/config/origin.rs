@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::config::knob::Knob;
+
 /// Who set a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
@@ -21,23 +23,12 @@ pub enum Origin {
 pub struct InForce {
     /// The knob's path with its place or name, as `listener[0].address`.
     pub path: Box<str>,
-    /// The knob's path as the reference lists it, as `listener[].address`.
-    pub knob: &'static str,
+    /// The knob.
+    pub knob: &'static Knob,
     /// The value as the file would write it.
     pub value: Box<str>,
     /// Who set it.
     pub origin: Origin,
-}
-
-impl Origin {
-    /// For people: `default`, `relay.toml:12`, `--cores`.
-    pub fn describe(self, file: Option<&str>) -> String {
-        match self {
-            Self::Default => "default".to_owned(),
-            Self::File { line } => format!("{}:{line}", file.unwrap_or("file")),
-            Self::Flag(flag) => flag.to_owned(),
-        }
-    }
 }
 
 impl fmt::Display for InForce {

@@ -1,0 +1,199 @@
+//! What comes in: listeners, limits, deadlines.
+
+use crate::base::limits::{
+    CONNECTIONS_MAX, HEADER_BYTES_DEFAULT, MESSAGE_BYTES_DEFAULT, RECEIVED_MAX, RECIPIENTS_MAX,
+    SESSION_ERRORS_MAX, SESSIONS_MAX, TEXT_LINE_MAX,
+};
+use crate::config::knob::{Kind, Knob, TakesEffect};
+use crate::config::knobs::{DAY, GIB, HOUR, KIB, MIB, MINUTE, SECOND, duration};
+
+pub(in crate::config) const LISTENER_ADDRESS: Knob = Knob {
+    path: "listener[].address",
+    kind: Kind::Text { form: "address and port", default: "127.0.0.1:2525" },
+    help: "Where clients connect.",
+    cost: "a socket a shard",
+    takes_effect: TakesEffect::Restart,
+};
+
+pub(in crate::config) const LISTENER_RELAY_FOR: Knob = Knob {
+    path: "listener[].relay_for",
+    kind: Kind::List { form: "address ranges", default: "[\"127.0.0.0/8\", \"::1/128\"]" },
+    help: "Clients that may send to any domain.",
+    cost: "trust: who is in it can send as anyone",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const LISTENER_LINE_ENDINGS: Knob = Knob {
+    path: "listener[].line_endings",
+    kind: Kind::Choice { default: "strict", words: &["strict", "normalize"] },
+    help: "A bare CR or LF: refuse the message, or make it CR LF.",
+    cost: "normalize changes content, which breaks signatures",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const LISTENER_SESSIONS: Knob = Knob {
+    path: "listener[].sessions",
+    kind: Kind::Count {
+        unit: "sessions",
+        default: Some(SESSIONS_MAX as u64),
+        least: 1,
+        most: SESSIONS_MAX as u64,
+    },
+    help: "Sessions on this listener, a shard.",
+    cost: "8 KiB of memory an idle session",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const LISTENER_MESSAGE_SIZE: Knob = Knob {
+    path: "listener[].message_size",
+    kind: Kind::Size { default: MESSAGE_BYTES_DEFAULT, least: 64 * KIB, most: GIB },
+    help: "Largest message taken (SIZE).",
+    cost: "disk; memory while it comes in",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SESSIONS: Knob = Knob {
+    path: "limits.sessions",
+    kind: Kind::Count {
+        unit: "sessions",
+        default: Some(SESSIONS_MAX as u64),
+        least: 1,
+        most: SESSIONS_MAX as u64,
+    },
+    help: "Sessions on all listeners, a shard.",
+    cost: "8 KiB of memory an idle session",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SESSIONS_PER_ADDRESS: Knob = Knob {
+    path: "limits.sessions_per_address",
+    kind: Kind::Count {
+        unit: "sessions",
+        default: Some(SESSIONS_MAX as u64),
+        least: 1,
+        most: SESSIONS_MAX as u64,
+    },
+    help: "Sessions from one address, or one IPv6 /64, a shard.",
+    cost: "one client can take all of `limits.sessions`",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const RECIPIENTS: Knob = Knob {
+    path: "limits.recipients",
+    kind: Kind::Count {
+        unit: "recipients",
+        default: Some(RECIPIENTS_MAX as u64),
+        least: 100,
+        most: RECIPIENTS_MAX as u64,
+    },
+    help: "Recipients a transaction.",
+    cost: "up to 2 KiB of memory each, until the message is stored",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const ERRORS: Knob = Knob {
+    path: "limits.errors",
+    kind: Kind::Count {
+        unit: "errors",
+        default: Some(SESSION_ERRORS_MAX as u64),
+        least: 1,
+        most: 1_000,
+    },
+    help: "Errors in a session before 421.",
+    cost: "guesses that a stranger gets",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const TEXT_LINE: Knob = Knob {
+    path: "limits.text_line",
+    kind: Kind::Count {
+        unit: "octets",
+        default: Some(TEXT_LINE_MAX as u64),
+        least: 1_000,
+        most: MIB,
+    },
+    help: "Longest line of content, CR LF included.",
+    cost: "next hops may refuse lines over 1000",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const HEADER_SIZE: Knob = Knob {
+    path: "limits.header_size",
+    kind: Kind::Size { default: HEADER_BYTES_DEFAULT as u64, least: 4 * KIB, most: 16 * MIB },
+    help: "Largest header section.",
+    cost: "a DSN that returns headers is as large",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const RECEIVED: Knob = Knob {
+    path: "limits.received",
+    kind: Kind::Count { unit: "fields", default: Some(RECEIVED_MAX as u64), least: 5, most: 1_000 },
+    help: "`Received:` fields; more is a loop, and bounces.",
+    cost: "a loop goes round so often",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const MEMORY: Knob = Knob {
+    path: "limits.memory",
+    kind: Kind::Size { default: 256 * MIB, least: 16 * MIB, most: 64 * GIB },
+    help: "Content on its way to the disk, a shard; above, MAIL gets 452.",
+    cost: "memory, for each shard",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const CONNECTIONS: Knob = Knob {
+    path: "limits.connections",
+    kind: Kind::Count {
+        unit: "connections",
+        default: Some(CONNECTIONS_MAX as u64),
+        least: 1,
+        most: CONNECTIONS_MAX as u64,
+    },
+    help: "Connections out, a shard.",
+    cost: "16 KiB of memory each",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const DEADLINE_COMMAND: Knob = Knob {
+    path: "deadlines.command",
+    kind: Kind::Duration {
+        default: duration(5 * MINUTE),
+        least: duration(10 * SECOND),
+        most: duration(HOUR),
+    },
+    help: "From our reply to the client's next command.",
+    cost: "idle sessions are kept so long",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const DEADLINE_CONTENT_BLOCK: Knob = Knob {
+    path: "deadlines.content_block",
+    kind: Kind::Duration {
+        default: duration(3 * MINUTE),
+        least: duration(10 * SECOND),
+        most: duration(HOUR),
+    },
+    help: "For each 4 KiB of content.",
+    cost: "slow senders are kept so long",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const DEADLINE_CONTENT: Knob = Knob {
+    path: "deadlines.content",
+    kind: Kind::Duration { default: duration(HOUR), least: duration(MINUTE), most: duration(DAY) },
+    help: "For the content of one message.",
+    cost: "slow senders are kept so long",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const DEADLINE_SESSION: Knob = Knob {
+    path: "deadlines.session",
+    kind: Kind::Duration {
+        default: duration(DAY),
+        least: duration(MINUTE),
+        most: duration(7 * DAY),
+    },
+    help: "For a session, cut between transactions.",
+    cost: "a session is kept so long",
+    takes_effect: TakesEffect::Reload,
+};

@@ -1,0 +1,116 @@
+//! The node itself: name, cores, spool, stop, logs.
+
+use crate::base::limits::{COMMIT_GROUP_MAX, HOT_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT, SHARDS_MAX};
+use crate::config::knob::{Kind, Knob, TakesEffect};
+use crate::config::knobs::{DAY, GIB, HOUR, MIB, SECOND, duration};
+
+pub(in crate::config) const HOSTNAME: Knob = Knob {
+    path: "hostname",
+    kind: Kind::Text { form: "host name", default: "the machine's name" },
+    help: "What this node calls itself: greeting, EHLO, `Received:`.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const POSTMASTER: Knob = Knob {
+    path: "postmaster",
+    kind: Kind::Text { form: "address", default: "none: refused" },
+    help: "Who gets mail for `<Postmaster>` without a domain.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const CORES: Knob = Knob {
+    path: "cores",
+    kind: Kind::Count { unit: "shards", default: None, least: 1, most: SHARDS_MAX as u64 },
+    help: "Shards; one a CPU is pinned, more share.",
+    cost: "16 MiB of memory a shard, and its hot memory",
+    takes_effect: TakesEffect::Restart,
+};
+
+pub(in crate::config) const ADMIN: Knob = Knob {
+    path: "admin",
+    kind: Kind::Text { form: "address and port", default: "127.0.0.1:8025" },
+    help: "Where metrics, health and `relay-fast queue` are answered.",
+    cost: "nothing; whoever reaches it can empty the queue",
+    takes_effect: TakesEffect::Restart,
+};
+
+pub(in crate::config) const LOG_LEVEL: Knob = Knob {
+    path: "log_level",
+    kind: Kind::Choice { default: "info", words: &["error", "warn", "info", "debug", "trace"] },
+    help: "The least severe log lines that are written.",
+    cost: "debug and trace write several lines a message",
+    takes_effect: TakesEffect::Restart,
+};
+
+pub(in crate::config) const DRAIN_DEADLINE: Knob = Knob {
+    path: "drain_deadline",
+    kind: Kind::Duration {
+        default: duration(30 * SECOND),
+        least: duration(SECOND),
+        most: duration(HOUR),
+    },
+    help: "How long a stop waits for transactions in flight.",
+    cost: "a stop takes up to so long",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const DEFAULT_ROUTE: Knob = Knob {
+    path: "default_route",
+    kind: Kind::Text { form: "`mx` or upstream name", default: "mx" },
+    help: "Where mail goes that no route names.",
+    cost: "MX delivery needs a DNS server near",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SPOOL_DIRECTORY: Knob = Knob {
+    path: "spool.directory",
+    kind: Kind::Text {
+        form: "path",
+        default: "$XDG_STATE_HOME/relay-fast or ~/.local/state/relay-fast",
+    },
+    help: "Where messages and event logs are kept.",
+    cost: "its disk's sync time is in every 250",
+    takes_effect: TakesEffect::Restart,
+};
+
+pub(in crate::config) const SEGMENT_SIZE: Knob = Knob {
+    path: "spool.segment_size",
+    kind: Kind::Size {
+        default: SEGMENT_BYTES_DEFAULT as u64,
+        least: 4 * COMMIT_GROUP_MAX as u64,
+        most: GIB,
+    },
+    help: "Size of a spool file.",
+    cost: "disk in steps of it, a few a shard even when idle",
+    takes_effect: TakesEffect::Restart,
+};
+
+pub(in crate::config) const HOT_MEMORY: Knob = Knob {
+    path: "spool.hot_memory",
+    kind: Kind::Size { default: HOT_BYTES_DEFAULT as u64, least: 0, most: 64 * GIB },
+    help: "Messages that a shard keeps in memory for their first attempt.",
+    cost: "memory, for each shard; less reads the disk more",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SPOOL_RESERVE: Knob = Knob {
+    path: "spool.reserve",
+    kind: Kind::Size { default: 256 * MIB, least: 16 * MIB, most: 1024 * GIB },
+    help: "Free disk below which MAIL is answered 452 4.3.1.",
+    cost: "disk that mail cannot use",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const EVENT_RETENTION: Knob = Knob {
+    path: "events.retention",
+    kind: Kind::Duration {
+        default: duration(7 * DAY),
+        least: duration(HOUR),
+        most: duration(365 * DAY),
+    },
+    help: "How long event logs are kept.",
+    cost: "about 400 bytes of disk an event",
+    takes_effect: TakesEffect::Restart,
+};

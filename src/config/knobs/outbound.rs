@@ -1,0 +1,188 @@
+//! What goes out: upstream relays, routes, sites, retries, DNS.
+
+use crate::config::knob::{Kind, Knob, TakesEffect};
+use crate::config::knobs::{DAY, HOUR, MINUTE, SECOND, duration};
+
+pub(in crate::config) const UPSTREAM_NAME: Knob = Knob {
+    path: "upstream[].name",
+    kind: Kind::Text { form: "name", default: "required" },
+    help: "What routes and relay domains call the group.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const UPSTREAM_HOSTS: Knob = Knob {
+    path: "upstream[].hosts",
+    kind: Kind::Text { form: "upstream list", default: "required" },
+    help: "`host[:port][*weight]`; `,` shares by weight, `;` only when those before fail.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const UPSTREAM_CONNECTIONS: Knob = Knob {
+    path: "upstream[].connections",
+    kind: Kind::Count { unit: "connections", default: Some(100), least: 1, most: 100_000 },
+    help: "Connections to each of them, over all shards.",
+    cost: "16 KiB of memory each",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const UPSTREAM_MESSAGES: Knob = Knob {
+    path: "upstream[].messages_per_connection",
+    kind: Kind::Count { unit: "messages", default: Some(1_000), least: 1, most: 1_000_000 },
+    help: "Messages before a connection is closed.",
+    cost: "few make many connections",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const UPSTREAM_RATE: Knob = Knob {
+    path: "upstream[].rate",
+    kind: Kind::Rate { default: None },
+    help: "Messages to each of them, over all shards.",
+    cost: "what is above waits",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const RELAY_DOMAINS: Knob = Knob {
+    path: "relay_domain[].domains",
+    kind: Kind::List { form: "domains, `.suffix`es", default: "required" },
+    help: "Domains for which anyone may send mail here.",
+    cost: "what their server refuses later, this node must bounce",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const RELAY_UPSTREAM: Knob = Knob {
+    path: "relay_domain[].upstream",
+    kind: Kind::Text { form: "upstream name", default: "required" },
+    help: "Who takes these domains' mail.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const ROUTE_DOMAINS: Knob = Knob {
+    path: "route[].domains",
+    kind: Kind::List { form: "domains, `.suffix`es", default: "required" },
+    help: "Destination domains.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const ROUTE_TO: Knob = Knob {
+    path: "route[].to",
+    kind: Kind::Text { form: "`mx` or upstream name", default: "required" },
+    help: "Where their mail goes.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SITE_CONNECTIONS: Knob = Knob {
+    path: "site.connections",
+    kind: Kind::Count { unit: "connections", default: Some(20), least: 1, most: 100_000 },
+    help: "Connections to one MX site, over all shards.",
+    cost: "16 KiB each; providers refuse who opens too many",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SITE_MESSAGES: Knob = Knob {
+    path: "site.messages_per_connection",
+    kind: Kind::Count { unit: "messages", default: Some(100), least: 1, most: 1_000_000 },
+    help: "Messages before a connection is closed.",
+    cost: "few make many connections; providers refuse too many",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SITE_RATE: Knob = Knob {
+    path: "site.rate",
+    kind: Kind::Rate { default: None },
+    help: "Messages to one MX site, over all shards.",
+    cost: "what is above waits",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SOURCE_ADDRESS: Knob = Knob {
+    path: "source[].address",
+    kind: Kind::Text { form: "IP address", default: "the kernel's choice" },
+    help: "A local address that mail leaves from, in turn.",
+    cost: "each needs a reputation of its own",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SOURCE_HELLO: Knob = Knob {
+    path: "source[].hello",
+    kind: Kind::Text { form: "host name", default: "`hostname`" },
+    help: "What EHLO says from there; its PTR record should agree.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const RETRY_FIRST: Knob = Knob {
+    path: "queue.retry_first",
+    kind: Kind::Duration {
+        default: duration(5 * MINUTE),
+        least: duration(SECOND),
+        most: duration(DAY),
+    },
+    help: "From the first attempt to the second.",
+    cost: "short ones annoy greylisting servers",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const RETRY_FACTOR: Knob = Knob {
+    path: "queue.retry_factor",
+    kind: Kind::Decimal { default: 200, least: 100, most: 1_000 },
+    help: "Each wait is so many times the one before.",
+    cost: "a long one delays mail after an outage",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const RETRY_LONGEST: Knob = Knob {
+    path: "queue.retry_longest",
+    kind: Kind::Duration {
+        default: duration(2 * HOUR),
+        least: duration(SECOND),
+        most: duration(7 * DAY),
+    },
+    help: "No wait is longer, but for jitter.",
+    cost: "a backlog is tried so often",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const RETRY_JITTER: Knob = Knob {
+    path: "queue.retry_jitter",
+    kind: Kind::Decimal { default: 10, least: 0, most: 100 },
+    help: "Waits are spread by this share, up and down.",
+    cost: "none brings a backlog back all at once",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const LIFETIME: Knob = Knob {
+    path: "queue.lifetime",
+    kind: Kind::Duration {
+        default: duration(5 * DAY),
+        least: duration(MINUTE),
+        most: duration(30 * DAY),
+    },
+    help: "From acceptance to the bounce of what could not be delivered.",
+    cost: "disk, and 128 bytes of memory a recipient",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const DELAY_REPORT: Knob = Knob {
+    path: "queue.delay_report",
+    kind: Kind::Duration {
+        default: duration(4 * HOUR),
+        least: duration(MINUTE),
+        most: duration(365 * DAY),
+    },
+    help: "From acceptance to the delay report; longer than the lifetime: none.",
+    cost: "a report for each delayed message",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const DNS_SERVERS: Knob = Knob {
+    path: "dns.servers",
+    kind: Kind::List { form: "addresses[", default: "port]:those of resolv.conf" },
+    help: "DNS servers, in order.",
+    cost: "far ones slow down MX delivery",
+    takes_effect: TakesEffect::Reload,
+};

@@ -1,0 +1,206 @@
+//! Read text of each form: addresses, ranges, names, domains, paths.
+//!
+//! In: text without its quotes. Out: the typed value, or what is wrong and what to write instead.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+use crate::config::options::{DomainPattern, Upstream};
+use crate::config::units::Wrong;
+use crate::egress::upstream;
+use crate::mail::address::{Domain, Mailbox};
+
+/// DNS over UDP and TCP.
+const DNS_PORT: u16 = 53;
+
+/// `192.0.2.1:25`, `[2001:db8::1]:25`.
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Wrong> {
+    text.parse().map_err(|_| {
+        let wrong = Wrong::new(format!("`{text}` is no address and port"));
+        let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+        let has_port = port.parse::<u16>().is_ok();
+        match text.parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => wrong.help(format!("add a port: \"{address}:2525\"")),
+            Ok(IpAddr::V6(address)) => wrong.help(format!("add a port: \"[{address}]:2525\"")),
+            Err(_) if has_port && matches!(host, "" | "*") => {
+                wrong.help(format!("for every address write \"0.0.0.0:{port}\" or \"[::]:{port}\""))
+            }
+            Err(_) if has_port && host == "localhost" => {
+                wrong.help(format!("write \"127.0.0.1:{port}\""))
+            }
+            Err(_) => wrong.help("write an IP address, a colon and a port, as \"127.0.0.1:2525\""),
+        }
+    })
+}
+
+/// `192.0.2.1`, `192.0.2.1:53`, `[2001:db8::1]:53`.
+pub(super) fn dns_server(text: &str) -> Result<SocketAddr, Wrong> {
+    let bare = text.parse().map(|address: IpAddr| SocketAddr::new(address, DNS_PORT));
+    let address = bare.or_else(|_| text.parse()).map_err(|_| {
+        let wrong = Wrong::new(format!("`{text}` is no address of a DNS server"));
+        wrong.help("write an IP address, with a port if it is not 53")
+    })?;
+    if address.port() == 0 || address.ip().is_unspecified() {
+        return Err(Wrong::new(format!("nothing can be asked at `{text}`")));
+    }
+    Ok(address)
+}
+
+/// A local address to send from.
+pub(super) fn source_address(text: &str) -> Result<IpAddr, Wrong> {
+    let address: IpAddr =
+        text.parse().map_err(|_| Wrong::new(format!("`{text}` is no IP address")))?;
+    if address.is_unspecified() || address.is_multicast() {
+        return Err(Wrong::new(format!("nothing can be sent from `{text}`")));
+    }
+    Ok(address)
+}
+
+/// `192.0.2.0/24`, `2001:db8::/32`, or one address.
+pub(super) fn address_range(text: &str) -> Result<IpNet, Wrong> {
+    let single = IpAddr::from_str(text).map(IpNet::from);
+    let range = single.or_else(|_| IpNet::from_str(text)).map_err(|_| {
+        let wrong = Wrong::new(format!("`{text}` is no range of addresses"));
+        wrong.help("write an address, a slash and a prefix length, as \"192.0.2.0/24\"")
+    })?;
+    if let IpAddr::V6(address) = range.addr()
+        && address.to_ipv4_mapped().is_some()
+    {
+        let wrong = Wrong::new(format!("`{text}` is an IPv4 range inside IPv6"));
+        return Err(wrong.help("write it as IPv4; a client that comes mapped counts as IPv4"));
+    }
+    if range.addr() != range.network() {
+        let wrong = Wrong::new(format!("`{text}` has bits set after its prefix"));
+        return Err(wrong.help(format!("did you mean \"{}\"?", range.trunc())));
+    }
+    Ok(range)
+}
+
+/// A name for EHLO: a host name or an address literal.
+pub(super) fn host_name(text: &str) -> Result<Domain, Wrong> {
+    Domain::parse(text).map_err(|_| {
+        let wrong = Wrong::new(format!("`{text}` is no host name"));
+        wrong.help("letters, digits and hyphens in labels joined by dots, as \"mail.example.com\"")
+    })
+}
+
+/// `local@domain`.
+pub(super) fn mailbox(text: &str) -> Result<Mailbox, Wrong> {
+    Mailbox::parse(text, false).map_err(|error| {
+        Wrong::new(format!("`{text}` is no mail address: {error}"))
+            .help("write it without brackets, as \"postmaster@example.com\"")
+    })
+}
+
+/// `example.com`, or `.example.com` for all below it.
+pub(super) fn domain_pattern(text: &str) -> Result<DomainPattern, Wrong> {
+    if let Some(below) = text.strip_prefix("*.") {
+        let wrong = Wrong::new(format!("`{text}`: there is no `*` in a domain"));
+        return Err(wrong.help(format!("for every domain below it write \".{below}\"")));
+    }
+    if matches!(text, "*" | "default" | ".") {
+        let wrong = Wrong::new(format!("`{text}` is no domain"));
+        return Err(wrong.help("`default_route` says where everything else goes"));
+    }
+    let (name, is_suffix) = match text.strip_prefix('.') {
+        Some(name) => (name, true),
+        None => (text, false),
+    };
+    let domain = Domain::parse(name).map_err(|_| {
+        let wrong = Wrong::new(format!("`{text}` is no domain"));
+        match text.rsplit_once('@') {
+            Some((_, domain)) => wrong.help(format!("write the domain alone: \"{domain}\"")),
+            None => wrong.help("write \"example.com\", or \".example.com\" for all below it"),
+        }
+    })?;
+    match (is_suffix, domain.literal()) {
+        (false, _) => Ok(DomainPattern::Exact(domain)),
+        (true, None) => Ok(DomainPattern::Suffix(domain)),
+        (true, Some(_)) => Err(Wrong::new(format!("nothing is below the address `{name}`"))),
+    }
+}
+
+/// A directory.
+pub(super) fn path(text: &str) -> Result<String, Wrong> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(Wrong::new("this is no path"));
+    }
+    if text.starts_with("~/") || text.contains('$') {
+        let wrong = Wrong::new(format!("`{text}`: nothing is expanded here"));
+        return Err(wrong.help("write the whole path"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Characters of a group's name.
+const NAME_MAX: usize = 64;
+
+/// The name of an upstream group.
+pub(super) fn group_name(text: &str) -> Result<String, Wrong> {
+    let fits = (1..=NAME_MAX).contains(&text.len());
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !fits || !text.chars().all(plain) {
+        let what = format!("`{text}` is no name: 1 to {NAME_MAX} letters, digits, `-`, `_`, `.`");
+        return Err(Wrong::new(what));
+    }
+    if text.eq_ignore_ascii_case("mx") {
+        return Err(Wrong::new("`mx` means delivery to MX hosts, so no group may have that name"));
+    }
+    Ok(text.to_owned())
+}
+
+/// `mx` or a group's name, which is looked up later.
+pub(super) fn route_target(text: &str) -> Result<String, Wrong> {
+    if text == "mx" { Ok(text.to_owned()) } else { group_name(text) }
+}
+
+/// A list of upstream relays, as written and as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UpstreamList {
+    text: String,
+    pub(super) upstreams: Vec<Upstream>,
+}
+
+impl fmt::Display for UpstreamList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// `host[:port][*weight]`, joined by `,` and `;`.
+pub(super) fn upstream_list(text: &str) -> Result<UpstreamList, Wrong> {
+    if text.trim().is_empty() {
+        return Err(Wrong::new("the group has no upstream relay").help("name a host"));
+    }
+    let group = upstream::Group::parse(text).map_err(|error| Wrong::new(error.to_string()))?;
+    let upstream = |member: &upstream::Member| Upstream {
+        host: member.host.clone(),
+        weight: member.weight,
+        preference: member.preference,
+    };
+    let upstreams = group.members().iter().map(upstream).collect();
+    Ok(UpstreamList { text: text.to_owned(), upstreams })
+}
+
+/// What the TOML parser says, and what it mostly means.
+pub(super) fn syntax(message: &str, text: &str, span: Option<Range<usize>>) -> Wrong {
+    let wrong = Wrong::new(message);
+    let at = span.map_or(0, |span| span.start).min(text.len());
+    let line_start = text.as_bytes()[..at].iter().rposition(|byte| *byte == b'\n');
+    let line = text.get(line_start.map_or(0, |before| before + 1)..).unwrap_or_default();
+    let line = line.lines().next().unwrap_or_default();
+    let value = line.split_once('=').map(|(_, value)| value.trim());
+    let bare = |value: &&str| {
+        let is_word =
+            value.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'[]{}#,".contains(&byte));
+        !value.is_empty() && is_word
+    };
+    match value.filter(bare) {
+        Some(value) => wrong.help(format!("text stands in quotes: \"{value}\"")),
+        None => wrong,
+    }
+}

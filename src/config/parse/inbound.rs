@@ -1,0 +1,169 @@
+//! Read what comes in: listeners, limits, deadlines.
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+
+use crate::config::flags::Flags;
+use crate::config::knobs;
+use crate::config::options::{Deadlines, Limits, LineEndings, Listener};
+use crate::config::parse::{default_text, forms};
+use crate::config::problem::Place;
+use crate::config::reader::{FlagValue, Given, Reader, Section};
+use crate::config::units::{Wrong, show_size};
+
+/// What comes in.
+pub(super) struct Inbound {
+    pub(super) listeners: Vec<Listener>,
+    pub(super) limits: Limits,
+    pub(super) deadlines: Deadlines,
+}
+
+/// A listener with the places that contradictions are shown at.
+struct Draft {
+    address: Given<SocketAddr>,
+    relay_for: Vec<Given<IpNet>>,
+    line_endings: LineEndings,
+    sessions: u32,
+    message_bytes: Given<u64>,
+}
+
+/// Who may relay where nobody says otherwise; `LISTENER_RELAY_FOR` shows it.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
+
+pub(super) fn read<'d>(
+    reader: &mut Reader<'_>,
+    root: &Section<'d>,
+    flags: &'d Flags,
+    admin: &Given<SocketAddr>,
+) -> Inbound {
+    let drafts = listeners(reader, root, flags);
+    check_addresses(reader, &drafts, admin);
+    let section = reader.table(root, "limits");
+    let limits = limits(reader, &section, &drafts);
+    let section = reader.table(root, "deadlines");
+    let deadlines = Deadlines {
+        command: reader.duration(&section, &knobs::DEADLINE_COMMAND).value,
+        content_block: reader.duration(&section, &knobs::DEADLINE_CONTENT_BLOCK).value,
+        content: reader.duration(&section, &knobs::DEADLINE_CONTENT).value,
+        session: reader.duration(&section, &knobs::DEADLINE_SESSION).value,
+    };
+    let listeners = drafts.into_iter().map(|draft| Listener {
+        address: draft.address.value,
+        relay_for: draft.relay_for.into_iter().map(|given| given.value).collect(),
+        line_endings: draft.line_endings,
+        sessions: draft.sessions,
+        message_bytes: draft.message_bytes.value,
+    });
+    Inbound { listeners: listeners.collect(), limits, deadlines }
+}
+
+/// The file's listeners; `--listen` replaces them all; without either, one on loopback.
+fn listeners<'d>(reader: &mut Reader<'_>, root: &Section<'d>, flags: &'d Flags) -> Vec<Draft> {
+    let before = reader.in_force.len();
+    let sections = reader.tables(root, "listener", "listener[]");
+    let mut drafts = Vec::new();
+    for section in &sections {
+        reader.check_present(section, &knobs::LISTENER_ADDRESS);
+        drafts.push(listener(reader, section, None));
+    }
+    if !flags.listen.is_empty() {
+        reader.in_force.truncate(before);
+        drafts.clear();
+        for (number, text) in flags.listen.iter().enumerate() {
+            let flag = FlagValue { name: "--listen", text };
+            let section = Section::empty("listener[]", format!("listener[{number}]"));
+            drafts.push(listener(reader, &section, Some(flag)));
+        }
+    }
+    if drafts.is_empty() {
+        let section = Section::empty("listener[]", String::from("listener[0]"));
+        drafts.push(listener(reader, &section, None));
+    }
+    drafts
+}
+
+fn listener<'d>(
+    reader: &mut Reader<'_>,
+    section: &Section<'d>,
+    flag: Option<FlagValue<'d>>,
+) -> Draft {
+    let address = reader.text(section, &knobs::LISTENER_ADDRESS, flag, forms::socket_address);
+    let address =
+        address.unwrap_or_else(|| default_text(reader, section, &knobs::LISTENER_ADDRESS));
+    let relay_for = relay_for(reader, section);
+    let line_endings = match reader.choice(section, &knobs::LISTENER_LINE_ENDINGS) {
+        "normalize" => LineEndings::Normalize,
+        _ => LineEndings::Strict,
+    };
+    let sessions = reader.count_u32(section, &knobs::LISTENER_SESSIONS);
+    let message_bytes = reader.size(section, &knobs::LISTENER_MESSAGE_SIZE);
+    Draft { address, relay_for, line_endings, sessions, message_bytes }
+}
+
+fn relay_for(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<Given<IpNet>> {
+    let knob = &knobs::LISTENER_RELAY_FOR;
+    let ranges = reader.list(section, knob, forms::address_range).unwrap_or_else(|| {
+        reader.note(section, knob, knob.default_text(), None);
+        let range = |text: &str| text.parse().expect("a test reads every default");
+        LOOPBACK.map(|text| Given { value: range(text), place: None }).into()
+    });
+    for range in &ranges {
+        if let (0, Some(place)) = (range.value.prefix_len(), &range.place) {
+            let wrong = Wrong::new("everyone could send to any domain: an open relay");
+            reader.finder.add(place, wrong.help("name the networks that you know"));
+        }
+    }
+    ranges
+}
+
+/// Two listeners, or a listener and the admin address, in one place.
+fn check_addresses(reader: &mut Reader<'_>, drafts: &[Draft], admin: &Given<SocketAddr>) {
+    for (number, draft) in drafts.iter().enumerate() {
+        let address = draft.address.value;
+        // Port 0 is a port of its own each time.
+        if address.port() == 0 {
+            continue;
+        }
+        if drafts[..number].iter().any(|before| before.address.value == address) {
+            let wrong = Wrong::new(format!("{address} is listened on twice"));
+            reader.finder.add(draft.address.place_or(&Place::Machine), wrong);
+        }
+        if admin.value == address {
+            let wrong = Wrong::new(format!("{address} is both a listener and the admin address"));
+            reader.finder.add(Given::place_of(&[&draft.address, admin]), wrong);
+        }
+    }
+}
+
+fn limits(reader: &mut Reader<'_>, section: &Section<'_>, drafts: &[Draft]) -> Limits {
+    let sessions = reader.count_u32(section, &knobs::SESSIONS);
+    let sessions_per_address = reader.count_u32(section, &knobs::SESSIONS_PER_ADDRESS);
+    let recipients = reader.count(section, &knobs::RECIPIENTS, None, 0);
+    let errors = reader.count_u32(section, &knobs::ERRORS);
+    let text_line_bytes = reader.count_u32(section, &knobs::TEXT_LINE);
+    let header = reader.size(section, &knobs::HEADER_SIZE).value;
+    let received = reader.count(section, &knobs::RECEIVED, None, 0);
+    let memory = reader.size(section, &knobs::MEMORY);
+    let connections = reader.count_u32(section, &knobs::CONNECTIONS);
+    for draft in drafts {
+        if draft.message_bytes.value > memory.value {
+            let (message, all) = (show_size(draft.message_bytes.value), show_size(memory.value));
+            let what = format!("`message_size` ({message}) is above `limits.memory` ({all})");
+            let wrong = Wrong::new(what).help("such a message could never be taken");
+            reader.finder.add(Given::place_of(&[&draft.message_bytes, &memory]), wrong);
+        }
+    }
+    let small = "the knob's range is 16 bits";
+    Limits {
+        sessions,
+        sessions_per_address,
+        recipients: u16::try_from(recipients).expect(small),
+        errors,
+        text_line_bytes,
+        header_bytes: u32::try_from(header).expect("the knob's range is 32 bits"),
+        received: u16::try_from(received).expect(small),
+        memory_bytes: usize::try_from(memory.value).unwrap_or(usize::MAX),
+        connections,
+    }
+}

@@ -1,0 +1,251 @@
+//! Read what goes out: upstream groups, relay domains, routes, sites, sources.
+
+use std::collections::HashMap;
+
+use crate::config::flags::Flags;
+use crate::config::knob::Knob;
+use crate::config::knobs;
+use crate::config::options::{
+    DomainPattern, EgressSource, Group, RelayDomain, RouteRule, SiteLimits,
+};
+use crate::config::parse::{flag, forms};
+use crate::config::problem::Place;
+use crate::config::reader::{Given, Reader, Section, quoted};
+use crate::config::suggest;
+use crate::config::units::Wrong;
+use crate::mail::address::Domain;
+use crate::mail::route::{GroupId, Route};
+
+/// What goes out.
+pub(super) struct Outbound {
+    pub(super) groups: Vec<Group>,
+    pub(super) relay_domains: Vec<RelayDomain>,
+    pub(super) routes: Vec<RouteRule>,
+    pub(super) default_route: Route,
+    pub(super) site: SiteLimits,
+    pub(super) sources: Vec<EgressSource>,
+}
+
+/// The group that `--upstream` makes.
+const FLAG_GROUP: &str = "upstream";
+/// The word for delivery to MX hosts.
+const MX: &str = "mx";
+
+pub(super) fn read<'d>(
+    reader: &mut Reader<'_>,
+    root: &Section<'d>,
+    flags: &'d Flags,
+    hostname: Option<&Domain>,
+) -> Outbound {
+    let groups = groups(reader, root, flags);
+    let default_route = default_route(reader, root, flags, &groups);
+    let mut seen = HashMap::new();
+    let relay_domains = relay_domains(reader, root, &groups, &mut seen);
+    let routes = routes(reader, root, &groups, &mut seen);
+    let section = reader.table(root, "site");
+    let site = site_limits(reader, &section, &SITE);
+    let sources = sources(reader, root, hostname);
+    Outbound { groups, relay_domains, routes, default_route, site, sources }
+}
+
+// --- Upstream groups ---
+
+/// The three knobs of a site or an upstream.
+struct LimitKnobs {
+    connections: &'static Knob,
+    messages: &'static Knob,
+    rate: &'static Knob,
+}
+
+const SITE: LimitKnobs = LimitKnobs {
+    connections: &knobs::SITE_CONNECTIONS,
+    messages: &knobs::SITE_MESSAGES,
+    rate: &knobs::SITE_RATE,
+};
+const UPSTREAM: LimitKnobs = LimitKnobs {
+    connections: &knobs::UPSTREAM_CONNECTIONS,
+    messages: &knobs::UPSTREAM_MESSAGES,
+    rate: &knobs::UPSTREAM_RATE,
+};
+
+fn site_limits(reader: &mut Reader<'_>, section: &Section<'_>, knobs: &LimitKnobs) -> SiteLimits {
+    SiteLimits {
+        connections: reader.count_u32(section, knobs.connections),
+        messages_per_connection: reader.count_u32(section, knobs.messages),
+        rate: reader.rate(section, knobs.rate),
+    }
+}
+
+fn groups<'d>(reader: &mut Reader<'_>, root: &Section<'d>, flags: &'d Flags) -> Vec<Group> {
+    let list = flag("--upstream", flags.upstream.as_ref());
+    let mut groups: Vec<Group> = Vec::new();
+    for section in reader.tables(root, "upstream", "upstream[]") {
+        let name = reader.required(&section, &knobs::UPSTREAM_NAME, forms::group_name);
+        let list = list.filter(|_| name.as_ref().is_some_and(|name| name.value == FLAG_GROUP));
+        reader.check_present(&section, &knobs::UPSTREAM_HOSTS);
+        let hosts = reader.text(&section, &knobs::UPSTREAM_HOSTS, list, forms::upstream_list);
+        let limits = site_limits(reader, &section, &UPSTREAM);
+        let Some(name) = name else { continue };
+        if groups.iter().any(|group| *group.name == name.value) {
+            let wrong = Wrong::new(format!("there are two groups named `{}`", name.value));
+            reader.finder.add(name.place_or(section.place()), wrong);
+            continue;
+        }
+        // A group whose hosts are wrong still has its name, so that routes to it are right.
+        let upstreams = hosts.map(|hosts| hosts.value.upstreams).unwrap_or_default();
+        groups.push(Group { name: name.value.into(), upstreams, limits });
+    }
+    if list.is_some() && !groups.iter().any(|group| *group.name == *FLAG_GROUP) {
+        let section = Section::empty("upstream[]", format!("upstream[{}]", groups.len()));
+        let place = Place::Flag("--upstream");
+        reader.note(&section, &knobs::UPSTREAM_NAME, quoted(FLAG_GROUP), Some(&place));
+        let hosts = reader.text(&section, &knobs::UPSTREAM_HOSTS, list, forms::upstream_list);
+        let limits = site_limits(reader, &section, &UPSTREAM);
+        let upstreams = hosts.map(|hosts| hosts.value.upstreams).unwrap_or_default();
+        groups.push(Group { name: FLAG_GROUP.into(), upstreams, limits });
+    }
+    groups
+}
+
+/// The route that a target means; an unknown one is a problem.
+fn resolve(reader: &mut Reader<'_>, target: &Given<String>, groups: &[Group]) -> Option<Route> {
+    if target.value == MX {
+        return Some(Route::Mx);
+    }
+    let place = groups.iter().position(|group| *group.name == target.value);
+    if let Some(place) = place {
+        let id = u16::try_from(place).expect("a file of CONFIG_BYTES_MAX has fewer groups");
+        return Some(Route::Group(GroupId(id)));
+    }
+    let wrong = Wrong::new(format!("there is no upstream group `{}`", target.value));
+    let names = groups.iter().map(|group| &*group.name).chain([MX]);
+    let wrong = suggest::nearest(&target.value, names, wrong);
+    reader.finder.add(target.place_or(&Place::Machine), wrong);
+    None
+}
+
+fn default_route<'d>(
+    reader: &mut Reader<'_>,
+    root: &Section<'d>,
+    flags: &Flags,
+    groups: &[Group],
+) -> Route {
+    let knob = &knobs::DEFAULT_ROUTE;
+    let before = reader.in_force.len();
+    let given = reader.text(root, knob, None, forms::route_target);
+    let in_file = given.map(|given| resolve(reader, &given, groups));
+    if flags.upstream.is_some() {
+        reader.in_force.truncate(before);
+        let place = Place::Flag("--upstream");
+        reader.note(root, knob, quoted(FLAG_GROUP), Some(&place));
+        let target = Given { value: FLAG_GROUP.to_owned(), place: Some(place) };
+        return resolve(reader, &target, groups).unwrap_or(Route::Mx);
+    }
+    if in_file.is_none() {
+        reader.note(root, knob, quoted(MX), None);
+    }
+    in_file.flatten().unwrap_or(Route::Mx)
+}
+
+// --- Domains ---
+
+/// Each pattern that has its place already, and the line of that.
+type Seen = HashMap<DomainPattern, usize>;
+
+/// The domains of a section, without those that were named before.
+fn domains(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    knob: &'static Knob,
+    seen: &mut Seen,
+) -> Vec<DomainPattern> {
+    reader.check_present(section, knob);
+    let Some(given) = reader.list(section, knob, forms::domain_pattern) else { return Vec::new() };
+    let mut domains = Vec::new();
+    for one in given {
+        let Some(Place::File(range)) = &one.place else { continue };
+        let line = reader.finder.line(range.start);
+        if let Some(first) = seen.insert(one.value.clone(), line) {
+            let wrong = Wrong::new(format!("`{}` is named twice", one.value));
+            let wrong = wrong.help(format!("line {first} says already where its mail goes"));
+            reader.finder.add(one.place_or(section.place()), wrong);
+        } else {
+            domains.push(one.value);
+        }
+    }
+    domains
+}
+
+fn relay_domains(
+    reader: &mut Reader<'_>,
+    root: &Section<'_>,
+    groups: &[Group],
+    seen: &mut Seen,
+) -> Vec<RelayDomain> {
+    let mut relay_domains = Vec::new();
+    for section in reader.tables(root, "relay_domain", "relay_domain[]") {
+        let domains = domains(reader, &section, &knobs::RELAY_DOMAINS, seen);
+        let target = reader.required(&section, &knobs::RELAY_UPSTREAM, forms::route_target);
+        let Some(target) = target else { continue };
+        match resolve(reader, &target, groups) {
+            Some(Route::Group(group)) => {
+                relay_domains
+                    .extend(domains.into_iter().map(|domain| RelayDomain { domain, group }));
+            }
+            Some(Route::Mx) => {
+                let wrong = Wrong::new("a relay domain's MX hosts lead back to this node");
+                let wrong = wrong.help("name the upstream group that takes its mail");
+                reader.finder.add(target.place_or(section.place()), wrong);
+            }
+            None => {}
+        }
+    }
+    relay_domains
+}
+
+fn routes(
+    reader: &mut Reader<'_>,
+    root: &Section<'_>,
+    groups: &[Group],
+    seen: &mut Seen,
+) -> Vec<RouteRule> {
+    let mut routes = Vec::new();
+    for section in reader.tables(root, "route", "route[]") {
+        let domains = domains(reader, &section, &knobs::ROUTE_DOMAINS, seen);
+        let target = reader.required(&section, &knobs::ROUTE_TO, forms::route_target);
+        let route = target.and_then(|target| resolve(reader, &target, groups));
+        let Some(route) = route else { continue };
+        routes.extend(domains.into_iter().map(|domain| RouteRule { domain, route }));
+    }
+    routes
+}
+
+// --- Sources ---
+
+fn sources(
+    reader: &mut Reader<'_>,
+    root: &Section<'_>,
+    hostname: Option<&Domain>,
+) -> Vec<EgressSource> {
+    let mut sources: Vec<EgressSource> = Vec::new();
+    for section in reader.tables(root, "source", "source[]") {
+        let address = reader.required(&section, &knobs::SOURCE_ADDRESS, forms::source_address);
+        let hello = reader.text(&section, &knobs::SOURCE_HELLO, None, forms::host_name);
+        let hello = match (hello, hostname) {
+            (Some(given), _) => Some(given.value),
+            (None, Some(hostname)) => {
+                reader.note(&section, &knobs::SOURCE_HELLO, quoted(hostname.as_str()), None);
+                Some(hostname.clone())
+            }
+            (None, None) => None,
+        };
+        let (Some(address), Some(hello)) = (address, hello) else { continue };
+        if sources.iter().any(|source| source.address == address.value) {
+            let wrong = Wrong::new(format!("`{}` is a source already", address.value));
+            reader.finder.add(address.place_or(section.place()), wrong);
+            continue;
+        }
+        sources.push(EgressSource { address: address.value, hello });
+    }
+    sources
+}
