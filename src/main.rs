@@ -1,1 +1,86 @@
-fn main() {}
+//! The command line: run a node, or ask a running one.
+
+use std::cell::RefCell;
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser;
+use relay_fast::config::{Config, duration, reference, reload};
+use relay_fast::control::cli::{Cli, NodeFlags, QueueVerb, Verb};
+use relay_fast::control::commands::Shards;
+use relay_fast::control::queue::ask;
+use relay_fast::control::{http, report};
+use relay_fast::platform::machine::machine;
+use relay_fast::platform::relay::{Handle, Relay};
+use relay_fast::platform::{clock, telemetry};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        None => run(&cli.node),
+        Some(Verb::Check) => check(&cli.node),
+        Some(Verb::Knobs) => Ok(print!("{}", reference::render())),
+        Some(Verb::Queue { verb }) => queue(&cli.node, verb),
+        Some(Verb::Report { since }) => summary(&cli.node, since),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("relay-fast: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
+    let config = node.load(&machine())?;
+    telemetry::start(config.log_level.as_str())?;
+    let admin = http::bind(config.admin)?;
+    let relay = Relay::prepare(&config)?;
+    let handle = relay.handle();
+    let posts = handle.posts.clone();
+    http::serve(admin, Shards::new(config.cores, move |shard, c| posts.post(shard, c)))?;
+    tracing::info!(hostname = %config.hostname, cores = config.cores, admin = %config.admin, "ready");
+    let in_force = RefCell::new(config);
+    relay.run(|| match again(node, &handle, &in_force) {
+        Ok(changes) => tracing::info!(changes, "reloaded"),
+        Err(error) => tracing::error!(%error, "not reloaded: nothing has changed"),
+    })?;
+    tracing::info!("drained");
+    Ok(())
+}
+
+/// Put the file's present content in force, or change nothing.
+fn again(
+    node: &NodeFlags,
+    handle: &Handle,
+    in_force: &RefCell<Config>,
+) -> Result<usize, Box<dyn Error>> {
+    let after = node.load(&machine())?;
+    let changes = reload::diff(&in_force.borrow(), &after)?.len();
+    handle.reload(&after);
+    in_force.replace(after);
+    Ok(changes)
+}
+
+fn check(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
+    let file = node.config.as_ref().map(|path| path.display().to_string());
+    print!("{}", node.load(&machine())?.describe(file.as_deref()));
+    Ok(())
+}
+
+fn queue(node: &NodeFlags, verb: &QueueVerb) -> Result<(), Box<dyn Error>> {
+    let admin = node.load(&machine())?.admin;
+    print!("{}", ask(admin, &verb.into())?);
+    Ok(())
+}
+
+fn summary(node: &NodeFlags, since: &str) -> Result<(), Box<dyn Error>> {
+    let span = duration(since).map_err(|error| format!("--since {since}: {error}"))?;
+    let spool = node.load(&machine())?.spool.directory;
+    let events = report::since(&spool, clock::now().wall - span)
+        .map_err(|error| format!("cannot read the event log under {}: {error}", spool.display()))?;
+    print!("{events}");
+    Ok(())
+}
+

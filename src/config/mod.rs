@@ -18,3 +18,8 @@ mod suggest;
 mod units;
 
 pub use options::Config;
+
+/// Read a duration as the file writes it: `30m`, `1h`, `2d`; an error says what is wrong.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    units::parse_duration(text).map_err(|wrong| wrong.what)
+}

@@ -251,3 +251,16 @@ pub struct QueueOptions {
     /// From acceptance to the delay report.
     pub delay_report: Duration,
 }
+
+impl LogLevel {
+    /// As the file writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! over its event logs ([`report`]).
 
 pub mod api;
+pub mod cli;
 pub mod commands;
 pub mod http;
 pub mod metrics;

@@ -14,6 +14,7 @@ pub mod event_log;
 mod gear;
 mod kernel;
 pub mod listener;
+pub mod machine;
 pub mod probe;
 pub mod relay;
 mod ring;

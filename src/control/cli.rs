@@ -1,0 +1,164 @@
+//! The command line: what may be said to `relay-fast`, and what it means.
+//!
+//! The doc comments here are what `--help` prints.
+
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Config;
+use crate::config::flags::{Flags, Machine};
+use crate::config::parse::{File, load};
+use crate::control::api::Select;
+use crate::control::queue::Ask;
+
+/// An SMTP relay for bulk-campaign sending nodes: stored before 250.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = false)]
+pub struct Cli {
+    #[command(flatten)]
+    pub node: NodeFlags,
+    #[command(subcommand)]
+    pub command: Option<Verb>,
+}
+
+/// Flags go before the configuration file, the file before defaults.
+#[derive(Args)]
+pub struct NodeFlags {
+    /// Configuration file (TOML)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Shards; the number of CPUs if not given
+    #[arg(long, value_name = "N")]
+    pub cores: Option<String>,
+    /// Listen here; may be repeated
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Vec<String>,
+    /// Send all mail here: host[:port][*weight], `,` shares, `;` only when those before fail
+    #[arg(long, value_name = "LIST")]
+    pub upstream: Option<String>,
+    /// Keep messages here
+    #[arg(long, global = true, value_name = "DIR")]
+    pub spool: Option<String>,
+    /// Admin HTTP: health, metrics, queue
+    #[arg(long, global = true, value_name = "ADDR:PORT")]
+    pub admin: Option<String>,
+    /// What this node calls itself
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Check the configuration and print what is in force
+    Check,
+    /// Print the reference of all knobs
+    Knobs,
+    /// Look at and steer the queue of a running node
+    Queue {
+        #[command(subcommand)]
+        verb: QueueVerb,
+    },
+    /// Sum up the event log: rates and times to delivery by domain and upstream
+    Report {
+        /// How far back, as 30m, 1h, 2d
+        #[arg(long, default_value = "1h", value_name = "DURATION")]
+        since: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum QueueVerb {
+    /// List recipients
+    List(Selection),
+    /// Show a message, and why each recipient waits
+    Show {
+        /// Message id
+        id: String,
+    },
+    /// Count by state and by domain
+    Stats {
+        /// Domains shown
+        #[arg(long)]
+        limit: Option<usize>,
+    },
+    /// Try at once what waits for its next attempt
+    Flush(Selection),
+    /// Try no more until released
+    Hold(Selection),
+    /// Undo hold
+    Release(Selection),
+    /// Give up without a bounce, and forget
+    Remove(Selection),
+}
+
+#[derive(Args)]
+pub struct Selection {
+    /// Message id
+    #[arg(long)]
+    pub id: Option<String>,
+    /// Destination domain
+    #[arg(long)]
+    pub domain: Option<String>,
+    /// Reverse-path, without brackets
+    #[arg(long)]
+    pub reverse_path: Option<String>,
+    /// Everything
+    #[arg(long)]
+    pub all: bool,
+    /// Rows listed
+    #[arg(long)]
+    pub limit: Option<usize>,
+}
+
+impl NodeFlags {
+    /// The configuration that flags and file mean on `machine`.
+    pub fn load(&self, machine: &Machine) -> Result<Config, Box<dyn Error>> {
+        let text = match &self.config {
+            Some(path) => fs::read_to_string(path)
+                .map_err(|error| format!("cannot read {}: {error}", path.display()))?,
+            None => String::new(),
+        };
+        let name = self.config.as_ref().map(|path| path.display().to_string());
+        let file = name.as_deref().map(|name| File { name, text: &text });
+        let flags = Flags {
+            cores: self.cores.clone(),
+            listen: self.listen.clone(),
+            upstream: self.upstream.clone(),
+            spool: self.spool.clone(),
+            admin: self.admin.clone(),
+            hostname: self.hostname.clone(),
+        };
+        Ok(load(file, &flags, machine)?)
+    }
+}
+
+impl From<&Selection> for Select {
+    fn from(selection: &Selection) -> Self {
+        Self {
+            id: selection.id.clone(),
+            domain: selection.domain.clone(),
+            reverse_path: selection.reverse_path.clone(),
+            all: selection.all,
+            limit: selection.limit,
+        }
+    }
+}
+
+impl From<&QueueVerb> for Ask {
+    fn from(verb: &QueueVerb) -> Self {
+        match verb {
+            QueueVerb::List(selection) => Self::List(selection.into()),
+            QueueVerb::Show { id } => Self::Show(id.clone()),
+            QueueVerb::Stats { limit } => {
+                Self::Stats(Select { limit: *limit, ..Select::default() })
+            }
+            QueueVerb::Flush(selection) => Self::Verb("flush", selection.into()),
+            QueueVerb::Hold(selection) => Self::Verb("hold", selection.into()),
+            QueueVerb::Release(selection) => Self::Verb("release", selection.into()),
+            QueueVerb::Remove(selection) => Self::Verb("remove", selection.into()),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Ask the machine what it is: its name, its CPUs, where state belongs.
+
+use std::env;
+use std::path::PathBuf;
+
+use rustix::thread::{CpuSet, sched_getaffinity};
+
+use crate::config::flags::Machine;
+
+/// This machine, as this process may use it.
+pub fn machine() -> Machine {
+    let uname = rustix::system::uname();
+    Machine {
+        hostname: uname.nodename().to_string_lossy().into_owned(),
+        cpus: allowed_cpus().len().max(1),
+        state_home: env::var_os("XDG_STATE_HOME").map(PathBuf::from),
+        home: env::var_os("HOME").map(PathBuf::from),
+    }
+}
+
+/// The CPUs that this process may run on.
+pub(super) fn allowed_cpus() -> Vec<usize> {
+    let Ok(mask) = sched_getaffinity(None) else { return Vec::new() };
+    (0..CpuSet::MAX_CPU).filter(|cpu| mask.is_set(*cpu)).collect()
+}
