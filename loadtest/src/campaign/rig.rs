@@ -26,6 +26,8 @@ use crate::source::{self, SourceControl, SourceOptions, SourceReport};
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// How often the files are read while the last messages are waited for.
 const ACCOUNT_EVERY: Duration = Duration::from_millis(500);
+/// Time without progress after which the relay is asked whether it still queues anything.
+const QUIET: Duration = Duration::from_secs(10);
 /// What stands for the upstreams in a configuration file.
 const UPSTREAM_MARK: &str = "@UPSTREAM@";
 
@@ -67,6 +69,7 @@ pub(crate) struct Rig {
     cpu_of_killed_us: u64,
     last_count: u64,
     last_change: Instant,
+    asked: Option<Instant>,
 }
 
 /// What a run leaves when all is over.
@@ -117,6 +120,7 @@ impl Rig {
             cpu_of_killed_us: 0,
             last_count: 0,
             last_change: Instant::now(),
+            asked: None,
         })
     }
 
@@ -201,8 +205,20 @@ impl Rig {
                     return Ok(());
                 }
             }
+            if self.last_change.elapsed() > QUIET && self.relay_queues_nothing() {
+                return Ok(());
+            }
         }
         Ok(())
+    }
+
+    /// Whether the relay says so itself: then what is missing will not come.
+    fn relay_queues_nothing(&mut self) -> bool {
+        let due = self.asked.is_none_or(|asked| asked.elapsed() >= QUIET);
+        if due {
+            self.asked = Some(Instant::now());
+        }
+        due && matches!(queued::ask(self.plan.admin), Ok(0))
     }
 
     fn account(&self, queued: u64) -> Result<Account> {

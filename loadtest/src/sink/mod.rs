@@ -42,6 +42,7 @@ const VIOLATIONS_KEPT: usize = 20;
 
 /// Where a sink listens, what it offers and where it writes.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = script::REFERENCE)]
 pub(crate) struct SinkOptions {
     /// Address to listen on; repeat it, or give a range such as 127.0.1.1-20:25252
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:2526")]

@@ -20,6 +20,28 @@ use crate::net::Addresses;
 /// Recipients that greylisting and `first` remember; those beyond count as known.
 const MEMORY_MAX: usize = 2_000_000;
 
+/// The reference of scripts, for `--help`.
+pub(crate) const REFERENCE: &str = r#"Script (TOML; every condition of a rule must hold, the first reply or cut wins, delays add up):
+  [[listener]]
+  address = "127.0.1.1-20:25252"   # all listeners without it
+  hide = ["CHUNKING", "DSN"]
+  size = 1000000                   # octets of a message
+  connections_max = 5              # more get 421
+  read_rate = 1000                 # octets a second and connection
+
+  [[rule]]
+  stage = "rcpt"                   # greeting ehlo mail rcpt data content end
+  listener = "127.0.1.3:25252"
+  domain = ".slow.example"         # or d0000003.example; of a recipient
+  probability = 0.5
+  greylist = "30s"                 # until so long after a recipient's first try
+  first = 2                        # only its first tries
+  after_messages = 20              # of the session
+  after_bytes = 4096               # with stage = "content"
+  delay = "2s-5s"
+  reply = "451 4.7.1 Try again later"
+  cut = "reset"                    # or "close", instead of a reply"#;
+
 /// Where in a session a rule applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

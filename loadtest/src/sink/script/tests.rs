@@ -118,3 +118,10 @@ fn delays_add_up_before_the_reply() {
     assert!(decision.delay <= Duration::from_secs(4));
     assert!(decision.reply.is_some());
 }
+
+#[test]
+fn the_reference_is_a_script() {
+    let text = REFERENCE.split_once('\n').unwrap().1.replace("reply =", "# reply =");
+    let script = Script::parse(&text.replace("after_bytes", "# after_bytes")).unwrap();
+    assert_eq!((script.listener.len(), script.rule.len()), (1, 1));
+}
