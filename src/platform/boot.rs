@@ -192,7 +192,8 @@ where
 {
     let shard = parts.shard;
     // On the heap: a future is moved around before it is first polled.
-    let machine = make(start_of(&parts)).map(Box::new).map_err(|error| RunError::Start { shard, error })?;
+    let machine =
+        make(start_of(&parts)).map(Box::new).map_err(|error| RunError::Start { shard, error })?;
     let drive = Drive::new(parts, machine).map_err(|error| RunError::Drive { shard, error })?;
     Box::pin(drive.run()).await.map_err(|error| RunError::Drive { shard, error })
 }
