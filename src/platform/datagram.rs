@@ -47,19 +47,23 @@ impl Questions {
         }
     }
 
-    /// See `Platform::forget`; also takes the place of a failed question away.
-    pub(super) fn forget(&mut self, slot: Slot, gear: &mut Gear) -> bool {
-        let Some(question) = self.all.remove(slot) else { return false };
-        if let Some(socket) = question.socket {
+    /// See `Platform::forget`.
+    pub(super) fn forget(&mut self, slot: Slot, gear: &mut Gear) {
+        if let Some(Question { socket: Some(socket) }) = self.all.remove(slot) {
             release(socket, gear);
         }
-        true
+    }
+
+    /// Whether a failed question's end is still to be told; it is gone now.
+    pub(super) fn bury(&mut self, slot: Slot) -> bool {
+        let failed = self.all.get(slot).is_some_and(|question| question.socket.is_none());
+        failed && self.all.remove(slot).is_some()
     }
 
     /// Forget every question.
     pub(super) fn abandon(&mut self, gear: &mut Gear) {
         let all: Vec<Slot> = self.all.iter().map(|(slot, _)| slot).collect();
-        all.into_iter().for_each(|slot| drop(self.forget(slot, gear)));
+        all.into_iter().for_each(|slot| self.forget(slot, gear));
     }
 
     /// Whether the machine waits for this question.

@@ -272,7 +272,7 @@ impl<M: Machine> Drive<M> {
                 }
                 self.buffers.give_back(buffer);
             }
-            Notice::AskFailed { question, error } if self.kernel.bury_question(question) => {
+            Notice::AskFailed { question, error } if self.kernel.questions.bury(question) => {
                 self.hand(Event::DatagramFailed { id: DatagramId(question), error });
             }
             Notice::SegmentReady { segment, result } => {

@@ -168,11 +168,6 @@ impl Kernel {
     pub(super) fn held_delivered(&mut self, stream: Slot) {
         self.streams.held_delivered(stream, &mut self.gear);
     }
-
-    /// Whether a failed question is still to be told of; it is gone now.
-    pub(super) fn bury_question(&mut self, question: Slot) -> bool {
-        self.questions.forget(question, &mut self.gear)
-    }
 }
 
 impl Platform for Kernel {

@@ -75,7 +75,9 @@ impl Script for Storm {
 }
 
 fn client(address: SocketAddr, mut prng: Prng) {
-    let Ok(mut stream) = TcpStream::connect(address) else { return };
+    let Ok(mut stream) = TcpStream::connect(address) else {
+        return;
+    };
     stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
     for _ in 0..prng.below(10) {
         // A reset by the other side is part of the storm.

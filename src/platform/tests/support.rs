@@ -1,9 +1,12 @@
 //! Run shards on threads of their own with a script for a machine.
 
+use std::fs;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use glommio::{LocalExecutorBuilder, Placement};
 use tempfile::TempDir;
@@ -118,7 +121,7 @@ impl Shards {
                     let spool = root.as_path();
                     let parts =
                         Parts { shard, posts, listeners, spool, segments: own, pool, events };
-                    let drive = Drive::new(parts, Scripted(make(shard))).unwrap();
+                    let drive = Drive::new(parts, Box::new(Scripted(make(shard)))).unwrap();
                     drive.run().await.unwrap()
                 })
             })
@@ -139,12 +142,16 @@ impl Shards {
 
     /// Wait for the end of all shards: nothing that they asked for is left over.
     pub(super) fn join(self) -> Vec<PlatformCounters> {
+        self.join_keeping_spool().0
+    }
+
+    pub(super) fn join_keeping_spool(self) -> (Vec<PlatformCounters>, TempDir) {
         let ended = self.threads.into_iter().map(|thread| thread.join().unwrap());
         let counters: Vec<_> = ended.collect();
         for counters in &counters {
             assert_eq!((counters.operations, counters.connections), (0, 0), "{counters:?}");
         }
-        counters
+        (counters, self.spool)
     }
 
     /// Send every shard a last `Drain` and wait.
@@ -183,4 +190,23 @@ pub(super) fn read_to_end(mut client: TcpStream) -> Vec<u8> {
 /// Octets that show a loss, a repetition or a swap.
 pub(super) fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()[0]).collect()
+}
+
+/// All whole lines of all event files, in order, once there are so many.
+pub(super) fn event_lines(events: &Path, count: usize) -> Vec<String> {
+    loop {
+        let entries = fs::read_dir(events).unwrap();
+        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        let mut lines = Vec::new();
+        for file in files {
+            let text = fs::read_to_string(file).unwrap();
+            let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+            lines.extend(whole.map(str::to_owned));
+        }
+        if lines.len() >= count {
+            return lines;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
