@@ -1,6 +1,7 @@
 //! The whole table of what is legal when, refused pairs included, as it stands in `data/`.
 //!
-//! When the table changes on purpose: `UPDATE_GOLDEN=1 cargo test --test phases`, and read the diff.
+//! When the table changes on purpose: `UPDATE_GOLDEN=1 cargo test --test phases`, then read the
+//! difference.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -61,7 +62,7 @@ fn session_in(phase: Phase) -> Server {
             use relay_fast::smtp::server::Session;
             let now = Monotonic(0);
             let session = Session::refused(options().into(), Answer::NO_SERVICE, now);
-            let mut server = Server::of(session, now, Box::new(|_, _| unreachable!("no question")));
+            let mut server = Server::of(session, now, |_, _| unreachable!("no question"));
             assert_eq!(code(&server.output()), 554);
             server
         }

@@ -224,7 +224,7 @@ mod tests {
     }
 
     //= RFC 5321 §4.1.1, type=test
-    //# SMTP servers SHOULD tolerate trailing white space before the terminating <CRLF>.
+    //# SMTP receivers SHOULD tolerate trailing white space before the terminating <CRLF>.
     #[test]
     fn trailing_white_space_is_nothing() {
         assert_eq!(Verb::split("DATA \t "), (Verb::Data, ""));
@@ -233,13 +233,12 @@ mod tests {
     #[test]
     fn verbs_other_than_bdat_are_read_as_they_are_written() {
         for verb in Verb::ALL {
-            let written = match verb {
-                Verb::BdatLast => Verb::Bdat,
-                Verb::Http => Verb::Unknown,
-                other => other,
-            };
             let word = verb.name().split(' ').next().unwrap_or_default();
-            assert_eq!(Verb::split(word).0, written);
+            let read = Verb::split(word).0;
+            match (verb, read) {
+                (Verb::BdatLast, Verb::Bdat) | (Verb::Http, Verb::Unknown) => {}
+                _ => assert_eq!(read, verb),
+            }
         }
     }
 
@@ -264,8 +263,8 @@ mod tests {
     }
 
     //= RFC 5321 §3.3, type=test
-    //# spaces are not permitted on either side of the colon following FROM in the MAIL command or TO
-    //# in the RCPT command.
+    //# spaces are not permitted on either side of the colon following FROM in the MAIL command or
+    //# TO in the RCPT command.
     #[test]
     fn no_space_stands_beside_the_colon() {
         let all = Offered::ALL;

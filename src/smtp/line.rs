@@ -213,11 +213,12 @@ mod tests {
         for seed in 0..2_000 {
             let mut prng = Prng::from_number(seed);
             let octets = b"\r\r\n\n\0aaaaaa";
-            let mut pick = || octets[prng.below(octets.len() as u64) as usize];
-            let mut input: Vec<u8> = (0..40).map(|_| pick()).collect();
+            let mut below =
+                |bound: usize| usize::try_from(prng.below(bound as u64)).expect("below a usize");
+            let mut input: Vec<u8> = (0..40).map(|_| octets[below(octets.len())]).collect();
             input.extend_from_slice(b"\r\n");
             let whole = read_all(&input, || usize::MAX);
-            let pieces = read_all(&input, || prng.below(6) as usize);
+            let pieces = read_all(&input, || below(6));
             assert_eq!(pieces, whole, "seed {seed}: {input:?}");
         }
     }

@@ -63,7 +63,8 @@ const NOT_HERE: Rule = Rule::Refuse(Answer::NOT_OFFERED);
 const UNKNOWN: Rule = Rule::Refuse(Answer::UNKNOWN_COMMAND);
 const NOT_HTTP: Rule = Rule::Refuse(Answer::NOT_HTTP);
 
-/// A row for each verb in the order of `Verb::ALL`, a column for each phase in that of `Phase::ALL`.
+/// A row for each verb in the order of `Verb::ALL`, a column for each phase in that of
+/// `Phase::ALL`.
 ///
 /// HTTP is told apart where a browser speaks first; anywhere else its words are unknown commands.
 #[rustfmt::skip]

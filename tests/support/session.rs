@@ -16,22 +16,24 @@ use relay_fast::smtp::server::{Event, Options, Session};
 
 /// A message that was taken and answered with yes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    pub envelope: Envelope,
-    pub content: Vec<u8>,
+pub(crate) struct Message {
+    pub(crate) envelope: Envelope,
+    pub(crate) content: Vec<u8>,
 }
 
 /// What a caller answers to a question; nothing: it stays open.
-pub type Policy = Box<dyn FnMut(Event, &Session) -> Option<Answer>>;
+pub(crate) trait Policy: FnMut(Event, &Session) -> Option<Answer> {}
+
+impl<F: FnMut(Event, &Session) -> Option<Answer>> Policy for F {}
 
 /// A session, and the shard around it.
-pub struct Server {
-    pub session: Session,
-    pub now: Monotonic,
-    pub messages: Vec<Message>,
+pub(crate) struct Server {
+    pub(crate) session: Session,
+    pub(crate) now: Monotonic,
+    pub(crate) messages: Vec<Message>,
     /// Every event, in order.
-    pub events: Vec<Event>,
-    policy: Policy,
+    pub(crate) events: Vec<Event>,
+    policy: Box<dyn Policy>,
     /// The question that stays open.
     open: Option<Event>,
     /// Octets that wait for an answer.
@@ -42,24 +44,24 @@ pub struct Server {
 
 impl Server {
     /// Says yes to everything.
-    pub fn new(options: Options) -> Self {
-        Self::with_policy(options, Box::new(|event, _| Some(yes(event))))
+    pub(crate) fn new(options: Options) -> Self {
+        Self::with_policy(options, |event, _| Some(yes(event)))
     }
 
     /// Says what `policy` says.
-    pub fn with_policy(options: Options, policy: Policy) -> Self {
+    pub(crate) fn with_policy(options: Options, policy: impl Policy + 'static) -> Self {
         let now = Monotonic(1_000_000_000);
         Self::of(Session::new(Arc::new(options), now), now, policy)
     }
 
     /// A session that was made elsewhere.
-    pub fn of(session: Session, now: Monotonic, policy: Policy) -> Self {
+    pub(crate) fn of(session: Session, now: Monotonic, policy: impl Policy + 'static) -> Self {
         Self {
             session,
             now,
             messages: Vec::new(),
             events: Vec::new(),
-            policy,
+            policy: Box::new(policy),
             open: None,
             kept: Vec::new(),
             content: Vec::new(),
@@ -68,36 +70,36 @@ impl Server {
     }
 
     /// A session past its greeting and EHLO, with the standard options.
-    pub fn ready() -> Self {
+    pub(crate) fn ready() -> Self {
         Self::new(options()).past_hello()
     }
 
     /// Take the greeting away, say EHLO, and take its reply away.
-    pub fn past_hello(mut self) -> Self {
+    pub(crate) fn past_hello(mut self) -> Self {
         assert_eq!(code(&self.output()), 220);
         assert_eq!(code(&self.send("EHLO client.example\r\n")), 250);
         self
     }
 
     /// Send text; returns the replies.
-    pub fn send(&mut self, text: impl AsRef<[u8]>) -> String {
+    pub(crate) fn send(&mut self, text: impl AsRef<[u8]>) -> String {
         self.feed(text.as_ref());
         self.output()
     }
 
     /// Send commands, each with its CRLF; returns the code of each reply.
-    pub fn codes(&mut self, commands: &[&str]) -> Vec<u16> {
+    pub(crate) fn codes(&mut self, commands: &[&str]) -> Vec<u16> {
         commands.iter().map(|command| code(&self.send(format!("{command}\r\n")))).collect()
     }
 
     /// EHLO has been said: MAIL, RCPT, DATA; returns the reply to DATA.
-    pub fn begin_data(&mut self) -> String {
+    pub(crate) fn begin_data(&mut self) -> String {
         self.send("MAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\n");
         self.send("DATA\r\n")
     }
 
     /// Let so much time pass, and tell the session if its deadline has come.
-    pub fn wait(&mut self, duration: Duration) -> String {
+    pub(crate) fn wait(&mut self, duration: Duration) -> String {
         self.now = self.now + duration;
         self.session.handle_deadline(self.now);
         self.feed(b"");
@@ -105,29 +107,34 @@ impl Server {
     }
 
     /// Answer the question that stayed open.
-    pub fn answer(&mut self, answer: Answer) -> String {
+    pub(crate) fn answer(&mut self, answer: Answer) -> String {
         let event = self.open.take().expect("a question is open");
         self.settle(event, answer);
         self.feed(b"");
         self.output()
     }
 
+    /// Whether a question stayed open.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// The client ends its side.
-    pub fn end(&mut self) -> String {
+    pub(crate) fn end(&mut self) -> String {
         self.session.handle_end();
         self.feed(b"");
         self.output()
     }
 
     /// The node drains.
-    pub fn drain(&mut self) -> String {
+    pub(crate) fn drain(&mut self) -> String {
         self.session.handle_drain(self.now);
         self.feed(b"");
         self.output()
     }
 
     /// Replies that wait.
-    pub fn output(&mut self) -> String {
+    pub(crate) fn output(&mut self) -> String {
         let mut output = Vec::new();
         self.session.take_output(&mut output);
         let text = String::from_utf8(output).expect("replies are ASCII");
@@ -145,9 +152,7 @@ impl Server {
             let used = self.session.handle_bytes(&kept, self.now);
             self.kept = kept[used..].to_vec();
             let mut polled = false;
-            while self.open.is_none()
-                && let Some(event) = self.session.poll_event()
-            {
+            while let Some(event) = self.session.poll_event() {
                 polled = true;
                 self.on_event(event);
             }
@@ -175,6 +180,7 @@ impl Server {
                 assert!(self.in_transaction, "nothing to abort");
                 self.content.clear();
                 self.in_transaction = false;
+                self.open = None;
                 return;
             }
             Event::Mail => {
@@ -189,6 +195,7 @@ impl Server {
             }
         }
         assert!(self.in_transaction, "{event:?} outside of a transaction");
+        assert_eq!(self.open, None, "{event:?} while another question is open");
         assert_eq!(self.session.deadline(), None, "a question is open");
         match (self.policy)(event, &self.session) {
             Some(answer) => self.settle(event, answer),
@@ -222,7 +229,7 @@ impl Server {
 }
 
 /// Yes, in the words for each question.
-pub fn yes(event: Event) -> Answer {
+pub(crate) fn yes(event: Event) -> Answer {
     match event {
         Event::Mail => Answer::SENDER_OK,
         Event::Rcpt => Answer::RECIPIENT_OK,
@@ -233,19 +240,19 @@ pub fn yes(event: Event) -> Answer {
 }
 
 /// The standard options of `mx.example`.
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options::new("mx.example")
 }
 
 /// The code of the one reply in `text`, or 0 for none.
-pub fn code(text: &str) -> u16 {
+pub(crate) fn code(text: &str) -> u16 {
     let codes = codes(text);
     assert!(codes.len() <= 1, "more than one reply: {text:?}");
     codes.first().copied().unwrap_or(0)
 }
 
 /// The codes of all replies in `text`; several lines of one reply count once.
-pub fn codes(text: &str) -> Vec<u16> {
+pub(crate) fn codes(text: &str) -> Vec<u16> {
     let last = |line: &&str| line.as_bytes().get(3) == Some(&b' ');
     let code = |line: &str| line[..3].parse().expect("a reply code");
     text.split_terminator("\r\n").filter(last).map(code).collect()
