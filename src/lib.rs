@@ -13,6 +13,16 @@
 //! The promise: `250` after the content means that the message is on stable storage. From then on
 //! it is delivered, bounced with a DSN, or still queued.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::wildcard_enum_match_arm,
+        clippy::type_complexity,
+        reason = "tests cut and match freely"
+    )
+)]
+
 // Floor 0: limits, ids, time, small containers.
 pub mod base;
 

@@ -19,7 +19,10 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         None => run(&cli.node),
         Some(Verb::Check) => check(&cli.node),
-        Some(Verb::Knobs) => Ok(print!("{}", reference::render())),
+        Some(Verb::Knobs) => {
+            print!("{}", reference::render());
+            Ok(())
+        }
         Some(Verb::Queue { verb }) => queue(&cli.node, verb),
         Some(Verb::Report { since }) => summary(&cli.node, since),
     };
@@ -83,4 +86,3 @@ fn summary(node: &NodeFlags, since: &str) -> Result<(), Box<dyn Error>> {
     print!("{events}");
     Ok(())
 }
-

@@ -2,6 +2,14 @@
 //!
 //! Clauses about parameters stand beside their parser.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::type_complexity,
+    reason = "tests cut, match and unwrap freely"
+)]
+
 use relay_fast::mail::envelope::{BodyType, Notify, Ret};
 use relay_fast::smtp::answer::Answer;
 use relay_fast::smtp::extension::Offered;

@@ -1,6 +1,14 @@
 //! A node's life as its process sees it: refusals at boot, signals, a lack of descriptors, drain.
 //!
 //! One test: signals and limits are the process's own.
+
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::type_complexity,
+    reason = "tests cut, match and unwrap freely"
+)]
 #![cfg(feature = "runtime")]
 
 use std::io::{Read, Write};

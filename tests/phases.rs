@@ -3,6 +3,14 @@
 //! When the table changes on purpose: `UPDATE_GOLDEN=1 cargo test --test phases`, then read the
 //! difference.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::type_complexity,
+    reason = "tests cut, match and unwrap freely"
+)]
+
 use std::fmt::Write;
 use std::path::Path;
 

@@ -3,6 +3,14 @@
 //! Clauses about lines, verbs, addresses, parameters and transparency stand beside their parsers,
 //! those of extensions in `extensions.rs`.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::type_complexity,
+    reason = "tests cut, match and unwrap freely"
+)]
+
 use std::time::Duration;
 
 use relay_fast::base::time::Monotonic;

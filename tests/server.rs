@@ -1,5 +1,13 @@
 //! What the receiving machine promises the shard: events, time, the end, bounds, every split.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::type_complexity,
+    reason = "tests cut, match and unwrap freely"
+)]
+
 use std::time::Duration;
 
 use proptest::prelude::*;

@@ -3,6 +3,14 @@
 //! Known: SEC Consult 2023 (CVE-2023-51764, -51765, -51766) and what followed. The attacker's text
 //! passes one server as content and is read as end of data and commands by the next.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::type_complexity,
+    reason = "tests cut, match and unwrap freely"
+)]
+
 use proptest::prelude::*;
 
 use relay_fast::base::prng::Prng;

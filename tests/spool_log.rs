@@ -1,5 +1,13 @@
 //! The log of a spool directory on a disk in memory: commit groups, failures, a full disk, reclaim.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::type_complexity,
+    reason = "tests cut, match and unwrap freely"
+)]
+
 #[path = "support/disk.rs"]
 mod disk;
 #[path = "support/mail.rs"]

@@ -4,6 +4,13 @@
 //! words. Each rule proves itself on small bad samples, and each exception says why it is one and
 //! fails when it is no longer needed.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::type_complexity,
+    reason = "tests cut, match and unwrap freely"
+)]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 #[path = "tidy/imports.rs"]

@@ -48,7 +48,8 @@ impl Prng {
     /// Put `items` in an order in which each permutation is as likely as the next.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
-            let chosen = self.below(last as u64 + 1) as usize;
+            let chosen = self.below(last as u64 + 1);
+            let chosen = usize::try_from(chosen).expect("below a length");
             items.swap(last, chosen);
         }
     }

@@ -73,17 +73,17 @@ impl<K: Copy> Wheel<K> {
         let due = due.max(self.tick + 1);
         let differs = (due ^ self.tick).max(1).ilog2() / LEVEL_BITS;
         let level = (differs as usize).min(LEVELS - 1);
-        let place = (due >> (level as u32 * LEVEL_BITS)) as usize % PLACES;
+        let place = place_at(due, level);
         self.levels[level].used |= 1 << place;
         self.levels[level].places[place].push((due, key));
     }
 
     /// The first tick at which some place must be emptied: a due tick, or a higher place's start.
     fn next_tick(&self) -> Option<u64> {
-        let starts = self.levels.iter().zip(0u32..).filter_map(|(level, number)| {
-            let shift = number * LEVEL_BITS;
-            let here = (self.tick >> shift) as u32 % PLACES as u32;
-            let ahead = level.used.rotate_right(here);
+        let starts = self.levels.iter().enumerate().filter_map(|(number, level)| {
+            let shift = shift(number);
+            let here = place_at(self.tick, number);
+            let ahead = level.used.rotate_right(u32::try_from(here).expect("below PLACES"));
             if ahead == 0 {
                 return None;
             }
@@ -100,11 +100,11 @@ impl<K: Copy> Wheel<K> {
     fn advance_to(&mut self, tick: u64, fired: &mut Vec<K>) {
         self.tick = tick;
         for level in (0..LEVELS).rev() {
-            let shift = level as u32 * LEVEL_BITS;
+            let shift = shift(level);
             if tick & ((1 << shift) - 1) != 0 {
                 continue;
             }
-            let place = (tick >> shift) as usize % PLACES;
+            let place = place_at(tick, level);
             if self.levels[level].used & 1 << place == 0 {
                 continue;
             }
@@ -124,6 +124,16 @@ impl<K: Copy> Wheel<K> {
             }
         }
     }
+}
+
+/// Ticks of one place of `level`, as a power of two.
+fn shift(level: usize) -> u32 {
+    u32::try_from(level).expect("below LEVELS") * LEVEL_BITS
+}
+
+/// Where `tick` belongs on `level`.
+fn place_at(tick: u64, level: usize) -> usize {
+    usize::try_from((tick >> shift(level)) % PLACES as u64).expect("below PLACES")
 }
 
 /// The first tick that starts at or after `at`.

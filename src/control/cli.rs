@@ -18,8 +18,10 @@ use crate::control::queue::Ask;
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = false)]
 pub struct Cli {
+    /// Flags of the node
     #[command(flatten)]
     pub node: NodeFlags,
+    /// What is asked; nothing runs a node
     #[command(subcommand)]
     pub command: Option<Verb>,
 }
@@ -50,6 +52,7 @@ pub struct NodeFlags {
     pub hostname: Option<String>,
 }
 
+/// What is asked of the program.
 #[derive(Subcommand)]
 pub enum Verb {
     /// Check the configuration and print what is in force
@@ -58,6 +61,7 @@ pub enum Verb {
     Knobs,
     /// Look at and steer the queue of a running node
     Queue {
+        /// The verb
         #[command(subcommand)]
         verb: QueueVerb,
     },
@@ -69,6 +73,7 @@ pub enum Verb {
     },
 }
 
+/// What is asked of a queue.
 #[derive(Subcommand)]
 pub enum QueueVerb {
     /// List recipients
@@ -94,6 +99,7 @@ pub enum QueueVerb {
     Remove(Selection),
 }
 
+/// Which recipients.
 #[derive(Args)]
 pub struct Selection {
     /// Message id

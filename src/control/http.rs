@@ -88,9 +88,9 @@ fn bad(error: impl Into<String>) -> Refused {
 
 async fn snapshots(shards: &Shards) -> Result<Vec<Snapshot>, Silent> {
     let answers = shards.ask_all(&Command::Snapshot).await?;
-    let snapshot = |answer| match answer {
-        Answer::Snapshot(snapshot) => Some(*snapshot),
-        _ => None,
+    let snapshot = |answer| {
+        let Answer::Snapshot(snapshot) = answer else { return None };
+        Some(*snapshot)
     };
     Ok(answers.into_iter().filter_map(snapshot).collect())
 }
@@ -158,9 +158,9 @@ async fn stats(
 ) -> Result<Json<Stats>, Refused> {
     let domains = select.limit.unwrap_or(STATS_DOMAINS_DEFAULT).min(LIST_ROWS_MAX);
     let answers = shards.ask_all(&Command::Stats { domains }).await?;
-    let stats = |answer| match answer {
-        Answer::Stats(stats) => Some(stats),
-        _ => None,
+    let stats = |answer| {
+        let Answer::Stats(stats) = answer else { return None };
+        Some(stats)
     };
     let all: Vec<QueueStats> = answers.into_iter().filter_map(stats).collect();
     Ok(Json(Stats::sum(&all, domains)))
@@ -182,7 +182,7 @@ async fn operate(
         match answer {
             Answer::Changed(count) => recipients += count,
             Answer::Failed(words) => return Err(bad(words)),
-            _ => {}
+            Answer::List { .. } | Answer::Show(_) | Answer::Stats(_) | Answer::Snapshot(_) => {}
         }
     }
     Ok(Json(Changed { recipients }))

@@ -305,10 +305,10 @@ impl Streams {
     /// Do what the stream's receiving side calls for now.
     fn after_receiving(&mut self, slot: Slot, gear: &mut Gear) {
         let Some(stream) = self.all.get_mut(slot) else { return };
-        if let Some(error) = stream.send_error {
-            if stream.peer_ended || stream.receiving.is_none() {
-                return self.break_off(slot, error, gear);
-            }
+        if let Some(error) = stream.send_error
+            && (stream.peer_ended || stream.receiving.is_none())
+        {
+            return self.break_off(slot, error, gear);
         }
         let enough = stream.peer_ended || stream.dropped > CLOSE_LINGER_BYTES;
         if stream.phase == Phase::Lingering && enough {

@@ -77,8 +77,8 @@ impl<H> Queue<H> {
         if !self.ages.late.is_empty() {
             return Some(WallTime(0));
         }
-        let young = self.ages.young.first().map(|second| from_seconds(second));
-        let old = self.ages.old.first().map(|second| from_seconds(second));
+        let young = self.ages.young.first().map(from_seconds);
+        let old = self.ages.old.first().map(from_seconds);
         let reported = young.map(|received| received + self.ages.delay_report_after);
         let expired = [young, old].into_iter().flatten().min();
         let expired = expired.map(|received| received + self.ages.lifetime);

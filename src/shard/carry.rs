@@ -40,7 +40,17 @@ impl Settling<'_> {
         let judgement = judge(self.stage, self.failure);
         let reply = match self.failure {
             Failure::Reply(reply) => Some(reply.clone()),
-            _ => None,
+            Failure::Connect(_)
+            | Failure::TimedOut
+            | Failure::Closed
+            | Failure::Protocol(_)
+            | Failure::NoSuchDomain
+            | Failure::NullMx
+            | Failure::Loop
+            | Failure::Dns(_)
+            | Failure::Incapable { .. }
+            | Failure::Expired
+            | Failure::Removed => None,
         };
         let reason = Reason {
             stage: self.stage,
@@ -139,7 +149,7 @@ impl Delivery {
             }
             Action::GiveBack { job, why, until } => {
                 if matches!(why, Why::Suspended { .. }) && self.has_other_upstream(job) {
-                    return self.to_upstream(job, lookups, cx);
+                    return self.bring_to_upstream(job, lookups, cx);
                 }
                 self.give_back(job, &why.to_string(), until.since(cx.mono()), cx);
             }
@@ -205,7 +215,7 @@ impl Delivery {
         cx: &mut Context<'_, P>,
     ) {
         if self.has_other_upstream(job) {
-            return self.to_upstream(job, lookups, cx);
+            return self.bring_to_upstream(job, lookups, cx);
         }
         let Some(row) = self.jobs.get_mut(job.0) else { return };
         let settling = Settling { stage: cause.stage, failure: &cause.failure, peer: &cause.peer };
@@ -521,10 +531,7 @@ fn signal_of(failure: &Failure) -> Signal {
 }
 
 fn is_transient(failure: &Failure) -> bool {
-    match failure {
-        Failure::Reply(reply) => reply.code.severity() == Severity::Transient,
-        _ => false,
-    }
+    matches!(failure, Failure::Reply(reply) if reply.code.severity() == Severity::Transient)
 }
 
 /// How a job went out, for its report.

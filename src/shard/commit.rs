@@ -58,8 +58,6 @@ pub(crate) enum From {
 pub(crate) struct About {
     /// The message in the queue.
     pub(crate) message: Slot,
-    /// Its id.
-    pub(crate) id: MessageId,
     /// What the DSN says.
     pub(crate) action: Action,
     /// The recipients, by place.

@@ -167,13 +167,13 @@ impl Delivery {
             return self.give_back(job, "the node drains", Duration::ZERO, cx);
         }
         match route {
-            Route::Group(_) => self.to_upstream(job, lookups, cx),
-            Route::Mx => self.to_mx(job, lookups, cx),
+            Route::Group(_) => self.bring_to_upstream(job, lookups, cx),
+            Route::Mx => self.bring_to_mx(job, lookups, cx),
         }
     }
 
     /// Choose an upstream relay for `job` and bring it there.
-    pub(super) fn to_upstream<P: Platform>(
+    pub(super) fn bring_to_upstream<P: Platform>(
         &mut self,
         job: JobId,
         lookups: &mut Lookups,
@@ -202,7 +202,12 @@ impl Delivery {
         self.ask(Target::Host(host.clone()), job, lookups, cx);
     }
 
-    fn to_mx<P: Platform>(&mut self, job: JobId, lookups: &mut Lookups, cx: &mut Context<'_, P>) {
+    fn bring_to_mx<P: Platform>(
+        &mut self,
+        job: JobId,
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) {
         let Some(row) = self.jobs.get(job.0) else { return };
         let domain = &row.dispatch.domain;
         let known = self.routed.get(domain).filter(|(_, until)| *until > cx.mono());

@@ -341,7 +341,6 @@ impl Home {
         });
         let about = About {
             message,
-            id: stored.id,
             action,
             recipients: reasons.iter().map(|(index, _)| *index).collect(),
         };

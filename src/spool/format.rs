@@ -382,7 +382,7 @@ impl GroupHead {
             committed: LogEnd { segment: u32_at(payload, 20), offset: u32_at(payload, 24) },
         };
         let whole = head.head_bytes >= GROUP_RECORD_BYTES
-            && head.head_bytes % RECORD_ALIGN == 0
+            && head.head_bytes.is_multiple_of(RECORD_ALIGN)
             && head.head_bytes <= head.bytes
             && head.bytes <= room;
         whole.then_some(head)
