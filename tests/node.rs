@@ -80,7 +80,9 @@ fn run(
     });
     let make = move |_: ShardStart| Ok(Echo { stubborn, over: false });
     let reloads = Arc::clone(reloads);
-    let ended = node.run(make, move || drop(reloads.fetch_add(1, Ordering::SeqCst)));
+    let ended = node.run(make, move || {
+        reloads.fetch_add(1, Ordering::SeqCst);
+    });
     acting.join().unwrap();
     ended
 }

@@ -9,6 +9,7 @@
 )]
 
 #[path = "support/disk.rs"]
+#[allow(dead_code, reason = "not every test uses all of the disk")]
 mod disk;
 #[path = "support/mail.rs"]
 mod mail;

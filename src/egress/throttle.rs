@@ -194,7 +194,8 @@ impl SharedSites {
 
     fn part(&self, key: &SiteKey) -> std::sync::MutexGuard<'_, HashMap<SiteKey, Arc<SharedSite>>> {
         use std::hash::BuildHasher;
-        let part = self.hasher.hash_one(key) as usize % PARTS;
+        let part = self.hasher.hash_one(key) % PARTS as u64;
+        let part = usize::try_from(part).expect("below PARTS");
         // A map is whole between any two of its calls, even where a holder of the lock panicked.
         self.parts[part].lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -80,9 +80,13 @@ struct Lane {
     thread: Option<JoinHandle<()>>,
 }
 
+/// A job and who asked for it; `None` ends the thread that takes it.
+#[derive(Debug)]
+struct Entry(Option<(Job, Arc<Mailbox>)>);
+
 #[derive(Debug, Default)]
 struct Line {
-    waiting: Mutex<VecDeque<Option<(Job, Arc<Mailbox>)>>>,
+    waiting: Mutex<VecDeque<Entry>>,
     changed: Condvar,
 }
 
@@ -104,7 +108,7 @@ impl Lane {
     /// `None` is the end: nothing is taken after it.
     fn submit(&self, job: Option<(Job, Arc<Mailbox>)>) {
         // A panic while the lock is held is impossible but for memory; the line is whole anyway.
-        self.line.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
+        self.line.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(Entry(job));
         self.line.changed.notify_one();
     }
 }
@@ -113,7 +117,7 @@ impl Line {
     fn take(&self) -> Option<(Job, Arc<Mailbox>)> {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = self.changed.wait_while(waiting, |waiting| waiting.is_empty());
-        waiting.unwrap_or_else(PoisonError::into_inner).pop_front().flatten()
+        waiting.unwrap_or_else(PoisonError::into_inner).pop_front()?.0
     }
 }
 

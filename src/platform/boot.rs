@@ -91,7 +91,14 @@ pub struct Node {
     posts: Posts,
     addresses: Vec<SocketAddr>,
     /// For each shard: its listening sockets and the segments of its directories.
-    shards: Vec<(Vec<OwnedFd>, Vec<(SegmentName, OpenSegment)>)>,
+    shards: Vec<Share>,
+}
+
+/// A shard's part of the machine.
+#[derive(Debug, Default)]
+struct Share {
+    listeners: Vec<OwnedFd>,
+    segments: Vec<(SegmentName, OpenSegment)>,
 }
 
 impl Node {
@@ -103,20 +110,20 @@ impl Node {
         probe::probe()?;
         raise_open_files();
         let spool = Spool::open(&options.spool)?;
-        let mut shards: Vec<_> = (0..options.shards).map(|_| (Vec::new(), Vec::new())).collect();
+        let mut shards: Vec<Share> = (0..options.shards).map(|_| Share::default()).collect();
         let mut addresses = Vec::new();
         for address in &options.listeners {
             let sockets = listener::bind(*address, options.shards)?;
             addresses
                 .push(SockRef::from(&sockets[0]).local_addr()?.as_socket().unwrap_or(*address));
-            shards.iter_mut().zip(sockets).for_each(|((own, _), socket)| own.push(socket));
+            shards.iter_mut().zip(sockets).for_each(|(share, socket)| share.listeners.push(socket));
         }
         for number in (0u16..).take(options.shards) {
             spool.prepare(number)?;
         }
         for (name, segment) in spool.segments()? {
             let adopter = usize::from(name.directory) % options.shards;
-            shards[adopter].1.push((name, segment));
+            shards[adopter].segments.push((name, segment));
         }
         let posts = Posts::new(options.shards)?;
         Ok(Self { spool, events: options.events, posts, addresses, shards })
@@ -162,7 +169,7 @@ impl Node {
         let spool = Arc::new(self.spool);
         let pool = Pool::start().map_err(RunError::Signals)?;
         let shards = self.posts.shard_ids().zip(placements).zip(self.shards);
-        let spawned = shards.map(|((shard, placement), (listeners, segments))| {
+        let spawned = shards.map(|((shard, placement), Share { listeners, segments })| {
             let report = Report::new(shard, ends.clone());
             let (make, spool, posts) = (Arc::clone(make), Arc::clone(&spool), self.posts.clone());
             let (pool, events) = (pool.clone(), self.events);

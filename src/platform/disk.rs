@@ -35,10 +35,17 @@ struct Commit {
     total: usize,
     done: usize,
     /// What came of the write under way, with the buffers it had.
-    written: Option<(Result<u32, IoError>, Vec<Arc<Vec<u8>>>)>,
+    written: Option<Written>,
     /// What came of the sync linked to it, if one was.
     synced: Option<Result<u32, IoError>>,
     sync_linked: bool,
+}
+
+/// A write's end, and the buffers that it had.
+#[derive(Debug)]
+struct Written {
+    result: Result<u32, IoError>,
+    buffers: Vec<Arc<Vec<u8>>>,
 }
 
 /// The segments that a shard appends to, commits to and reads ahead.
@@ -162,7 +169,7 @@ impl Disk {
             unreachable!("a gathered write keeps its buffers")
         };
         if let Some(commit) = self.commit_of(name) {
-            commit.written = Some((completion.result, gathered.buffers));
+            commit.written = Some(Written { result: completion.result, buffers: gathered.buffers });
             self.advance(name, gear);
         }
     }
@@ -191,7 +198,7 @@ impl Disk {
         if commit.sync_linked && commit.synced.is_none() {
             return;
         }
-        let Some((written, buffers)) = commit.written.take() else { return };
+        let Some(Written { result: written, buffers }) = commit.written.take() else { return };
         let synced = commit.synced.take();
         let result = match written {
             Ok(0) if commit.total > 0 => Err(IoError { errno: libc::EIO }),

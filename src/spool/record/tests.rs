@@ -19,7 +19,7 @@ fn envelope(recipients: usize) -> Envelope {
             2 => Notify::When { success: true, failure: false, delay: true },
             _ => Notify::When { success: false, failure: true, delay: false },
         },
-        original: (n % 3 == 0).then(|| OriginalRecipient {
+        original: n.is_multiple_of(3).then(|| OriginalRecipient {
             kind: "rfc822".into(),
             address: format!("was{n}@example.org").into(),
         }),
