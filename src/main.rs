@@ -43,7 +43,8 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let handle = relay.handle();
     let posts = handle.posts.clone();
     http::serve(admin, Shards::new(config.cores, move |shard, c| posts.post(shard, c)))?;
-    tracing::info!(hostname = %config.hostname, cores = config.cores, admin = %config.admin, "ready");
+    let Config { hostname, cores, admin, .. } = &config;
+    tracing::info!(%hostname, cores, %admin, "ready");
     let in_force = RefCell::new(config);
     relay.run(|| match again(node, &handle, &in_force) {
         Ok(changes) => tracing::info!(changes, "reloaded"),

@@ -1,4 +1,5 @@
-//! Seeded dice: the same number for the same seed, so that a message sent again is the same message.
+//! Seeded dice: the same number for the same seed, so that a message sent again is the same
+//! message.
 
 /// A sequence of pseudo-random numbers (SplitMix64, Steele et al. 2014).
 #[derive(Clone, Debug)]

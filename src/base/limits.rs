@@ -311,3 +311,43 @@ pub const RING_QUIESCE_MAX: Duration = Duration::from_secs(5);
 pub const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Domains that `queue stats` shows unless asked for more.
 pub const STATS_DOMAINS_DEFAULT: usize = 10;
+
+// --- Bounds of single decisions ---
+
+/// Longer assignments push no other row's comment to the right.
+pub const ALIGNED_MAX: usize = 60;
+/// Characters of a group's name.
+pub const GROUP_NAME_MAX: usize = 64;
+/// Characters of a line that are shown.
+pub const EXCERPT_MAX: usize = 160;
+/// Lists longer than this help nobody.
+pub const SUGGESTED_MAX: usize = 24;
+/// Jobs that were called for and did not come in this time will not come.
+pub const CALLBACK_PATIENCE: Duration = Duration::from_millis(250);
+/// Jobs that one call is for, at most.
+pub const CALLBACK_ROOM_MAX: usize = 64;
+/// Timeouts in a row that eject.
+pub const UPSTREAM_SILENT_MAX: u32 = 3;
+/// The share of refusals that ejects, and of how many recent answers it is taken.
+pub const REFUSED_SHARE_MAX: f64 = 0.5;
+/// A probe that nothing was heard of is given up.
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(300);
+/// A domain of which a home has no more than this in flight is cold.
+pub const COLD_DOMAIN_MAX: u32 = 32;
+/// A full site's home tries again by itself after this; a call back comes sooner.
+pub const BUSY_PAUSE: Duration = Duration::from_secs(1);
+/// A shard that waits for another's connection looks again after this.
+pub const CONNECTION_LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// A shard that gave a connection up leaves the others this time to take it.
+pub const CONNECTION_YIELD_PAUSE: Duration = Duration::from_millis(50);
+/// A heavier member is a slip of the hand.
+pub const WEIGHT_MAX: u32 = 1_000_000;
+/// Octets of a name as text: 255 on the wire, less the root's and the first label's length octet.
+pub const DOMAIN_NAME_MAX: usize = DOMAIN_MAX - 2;
+/// Messages that one call looks at when it has to look at all.
+pub const QUEUE_SCAN_MAX: u32 = 65_536;
+/// Commits that may fail one after another before the log waits for `retry`: the first may be the
+/// fault of one segment.
+pub const COMMIT_FAILURES_MAX: u32 = 2;
+/// Epochs that fit in a message id.
+pub const EPOCHS_MAX: u32 = 1 << 18;

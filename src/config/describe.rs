@@ -3,6 +3,7 @@
 //! Out: a configuration file. Invariant: read back, it means the same; what is not set stands in a
 //! comment with what holds instead.
 
+use crate::base::limits::ALIGNED_MAX;
 use crate::config::knobs;
 use crate::config::options::Config;
 use crate::config::origin::{InForce, Origin};
@@ -28,9 +29,6 @@ impl Config {
         text
     }
 }
-
-/// Longer assignments push no other row's comment to the right.
-const ALIGNED_MAX: usize = 60;
 
 /// Sections in the order they were read, but the top of the file first, as TOML wants it.
 fn sections(rows: &[InForce]) -> Vec<&str> {

@@ -1,7 +1,7 @@
 //! Every knob, one constant each: path, default, range, what it does, what it costs.
 //!
-//! The reference (`relay-fast knobs`), the reader of the file and its list of known keys are all made
-//! from these constants: what is not here cannot be set, and what is here is documented.
+//! The reference (`relay-fast knobs`), the reader of the file and its list of known keys are all
+//! made from these constants: what is not here cannot be set, and what is here is documented.
 
 mod inbound;
 mod node;

@@ -2,7 +2,8 @@
 //!
 //! Made only by [`crate::config::parse::load`]; whoever holds a [`Config`] need check nothing.
 //! Invariants: at least one listener; every group has an upstream; every [`GroupId`] in a route or
-//! a relay domain is a place in `groups`; domains occur once; all figures are in their knob's range.
+//! a relay domain is a place in `groups`; domains occur once; all figures are in their knob's
+//! range.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

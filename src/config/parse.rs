@@ -1,8 +1,9 @@
 //! Turn file, flags and machine into a configuration, or into all that is wrong with them.
 //!
 //! In: the file's text, flags and machine as values. Out: a [`Config`], or every problem with its
-//! line. Pure: the same input gives the same output. Invariant: what a value is wrong in is found in
-//! one pass, contradictions between right values as well; nothing is in force unless all is right.
+//! line. Pure: the same input gives the same output. Invariant: what a value is wrong in is found
+//! in one pass, contradictions between right values as well; nothing is in force unless all is
+//! right.
 
 mod forms;
 mod inbound;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::base::limits::CONFIG_ERRORS_MAX;
+use crate::base::limits::EXCERPT_MAX;
 use crate::config::units::Wrong;
 
 /// Where a value was given.
@@ -73,9 +74,6 @@ impl fmt::Display for Problem {
         }
     }
 }
-
-/// Characters of a line that are shown.
-const EXCERPT_MAX: usize = 160;
 
 /// Collects problems of one file.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! Take knobs out of the file one by one, checking each, noting where each value came from.
 //!
-//! In: a TOML table with positions, flags, knobs. Out: values; problems; one row of what is in force
-//! for each knob that was read. A value that is wrong is noted and stands as its default, so that
-//! the rest of the file is checked too: nothing of it is used in the end.
+//! In: a TOML table with positions, flags, knobs. Out: values; problems; one row of what is in
+//! force for each knob that was read. A value that is wrong is noted and stands as its default, so
+//! that the rest of the file is checked too: nothing of it is used in the end.
 
 mod kinds;
 mod raw;
@@ -56,7 +56,8 @@ impl<T> Given<T> {
         self.place.as_ref().unwrap_or(otherwise)
     }
 
-    /// Where the first of those values was given that were given at all: they contradict each other.
+    /// Where the first of those values was given that were given at all: they contradict each
+    /// other.
     pub(super) fn place_of<'p>(values: &[&'p Self]) -> &'p Place {
         let places = values.iter().filter_map(|value| value.place.as_ref());
         places.into_iter().next().unwrap_or(&Place::Machine)

@@ -1,7 +1,8 @@
 //! Say what a reload would change, and refuse it whole where a part needs a restart.
 //!
-//! In: the configuration in force and the one to come. Out: the changes, or why not. A reload is all
-//! or nothing: an operator who sees "reloaded" can trust that every line of the file is in force.
+//! In: the configuration in force and the one to come. Out: the changes, or why not. A reload is
+//! all or nothing: an operator who sees "reloaded" can trust that every line of the file is in
+//! force.
 
 use std::collections::BTreeMap;
 use std::fmt;

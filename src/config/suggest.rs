@@ -1,5 +1,6 @@
 //! Guess what was meant by a word that means nothing.
 
+use crate::base::limits::SUGGESTED_MAX;
 use crate::config::knobs;
 use crate::config::units::Wrong;
 
@@ -24,15 +25,12 @@ pub(super) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>, wron
     let near = (word.chars().count() / 3).max(1);
     match best {
         Some(best) if distance(&best) <= near => wrong.help(format!("did you mean `{best}`?")),
-        Some(_) if known.len() <= SHOWN_MAX => {
+        Some(_) if known.len() <= SUGGESTED_MAX => {
             wrong.help(format!("known here: {}", known.join(", ")))
         }
         _ => wrong,
     }
 }
-
-/// Lists longer than this help nobody.
-const SHOWN_MAX: usize = 24;
 
 /// Keys of knobs and of sections in this section, once each, in the order of the reference.
 fn keys(section: &str) -> impl Iterator<Item = &'static str> {

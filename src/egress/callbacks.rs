@@ -4,20 +4,17 @@
 //! so that not all come at once. A home that is not remembered comes back by its own timer.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use hashbrown::HashSet;
 
+use crate::base::limits::CALLBACK_PATIENCE;
+use crate::base::limits::CALLBACK_ROOM_MAX;
 use crate::base::limits::{SITE_CALLBACKS_MAX, SITE_READY_MAX};
 use crate::base::time::Monotonic;
 use crate::egress::site::Origin;
 
-/// Jobs that were called for and did not come in this time will not come.
-const PATIENCE: Duration = Duration::from_millis(250);
 /// Room is shared out once the line is no longer than this.
 const REFILL: usize = SITE_READY_MAX / 2;
-/// Jobs that one call is for, at most.
-const ROOM_MAX: usize = 64;
 
 /// Homes and their domains that wait to be called.
 #[derive(Debug, Default)]
@@ -55,10 +52,10 @@ impl Callbacks {
         }
         let origin = self.waiting.pop_front()?;
         self.known.remove(&origin);
-        let room = (REFILL / (self.waiting.len() + 1)).clamp(1, ROOM_MAX);
+        let room = (REFILL / (self.waiting.len() + 1)).clamp(1, CALLBACK_ROOM_MAX);
         self.called += room;
-        self.called_until = now + PATIENCE;
-        Some((origin, u32::try_from(room).expect("at most ROOM_MAX")))
+        self.called_until = now + CALLBACK_PATIENCE;
+        Some((origin, u32::try_from(room).expect("at most CALLBACK_ROOM_MAX")))
     }
 
     /// When to look again though no job came.
@@ -93,7 +90,7 @@ mod tests {
         (0..1_000).for_each(|_| callbacks.came());
         assert_eq!(callbacks.next_due(), None, "all came");
         let rest = std::iter::from_fn(|| {
-            (0..ROOM_MAX).for_each(|_| callbacks.came());
+            (0..CALLBACK_ROOM_MAX).for_each(|_| callbacks.came());
             callbacks.next(0, due)
         });
         assert_eq!(called + 1 + rest.count(), 1_000, "each is called once");

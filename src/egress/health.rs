@@ -8,22 +8,17 @@
 //!
 //! Each shard judges for itself: what one sees of a relay, the others soon see too.
 
-use std::time::Duration;
-
+use crate::base::limits::PROBE_PATIENCE;
+use crate::base::limits::REFUSED_SHARE_MAX;
+use crate::base::limits::UPSTREAM_SILENT_MAX;
 use crate::base::limits::{EJECTION_FIRST, EJECTION_MAX};
 use crate::base::prng::Prng;
 use crate::base::time::Monotonic;
 use crate::egress::suspension::Suspension;
 
-/// Timeouts in a row that eject.
-const SILENT_MAX: u32 = 3;
-/// The share of refusals that ejects, and of how many recent answers it is taken.
-const REFUSED_SHARE_MAX: f64 = 0.5;
 const ANSWERS_MIN: u32 = 20;
 /// The weight of the newest answer in the share.
 const NEWEST: f64 = 0.05;
-/// A probe that nothing was heard of is given up.
-const PROBE_PATIENCE: Duration = Duration::from_secs(300);
 
 /// How a delivery at an upstream relay went, as far as it tells of the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,7 +76,7 @@ impl Health {
 
     fn is_failing(&self) -> bool {
         let refuses = self.answers >= ANSWERS_MIN && self.refused_share > REFUSED_SHARE_MAX;
-        self.silent >= SILENT_MAX || refuses
+        self.silent >= UPSTREAM_SILENT_MAX || refuses
     }
 
     fn restore(&mut self) {
@@ -141,7 +136,7 @@ impl GroupHealth {
             Signal::Answered => health.count(false),
             Signal::Refused => health.count(true),
             Signal::Silent => health.silent += 1,
-            Signal::Unreachable => health.silent = SILENT_MAX,
+            Signal::Unreachable => health.silent = UPSTREAM_SILENT_MAX,
         }
         let failing = health.is_failing();
         if failing {
@@ -177,6 +172,7 @@ impl GroupHealth {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn health() -> (GroupHealth, Prng) {
         (GroupHealth::new(1), Prng::from_number(3))

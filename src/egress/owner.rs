@@ -1,7 +1,7 @@
 //! Choose the shard that delivers to a destination domain: sticky, but no shard carries too much.
 //!
-//! Rendezvous hashing with bounded loads (Mirrokni, Thorup & Zadimoghaddam 2018): the first shard in
-//! the domain's own order whose load is at most `(1 + ε) × mean + slack`. Unlike there, a domain
+//! Rendezvous hashing with bounded loads (Mirrokni, Thorup & Zadimoghaddam 2018): the first shard
+//! in the domain's own order whose load is at most `(1 + ε) × mean + slack`. Unlike there, a domain
 //! with little in flight always stays with its first shard and that one's connections: only what is
 //! hot spills, in its own order over as many shards as it needs, since it is what fills them.
 //!
@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crossbeam_utils::CachePadded;
 
 use crate::base::ids::ShardId;
+use crate::base::limits::COLD_DOMAIN_MAX;
 use crate::base::limits::SHARDS_MAX;
 use crate::egress::rendezvous::draw;
 
@@ -20,8 +21,6 @@ use crate::egress::rendezvous::draw;
 const EXCESS_PERCENT: u64 = 25;
 /// And so many on top, so that little traffic never spills.
 const SLACK: u64 = 64;
-/// A domain of which a home has no more than this in flight is cold.
-const COLD_MAX: u32 = 32;
 
 /// What each shard carries as an owner; one for the process.
 #[derive(Debug)]
@@ -70,7 +69,7 @@ impl Loads {
         let mean_percent = sum * (100 + EXCESS_PERCENT) / self.shards.len() as u64;
         let bound = u32::try_from(mean_percent / 100 + SLACK).unwrap_or(u32::MAX);
         let first = highest(scores);
-        if in_flight <= COLD_MAX {
+        if in_flight <= COLD_DOMAIN_MAX {
             return shard(first);
         }
         let mut next = first;

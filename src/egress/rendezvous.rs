@@ -1,4 +1,5 @@
-//! Highest-random-weight hashing (Thaler & Ravishankar 1998): each key has its own order of members.
+//! Highest-random-weight hashing (Thaler & Ravishankar 1998): each key has its own order of
+//! members.
 //!
 //! When a member goes, only the keys that had it first move, each to its own second; when it comes
 //! back they return, exactly.

@@ -6,19 +6,20 @@
 //! A site is *unproven* until a connection was ready: then, and while it is suspended, there is one
 //! connection attempt at a time however much waits, since what a thousand attempts would find out
 //! one does. Once proven, its window grows by one with each message taken, up to the limits. When
-//! every endpoint has failed, the one job that this was for is deferred, all others go back to their
-//! homes uncounted, and the site is suspended, each time for longer.
+//! every endpoint has failed, the one job that this was for is deferred, all others go back to
+//! their homes uncounted, and the site is suspended, each time for longer.
 //!
 //! Invariant: a job pushed comes back exactly once: by `Assign` and then `on_done`, by `Defer`, or
 //! by `GiveBack`; or, after `Assign` and `on_failed`, by a further one of the three.
 //! Lives on: one shard, as an owner; what holds over all shards is in `throttle`.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::base::ids::ShardId;
+use crate::base::limits::BUSY_PAUSE;
+use crate::base::limits::CONNECTION_LOOK_AGAIN;
+use crate::base::limits::CONNECTION_YIELD_PAUSE;
 use crate::base::limits::{
     IDLE_CONNECTION_MAX, SITE_READY_MAX, SITE_SUSPENSION_FIRST, SITE_SUSPENSION_MAX,
 };
@@ -31,28 +32,10 @@ use crate::egress::line::Line;
 use crate::egress::pool::{Pool, PooledId, Work};
 use crate::egress::suspension::Suspension;
 use crate::egress::throttle::{SharedSite, SiteLimits};
-use crate::mail::route::UpstreamId;
 
-/// What makes a site the same: where its connections lead.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum SiteKey {
-    /// An upstream relay.
-    Upstream(UpstreamId),
-    /// The MX hosts behind some domains: names, sorted, each once. See [`SiteKey::hosts`].
-    Hosts(Arc<[Box<str>]>),
-    /// An address literal.
-    Address(IpAddr),
-}
+mod key;
 
-impl SiteKey {
-    /// The site of these MX hosts, in whatever order DNS gave them.
-    pub fn hosts<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut sorted: Vec<Box<str>> = names.into_iter().map(Box::from).collect();
-        sorted.sort_unstable();
-        sorted.dedup();
-        Self::Hosts(sorted.into())
-    }
-}
+pub use key::SiteKey;
 
 /// Who sent a job, for fairness and for calling back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -144,13 +127,7 @@ pub struct Site<J> {
     leaving: bool,
 }
 
-/// A full site's home tries again by itself after this; a call back comes sooner.
-const BUSY_PAUSE: Duration = Duration::from_secs(1);
-/// A shard that waits for another's connection looks again after this.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// A shard that gave a connection up leaves the others this time to take it.
-const YIELD_PAUSE: Duration = Duration::from_millis(50);
-const _: () = assert!(YIELD_PAUSE.as_millis() > 2 * LOOK_AGAIN.as_millis());
+const _: () = assert!(CONNECTION_YIELD_PAUSE.as_millis() > 2 * CONNECTION_LOOK_AGAIN.as_millis());
 /// Messages that a connection carries before it goes to the next shard, where shards outnumber
 /// connections.
 const TURN_MESSAGES: u32 = 16;
@@ -249,7 +226,7 @@ impl<J: Copy> Site<J> {
     fn assign(&mut self, now: Monotonic) -> Option<Action<J>> {
         let connection = self.pool.last_idle().filter(|_| !self.line.is_empty())?;
         if self.must_yield(connection) {
-            self.yielded_until = now + YIELD_PAUSE;
+            self.yielded_until = now + CONNECTION_YIELD_PAUSE;
             return Some(self.close(connection));
         }
         if let Some(rate) = self.limits.rate
@@ -306,13 +283,13 @@ impl<J: Copy> Site<J> {
         } else if !self.endpoints.any_live(now) {
             Some((Why::Endpoints, self.endpoints.next_trial().unwrap_or(never)))
         } else if !may_connect {
-            Some((Why::ShardConnections, now + YIELD_PAUSE))
+            Some((Why::ShardConnections, now + CONNECTION_YIELD_PAUSE))
         } else if now < self.yielded_until {
             Some((Why::Connections(limit), self.yielded_until))
         } else {
             let held = u32::try_from(held).expect("below the limit");
             let granted = self.shared.try_connection(self.here, held, limit);
-            (!granted).then_some((Why::Connections(limit), now + LOOK_AGAIN))
+            (!granted).then_some((Why::Connections(limit), now + CONNECTION_LOOK_AGAIN))
         }
     }
 

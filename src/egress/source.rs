@@ -29,7 +29,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Use `all` in turn, from `start` on, so that shards and sites do not all begin with the first.
+    /// Use `all` in turn, from `start` on, so that shards and sites do not all begin with the
+    /// first.
     pub fn new(all: Arc<[Source]>, start: usize) -> Self {
         let turn = start.checked_rem(all.len()).unwrap_or(0);
         Self { all, turn }

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::base::limits::WEIGHT_MAX;
 use crate::base::limits::{DOMAIN_MAX, UPSTREAMS_MAX};
 use crate::base::time::Monotonic;
 use crate::egress::health::{GroupHealth, Standing};
@@ -18,8 +19,6 @@ use crate::mail::route::{Host, HostPort};
 
 /// Where SMTP listens (RFC 5321 §4.5.4.2).
 const SMTP_PORT: u16 = 25;
-/// A heavier member is a slip of the hand.
-const WEIGHT_MAX: u32 = 1_000_000;
 
 /// One upstream relay of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -196,7 +196,8 @@ fn judge_reply(stage: Stage, reply: &Reply) -> Judgement {
         Some(status) => (status.subject, status.detail),
         None => usual_status(stage, reply.code.as_u16()),
     };
-    // RFC 3464 §2.3.4: the class tells what became of the recipient, not what the host thinks of it.
+    // RFC 3464 §2.3.4: the class tells what became of the recipient, not what the host thinks of
+    // it.
     let class = match rule.verdict {
         Verdict::Defer => 4,
         Verdict::Bounce => 5,

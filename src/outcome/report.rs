@@ -2,8 +2,8 @@
 //!
 //! In: events, in any order, of any time span. Out: a table for a terminal. Unit: times to delivery
 //! run from the start of the transaction in to the next hop's reply. Invariant: at most
-//! `REPORT_ROWS_MAX` domains and as many upstreams are kept apart, those that come first; a campaign's
-//! big destinations come early, and the rest is summed up as "others".
+//! `REPORT_ROWS_MAX` domains and as many upstreams are kept apart, those that come first; a
+//! campaign's big destinations come early, and the rest is summed up as "others".
 
 use std::fmt;
 

@@ -5,9 +5,9 @@
 //! a shard that is awake is never woken, and one that hands over many things wakes once
 //! ([`Outbox::ring_bells`], at the end of a turn).
 //!
-//! No wake is lost: who posts first pushes, then reads `sleeping`; who sleeps first sets `sleeping`,
-//! then looks into the queues; a full fence stands between on both sides, so at least one of the two
-//! sees the other.
+//! No wake is lost: who posts first pushes, then reads `sleeping`; who sleeps first sets
+//! `sleeping`, then looks into the queues; a full fence stands between on both sides, so at least
+//! one of the two sees the other.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;

@@ -4,8 +4,8 @@
 //! began, so that names sort by age. Only whole lines are handed to a write; a file whose last
 //! line has no line feed was cut by a crash or a full disk, and that line is in the next file.
 //!
-//! Written at the latest `EVENT_LOG_DELAY` after it was given, or as soon as `EVENT_LOG_BATCH` octets
-//! wait; not synced: events are not mail. What cannot be written waits, up to
+//! Written at the latest `EVENT_LOG_DELAY` after it was given, or as soon as `EVENT_LOG_BATCH`
+//! octets wait; not synced: events are not mail. What cannot be written waits, up to
 //! `EVENT_LOG_PENDING_MAX`; more is counted as lost.
 
 use std::fs::{self, OpenOptions};

@@ -5,7 +5,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
@@ -13,6 +12,7 @@ use crate::base::prng::Prng;
 use crate::config::Config;
 use crate::platform::boot::{BootError, Node, Options, ShardStart};
 use crate::platform::channels::Posts;
+use crate::platform::clock;
 use crate::platform::event_log::EventLogOptions;
 use crate::platform::supervise::{RunError, StartError};
 use crate::shard::mesh::Crossing;
@@ -88,7 +88,7 @@ fn make_shard(
     let mut prng = Prng::from_seed(start.seed);
     let mut logs = Vec::new();
     for (place, directory) in start.directories.iter().enumerate() {
-        let began = Instant::now();
+        let began = clock::now().mono;
         let segments: Vec<_> = start
             .segments
             .iter()
@@ -104,7 +104,7 @@ fn make_shard(
         }
         let messages = recovered.messages.len();
         if messages > 0 {
-            let took = began.elapsed();
+            let took = clock::now().mono.since(began);
             tracing::info!(directory, messages, ?took, "messages were found in the spool");
         }
         let options = log::Options { admits: place == 0, ..options };

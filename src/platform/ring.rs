@@ -14,7 +14,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Instant;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use memmap2::MmapMut;
@@ -26,6 +25,7 @@ use crate::base::limits::{
 };
 use crate::base::slots::{Slot, Slots};
 use crate::base::time::Monotonic;
+use crate::platform::clock;
 use crate::shard::platform::IoError;
 
 /// An operation under way, to cancel it by.
@@ -354,8 +354,8 @@ fn timespec(at: Monotonic) -> types::Timespec {
 impl<T: Copy> Drop for Ring<T> {
     /// Cancel what is under way and wait until the kernel has let go of every buffer.
     fn drop(&mut self) {
-        let start = Instant::now();
-        while !self.operations.is_empty() && start.elapsed() < RING_QUIESCE_MAX {
+        let start = clock::now().mono;
+        while !self.operations.is_empty() && clock::now().mono.since(start) < RING_QUIESCE_MAX {
             let any = opcode::AsyncCancel2::new(types::CancelBuilder::any()).build();
             // SAFETY: points to nothing; if the queue is full, the next round has room.
             let _ = unsafe { self.uring.submission().push(&any.user_data(NO_OPERATION)) };

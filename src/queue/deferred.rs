@@ -37,7 +37,8 @@ pub enum Due {
 }
 
 impl<H> Queue<H> {
-    /// A dispatched recipient was not delivered: let it wait until `due`. `None`: no such recipient.
+    /// A dispatched recipient was not delivered: let it wait until `due`. `None`: no such
+    /// recipient.
     pub fn defer(
         &mut self,
         message: Slot,

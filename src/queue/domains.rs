@@ -1,6 +1,7 @@
 //! Hold each destination domain that is queued once, with the lists that run through its entries.
 //!
-//! Cost: about 130 bytes and the name for each distinct domain; it goes when its last recipient does.
+//! Cost: about 130 bytes and the name for each distinct domain; it goes when its last recipient
+//! does.
 
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;

@@ -1,9 +1,9 @@
 //! What the queue keeps in RAM of a message and of each of its recipients, and no more.
 //!
 //! Addresses, headers and replies stay in the spool; the queue holds where they are. A message with
-//! one recipient costs 128 bytes all in: a [`Message`] row, an [`Entry`] row, its share of the index
-//! by id (`tests` in `mod.rs` adds it up). What differs by destination domain is held once for each
-//! domain (`domains.rs`).
+//! one recipient costs 128 bytes all in: a [`Message`] row, an [`Entry`] row, its share of the
+//! index by id (`tests` in `mod.rs` adds it up). What differs by destination domain is held once
+//! for each domain (`domains.rs`).
 //!
 //! Unit: due times are whole seconds of wall time; a time between two is moved to the later one.
 

@@ -10,9 +10,6 @@ use proptest::prelude::*;
 
 use super::*;
 
-const DELAY: Duration = Duration::from_secs(40);
-const LIFETIME: Duration = Duration::from_secs(100);
-
 #[derive(Clone, Debug)]
 enum Operation {
     /// Domains of the recipients, and for each the seconds until it is due, or held.
@@ -73,7 +70,7 @@ fn number(domain: &Domain) -> u8 {
 impl Pair {
     fn new() -> Self {
         Self {
-            queue: Queue::new(DELAY, LIFETIME, 1_000),
+            queue: Queue::new(Duration::from_secs(40), Duration::from_secs(100), 1_000),
             messages: BTreeMap::new(),
             parked: BTreeMap::new(),
             departures: Vec::new(),
@@ -400,7 +397,7 @@ impl ModelMessage {
     fn grow_old(&mut self, now: i64) -> Option<Due> {
         let age = Duration::from_secs(u64::try_from(now - self.received).expect("not before"));
         let waits = |row: &ModelRecipient| matches!(row.state, State::Ready | State::Deferred);
-        if age >= LIFETIME && !self.expired {
+        if age >= Duration::from_secs(100) && !self.expired {
             self.expired = true;
             let mut gone: Vec<u16> = Vec::new();
             for (index, row) in self.recipients.iter_mut().filter(|(_, row)| waits(row)) {
@@ -416,7 +413,7 @@ impl ModelMessage {
         }
         let late = self.recipients.values_mut().filter(|row| row.state == State::Deferred);
         late.filter(|row| row.due <= now).for_each(|row| row.state = State::Ready);
-        if age >= DELAY && !self.reported && !self.expired {
+        if age >= Duration::from_secs(40) && !self.reported && !self.expired {
             self.reported = true;
             return Some(Due::DelayReport(self.slot));
         }
@@ -492,16 +489,12 @@ fn operation() -> impl Strategy<Value = Operation> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_queue_does_as_its_model(operations in proptest::collection::vec(operation(), 1..120)) {
         let mut pair = Pair::new();
-        for operation in &operations {
-            pair.step(operation);
-        }
+        operations.iter().for_each(|operation| pair.step(operation));
         pair.drain();
     }
 }

@@ -5,13 +5,11 @@
 
 use crate::base::ids::MessageId;
 use crate::base::limits::OPERATED_BATCH_MAX;
+use crate::base::limits::QUEUE_SCAN_MAX;
 use crate::base::slots::Slot;
 use crate::mail::address::Domain;
 use crate::queue::Queue;
 use crate::queue::entry::{Marks, Message, State};
-
-/// Messages that one call looks at when it has to look at all.
-pub(super) const SCAN_MAX: u32 = 65_536;
 
 /// What an operator wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +109,7 @@ impl<H> Queue<H> {
 
     fn select_rows(&self, by: &Selector, from: Place) -> (Vec<u32>, Option<Place>) {
         let mut entries = Vec::new();
-        let last = self.messages.end().min(from.0.saturating_add(SCAN_MAX));
+        let last = self.messages.end().min(from.0.saturating_add(QUEUE_SCAN_MAX));
         for row in from.0..last {
             if entries.len() >= OPERATED_BATCH_MAX {
                 return (entries, Some(Place(row)));

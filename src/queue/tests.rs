@@ -1,1 +1,1 @@
-
+//! The queue, step by step and in figures.

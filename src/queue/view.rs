@@ -2,13 +2,14 @@
 
 use crate::base::ids::MessageId;
 use crate::base::limits::OPERATED_BATCH_MAX;
+use crate::base::limits::QUEUE_SCAN_MAX;
 use crate::base::slots::Slot;
 use crate::base::time::WallTime;
 use crate::mail::address::Domain;
 use crate::queue::domains::DomainRow;
 use crate::queue::entry::{EnvelopeAt, RecordAt, State, from_seconds};
 use crate::queue::list::NONE;
-use crate::queue::operator::{Place, SCAN_MAX, Selector};
+use crate::queue::operator::{Place, Selector};
 use crate::queue::{DomainId, Queue};
 
 /// Recipients by state; kept as they move.
@@ -225,7 +226,7 @@ impl<H> Queue<H> {
 
     fn list_rows(&self, by: &Selector, from: Place, limit: usize) -> (Vec<u32>, Option<Place>) {
         let mut rows = Vec::new();
-        let last = self.messages.end().min(from.0.saturating_add(SCAN_MAX));
+        let last = self.messages.end().min(from.0.saturating_add(QUEUE_SCAN_MAX));
         for row in from.0..last {
             if rows.len() == limit {
                 return (rows, Some(Place(row)));

@@ -13,58 +13,18 @@ use crate::egress::cause::{Blame, Cause, Why};
 use crate::egress::endpoints::Endpoint;
 use crate::egress::health::Signal;
 use crate::egress::site::{Action, Origin};
-use crate::mail::outcome::{Failure, Reason, Stage};
-use crate::mail::status::Severity;
+use crate::mail::outcome::{Failure, Stage};
 use crate::outcome::counters::{Count, Latency};
-use crate::outcome::judge::{Scope, Verdict, judge};
+use crate::outcome::judge::{Scope, judge};
 use crate::queue::DomainId;
 use crate::shard::context::Context;
 use crate::shard::delivery::{Delivery, JobId, SiteId, SiteRow};
 use crate::shard::lookup::Lookups;
 use crate::shard::mesh::{Attempted, Crossing, Delays, Settlement};
-use crate::shard::outbound::{Carried, Outbound};
+use crate::shard::outbound::Outbound;
 use crate::shard::platform::{ConnectionId, IoError, Platform};
+use crate::shard::settling::{Settling, Way, is_transient, last_peer, peer_name, signal_of};
 use crate::smtp::client::{Event, Settled};
-
-/// A failure on its way to be judged.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Settling<'a> {
-    pub(super) stage: Stage,
-    pub(super) failure: &'a Failure,
-    pub(super) peer: &'a str,
-}
-
-impl Settling<'_> {
-    /// What the judge makes of it, with its reason.
-    pub(super) fn settle(&self) -> Settlement {
-        let judgement = judge(self.stage, self.failure);
-        let reply = match self.failure {
-            Failure::Reply(reply) => Some(reply.clone()),
-            Failure::Connect(_)
-            | Failure::TimedOut
-            | Failure::Closed
-            | Failure::Protocol(_)
-            | Failure::NoSuchDomain
-            | Failure::NullMx
-            | Failure::Loop
-            | Failure::Dns(_)
-            | Failure::Incapable { .. }
-            | Failure::Expired
-            | Failure::Removed => None,
-        };
-        let reason = Reason {
-            stage: self.stage,
-            status: judgement.status,
-            reply,
-            detail: self.failure.to_string().into(),
-            peer: self.peer.into(),
-        };
-        match judgement.verdict {
-            Verdict::Defer => Settlement::Deferred(reason),
-            Verdict::Bounce => Settlement::Bounced(reason),
-        }
-    }
-}
 
 impl Delivery {
     /// Ask every site that has something to decide, until none has.
@@ -523,46 +483,4 @@ impl Delivery {
             self.give_back(job, "the node drains", std::time::Duration::ZERO, cx);
         }
     }
-}
-
-/// What the loss of a connection tells of an upstream relay.
-fn signal_of(failure: &Failure) -> Signal {
-    if matches!(failure, Failure::Reply(_)) { Signal::Refused } else { Signal::Silent }
-}
-
-fn is_transient(failure: &Failure) -> bool {
-    matches!(failure, Failure::Reply(reply) if reply.code.severity() == Severity::Transient)
-}
-
-/// How a job went out, for its report.
-struct Way {
-    site: SiteId,
-    peer: Box<str>,
-    began: crate::base::time::Monotonic,
-    connect: std::time::Duration,
-}
-
-impl Way {
-    fn of(outbound: &mut Outbound, carried: &Carried) -> Self {
-        Self {
-            site: outbound.site,
-            peer: outbound.peer.clone(),
-            began: carried.began,
-            connect: mem::take(&mut outbound.greeted_after),
-        }
-    }
-}
-
-fn last_peer(recipients: &[(u16, Settlement)]) -> Box<str> {
-    match recipients.last() {
-        Some((_, Settlement::Deferred(reason) | Settlement::Bounced(reason))) => {
-            reason.peer.clone()
-        }
-        Some((_, Settlement::Delivered { .. })) | None => "".into(),
-    }
-}
-
-/// As `mx1.example.net[192.0.2.1]:25`.
-fn peer_name(endpoint: &Endpoint) -> String {
-    format!("{}[{}]:{}", endpoint.host, endpoint.address.ip(), endpoint.address.port())
 }

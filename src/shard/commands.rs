@@ -59,7 +59,8 @@ pub enum Command {
     Hold(Selector),
     /// Undo `Hold`. Answered by `Answer::Changed`.
     Release(Selector),
-    /// Give up, as `Failure::Removed`; `outcome::judge` says who is told. Answered by `Answer::Changed`.
+    /// Give up, as `Failure::Removed`; `outcome::judge` says who is told. Answered by
+    /// `Answer::Changed`.
     Remove(Selector),
 }
 

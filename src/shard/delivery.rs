@@ -25,7 +25,6 @@ use crate::egress::throttle::{SharedSites, SiteLimits};
 use crate::mail::address::Domain;
 use crate::mail::outcome::{Failure, Stage};
 use crate::mail::route::{Route, UpstreamId};
-use crate::shard::carry::Settling;
 use crate::shard::connections::Connections;
 use crate::shard::context::Context;
 use crate::shard::lookup::{Found, Lookups, Target};
@@ -33,6 +32,7 @@ use crate::shard::mesh::{Attempted, Crossing, Dispatch, GivenBack, Report, Settl
 use crate::shard::outbound::Outbound;
 use crate::shard::platform::Platform;
 use crate::shard::settings::Settings;
+use crate::shard::settling::Settling;
 
 /// The port that MX hosts listen on.
 pub(super) const SMTP_PORT: u16 = 25;

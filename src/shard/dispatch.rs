@@ -172,7 +172,7 @@ impl Home {
             (Purpose::Move, Ok(_)) => self.move_now(lies, commit),
             (_, Ok(None)) => unreachable!("only a move reads nothing"),
             (purpose, Err(damage)) => {
-                tracing::error!(id = %lies.id, %damage, "a queued message cannot be read: kept, not tried");
+                tracing::error!(id = %lies.id, %damage, "a queued message cannot be read");
                 self.put_aside(&purpose);
             }
         }

@@ -26,7 +26,9 @@ mod load;
 mod lookup;
 mod operate;
 mod outbound;
+mod reasons;
 mod report;
+mod settling;
 
 pub mod commands;
 pub mod mesh;

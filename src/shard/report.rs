@@ -7,14 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::limits::{DSN_ORIGINAL_MAX, DSN_RETRY, PARK_FOR};
+use crate::base::limits::{DSN_RETRY, PARK_FOR};
 use crate::base::slots::Slot;
-use crate::mail::outcome::{Failure, Reason, Stage};
+use crate::base::time::WallTime;
+use crate::mail::outcome::Reason;
 use crate::mail::status::Reply;
 use crate::outcome::counters::{Count, Latency};
 use crate::outcome::dsn::{self, Action, DsnRecipient, DsnRequest};
 use crate::outcome::event::Kind;
-use crate::outcome::judge::judge;
 use crate::queue::{Deferral, Finished, Recipients};
 use crate::shard::commit::{About, Commit, From};
 use crate::shard::context::Context;
@@ -23,6 +23,7 @@ use crate::shard::journal::{Attempt, Said, delays};
 use crate::shard::load::{Lies, Purpose};
 use crate::shard::mesh::{Attempted, GivenBack, Report, Settlement};
 use crate::shard::platform::Platform;
+use crate::shard::reasons::{expiry, original, taken, untried};
 use crate::spool::log::MovedRecipient;
 use crate::spool::stored::{NewMessage, Origin, RecipientState, Standing, StateAt, Stored};
 
@@ -103,30 +104,14 @@ impl Home {
                     }
                 }
                 Settlement::Deferred(reason) => {
-                    let schedule = &cx.settings.schedule;
-                    let wall = cx.now.wall;
+                    let (schedule, wall) = (&cx.settings.schedule, cx.now.wall);
                     let prng = &mut cx.common.prng;
                     let at = *due.get_or_insert_with(|| schedule.due(number, wall, prng));
                     attempt.next = Some(at);
-                    let end = self.queue.defer(message, recipient, number, at, None);
-                    cx.common.counters.increment(Count::Deferred);
-                    let said = Said::Refused(reason);
-                    self.journal.tell(Kind::Deferred, &report.stored, recipient, attempt, said, cx);
-                    match end {
-                        Some(Deferral::Waiting | Deferral::Held) => {
-                            let standing = Standing::Pending {
-                                attempts: number.into(),
-                                due: at,
-                                held: end == Some(Deferral::Held),
-                                reason: Some(reason.clone()),
-                            };
-                            self.write_down(message, recipient, standing, commit);
-                        }
-                        Some(end @ (Deferral::Expired | Deferral::Removed)) => {
-                            let last = Some(reason);
-                            self.end(report, recipient, end, last, &mut given_up, commit, cx);
-                        }
-                        None => {}
+                    let end = self.deferred(report, recipient, attempt, at, reason, commit, cx);
+                    if let Some(end) = end {
+                        let last = Some(reason);
+                        self.end(report, recipient, end, last, &mut given_up, commit, cx);
                     }
                 }
                 Settlement::Bounced(reason) => {
@@ -140,6 +125,40 @@ impl Home {
         self.tell_relayed(report, attempted, &relayed, commit, cx);
         self.give_up(message, &report.stored, given_up, commit, cx);
         self.queue.cool(message);
+    }
+
+    /// Let a recipient wait until `at`; where it is not to wait any more, why not.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what came back, what was said, what to act with"
+    )]
+    fn deferred<P: Platform>(
+        &mut self,
+        report: &Report,
+        recipient: u16,
+        attempt: Attempt<'_>,
+        at: WallTime,
+        reason: &Reason,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) -> Option<Deferral> {
+        let message = report.departure.message;
+        let number = u16::try_from(attempt.number).unwrap_or(u16::MAX);
+        let end = self.queue.defer(message, recipient, number, at, None)?;
+        cx.common.counters.increment(Count::Deferred);
+        let said = Said::Refused(reason);
+        self.journal.tell(Kind::Deferred, &report.stored, recipient, attempt, said, cx);
+        if matches!(end, Deferral::Expired | Deferral::Removed) {
+            return Some(end);
+        }
+        let standing = Standing::Pending {
+            attempts: attempt.number,
+            due: at,
+            held: end == Deferral::Held,
+            reason: Some(reason.clone()),
+        };
+        self.write_down(message, recipient, standing, commit);
+        None
     }
 
     fn delivered<P: Platform>(
@@ -445,7 +464,7 @@ impl Home {
             })
             .collect();
         if let Err(damage) = commit.log(lies.directory).append_move(lies.id, lies.at, &pending) {
-            tracing::error!(id = %lies.id, %damage, "a queued message cannot be read: kept, not moved");
+            tracing::error!(id = %lies.id, %damage, "a queued message cannot be moved");
         }
     }
 
@@ -462,42 +481,4 @@ impl Home {
             self.queue.defer(message, recipient, view.attempts, due, view.reason_at);
         }
     }
-}
-
-/// Why a recipient expired: the end of its lifetime, and what stood in its way.
-fn expiry(last: Option<Reason>) -> Reason {
-    let status = judge(Stage::Route, &Failure::Expired).status;
-    let last = last.unwrap_or_else(|| untried("never tried"));
-    let detail = format!("the queue lifetime is over; last: {last}");
-    Reason { status, detail: detail.into(), ..last }
-}
-
-fn untried(detail: &str) -> Reason {
-    let status = judge(Stage::Route, &Failure::TimedOut).status;
-    Reason { stage: Stage::Route, status, reply: None, detail: detail.into(), peer: "".into() }
-}
-
-/// The next hop's acceptance, as a reason to tell.
-fn taken(reply: &Reply, peer: &str) -> Reason {
-    let ok = crate::mail::status::EnhancedStatus::new(2, 0, 0);
-    Reason {
-        stage: Stage::Content,
-        status: reply.enhanced.unwrap_or(ok),
-        reply: Some(reply.clone()),
-        detail: "".into(),
-        peer: peer.into(),
-    }
-}
-
-/// As much of a message as a DSN may return, in one piece.
-fn original(stored: &Stored) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while bytes.len() < DSN_ORIGINAL_MAX {
-        let window = stored.window(bytes.len() as u64, DSN_ORIGINAL_MAX - bytes.len());
-        if window.is_empty() {
-            break;
-        }
-        bytes.extend_from_slice(window);
-    }
-    bytes
 }

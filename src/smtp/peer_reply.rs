@@ -1,7 +1,7 @@
 //! Read replies out of what a peer sends, however it is split.
 //!
-//! In: bytes. Out: whole [`Reply`]s, one at a time, in order, or what is wrong with them. Invariant:
-//! at most `REPLY_LINE_MAX` octets of input and `REPLY_TEXT_MAX` of text are held.
+//! In: bytes. Out: whole [`Reply`]s, one at a time, in order, or what is wrong with them.
+//! Invariant: at most `REPLY_LINE_MAX` octets of input and `REPLY_TEXT_MAX` of text are held.
 //!
 //! A line ends at LF, with or without CR before it, as every client that meets the wild reads it. A
 //! code outside RFC 5321's digits but with a known first one (571 is seen) counts as x50, since
@@ -266,7 +266,8 @@ mod tests {
     }
 
     //= RFC 5321 §4.3.2, type=test
-    //# an SMTP client … MUST be able to handle … codes not … here, and MUST interpret the first digit
+    //# an SMTP client … MUST be able to handle … codes not … here, and MUST
+    //# interpret the first digit
     #[test]
     fn unknown_codes_count_by_their_first_digit() {
         assert_eq!(read("571 5.7.1 spam\r\n"), Ok(reply(550, Some((5, 7, 1)), "571 spam")));

@@ -120,7 +120,8 @@ mod tests {
         out
     }
 
-    /// What a receiver makes of it: unstuffed content, once the end of data is found, and only then.
+    /// What a receiver makes of it: unstuffed content, once the end of data is found, and only
+    /// then.
     fn receive(wire: &[u8]) -> Vec<u8> {
         let mut content = Vec::new();
         let mut rest = wire;

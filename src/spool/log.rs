@@ -11,6 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::base::ids::MessageId;
+use crate::base::limits::COMMIT_FAILURES_MAX;
 use crate::base::limits::{COMMIT_GROUP_MAX, COMMIT_PENDING_MAX, RECORD_CONTENT_MAX};
 use crate::base::prng::Prng;
 use crate::base::time::WallTime;
@@ -270,9 +271,6 @@ pub struct Log {
     counters: Stats,
 }
 
-/// Commits that may fail one after another before the log waits for `retry`: the first may be the
-/// fault of one segment.
-const FAILURES_MAX: u32 = 2;
 /// Below this a segment is all header and alignment.
 const SEGMENT_BYTES_MIN: u32 = 32 * 1024;
 
@@ -343,7 +341,7 @@ impl Log {
         if !self.options.admits {
             return Room::Closed;
         }
-        if self.failures_in_a_row >= FAILURES_MAX {
+        if self.failures_in_a_row >= COMMIT_FAILURES_MAX {
             return Room::Failing;
         }
         let typical = self.options.segment_bytes / 8;
@@ -391,7 +389,7 @@ impl Log {
 
     /// Whether `bytes` more may come in from clients.
     fn admit(&self, bytes: u64) -> Result<(), LogError> {
-        if self.failures_in_a_row >= FAILURES_MAX {
+        if self.failures_in_a_row >= COMMIT_FAILURES_MAX {
             return Err(LogError::Failing);
         }
         if self.pending_bytes() + bytes > COMMIT_PENDING_MAX as u64 {

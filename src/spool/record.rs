@@ -18,7 +18,8 @@
 //! | 32 | 2 | recipients |
 //! | 34 | 2 | octets of the reverse-path; 0: null |
 //! | 36 | 2 | octets of ENVID |
-//! | 38 | 2 | flags: 1 eight-bit, 2 SMTPUTF8, 4 has ENVID, 8 from a client, 16 its address is IPv6 |
+//! | 38 | 2 | flags: 1 eight-bit, 2 SMTPUTF8, 4 has ENVID, 8 from a client, 16 its address is IPv6
+//! |
 //! | 40 | 1 | BODY: 0 7BIT, 1 8BITMIME, 2 BINARYMIME |
 //! | 41 | 1 | RET: 0 none, 1 FULL, 2 HDRS |
 //! | 42 | 2 | listener |

@@ -3,7 +3,8 @@
 //! In: the maps of all segments. Out: the messages that are not done and how their recipients
 //! stand, what is damaged, and what the log goes on from.
 //! Invariant: what was acknowledged and not done is found, or its damage is reported; what is found
-//! is whole. Contents are read only in groups of which no later group says that they were committed.
+//! is whole. Contents are read only in groups of which no later group says that they were
+//! committed.
 //! Cost: heads of groups; with an unclean end at most one group's contents a run.
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use crate::base::ids::MessageId;
 use crate::base::limits::DAMAGE_MAX;
+use crate::base::limits::EPOCHS_MAX;
 use crate::spool::format::{
     GroupHead, HeaderBlock, LogEnd, Record, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
@@ -331,9 +333,6 @@ impl<'a> Recovery<'a> {
         Damage { segment: self.name(number), offset, bytes, fault }
     }
 }
-
-/// Epochs that fit in a message id.
-const EPOCHS_MAX: u32 = 1 << 18;
 
 /// Nonce and epoch of a segment whose header is lost, as its first group has them.
 fn life_by_first_group(number: u32, bytes: &[u8]) -> Option<(u64, u32)> {

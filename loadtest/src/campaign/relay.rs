@@ -75,7 +75,8 @@ impl RelayPlan {
 
     /// Starts the relay and waits until `/healthz` answers 200.
     ///
-    /// Errors: it cannot be started, ends at once, or is not ready in time; with the end of its log.
+    /// Errors: it cannot be started, ends at once, or is not ready in time; with the end of its
+    /// log.
     pub(crate) async fn start(&self) -> Result<Relay> {
         let log = File::options().create(true).append(true).open(&self.log);
         let log = log.with_context(|| format!("opening {}", self.log.display()))?;

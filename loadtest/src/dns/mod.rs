@@ -1,6 +1,7 @@
 //! Answer DNS questions over UDP and TCP on a loopback address.
 //!
-//! In: queries. Out: answers of `zone`, cut to what a datagram may hold (RFC 1035 §4.2.1, RFC 6891).
+//! In: queries. Out: answers of `zone`, cut to what a datagram may hold (RFC 1035 §4.2.1, RFC
+//! 6891).
 
 mod zone;
 

@@ -158,7 +158,8 @@ impl Zone {
         Answer::Records(records)
     }
 
-    /// `cname-x` → `hop1-x` → … → `dx`, from a link on, all in one answer as a real server gives it.
+    /// `cname-x` → `hop1-x` → … → `dx`, from a link on, all in one answer as a real server gives
+    /// it.
     fn chain(&self, name: &Name, label: &str, first: u32, kind: RecordType) -> Answer {
         let mut records = Vec::new();
         let mut owner = name.clone();
@@ -199,8 +200,8 @@ fn site_of(label: &str, sites: u32) -> u32 {
     hash % sites.max(1)
 }
 
-/// A name that we made ourselves. Labels that a question brought in are valid, but a prefix may make
-/// them too long; the root then stands for "no such thing".
+/// A name that we made ourselves. Labels that a question brought in are valid, but a prefix may
+/// make them too long; the root then stands for "no such thing".
 fn named(text: &str) -> Name {
     Name::from_ascii(text).unwrap_or_else(|_| Name::root())
 }

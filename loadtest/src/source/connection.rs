@@ -1,7 +1,7 @@
 //! One SMTP session of the source: transactions out, replies in, and what became of each message.
 //!
-//! In: jobs. Out: settlements. Invariant: a recipient is accepted only by 250 after the content, and
-//! a job given to `submit` or `transact` is either settled or handed back by `abandon`.
+//! In: jobs. Out: settlements. Invariant: a recipient is accepted only by 250 after the content,
+//! and a job given to `submit` or `transact` is either settled or handed back by `abandon`.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};

@@ -265,8 +265,8 @@ impl Run {
         }
     }
 
-    /// A job that may go out at once behind others; with a rate there is none, since taking it would
-    /// keep it from a connection that is free at its time.
+    /// A job that may go out at once behind others; with a rate there is none, since taking it
+    /// would keep it from a connection that is free at its time.
     fn job_due(&self) -> Option<Job> {
         if self.options.rate.is_some() || self.control.stop.load(Ordering::Relaxed) {
             return None;

@@ -52,7 +52,8 @@ pub(crate) struct Tally {
     pub(crate) given_up_recipients: u64,
     /// Times that a message was sent again.
     pub(crate) sent_again: u64,
-    /// Messages sent again after their content had gone out whole: each may have become a duplicate.
+    /// Messages sent again after their content had gone out whole: each may have become a
+    /// duplicate.
     pub(crate) possible_duplicates: u64,
     /// Connections opened.
     pub(crate) connections: u64,

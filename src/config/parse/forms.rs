@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
+use crate::base::limits::GROUP_NAME_MAX;
 use crate::config::options::{DomainPattern, Upstream};
 use crate::config::units::Wrong;
 use crate::egress::upstream;
@@ -136,15 +137,13 @@ pub(super) fn path(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// Characters of a group's name.
-const NAME_MAX: usize = 64;
-
 /// The name of an upstream group.
 pub(super) fn group_name(text: &str) -> Result<String, Wrong> {
-    let fits = (1..=NAME_MAX).contains(&text.len());
+    let fits = (1..=GROUP_NAME_MAX).contains(&text.len());
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if !fits || !text.chars().all(plain) {
-        let what = format!("`{text}` is no name: 1 to {NAME_MAX} letters, digits, `-`, `_`, `.`");
+        let what =
+            format!("`{text}` is no name: 1 to {GROUP_NAME_MAX} letters, digits, `-`, `_`, `.`");
         return Err(Wrong::new(what));
     }
     if text.eq_ignore_ascii_case("mx") {

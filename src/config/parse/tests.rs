@@ -1,3 +1,5 @@
+//! Configurations and what is said of wrong ones.
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -254,7 +256,8 @@ lifetime = "5"
             "1: unknown key `corse` = did you mean `cores`?",
             "2: `400` is out of range: 1 to 64",
             "3: `inof` is not one of error, warn, info, debug, trace = did you mean `info`?",
-            "5: `MB` is no unit of a size; use one of TiB, GiB, MiB, KiB, B = did you mean \"64MiB\"?",
+            "5: `MB` is no unit of a size; use one of TiB, GiB, MiB, KiB, B \
+             = did you mean \"64MiB\"?",
             "7: `0.0.0.0` is no address and port = add a port: \"0.0.0.0:2525\"",
             "8: `10.0.0.1/8` has bits set after its prefix = did you mean \"10.0.0.0/8\"?",
             "8: everyone could send to any domain: an open relay = name the networks that you know",
@@ -422,7 +425,7 @@ fn no_text_makes_it_panic() {
             let at = below(bytes.len());
             let end = (at + below(40)).min(bytes.len());
             match below(3) {
-                0 => bytes[at] = b"[]=\"'{},.\n \x00\xc3#-9"[below(17)],
+                0 => bytes[at] = b"[]=\"'{},.\n \x00\xc3#-9"[below(16)],
                 1 => drop(bytes.drain(at..end)),
                 _ => {
                     let part = bytes[at..end].to_vec();

@@ -1,1 +1,1 @@
-
+//! A site against scripted connections.

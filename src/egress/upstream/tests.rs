@@ -1,3 +1,5 @@
+//! Lists, shares and health of upstream relays.
+
 use super::*;
 use crate::base::prng::Prng;
 use crate::egress::domain_hash;

@@ -11,15 +11,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use idna::AsciiDenyList;
 
+use crate::base::limits::DOMAIN_NAME_MAX;
 use crate::base::limits::{DOMAIN_MAX, LABEL_MAX};
 use crate::mail::address::AddressError;
 
 /// A destination domain in the form that routing uses, or an address literal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Domain(Box<str>);
-
-/// Octets of a name as text: 255 on the wire, less the root's and the first label's length octet.
-const NAME_MAX: usize = DOMAIN_MAX - 2;
 
 impl Domain {
     /// Read a domain name (A-labels or U-labels, a trailing dot forgiven) or an address literal.
@@ -39,7 +37,7 @@ impl Domain {
             idna::domain_to_ascii_cow(name.as_bytes(), AsciiDenyList::STD3)
                 .map_err(|_| AddressError::Domain)?
         };
-        if name.len() > NAME_MAX || !name.split('.').all(is_label) {
+        if name.len() > DOMAIN_NAME_MAX || !name.split('.').all(is_label) {
             return Err(AddressError::Domain);
         }
         Ok(Self(name.into()))

@@ -38,7 +38,8 @@ pub(super) fn cut(request: &DsnRequest<'_>) -> Returned {
 }
 
 //= RFC 3461 §4.3
-//# the RET parameter … applies only to DSNs that indicate delivery failure for at least one recipient
+//# the RET parameter … applies only to DSNs that indicate delivery failure for at least one
+//# recipient
 fn is_whole_wanted(request: &DsnRequest<'_>) -> bool {
     request.action == Action::Failed && request.envelope.ret == Some(Ret::Full)
 }
@@ -155,7 +156,8 @@ mod tests {
         ) {
             let header = [vec![b'x'; long], header].concat();
             let clean = clean_header(&header);
-            prop_assert!(memmem::find(&clean, b"\r\n\r\n").is_none() && !clean.starts_with(b"\r\n"));
+            prop_assert!(memmem::find(&clean, b"\r\n\r\n").is_none());
+            prop_assert!(!clean.starts_with(b"\r\n"));
             prop_assert!(clean.is_empty() || clean.ends_with(b"\r\n"));
             for line in clean.split(|octet| *octet == b'\n') {
                 let line = line.strip_suffix(b"\r").unwrap_or(line);

@@ -1,1 +1,1 @@
-
+//! Content facts, wherever the pieces are cut.

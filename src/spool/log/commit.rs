@@ -7,12 +7,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::ids::MessageId;
+use crate::base::limits::COMMIT_FAILURES_MAX;
 use crate::spool::format::{
     GROUP_RECORD_BYTES, LogEnd, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader,
     record_end,
 };
 use crate::spool::group::{Chunk, Group, Item, Layout, Place, What};
-use crate::spool::log::{Accepted, FAILURES_MAX, Io, Log, LogEvent, Refusal};
+use crate::spool::log::{Accepted, Io, Log, LogEvent, Refusal};
 use crate::spool::segment::{SegmentBytes, SegmentName};
 use crate::spool::stored::{EnvelopeAt, StateAt};
 
@@ -199,7 +200,7 @@ impl Log {
         self.space.seal();
         self.counters.failures += 1;
         self.failures_in_a_row += 1;
-        self.is_paused = self.failures_in_a_row >= FAILURES_MAX;
+        self.is_paused = self.failures_in_a_row >= COMMIT_FAILURES_MAX;
         let refused = group.retain(|_, item| item.what.is_fact());
         self.refuse(refused, Refusal::Failed);
         self.lose(&group.unfinished, Refusal::Failed, |chunk| chunk.is_in(segment, &range));
