@@ -38,7 +38,7 @@ pub struct NodeFlags {
     /// Listen here; may be repeated
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Vec<String>,
-    /// Send all mail here: host[:port][*weight], `,` shares, `;` only when those before fail
+    /// Send all mail here: `host[:port][*weight]`, `,` shares, `;` only when those before fail
     #[arg(long, value_name = "LIST")]
     pub upstream: Option<String>,
     /// Keep messages here

@@ -249,7 +249,7 @@ impl Commit {
             LogEvent::Unhealthy { segment, errno } => {
                 self.failing = true;
                 let error = IoError { errno };
-                tracing::error!(%segment, %error, "a commit failed: 451, and the segment is sealed");
+                tracing::error!(%segment, %error, "a commit failed: its segment is sealed");
             }
             LogEvent::Healthy => {
                 self.failing = false;

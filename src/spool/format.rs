@@ -80,7 +80,8 @@
 //! - **abandoned**: it names an earlier end. This group's sync failed, its messages were refused,
 //!   its states and ends were appended again after. Its messages do not exist.
 //! - **unproven**: no such record follows: it was the last of its run. It may have been
-//!   acknowledged and it may be torn anywhere, so everything in it is verified, contents too, at every recovery.
+//!   acknowledged and it may be torn anywhere, so everything in it is verified, contents too, at
+//!   every recovery.
 //!   An invalid record in it is a torn tail, since an acknowledged group is whole.
 //!
 //! After a failed sync the segment is never written again. A run never writes into a segment of
