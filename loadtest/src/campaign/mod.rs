@@ -37,10 +37,12 @@ pub(crate) struct CampaignOptions {
     #[command(flatten)]
     rig: RigOptions,
     /// Messages
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(20..100_000_000))]
+    #[arg(long, default_value_t = 10_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(20..100_000_000))]
     messages: u32,
     /// Destination domains
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..10_000_000))]
+    #[arg(long, default_value_t = 1_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..10_000_000))]
     domains: u32,
     /// Octets of a message, header included: N or MIN-MAX
     #[arg(long, default_value = "10240")]

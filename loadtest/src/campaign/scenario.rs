@@ -39,7 +39,8 @@ pub(crate) struct ScenarioOptions {
     #[command(flatten)]
     rig: RigOptions,
     /// Messages to the relay domain
-    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..10_000_000))]
+    #[arg(long, default_value_t = 2_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..10_000_000))]
     messages: u32,
     /// The relay domain
     #[arg(long, default_value = "relay-domain.example")]

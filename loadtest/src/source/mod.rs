@@ -359,7 +359,8 @@ impl SourceReport {
         let mut out = tally.text();
         out += &format!(
             "accepted {} messages ({} recipients) in {seconds:.2} s: {rate:.0}/s\n\
-             refused {} recipients by 5xx, gave up {}; sent {} again, {} of them may be duplicates\n\
+             refused {} recipients by 5xx, gave up {}; sent {} again, \
+             {} of them may be duplicates\n\
              {} connections, {} broken; source used {:.1} µs CPU a message\n",
             tally.accepted,
             tally.accepted_recipients,

@@ -48,7 +48,8 @@ pub(crate) struct SourceOptions {
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) target: SocketAddr,
     /// Messages to send
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..100_000_000))]
+    #[arg(long, default_value_t = 10_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..100_000_000))]
     pub(crate) messages: u32,
     /// Connections at a time
     #[arg(long, default_value_t = 20)]
@@ -69,7 +70,8 @@ pub(crate) struct SourceOptions {
     #[arg(long, default_value = "10240")]
     pub(crate) size: Sizes,
     /// Destination domains, named d0000001.example and on
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..10_000_000))]
+    #[arg(long, default_value_t = 1_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..10_000_000))]
     pub(crate) domains: u32,
     /// Exponent of Zipf's law for the domains; each in turn without it
     #[arg(long)]
@@ -85,7 +87,8 @@ pub(crate) struct SourceOptions {
     #[arg(long, value_enum, default_value_t = Spread::Constant)]
     pub(crate) spread: Spread,
     /// Recipients a message
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(RECIPIENTS_MAX)))]
+    #[arg(long, default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(RECIPIENTS_MAX)))]
     pub(crate) recipients: u32,
     /// Reverse-path
     #[arg(long, default_value = "campaign@load.example", value_name = "ADDRESS")]
