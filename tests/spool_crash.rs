@@ -4,13 +4,7 @@
 //! content and states, nothing that is not whole is found, nothing that ended comes back, and no
 //! id is given twice. Seeds are printed by the assertion that fails.
 
-#![allow(
-    clippy::cast_possible_truncation,
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    clippy::type_complexity,
-    reason = "tests cut, match and unwrap freely"
-)]
+#![allow(clippy::wildcard_enum_match_arm, reason = "tests match freely")]
 
 #[path = "support/disk.rs"]
 mod disk;

@@ -37,7 +37,8 @@ fn without_pipelining_one_command_waits_for_the_other() {
 
 //= RFC 2920 §3.1, type=test
 //# Once the client SMTP has confirmed that support exists for the pipelining extension, the client
-//# SMTP may then elect to transmit groups of SMTP commands in batches without waiting for a response
+//# SMTP may then elect to transmit groups of SMTP commands in batches without waiting for a
+//# response
 //# to each individual command.
 #[test]
 fn with_pipelining_all_commands_leave_at_once() {
@@ -255,7 +256,8 @@ fn a_refusal_of_data_or_of_content_is_everyones_who_was_left() {
 }
 
 //= RFC 5321 §4.5.3.1.10, type=test
-//# an SMTP client … SHOULD … treat this … as … temporary … and … attempt to deliver to the remaining
+//# an SMTP client … SHOULD … treat this … as … temporary … and … attempt to deliver to the
+//# remaining
 //# recipients in a subsequent transaction
 #[test]
 fn recipients_for_whom_there_was_no_room_go_in_a_second_round() {
