@@ -21,7 +21,7 @@ use crate::net::Addresses;
 const MEMORY_MAX: usize = 2_000_000;
 
 /// The reference of scripts, for `--help`.
-pub(crate) const REFERENCE: &str = r#"Script (TOML; all conditions of a rule must hold, the first reply wins):
+pub(crate) const REFERENCE: &str = r#"Script (TOML; all conditions of a rule must hold):
   [[listener]]
   address = "127.0.1.1-20:25252"   # all listeners without it
   hide = ["CHUNKING", "DSN"]
