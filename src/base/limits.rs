@@ -210,6 +210,8 @@ pub const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 pub const OPERATIONS_MAX: usize = 64;
 /// A recipient whose DSN found no room is judged again after this.
 pub const DSN_RETRY: Duration = Duration::from_secs(60);
+/// A message that could not be read is tried again after this: perhaps the disk was at fault.
+pub const UNREADABLE_RETRY: Duration = Duration::from_secs(24 * 3_600);
 /// A domain that its owner gave back is tried again after this, if the owner says nothing.
 pub const PARK_FOR: Duration = Duration::from_secs(60);
 /// A domain that its owner gave back is not tried again before this: wall time has milliseconds, so

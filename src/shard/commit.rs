@@ -58,6 +58,8 @@ pub(crate) enum From {
 pub(crate) struct About {
     /// The message in the queue.
     pub(crate) message: Slot,
+    /// The same, as it is stored.
+    pub(crate) stored: Arc<Stored>,
     /// What the DSN says.
     pub(crate) action: Action,
     /// The recipients, by place.

@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
 use crate::base::ids::{MessageId, ShardId};
 use crate::base::slots::Slot;
 use crate::base::time::{Monotonic, Now, WallTime};
@@ -37,8 +35,6 @@ pub(crate) struct Home {
     pub(super) loads: Arc<Loads>,
     pub(super) loader: Loader,
     pub(super) journal: Journal,
-    /// Why owners gave domains back, for `queue show`.
-    pub(super) why: HashMap<Domain, Box<str>>,
     /// Ready, but no owner had a credit: goes first once one has.
     in_hand: Option<(Departure, Arc<Stored>)>,
     draining: bool,
@@ -53,7 +49,6 @@ impl Home {
             loads,
             loader: Loader::default(),
             journal: Journal::default(),
-            why: HashMap::new(),
             in_hand: None,
             draining: false,
         }
@@ -144,9 +139,7 @@ impl Home {
 
     /// An owner has room again for a domain.
     pub(crate) fn resume(&mut self, domain: DomainId, room: u32) {
-        if let Some(name) = self.queue.domain(domain) {
-            self.why.remove(name);
-        }
+        self.queue.explain(domain, None);
         self.queue.unpark(domain, room);
     }
 
@@ -173,7 +166,7 @@ impl Home {
             (_, Ok(None)) => unreachable!("only a move reads nothing"),
             (purpose, Err(damage)) => {
                 tracing::error!(id = %lies.id, %damage, "a queued message cannot be read");
-                self.put_aside(&purpose);
+                self.put_aside(&purpose, commit, cx.now.wall);
             }
         }
     }
