@@ -2,8 +2,6 @@
 //!
 //! Invariant: sequence numbers of a run have no gap. Lives on: the home shard.
 
-use std::time::Duration;
-
 use crate::base::time::WallTime;
 use crate::mail::outcome::{Reason, Stage};
 use crate::mail::status::{EnhancedStatus, Reply};
@@ -115,7 +113,7 @@ pub(crate) fn delays(
 ) -> Delays {
     let there = on_owner.connect + on_owner.transmit;
     Delays {
-        before_queue: Duration::ZERO,
+        before_queue: stored.intake,
         in_queue: now.since(stored.received).saturating_sub(there),
         connect: on_owner.connect,
         transmit: on_owner.transmit,
