@@ -357,7 +357,7 @@ impl Inbound {
         let policy = &cx.settings.relay;
         let answer = match policy.recipient(listener, peer.ip(), &recipient.forward_path) {
             RecipientVerdict::Accept => Answer::RECIPIENT_OK,
-            // Put in the recipient's place when the message is stored: see `Envelope::place_postmaster`.
+            // Put in its place when the message is stored: `Envelope::place_postmaster`.
             RecipientVerdict::AcceptFor(_) => Answer::RECIPIENT_OK,
             RecipientVerdict::Refuse(reply) => {
                 cx.common.counters.increment(Count::RefusedRcpt);
