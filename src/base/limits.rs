@@ -67,6 +67,9 @@ pub const SESSIONS_MAX: usize = 16_384;
 pub const SESSION_HELD_MAX: usize = 64 * 1024;
 /// Reply octets waiting for a peer that does not read before the session is cut.
 pub const SESSION_OUTPUT_MAX: usize = 64 * 1024;
+/// Octets of room for replies that an idle session keeps: those of a pipelined transaction. Without
+/// it each session that once said much would keep `SESSION_OUTPUT_MAX` to its end.
+pub const SESSION_OUTPUT_KEPT: usize = 1024;
 
 // --- SMTP out ---
 

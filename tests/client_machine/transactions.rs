@@ -3,7 +3,8 @@
 use relay_fast::base::limits::CONTENT_WINDOW;
 use relay_fast::mail::envelope::{BodyType, Notify, OriginalRecipient, Ret};
 
-use crate::client_machine::dialogue::{Dialogue, envelope, transaction};
+use crate::client_machine::dialogue::Dialogue;
+use crate::sender::{envelope, transaction};
 
 const ONE: &[&str] = &["r@b.example"];
 const THREE: &[&str] = &["r@b.example", "s@b.example", "t@b.example"];
