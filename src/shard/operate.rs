@@ -101,15 +101,12 @@ impl Operations {
     }
 }
 
-/// The queue selects by one thing; the narrowest of those given.
+/// As the queue selects: a reverse-path by its hash.
 fn select(selector: &Selector) -> Select {
-    match selector {
-        Selector { id: Some(id), .. } => Select::Id(*id),
-        Selector { domain: Some(domain), .. } => Select::Domain(domain.clone()),
-        Selector { reverse_path: Some(path), .. } => {
-            Select::ReversePath(reverse_path_hash(path.as_str()))
-        }
-        Selector { .. } => Select::All,
+    Select {
+        id: selector.id,
+        domain: selector.domain.clone(),
+        reverse_path: selector.reverse_path.as_ref().map(|path| reverse_path_hash(path.as_str())),
     }
 }
 
