@@ -20,6 +20,7 @@ mod context;
 mod delivery;
 mod dispatch;
 mod drain;
+mod early;
 mod ingress;
 mod journal;
 mod load;
@@ -53,6 +54,7 @@ use crate::shard::context::{Common, Context, Timer};
 use crate::shard::delivery::Delivery;
 use crate::shard::dispatch::{Home, record_at};
 use crate::shard::drain::{Drain, Drained};
+use crate::shard::early::{EarlyClient, EarlyClients};
 use crate::shard::ingress::Ingress;
 use crate::shard::lookup::Lookups;
 use crate::shard::mesh::Crossing;
@@ -107,6 +109,7 @@ pub struct Shard {
     settings: Arc<Settings>,
     shared: Arc<Shared>,
     common: Common,
+    early: EarlyClients,
     ingress: Ingress,
     commit: Commit,
     home: Home,
@@ -148,6 +151,7 @@ impl Shard {
         }
         let dns_prng = prng.fork();
         Self {
+            early: EarlyClients::default(),
             ingress: Ingress::new(Admission::new(settings.admission.clone())),
             commit: Commit::new(opened),
             home,
@@ -249,6 +253,23 @@ impl Shard {
         self.fired = fired;
     }
 
+    /// Whether the spool will be open soon, and is not yet.
+    fn is_early(&self) -> bool {
+        self.commit.room() == Room::Opening && self.drain.is_none()
+    }
+
+    /// Greet those who came too early.
+    fn greet_early<P: Platform>(&mut self, platform: &mut P) {
+        if self.is_early() {
+            return;
+        }
+        for client in self.early.let_in(platform) {
+            let EarlyClient { connection, listener, peer } = client;
+            let cx = context!(self, platform);
+            self.ingress.accepted(connection, listener, peer, &mut self.commit, cx);
+        }
+    }
+
     /// Act on what the logs came to know.
     fn settle_commits<P: Platform>(&mut self, platform: &mut P) {
         self.commit.listen(context!(self, platform));
@@ -316,6 +337,9 @@ impl Shard {
 
 impl Machine for Shard {
     fn handle<P: Platform>(&mut self, event: Event<'_>, platform: &mut P) {
+        if self.is_early() && self.early.handle(&event, platform) {
+            return;
+        }
         let cx = context!(self, platform);
         let (ingress, commit) = (&mut self.ingress, &mut self.commit);
         match event {
@@ -371,6 +395,7 @@ impl Machine for Shard {
         self.operations.drive(&mut self.home, &mut self.commit, context!(self, platform));
         loop {
             self.settle_commits(platform);
+            self.greet_early(platform);
             self.home.drive(&mut self.commit, context!(self, platform));
             while let Some(found) = self.lookups.poll_found() {
                 self.delivery.found(found, context!(self, platform));
