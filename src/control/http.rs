@@ -173,7 +173,7 @@ async fn operate(
 ) -> Result<Json<Changed>, Refused> {
     let selector = select.parse().map_err(bad)?;
     if selector.is_everything() && !select.all {
-        return Err(bad("name an id, a domain or a reverse-path; or everything, by all=true"));
+        return Err(bad("name an id, a domain or a reverse-path; or, with `all`, everything"));
     }
     let command = command(&verb, selector)
         .ok_or_else(|| Refused(StatusCode::NOT_FOUND, format!("no verb {verb}")))?;

@@ -3,6 +3,7 @@
 //! Opens the spool, recovers what lies in it, and hands each shard its part. Lives on: the main
 //! thread; each shard's machine is made on its own.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -61,6 +62,11 @@ impl Relay {
             log::Options { segment_bytes: config.spool.segment_bytes, reserve: 1, admits: true };
         let settings = Arc::new(Settings::new(config, &resolv_conf()));
         Ok(Self { node, log, settings: Arc::new(ArcSwap::new(settings)) })
+    }
+
+    /// Where clients are awaited, in the order of the configuration; port 0 is resolved.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.node.addresses()
     }
 
     /// What the control thread needs.
