@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::error::Error;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -40,14 +39,15 @@ fn main() -> ExitCode {
 fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let config = node.load(&machine())?;
     telemetry::start(config.log_level.as_str())?;
-    let admin = http::bind(config.admin)?;
+    let listener = http::bind(config.admin)?;
+    // As bound, not as configured: port 0 is the kernel's choice.
+    let admin = listener.local_addr()?;
     let relay = Relay::prepare(&config)?;
-    let (admin_address, listen) = (admin.local_addr()?, addresses(relay.addresses()));
     let handle = relay.handle();
     let posts = handle.posts.clone();
-    http::serve(admin, Shards::new(config.cores, move |shard, c| posts.post(shard, c)))?;
+    http::serve(listener, Shards::new(config.cores, move |shard, c| posts.post(shard, c)))?;
     let Config { hostname, cores, .. } = &config;
-    tracing::info!(%hostname, cores, %listen, admin = %admin_address, "ready");
+    tracing::info!(%hostname, cores, listen = ?relay.addresses(), %admin, "ready");
     let in_force = RefCell::new(config);
     relay.run(|| match again(node, &handle, &in_force) {
         Ok(changes) => tracing::info!(changes, "reloaded"),
@@ -57,10 +57,6 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     })?;
     tracing::info!("drained");
     Ok(())
-}
-
-fn addresses(all: &[SocketAddr]) -> String {
-    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// A log has a line for each thing that happens.

@@ -64,7 +64,7 @@ impl Relay {
         Ok(Self { node, log, settings: Arc::new(ArcSwap::new(settings)) })
     }
 
-    /// Where clients are awaited, in the order of the configuration; port 0 is resolved.
+    /// Where its listeners are, in their order, with the ports that they were given.
     pub fn addresses(&self) -> &[SocketAddr] {
         self.node.addresses()
     }

@@ -397,7 +397,9 @@ impl Delivery {
         after: Duration,
         cx: &mut Context<'_, P>,
     ) {
-        let until = cx.now.wall + after;
+        // A wall time counts whole milliseconds. Rounded down, "in half of one" would be "now": the
+        // home would send the job here again within this very turn, whose clock stands, for ever.
+        let until = cx.now.wall + after + Duration::from_millis(1);
         self.report(job, Err(GivenBack { why: why.into(), until }), cx);
     }
 
