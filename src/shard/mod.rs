@@ -30,6 +30,7 @@ mod outbound;
 mod reasons;
 mod report;
 mod settling;
+mod waits;
 
 pub mod commands;
 pub mod mesh;
@@ -186,6 +187,11 @@ impl Shard {
             Crossing::Request(request) if request.command == Command::Snapshot => {
                 let snapshot = self.snapshot(platform);
                 request.answer(Answer::Snapshot(Box::new(snapshot)));
+            }
+            Crossing::Request(request) if matches!(request.command, Command::Waits(_)) => {
+                let Command::Waits(id) = request.command else { return };
+                let waits = self.delivery.waits(id);
+                request.answer(Answer::Waits(waits));
             }
             Crossing::Request(request) => {
                 let cx = context!(self, platform);

@@ -65,7 +65,9 @@ impl Operations {
                 let stats = home.stats(*domains);
                 return request.answer(Answer::Stats(stats));
             }
-            Command::Snapshot => unreachable!("answered by the shard itself"),
+            Command::Snapshot | Command::Waits(_) => {
+                unreachable!("answered by the shard itself")
+            }
             Command::Flush(selector) => (Verb::Flush, selector.clone()),
             Command::Hold(selector) => (Verb::Hold, selector.clone()),
             Command::Release(selector) => (Verb::Release, selector.clone()),
@@ -191,6 +193,7 @@ impl Home {
             .recipients
             .iter()
             .map(|recipient| RecipientStory {
+                index: recipient.index,
                 forward_path: forward_path(&stored, recipient),
                 state: state(recipient),
                 attempts: recipient.attempts.into(),

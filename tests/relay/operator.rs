@@ -121,7 +121,7 @@ fn show_names_the_limit_that_binds() {
         });
     };
     waits_for("2@dead.example", "dead");
-    waits_for("2@slow.example", "1 messages/h");
+    waits_for("2@slow.example", "1 messages per 3600 s");
     waits_for("2@b.example", "connection");
     sink.let_go();
 }
