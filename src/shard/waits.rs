@@ -31,6 +31,6 @@ impl Delivery {
         }
         let row = self.site_of(job)?;
         let why = row.site.why()?;
-        Some(format!("{}: {why}", row.name).into())
+        Some(format!("{why} ({})", row.name).into())
     }
 }
