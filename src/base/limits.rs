@@ -212,6 +212,12 @@ pub const OPERATIONS_MAX: usize = 64;
 pub const DSN_RETRY: Duration = Duration::from_secs(60);
 /// A domain that its owner gave back is tried again after this, if the owner says nothing.
 pub const PARK_FOR: Duration = Duration::from_secs(60);
+/// A domain that its owner gave back is not tried again before this: wall time has milliseconds, so
+/// less could be no time at all.
+pub const PARK_FOR_MIN: Duration = Duration::from_millis(10);
+/// Rounds of what a shard sends to itself in one turn; the rest waits for the next, so that the
+/// clock and the kernel are looked at however much there is.
+pub const TURN_ROUNDS_MAX: u32 = 64;
 // --- Configuration and control ---
 
 /// Octets of a configuration file; real ones have a few KiB.
@@ -245,11 +251,11 @@ pub const ENDPOINT_DEAD_MAX: Duration = Duration::from_secs(600);
 /// A site of which every endpoint failed is tried again after this, doubled with each failure.
 pub const SITE_SUSPENSION_FIRST: Duration = Duration::from_secs(1);
 /// No site is left alone for longer: what a restored server waits for its mail.
-pub const SITE_SUSPENSION_MAX: Duration = Duration::from_secs(120);
+pub const SITE_SUSPENSION_MAX: Duration = Duration::from_secs(60);
 /// An upstream relay that was ejected is probed after this, doubled with each failed probe.
 pub const EJECTION_FIRST: Duration = Duration::from_secs(2);
 /// No upstream relay is ejected for longer without a probe.
-pub const EJECTION_MAX: Duration = Duration::from_secs(120);
+pub const EJECTION_MAX: Duration = Duration::from_secs(60);
 // --- Platform ---
 
 /// Submissions queued before the ring is entered: a turn rarely fills it, and a full one is

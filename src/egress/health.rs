@@ -6,6 +6,8 @@
 //!     └────────────────────────success────────────── probing ◄─┴────────failure──────┘
 //! ```
 //!
+//! Where every member is ejected, mail goes to them all the same, and how that goes tells as a
+//! probe does: nothing is kept from the only relay there is, and its site's own suspension paces it.
 //! Each shard judges for itself: what one sees of a relay, the others soon see too.
 
 use crate::base::limits::PROBE_PATIENCE;
@@ -31,6 +33,15 @@ pub enum Signal {
     Silent,
     /// No connection could be made to any of its addresses.
     Unreachable,
+}
+
+/// What a job is to a member that it is sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// It is to be delivered; the member works.
+    Delivery,
+    /// It is to be delivered, and what comes of it tells whether an ejected member works again.
+    Trial,
 }
 
 /// Whether a relay is to be used.
@@ -125,12 +136,20 @@ impl GroupHealth {
         self.members[usize::from(member)].probing_until = None;
     }
 
-    /// How a delivery at `member` went. Whether this changed its standing: then it was ejected, and
-    /// its jobs are to be routed anew, or it is back.
-    pub fn report(&mut self, member: u16, signal: Signal, now: Monotonic, prng: &mut Prng) -> bool {
+    /// How a delivery at `member` went, for a job sent there as `purpose`. Whether this changed its
+    /// standing: then it was ejected, and its jobs are to be routed anew, or it is back.
+    pub fn report(
+        &mut self,
+        member: u16,
+        purpose: Purpose,
+        signal: Signal,
+        now: Monotonic,
+        prng: &mut Prng,
+    ) -> bool {
         let health = &mut self.members[usize::from(member)];
-        if health.ejected_until.is_some() {
-            return Self::report_ejected(health, signal, now, prng);
+        if let Some(until) = health.ejected_until {
+            return purpose == Purpose::Trial
+                && Self::report_trial(health, until, signal, now, prng);
         }
         match signal {
             Signal::Answered => health.count(false),
@@ -145,27 +164,23 @@ impl GroupHealth {
         failing
     }
 
-    /// Only its probe tells of an ejected member; what was under way before tells nothing new.
-    fn report_ejected(
+    /// Only trials tell of an ejected member; what was under way before tells nothing new. Of many
+    /// at a time that fail, one counts.
+    fn report_trial(
         health: &mut Health,
+        until: Monotonic,
         signal: Signal,
         now: Monotonic,
         prng: &mut Prng,
     ) -> bool {
-        if health.probing_until.is_none() {
-            return false;
-        }
         match signal {
             Signal::Answered => health.restore(),
-            Signal::Refused | Signal::Silent | Signal::Unreachable => health.eject(now, prng),
+            Signal::Refused | Signal::Silent | Signal::Unreachable if until <= now => {
+                health.eject(now, prng);
+            }
+            Signal::Refused | Signal::Silent | Signal::Unreachable => {}
         }
         signal == Signal::Answered
-    }
-
-    /// When the first of the ejected members may be probed, or be given up as probing.
-    pub(super) fn next_probe(&self) -> Monotonic {
-        let next = |health: &Health| health.ejected_until.max(health.probing_until);
-        self.members.iter().filter_map(next).min().unwrap_or_default()
     }
 }
 
@@ -173,6 +188,8 @@ impl GroupHealth {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    const DELIVERY: Purpose = Purpose::Delivery;
 
     fn health() -> (GroupHealth, Prng) {
         (GroupHealth::new(1), Prng::from_number(3))
@@ -182,14 +199,18 @@ mod tests {
         health.standing(0, now)
     }
 
+    fn ejected_until(health: &GroupHealth) -> Monotonic {
+        health.members[0].ejected_until.expect("it is ejected")
+    }
+
     #[test]
     fn silence_ejects_only_when_it_is_unbroken() {
         let ((mut health, mut prng), now) = (health(), Monotonic(0));
         for signal in [Signal::Silent, Signal::Silent, Signal::Answered, Signal::Silent] {
-            assert!(!health.report(0, signal, now, &mut prng));
+            assert!(!health.report(0, DELIVERY, signal, now, &mut prng));
         }
-        assert!(!health.report(0, Signal::Silent, now, &mut prng));
-        assert!(health.report(0, Signal::Silent, now, &mut prng));
+        assert!(!health.report(0, DELIVERY, Signal::Silent, now, &mut prng));
+        assert!(health.report(0, DELIVERY, Signal::Silent, now, &mut prng));
         assert_eq!(standing(&health, now), Standing::Ejected);
     }
 
@@ -198,9 +219,10 @@ mod tests {
         let ((mut health, mut prng), now) = (health(), Monotonic(0));
         for n in 0..1_000 {
             let signal = if n % 3 == 0 { Signal::Refused } else { Signal::Answered };
-            assert!(!health.report(0, signal, now, &mut prng), "at {n}");
+            assert!(!health.report(0, DELIVERY, signal, now, &mut prng), "at {n}");
         }
-        let ejected = (0..100).position(|_| health.report(0, Signal::Refused, now, &mut prng));
+        let ejected =
+            (0..100).position(|_| health.report(0, DELIVERY, Signal::Refused, now, &mut prng));
         assert!(ejected.is_some_and(|n| (3..20).contains(&n)), "{ejected:?}");
         assert_eq!(standing(&health, now), Standing::Ejected);
     }
@@ -209,45 +231,62 @@ mod tests {
     fn an_ejected_relay_is_probed_by_one_job_and_less_often_each_time() {
         let (mut health, mut prng) = health();
         let mut now = Monotonic(0);
-        assert!(health.report(0, Signal::Unreachable, now, &mut prng));
+        assert!(health.report(0, DELIVERY, Signal::Unreachable, now, &mut prng));
         let mut before = Duration::ZERO;
         for _ in 0..5 {
-            let until = health.next_probe();
+            let until = ejected_until(&health);
             let pause = until.since(now);
             assert!(pause > before, "{pause:?} after {before:?}");
             (before, now) = (pause, until);
             assert_eq!(standing(&health, now), Standing::Probe);
             health.on_probe(0, now);
             assert_eq!(standing(&health, now), Standing::Ejected, "one at a time");
-            assert!(!health.report(0, Signal::Silent, now, &mut prng));
+            assert!(!health.report(0, Purpose::Trial, Signal::Silent, now, &mut prng));
         }
-        now = health.next_probe();
+        now = ejected_until(&health);
         health.on_probe(0, now);
-        assert!(health.report(0, Signal::Answered, now, &mut prng));
+        assert!(health.report(0, Purpose::Trial, Signal::Answered, now, &mut prng));
         assert_eq!(standing(&health, now), Standing::Healthy);
     }
 
     #[test]
     fn what_was_under_way_at_the_ejection_changes_nothing() {
         let ((mut health, mut prng), now) = (health(), Monotonic(0));
-        health.report(0, Signal::Unreachable, now, &mut prng);
-        let until = health.next_probe();
+        health.report(0, DELIVERY, Signal::Unreachable, now, &mut prng);
+        let until = ejected_until(&health);
         for signal in [Signal::Answered, Signal::Unreachable, Signal::Refused, Signal::Silent] {
-            assert!(!health.report(0, signal, now, &mut prng));
+            assert!(!health.report(0, DELIVERY, signal, now, &mut prng));
         }
-        assert_eq!((standing(&health, now), health.next_probe()), (Standing::Ejected, until));
+        assert_eq!((standing(&health, now), ejected_until(&health)), (Standing::Ejected, until));
     }
 
     #[test]
     fn a_probe_that_was_dropped_or_forgotten_may_be_followed_by_another() {
         let (mut health, mut prng) = health();
-        health.report(0, Signal::Unreachable, Monotonic(0), &mut prng);
-        let now = health.next_probe();
+        health.report(0, DELIVERY, Signal::Unreachable, Monotonic(0), &mut prng);
+        let now = ejected_until(&health);
         health.on_probe(0, now);
         health.on_probe_dropped(0);
         assert_eq!(standing(&health, now), Standing::Probe);
         health.on_probe(0, now);
-        assert_eq!(health.next_probe(), now + PROBE_PATIENCE);
         assert_eq!(standing(&health, now + PROBE_PATIENCE), Standing::Probe);
+    }
+
+    #[test]
+    fn of_many_trials_that_fail_one_counts_and_one_that_works_is_enough() {
+        let (mut health, mut prng) = health();
+        health.report(0, DELIVERY, Signal::Unreachable, Monotonic(0), &mut prng);
+        let first = ejected_until(&health);
+        let before = Monotonic(first.0 - 1);
+        assert!(!health.report(0, Purpose::Trial, Signal::Silent, before, &mut prng));
+        assert_eq!(ejected_until(&health), first, "it was known already");
+        assert!(!health.report(0, Purpose::Trial, Signal::Silent, first, &mut prng));
+        let second = ejected_until(&health);
+        for _ in 0..100 {
+            assert!(!health.report(0, Purpose::Trial, Signal::Silent, first, &mut prng));
+        }
+        assert_eq!(ejected_until(&health), second);
+        assert!(health.report(0, Purpose::Trial, Signal::Answered, first, &mut prng));
+        assert_eq!(standing(&health, first), Standing::Healthy);
     }
 }

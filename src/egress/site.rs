@@ -257,8 +257,12 @@ impl<J: Copy> Site<J> {
             return None;
         }
         if !self.endpoints.any_live(now) && self.pool.len() == 0 {
-            self.suspend(now, prng);
-            return None;
+            if !self.suspension.is_proven() {
+                self.suspend(now, prng);
+                return None;
+            }
+            // They took no further connection while they carried mail: that is over.
+            self.endpoints.revive();
         }
         if let Some(blocked) = self.no_connection(now, may_connect) {
             self.blocked = Some(blocked);

@@ -4,7 +4,8 @@
 //! only when all before it fail). An IPv6 address stands in brackets: `[2001:db8::1]:25`.
 //!
 //! Choice: weighted rendezvous by destination domain over the first preference of which a member
-//! works. When one fails only its domains move, and they come back when it does.
+//! works. When one fails only its domains move, and they come back when it does. When none works
+//! each domain goes to the member that it is with when all do.
 
 use std::net::IpAddr;
 
@@ -13,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::base::limits::WEIGHT_MAX;
 use crate::base::limits::{DOMAIN_MAX, UPSTREAMS_MAX};
 use crate::base::time::Monotonic;
-use crate::egress::health::{GroupHealth, Standing};
+use crate::egress::health::{GroupHealth, Purpose, Standing};
 use crate::egress::rendezvous::weighted;
 use crate::mail::route::{Host, HostPort};
 
@@ -68,15 +69,29 @@ pub struct ListError {
 pub struct Chosen {
     /// Its place in the group.
     pub member: u16,
-    /// It was ejected, and this is to find out whether it works again: exactly one job is sent.
-    pub probe: bool,
+    /// Why it was chosen.
+    pub choice: Choice,
 }
 
-/// Every member is ejected.
+/// Why a member was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AllEjected {
-    /// When the first one may be probed.
-    pub until: Monotonic,
+pub enum Choice {
+    /// It works.
+    Works,
+    /// It was ejected, and this is to find out whether it works again: one job is sent.
+    Probe,
+    /// Every member is ejected.
+    NoneWorks,
+}
+
+impl Choice {
+    /// What a job that is sent for this reason tells of the member.
+    pub fn purpose(self) -> Purpose {
+        match self {
+            Self::Works => Purpose::Delivery,
+            Self::Probe | Self::NoneWorks => Purpose::Trial,
+        }
+    }
 }
 
 impl Group {
@@ -119,29 +134,38 @@ impl Group {
     }
 
     /// The member for the domain with this hash, by what `health` knows of them at `now`.
-    pub fn choose(
-        &self,
-        domain_hash: u64,
-        health: &mut GroupHealth,
-        now: Monotonic,
-    ) -> Result<Chosen, AllEjected> {
+    pub fn choose(&self, domain_hash: u64, health: &mut GroupHealth, now: Monotonic) -> Chosen {
         let mut start = 0;
         for level in self.members.chunk_by(|a, b| a.preference == b.preference) {
             let places = start..start + level.len();
             start = places.end;
             let usable = places.filter(|place| health.standing(*place, now) != Standing::Ejected);
-            let scored = usable.map(|place| (self.members[place].score(domain_hash), place));
-            if let Some((_, place)) = scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
-                let probe = health.standing(place, now) == Standing::Probe;
-                if probe {
-                    health.on_probe(place, now);
-                }
-                let member = u16::try_from(place).expect("at most UPSTREAMS_MAX");
-                return Ok(Chosen { member, probe });
+            if let Some(place) = self.best(domain_hash, usable) {
+                let choice = match health.standing(place, now) {
+                    Standing::Probe => {
+                        health.on_probe(place, now);
+                        Choice::Probe
+                    }
+                    Standing::Healthy | Standing::Ejected => Choice::Works,
+                };
+                return Chosen { member: member_number(place), choice };
             }
         }
-        Err(AllEjected { until: health.next_probe() })
+        let first = self.members[0].preference;
+        let first = self.members.iter().take_while(|member| member.preference == first).count();
+        let place = self.best(domain_hash, 0..first).expect("a group has a member");
+        Chosen { member: member_number(place), choice: Choice::NoneWorks }
     }
+
+    /// The one among `places` that the domain goes to.
+    fn best(&self, domain_hash: u64, places: impl Iterator<Item = usize>) -> Option<usize> {
+        let scored = places.map(|place| (self.members[place].score(domain_hash), place));
+        scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, place)| place)
+    }
+}
+
+fn member_number(place: usize) -> u16 {
+    u16::try_from(place).expect("at most UPSTREAMS_MAX")
 }
 
 /// One member; on failure the octet of `text` where it is, and what.

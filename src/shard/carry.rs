@@ -6,12 +6,12 @@
 
 use std::mem;
 
-use crate::base::limits::{SITE_QUIET_MAX, UPSTREAMS_TRIED_MAX};
+use crate::base::limits::SITE_QUIET_MAX;
 use crate::base::slots::Slot;
 use crate::egress::PooledId;
 use crate::egress::cause::{Blame, Cause, Why};
 use crate::egress::endpoints::Endpoint;
-use crate::egress::health::Signal;
+use crate::egress::health::{Purpose, Signal};
 use crate::egress::site::{Action, Origin};
 use crate::mail::outcome::{Failure, Stage};
 use crate::outcome::counters::{Count, Latency};
@@ -103,15 +103,15 @@ impl Delivery {
             }
             Action::Defer { job, cause } => {
                 if cause.stage <= Stage::Hello {
-                    self.signal(id, Signal::Unreachable, cx);
+                    self.signal(id, self.purpose(job), Signal::Unreachable, cx);
                 }
-                self.defer(job, &cause, lookups, cx);
+                self.defer(id, job, &cause, lookups, cx);
             }
             Action::GiveBack { job, why, until } => {
-                if matches!(why, Why::Suspended { .. }) && self.has_other_upstream(job) {
-                    return self.bring_to_upstream(job, lookups, cx);
+                let suspended = matches!(why, Why::Suspended { .. });
+                if !(suspended && self.reroute(job, lookups, cx)) {
+                    self.give_back(job, &why.to_string(), until.since(cx.mono()), cx);
                 }
-                self.give_back(job, &why.to_string(), until.since(cx.mono()), cx);
             }
             Action::CallBack { to: Origin { home, domain }, room } => {
                 let domain = DomainId(Slot::from_bits(domain));
@@ -169,31 +169,21 @@ impl Delivery {
     /// else that was its attempt.
     fn defer<P: Platform>(
         &mut self,
+        site: SiteId,
         job: JobId,
         cause: &Cause,
         lookups: &mut Lookups,
         cx: &mut Context<'_, P>,
     ) {
-        if self.has_other_upstream(job) {
-            return self.bring_to_upstream(job, lookups, cx);
+        if self.reroute(job, lookups, cx) {
+            return;
         }
         let Some(row) = self.jobs.get_mut(job.0) else { return };
         let settling = Settling { stage: cause.stage, failure: &cause.failure, peer: &cause.peer };
         for recipient in row.unsettled() {
             row.settled.push((recipient, settling.settle()));
         }
-        self.conclude(job, None, cx);
-    }
-
-    /// Whether `job` may go to another upstream relay of its group now that its own has failed.
-    fn has_other_upstream(&mut self, job: JobId) -> bool {
-        let Some(row) = self.jobs.get_mut(job.0) else { return false };
-        if row.upstream.is_none() || row.rerouted >= UPSTREAMS_TRIED_MAX || !row.settled.is_empty()
-        {
-            return false;
-        }
-        row.rerouted += 1;
-        true
+        self.conclude(job, site, None, cx);
     }
 
     /// The connection is there.
@@ -350,9 +340,9 @@ impl Delivery {
         if taken {
             counters.add(Count::BytesSent, row.dispatch.stored.bytes());
         }
-        let way = Way::of(outbound, &carried);
-        self.signal(way.site, signal, cx);
-        self.conclude(carried.job, Some((way, id)), cx);
+        let (site, way) = (outbound.site, Way::of(outbound, &carried));
+        self.signal(site, self.purpose(carried.job), signal, cx);
+        self.conclude(carried.job, site, Some(way), cx);
     }
 
     /// A connection is of no more use.
@@ -366,6 +356,7 @@ impl Delivery {
         let Some(outbound) = self.outbound.get_mut(id) else { return };
         let (site, pooled) = (outbound.site, outbound.pooled);
         let carried = outbound.carried.take();
+        let job = carried.as_ref().map(|carried| carried.job);
         let finished = mem::take(&mut outbound.finished);
         let peer = outbound.peer.clone();
         let Some(row) = self.sites.get_mut(site.0) else { return };
@@ -389,7 +380,8 @@ impl Delivery {
                     let (now, prng) = (cx.now.mono, &mut cx.common.prng);
                     let signal = signal_of(&cause.failure);
                     row.site.on_failed(pooled, blame, cause, now, prng);
-                    self.signal(site, signal, cx);
+                    let purpose = job.map_or(Purpose::Delivery, |job| self.purpose(job));
+                    self.signal(site, purpose, signal, cx);
                 }
             }
         }
@@ -414,18 +406,6 @@ impl Delivery {
         }
     }
 
-    /// The health of an upstream relay is to know how it does.
-    fn signal<P: Platform>(&mut self, site: SiteId, signal: Signal, cx: &mut Context<'_, P>) {
-        let Some(upstream) = self.sites.get(site.0).and_then(SiteRow::upstream) else { return };
-        if let Some(health) = self.health.get_mut(usize::from(upstream.group.0)) {
-            let (now, prng) = (cx.now.mono, &mut cx.common.prng);
-            if health.report(upstream.member, signal, now, prng) {
-                let relay = cx.settings.upstream_name(upstream);
-                tracing::warn!(relay, ?signal, "an upstream relay was ejected, or is back");
-            }
-        }
-    }
-
     /// A site lets a connection go: nothing that becomes of it concerns the site any more.
     fn detach(&mut self, id: SiteId, pooled: PooledId) -> Option<ConnectionId> {
         self.sites.get_mut(id.0)?.connections.remove(&pooled)
@@ -435,16 +415,17 @@ impl Delivery {
     fn conclude<P: Platform>(
         &mut self,
         job: JobId,
-        way: Option<(Way, ConnectionId)>,
+        site: SiteId,
+        way: Option<Way>,
         cx: &mut Context<'_, P>,
     ) {
         let Some(row) = self.jobs.get_mut(job.0) else { return };
         let recipients = mem::take(&mut row.settled);
-        let site = way.as_ref().and_then(|(way, _)| self.sites.get(way.site.0));
-        let upstream = row.upstream.map(|upstream| cx.settings.upstream_name(upstream).into());
+        let site = self.sites.get(site.0);
+        let upstream = site.and_then(SiteRow::upstream_name);
         let departed = row.dispatch.departed;
         let (peer, delays) = match &way {
-            Some((way, _)) => {
+            Some(way) => {
                 let transmit = cx.mono().since(way.began);
                 let connect = way.connect;
                 let queue = way.began.since(departed).saturating_sub(connect);
@@ -467,9 +448,7 @@ impl Delivery {
             }
             self.stir(id);
         }
-        for job in self.asking_jobs() {
-            self.give_back(job, "the node drains", std::time::Duration::ZERO, cx);
-        }
+        self.give_back_asking("the node drains", cx);
     }
 
     /// The drain's deadline has come: cut connections; their jobs go back to their homes.

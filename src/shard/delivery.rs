@@ -16,12 +16,12 @@ use crate::base::slots::{Slot, Slots};
 use crate::base::time::Monotonic;
 use crate::base::wheel::Wheel;
 use crate::dns::MxHost;
-use crate::egress::domain_hash;
 use crate::egress::endpoints::Endpoint;
 use crate::egress::health::GroupHealth;
 use crate::egress::site::{Origin, Site, SiteKey};
 use crate::egress::source::Sources;
 use crate::egress::throttle::{SharedSites, SiteLimits};
+use crate::egress::upstream::Choice;
 use crate::mail::address::Domain;
 use crate::mail::outcome::{Failure, Stage};
 use crate::mail::route::{Route, UpstreamId};
@@ -70,10 +70,9 @@ pub(crate) struct Delivery {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) dispatch: Dispatch,
-    /// The upstream relay chosen for it, whether to find out if that works again, and how many
-    /// were chosen before.
+    /// The upstream relay chosen for it, why, and how many were chosen before.
     pub(super) upstream: Option<UpstreamId>,
-    pub(super) probe: bool,
+    pub(super) choice: Choice,
     pub(super) rerouted: u32,
     /// What is known of its recipients; the rest is to be tried.
     pub(super) settled: Vec<(u16, Settlement)>,
@@ -105,12 +104,17 @@ pub(super) struct SiteRow {
 }
 
 impl SiteRow {
-    /// The upstream relay that this site is, if it is one.
-    pub(super) fn upstream(&self) -> Option<UpstreamId> {
+    /// The upstream relay that this site is, or was before the configuration changed.
+    fn upstream(&self) -> Option<UpstreamId> {
         match self.key {
             SiteKey::Upstream(upstream) => Some(upstream),
             SiteKey::Hosts(_) | SiteKey::Address(_) => None,
         }
+    }
+
+    /// The upstream relay's name, if the site is one.
+    pub(super) fn upstream_name(&self) -> Option<Box<str>> {
+        self.upstream().map(|_| self.name.clone())
     }
 }
 
@@ -159,7 +163,7 @@ impl Delivery {
         let job = JobId(self.jobs.insert(Job {
             dispatch,
             upstream: None,
-            probe: false,
+            choice: Choice::Works,
             rerouted: 0,
             settled: Vec::new(),
         }));
@@ -167,39 +171,9 @@ impl Delivery {
             return self.give_back(job, "the node drains", Duration::ZERO, cx);
         }
         match route {
-            Route::Group(_) => self.bring_to_upstream(job, lookups, cx),
+            Route::Group(group) => self.bring_to_upstream(job, group, lookups, cx),
             Route::Mx => self.bring_to_mx(job, lookups, cx),
         }
-    }
-
-    /// Choose an upstream relay for `job` and bring it there.
-    pub(super) fn bring_to_upstream<P: Platform>(
-        &mut self,
-        job: JobId,
-        lookups: &mut Lookups,
-        cx: &mut Context<'_, P>,
-    ) {
-        let Some(row) = self.jobs.get(job.0) else { return };
-        let Route::Group(group) = cx.settings.router.route(&row.dispatch.domain) else { return };
-        let hash = domain_hash(&row.dispatch.domain);
-        let place = usize::from(group.0);
-        let settings = &cx.settings.groups[place];
-        let chosen = match settings.group.choose(hash, &mut self.health[place], cx.now.mono) {
-            Ok(chosen) => chosen,
-            Err(all) => {
-                let why = format!("every upstream relay of group {} is ejected", settings.name);
-                return self.give_back(job, &why, all.until.since(cx.mono()), cx);
-            }
-        };
-        let upstream = UpstreamId { group, member: chosen.member };
-        let key = SiteKey::Upstream(upstream);
-        let row = self.jobs.get_mut(job.0).expect("looked at above");
-        (row.upstream, row.probe) = (Some(upstream), chosen.probe);
-        if self.by_key.contains_key(&key) {
-            return self.push(&key, job, cx);
-        }
-        let host = &settings.group.members()[usize::from(chosen.member)].host.host;
-        self.ask(Target::Host(host.clone()), job, lookups, cx);
     }
 
     fn bring_to_mx<P: Platform>(
@@ -217,7 +191,7 @@ impl Delivery {
         }
     }
 
-    fn ask<P: Platform>(
+    pub(super) fn ask<P: Platform>(
         &mut self,
         target: Target,
         job: JobId,
@@ -305,19 +279,16 @@ impl Delivery {
     }
 
     /// Bring a job to its site; back to its home if that has no room.
-    fn push<P: Platform>(&mut self, key: &SiteKey, job: JobId, cx: &mut Context<'_, P>) {
+    pub(super) fn push<P: Platform>(&mut self, key: &SiteKey, job: JobId, cx: &mut Context<'_, P>) {
         let id = self.by_key[key];
         let row = self.jobs.get(job.0).expect("a job is held until it is reported");
         let origin =
             Origin { home: row.dispatch.home, domain: row.dispatch.departure.domain.0.to_bits() };
-        let probe = row.probe;
+        let probe = row.choice == Choice::Probe;
         let site = &mut self.sites.get_mut(id.0).expect("known by its key").site;
         match site.push(job, origin, probe, cx.mono()) {
             Ok(()) => self.stir(id),
             Err(busy) => {
-                if let (true, Some(upstream)) = (probe, row.upstream) {
-                    self.health[usize::from(upstream.group.0)].on_probe_dropped(upstream.member);
-                }
                 let why = busy.why.to_string();
                 self.give_back(job, &why, busy.until.since(cx.mono()), cx);
             }
@@ -353,23 +324,44 @@ impl Delivery {
         self.outbound.values().filter_map(|row| row.carried.as_ref()).map(|carried| carried.job)
     }
 
-    /// Jobs that wait for a lookup; they wait no more.
-    pub(super) fn asking_jobs(&mut self) -> Vec<JobId> {
-        self.asking.drain().flat_map(|(_, jobs)| jobs).collect()
+    /// Give back the jobs that wait for a lookup.
+    pub(super) fn give_back_asking<P: Platform>(&mut self, why: &str, cx: &mut Context<'_, P>) {
+        let waiting: Vec<JobId> = self.asking.drain().flat_map(|(_, jobs)| jobs).collect();
+        for job in waiting {
+            self.give_back(job, why, Duration::ZERO, cx);
+        }
     }
 
-    /// Work by `settings` from now on. Upstream relays may be others: their sites begin anew.
-    pub(crate) fn reconfigure(&mut self, settings: &Settings, now: Monotonic) {
-        self.health = settings.new_health();
+    /// Whether there is a site with this key.
+    pub(super) fn knows(&self, key: &SiteKey) -> bool {
+        self.by_key.contains_key(key)
+    }
+
+    /// The upstream relay that a site is, by the configuration in force.
+    pub(super) fn upstream_of(&self, id: SiteId) -> Option<UpstreamId> {
+        let row = self.sites.get(id.0)?;
+        row.upstream().filter(|_| self.by_key.get(&row.key) == Some(&id))
+    }
+
+    /// Work by other settings from now on. Upstream relays may be others: their sites begin anew,
+    /// and what is under way to the former ones tells nothing of the new.
+    pub(crate) fn reconfigure<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        let slots: Vec<Slot> = self.jobs.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            let row = self.jobs.get_mut(slot).expect("listed just now");
+            (row.upstream, row.choice) = (None, Choice::Works);
+        }
+        self.give_back_asking("the configuration has changed", cx);
+        self.health = cx.settings.new_health();
         self.routed.clear();
         let ids: Vec<SiteId> = self.sites.iter().map(|(slot, _)| SiteId(slot)).collect();
         for id in ids {
             let Some(row) = self.sites.get_mut(id.0) else { continue };
             if row.upstream().is_some() {
-                row.site.leave(now);
+                row.site.leave(cx.now.mono);
                 self.by_key.remove(&row.key);
             } else {
-                row.site.set_limits(settings.mx_limits);
+                row.site.set_limits(cx.settings.mx_limits);
             }
             self.stir(id);
         }
@@ -416,9 +408,7 @@ impl Delivery {
         after: Duration,
         cx: &mut Context<'_, P>,
     ) {
-        // A wall time counts whole milliseconds. Rounded down, "in half of one" would be "now": the
-        // home would send the job here again within this very turn, whose clock stands, for ever.
-        let until = cx.now.wall + after + Duration::from_millis(1);
+        let until = cx.now.wall + after;
         self.report(job, Err(GivenBack { why: why.into(), until }), cx);
     }
 
@@ -429,7 +419,10 @@ impl Delivery {
         result: Result<Attempted, GivenBack>,
         cx: &mut Context<'_, P>,
     ) {
-        let Some(Job { dispatch, .. }) = self.jobs.remove(job.0) else { return };
+        let Some(Job { dispatch, upstream, choice, .. }) = self.jobs.remove(job.0) else { return };
+        if let Some(upstream) = upstream {
+            self.drop_probe(upstream, choice);
+        }
         let Dispatch { home, departure, stored, .. } = dispatch;
         let report = Report { owner: self.here, departure, stored, result };
         cx.post(home, Crossing::Report(Box::new(report)));

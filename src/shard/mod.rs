@@ -30,6 +30,7 @@ mod outbound;
 mod reasons;
 mod report;
 mod settling;
+mod upstreams;
 mod waits;
 
 pub mod commands;
@@ -41,6 +42,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::ids::ShardId;
+use crate::base::limits::TURN_ROUNDS_MAX;
 use crate::base::prng::Prng;
 use crate::base::time::{Monotonic, Now};
 use crate::base::wheel::Wheel;
@@ -197,7 +199,7 @@ impl Shard {
                 let cx = context!(self, platform);
                 self.operations.start(request, &mut self.home, &mut self.commit, cx);
             }
-            Crossing::Reload(settings) => self.reload(settings, platform.now().mono),
+            Crossing::Reload(settings) => self.reload(settings, platform),
             Crossing::Drain => self.start_drain(platform),
         }
     }
@@ -226,12 +228,12 @@ impl Shard {
         }
     }
 
-    fn reload(&mut self, settings: Arc<Settings>, now: Monotonic) {
+    fn reload<P: Platform>(&mut self, settings: Arc<Settings>, platform: &mut P) {
         self.ingress.admission().replace_limits(settings.admission.clone());
         self.lookups.reconfigure(settings.dns.clone(), settings.own_names.clone());
         self.home.reconfigure(&settings);
-        self.delivery.reconfigure(&settings, now);
         self.settings = settings;
+        self.delivery.reconfigure(context!(self, platform));
     }
 
     fn start_drain<P: Platform>(&mut self, platform: &mut P) {
@@ -310,7 +312,8 @@ impl Shard {
 
     /// What is to be done when nothing happens meanwhile.
     fn deadline(&self, now: Now) -> Option<Monotonic> {
-        let at_once = (!self.operations.is_idle()).then_some(now.mono);
+        let busy = !self.operations.is_idle() || !self.common.local.is_empty();
+        let at_once = busy.then_some(now.mono);
         [
             self.common.timers.next(),
             self.commit.deadline(),
@@ -399,7 +402,7 @@ impl Machine for Shard {
         self.fire_timers(platform);
         self.lookups.handle_deadline(context!(self, platform));
         self.operations.drive(&mut self.home, &mut self.commit, context!(self, platform));
-        loop {
+        for _ in 0..TURN_ROUNDS_MAX {
             self.settle_commits(platform);
             self.greet_early(platform);
             self.home.drive(&mut self.commit, context!(self, platform));

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::limits::{DSN_RETRY, PARK_FOR};
+use crate::base::limits::{DSN_RETRY, PARK_FOR, PARK_FOR_MIN};
 use crate::base::slots::Slot;
 use crate::base::time::WallTime;
 use crate::mail::outcome::Reason;
@@ -60,7 +60,8 @@ impl Home {
         if let Some(domain) = self.queue.domain(report.departure.domain) {
             self.why.insert(domain.clone(), given_back.why.clone());
         }
-        let until = given_back.until.min(cx.now.wall + PARK_FOR);
+        let (soonest, latest) = (cx.now.wall + PARK_FOR_MIN, cx.now.wall + PARK_FOR);
+        let until = given_back.until.clamp(soonest, latest);
         let over = self.queue.park(&report.departure, Some(until));
         let mut given_up = Vec::new();
         for (recipient, end) in over {

@@ -11,7 +11,6 @@ use crate::egress::health::Signal;
 use crate::mail::outcome::{Failure, Reason, Stage};
 use crate::mail::status::Severity;
 use crate::outcome::judge::{Verdict, judge};
-use crate::shard::delivery::SiteId;
 use crate::shard::mesh::Settlement;
 use crate::shard::outbound::{Carried, Outbound};
 
@@ -66,7 +65,6 @@ pub(super) fn is_transient(failure: &Failure) -> bool {
 
 /// How a job went out, for its report.
 pub(super) struct Way {
-    pub(super) site: SiteId,
     pub(super) peer: Box<str>,
     pub(super) began: Monotonic,
     pub(super) connect: Duration,
@@ -75,7 +73,6 @@ pub(super) struct Way {
 impl Way {
     pub(super) fn of(outbound: &mut Outbound, carried: &Carried) -> Self {
         Self {
-            site: outbound.site,
             peer: outbound.peer.clone(),
             began: carried.began,
             connect: mem::take(&mut outbound.greeted_after),

@@ -1,9 +1,10 @@
 //! Lists, shares and health of upstream relays.
 
 use super::*;
+use crate::base::limits::EJECTION_FIRST;
 use crate::base::prng::Prng;
 use crate::egress::domain_hash;
-use crate::egress::health::Signal;
+use crate::egress::health::{Purpose, Signal};
 use crate::mail::address::Domain;
 
 const DOMAINS: u64 = 100_000;
@@ -18,7 +19,7 @@ fn hash(number: u64) -> u64 {
 
 /// The member of each domain while all are as `health` knows them.
 fn choices(group: &Group, health: &mut GroupHealth, now: Monotonic) -> Vec<u16> {
-    (0..DOMAINS).map(|domain| group.choose(hash(domain), health, now).unwrap().member).collect()
+    (0..DOMAINS).map(|domain| group.choose(hash(domain), health, now).member).collect()
 }
 
 fn share(choices: &[u16], member: u16) -> f64 {
@@ -112,7 +113,7 @@ fn only_the_dead_ones_domains_move_and_they_come_back_exactly() {
     let group = group("a*3,b*2,c*1");
     let (mut health, mut prng) = (GroupHealth::new(3), Prng::from_number(1));
     let before = choices(&group, &mut health, Monotonic(0));
-    assert!(health.report(1, Signal::Unreachable, Monotonic(0), &mut prng));
+    assert!(health.report(1, Purpose::Delivery, Signal::Unreachable, Monotonic(0), &mut prng));
     let during = choices(&group, &mut health, Monotonic(1));
     for (was, is) in before.iter().zip(&during) {
         assert!(*is != 1 && (*was == 1 || was == is), "{was} moved to {is}");
@@ -121,10 +122,11 @@ fn only_the_dead_ones_domains_move_and_they_come_back_exactly() {
     let moved: Vec<u16> =
         before.iter().zip(&during).filter(|(was, _)| **was == 1).map(|(_, is)| *is).collect();
     assert!((share(&moved, 0) - 0.75).abs() < 0.02);
-    let later = health.next_probe();
-    let probes = (0..DOMAINS).filter(|n| group.choose(hash(*n), &mut health, later).unwrap().probe);
+    let later = Monotonic(0) + EJECTION_FIRST * 2;
+    let mut choice = |n| group.choose(hash(n), &mut health, later).choice;
+    let probes = (0..DOMAINS).filter(|n| choice(*n) == Choice::Probe);
     assert_eq!(probes.count(), 1, "one job finds out");
-    assert!(health.report(1, Signal::Answered, later, &mut prng));
+    assert!(health.report(1, Purpose::Trial, Signal::Answered, later, &mut prng));
     assert_eq!(choices(&group, &mut health, later), before);
 }
 
@@ -149,12 +151,23 @@ fn a_preference_is_used_only_when_all_before_it_fail() {
     let (mut health, mut prng) = (GroupHealth::new(4), Prng::from_number(2));
     let now = Monotonic(0);
     for (gone, left) in [(0, vec![1]), (1, vec![2]), (2, vec![3])] {
-        health.report(gone, Signal::Unreachable, now, &mut prng);
+        health.report(gone, Purpose::Delivery, Signal::Unreachable, now, &mut prng);
         let used = choices(&group, &mut health, now);
         assert!(used.iter().all(|member| left.contains(member)), "after {gone}");
     }
-    health.report(3, Signal::Unreachable, now, &mut prng);
-    let AllEjected { until } = group.choose(7, &mut health, now).unwrap_err();
-    assert!(until > now);
-    assert!(group.choose(7, &mut health, until).unwrap().probe);
+}
+
+#[test]
+fn where_none_works_each_domain_goes_where_it_goes_when_all_do() {
+    let group = group("a*2,b;c");
+    let (mut health, mut prng) = (GroupHealth::new(3), Prng::from_number(2));
+    let now = Monotonic(0);
+    let before = choices(&group, &mut health, now);
+    for member in 0..3 {
+        health.report(member, Purpose::Delivery, Signal::Unreachable, now, &mut prng);
+    }
+    assert_eq!(group.choose(7, &mut health, now).choice, Choice::NoneWorks);
+    assert_eq!(choices(&group, &mut health, now), before);
+    let later = now + EJECTION_FIRST * 2;
+    assert_eq!(group.choose(7, &mut health, later).choice, Choice::Probe);
 }
