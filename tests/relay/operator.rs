@@ -115,7 +115,7 @@ fn show_names_the_limit_that_binds() {
             why.contains(words).then_some(())
         });
     };
-    waits_for("2@dead.example", "every upstream relay of group dead is ejected");
+    waits_for("2@dead.example", "refused");
     waits_for("2@slow.example", "1 messages per 3600 s");
     waits_for("2@busy.example", &format!("({})", busy.address));
 }
