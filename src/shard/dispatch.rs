@@ -306,7 +306,7 @@ pub(super) fn record_at(directory: u16, at: StateAt) -> RecordAt {
     RecordAt { log: directory, segment: at.segment, offset: at.offset }
 }
 
-/// By which operators select: see `Selector::ReversePath`.
+/// By which operators select: see `queue::Selector`.
 pub(super) fn reverse_path_hash(path: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(path.as_bytes())
 }

@@ -65,7 +65,9 @@ impl Operations {
                 let stats = home.stats(*domains);
                 return request.answer(Answer::Stats(stats));
             }
-            Command::Snapshot => unreachable!("answered by the shard itself"),
+            Command::Snapshot | Command::Waits(_) => {
+                unreachable!("answered by the shard itself")
+            }
             Command::Flush(selector) => (Verb::Flush, selector.clone()),
             Command::Hold(selector) => (Verb::Hold, selector.clone()),
             Command::Release(selector) => (Verb::Release, selector.clone()),
@@ -101,15 +103,12 @@ impl Operations {
     }
 }
 
-/// The queue selects by one thing; the narrowest of those given.
+/// As the queue selects: a reverse-path by its hash.
 fn select(selector: &Selector) -> Select {
-    match selector {
-        Selector { id: Some(id), .. } => Select::Id(*id),
-        Selector { domain: Some(domain), .. } => Select::Domain(domain.clone()),
-        Selector { reverse_path: Some(path), .. } => {
-            Select::ReversePath(reverse_path_hash(path.as_str()))
-        }
-        Selector { .. } => Select::All,
+    Select {
+        id: selector.id,
+        domain: selector.domain.clone(),
+        reverse_path: selector.reverse_path.as_ref().map(|path| reverse_path_hash(path.as_str())),
     }
 }
 
@@ -194,6 +193,7 @@ impl Home {
             .recipients
             .iter()
             .map(|recipient| RecipientStory {
+                index: recipient.index,
                 forward_path: forward_path(&stored, recipient),
                 state: state(recipient),
                 attempts: recipient.attempts.into(),

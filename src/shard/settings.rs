@@ -137,8 +137,8 @@ fn server_options(config: &Config, listener: &options::Listener) -> Arc<server::
         },
         deadlines: Deadlines {
             command: config.deadlines.command,
-            content_block: config.deadlines.content,
-            content: Deadlines::STANDARD.content,
+            content_block: config.deadlines.content_block,
+            content: config.deadlines.content,
             session: config.deadlines.session,
         },
         ..defaults
