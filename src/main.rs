@@ -38,13 +38,15 @@ fn main() -> ExitCode {
 fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let config = node.load(&machine())?;
     telemetry::start(config.log_level.as_str())?;
-    let admin = http::bind(config.admin)?;
+    let listener = http::bind(config.admin)?;
+    // As bound, not as configured: port 0 is the kernel's choice.
+    let admin = listener.local_addr()?;
     let relay = Relay::prepare(&config)?;
     let handle = relay.handle();
     let posts = handle.posts.clone();
-    http::serve(admin, Shards::new(config.cores, move |shard, c| posts.post(shard, c)))?;
-    let Config { hostname, cores, admin, .. } = &config;
-    tracing::info!(%hostname, cores, %admin, "ready");
+    http::serve(listener, Shards::new(config.cores, move |shard, c| posts.post(shard, c)))?;
+    let Config { hostname, cores, .. } = &config;
+    tracing::info!(%hostname, cores, listen = ?relay.addresses(), %admin, "ready");
     let in_force = RefCell::new(config);
     relay.run(|| match again(node, &handle, &in_force) {
         Ok(changes) => tracing::info!(changes, "reloaded"),

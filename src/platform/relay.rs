@@ -3,6 +3,7 @@
 //! Opens the spool, recovers what lies in it, and hands each shard its part. Lives on: the main
 //! thread; each shard's machine is made on its own.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -61,6 +62,11 @@ impl Relay {
             log::Options { segment_bytes: config.spool.segment_bytes, reserve: 1, admits: true };
         let settings = Arc::new(Settings::new(config, &resolv_conf()));
         Ok(Self { node, log, settings: Arc::new(ArcSwap::new(settings)) })
+    }
+
+    /// Where its listeners are, in their order, with the ports that they were given.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.node.addresses()
     }
 
     /// What the control thread needs.
