@@ -19,6 +19,7 @@ mod peers {
     mod process;
     mod python;
     mod sink;
+    mod world;
 
     // Tests, by who is on the other side.
     mod bulk;
