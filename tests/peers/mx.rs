@@ -5,7 +5,12 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::world::{OWN, REFUSING, SENDER, SILENT, World, network};
+use super::mail::transaction;
+use super::node::Node;
+use super::process::until;
+use super::python::{read_dsn, talk};
+use super::sink::{ALL, Kept, Sink};
+use super::world::{OWN, REFUSING, SENDER, SILENT, World, network, start_knot};
 
 fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -177,6 +182,36 @@ relayed A 10.25.0.100
     assert_eq!(world.came_to("r@second.example"), address("10.25.0.2"));
     world.node.wait_until_empty();
     assert_eq!(world.sink.kept().len(), cases.len() + 1);
+}
+
+#[test]
+fn a_node_that_listens_on_all_addresses_knows_them_for_its_own() {
+    let Some(network) = network() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let records = "nick MX 10 nickname\nnick6 MX 10 six\nnick6 MX 10 refusing\n";
+    let _knot = start_knot(&network, folder.path(), records);
+    let back = Sink::start(&network, &ALL);
+    let config = format!(
+        "[[listener]]\naddress = \"0.0.0.0:25\"\n[[listener]]\naddress = \"[::]:25\"\n\
+         [[upstream]]\nname = \"back\"\nhosts = \"{}\"\n\
+         [[route]]\ndomains = [\"sender.example\"]\nto = \"back\"\n\
+         [dns]\nservers = [\"127.0.0.1\"]\n",
+        back.address()
+    );
+    let node = Node::start(&network, &config);
+    for recipient in ["r@nick.example", "r@nick6.example"] {
+        let content = format!("Subject: for {recipient}\r\n\r\nhello\r\n");
+        let mut steps = vec![json!(["ehlo", "client.example"])];
+        steps.extend(transaction(SENDER, &[recipient], &[], &content));
+        talk(&network, "127.0.0.1:25".parse().unwrap(), &steps);
+        let kept = until("a DSN", || {
+            let named = |kept: &Kept| {
+                kept.content().windows(recipient.len()).any(|w| w == recipient.as_bytes())
+            };
+            back.kept().into_iter().find(named)
+        });
+        check(&read_dsn(&kept.content()), recipient, "5.4.6", "mail loops back to this node");
+    }
 }
 
 #[test]

@@ -103,8 +103,8 @@ impl<'n> Node<'n> {
 fn ready(log: &str) -> Option<(Vec<SocketAddr>, SocketAddr)> {
     let line = log.lines().find(|line| line.contains(" ready "))?;
     let (_, rest) = line.split_once("listen=[")?;
-    let (listeners, rest) = rest.split_once(']')?;
+    let (listeners, admin) = rest.split_once("] admin=")?;
     let listeners = listeners.split(", ").map(|one| one.parse().unwrap()).collect();
-    let admin = rest.split_once("admin=")?.1.split_whitespace().next()?;
-    Some((listeners, admin.parse().unwrap()))
+    let admin = admin.split_whitespace().next()?.parse().unwrap();
+    Some((listeners, admin))
 }

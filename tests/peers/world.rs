@@ -130,7 +130,8 @@ impl<'n> World<'n> {
     }
 }
 
-fn start_knot(network: &Network, folder: &Path, records: &str) -> Running {
+/// A name server for the zone `example`, with these records beside those above.
+pub(crate) fn start_knot(network: &Network, folder: &Path, records: &str) -> Running {
     let at = folder.display();
     let config = format!(
         "server:\n  rundir: {at}\n  listen: 127.0.0.1@53\ndatabase:\n  storage: {at}\n\
