@@ -12,7 +12,7 @@ use super::sink::{ALL, Sink};
 fn relay_and_sink() -> (Node<'static>, Sink) {
     let sink = Sink::start(&Network::Shared, &ALL);
     let config = format!(
-        "default_route = \"sink\"\n\
+        "default_route = \"sink\"\nlog_level = \"debug\"\n\
          [[listener]]\naddress = \"127.0.0.1:0\"\nmessage_size = \"64KiB\"\n\
          [[listener]]\naddress = \"127.0.0.1:0\"\nrelay_for = [\"192.0.2.0/24\"]\n\
          [[upstream]]\nname = \"sink\"\nhosts = \"{}\"\n\
@@ -157,6 +157,14 @@ fn swaks_sends_in_pipelines() {
         let came = sink.wait_for(address).content();
         assert!(came.ends_with(content.as_bytes()), "{}", String::from_utf8_lossy(&came));
     }
+    node.wait_until_empty();
+    // The log of this level tells what became of each, and nothing of how the program is built.
+    let log = node.log();
+    assert_eq!(log.matches(" DEBUG Delivered id=").count(), 3, "{log}");
+    assert!(
+        log.lines().all(|line| line.contains(" id=") || line.contains(" INFO ready ")),
+        "{log}"
+    );
 }
 
 #[test]

@@ -52,12 +52,11 @@ fn a_peer_that_knows_no_ehlo_gets_plain_mail() {
 }
 
 #[test]
-fn a_peer_without_pipelining_is_asked_one_thing_at_a_time() {
+fn a_peer_that_refuses_ehlo_is_greeted_with_helo() {
     if !python::is_here() {
         return;
     }
     let back = Sink::start(&Network::Shared, &ALL);
-    // This one answers EHLO with 502, and HELO as in 1982.
     let old = Sink::with(&Network::Shared, &["--no-ehlo"], &["127.0.0.1:0"]);
     let node = relay(&old.address().to_string(), &back);
     send(&node, "r@there.example", &[], "Subject: plain\r\n\r\n.plain\r\n");
@@ -65,7 +64,63 @@ fn a_peer_without_pipelining_is_asked_one_thing_at_a_time() {
     assert_eq!(kept.hello, format!("HELO {HOSTNAME}"));
     assert_eq!(kept.mail, "MAIL FROM:<s@sender.example>");
     assert_eq!(kept.rcpt, ["RCPT TO:<r@there.example>"]);
+    assert_eq!(kept.verbs, ["EHLO", "HELO", "MAIL", "RCPT", "DATA"]);
+    assert!(!kept.pipelined, "{kept:?}");
     assert!(kept.content().ends_with(b"Subject: plain\r\n\r\n.plain\r\n"));
+}
+
+//= RFC 2920 §3.1, type=test
+//# Once the client SMTP has confirmed that support exists for the pipelining extension, the client
+//# SMTP may then elect to transmit groups of SMTP commands in batches
+#[test]
+fn a_peer_is_spoken_to_in_the_way_that_it_offers() {
+    if !python::is_here() {
+        return;
+    }
+    let back = Sink::start(&Network::Shared, &ALL);
+    let cases: [(&[&str], &str, bool); 4] = [
+        (&[], "DATA", false),
+        (&["PIPELINING"], "DATA", true),
+        (&["CHUNKING"], "BDAT", false),
+        (&["PIPELINING", "CHUNKING"], "BDAT", true),
+    ];
+    for (offers, verb, pipelined) in cases {
+        let peer = Sink::start(&Network::Shared, offers);
+        let node = relay(&peer.address().to_string(), &back);
+        send(&node, "r@there.example", &[], "Subject: plain\r\n\r\nplain\r\n");
+        let kept = peer.wait_for("r@there.example");
+        assert_eq!(kept.verbs.last().unwrap(), verb, "{offers:?}: {kept:?}");
+        assert_eq!(kept.pipelined, pipelined, "{offers:?}: {kept:?}");
+    }
+}
+
+#[test]
+fn binary_content_goes_to_those_alone_who_take_it() {
+    if !python::is_here() {
+        return;
+    }
+    let back = Sink::start(&Network::Shared, &ALL);
+    let takes = Sink::start(&Network::Shared, &[&ALL[..], &["BINARYMIME"]].concat());
+    let content: String = (0..=255u8).map(char::from).collect();
+    let content = format!("Subject: binary\r\n\r\n\n.\r\n{content}\r");
+    for peer in [&takes, &back] {
+        let node = relay(&peer.address().to_string(), &back);
+        let steps = [
+            json!(["ehlo", "client.example"]),
+            json!(["mail", "s@sender.example", ["BODY=BINARYMIME"]]),
+            json!(["rcpt", "r@there.example", []]),
+            json!(["bdat", content, "LAST"]),
+        ];
+        let replies = talk(&Network::Shared, node.listener(0), &steps);
+        assert_eq!(replies[3].status(), (250, "2.0.0"), "{replies:?}");
+        node.wait_until_empty();
+    }
+    let kept = takes.wait_for("r@there.example");
+    let octets: Vec<u8> = content.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+    assert!(kept.content().ends_with(&octets) && kept.mail.contains("BODY=BINARYMIME"), "{kept:?}");
+    assert_eq!(back.kept().len(), 1);
+    let (_, dsn) = bounced(&back);
+    assert_eq!(dsn["recipients"][0]["status"], "5.6.3");
 }
 
 //= RFC 6152 §3, type=test

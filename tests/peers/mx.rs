@@ -1,7 +1,7 @@
 //! Delivery by MX, with names from a real name server: every case with its DSN.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 
@@ -199,11 +199,12 @@ fn a_node_that_listens_on_all_addresses_knows_them_for_its_own() {
         back.address()
     );
     let node = Node::start(&network, &config);
+    let server = SocketAddr::new(address("127.0.0.1"), node.listener(0).port());
     for recipient in ["r@nick.example", "r@nick6.example"] {
         let content = format!("Subject: for {recipient}\r\n\r\nhello\r\n");
         let mut steps = vec![json!(["ehlo", "client.example"])];
         steps.extend(transaction(SENDER, &[recipient], &[], &content));
-        talk(&network, "127.0.0.1:25".parse().unwrap(), &steps);
+        talk(&network, server, &steps);
         let kept = until("a DSN", || {
             let named = |kept: &Kept| {
                 kept.content().windows(recipient.len()).any(|w| w == recipient.as_bytes())

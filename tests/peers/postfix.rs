@@ -7,9 +7,6 @@ use super::network::Network;
 use super::process::{Running, output, until};
 use crate::tool;
 
-/// Where its smtpd listens: it has a network of its own.
-pub(crate) const SMTPD: &str = "127.0.0.1:25";
-
 /// What its services are, but for the columns that do not matter here.
 const SERVICES: &str = "\
 127.0.0.1:25 inet n - n - - smtpd
@@ -32,7 +29,7 @@ scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 ";
 
-/// A running Postfix. `user@mail.example` and `sender@mail.example` have mailboxes behind it.
+/// A running Postfix, its smtpd on 127.0.0.1:25 of its own network. `user@mail.example` and `sender@mail.example` have mailboxes behind it.
 #[derive(Debug)]
 pub(crate) struct Postfix<'n> {
     network: &'n Network,

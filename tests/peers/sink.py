@@ -4,8 +4,8 @@ usage: sink.py FOLDER [--offer KEYWORD]... [--no-ehlo] ADDRESS:PORT...
 
 Each transaction becomes FOLDER/NUMBER.json before it is answered with 250: `at` (the address that
 it came to), `hello`, `mail` and `rcpt` (the lines as they came), `verbs` (all commands of the
-transaction) and `content` (Latin-1 for octets). FOLDER/ready tells the addresses, ports included.
-Recipients whose local part is `unknown` are refused.
+transaction), `pipelined` (whether something came behind a command before its reply) and `content`
+(Latin-1 for octets). FOLDER/ready tells the addresses, ports included. Recipients whose local part is `unknown` are refused.
 """
 import argparse
 import itertools
@@ -18,23 +18,43 @@ import threading
 COUNTER = itertools.count(1)
 
 
-class Session(socketserver.StreamRequestHandler):
+class Session(socketserver.BaseRequestHandler):
     def handle(self):
-        self.hello = ""
+        self.hello, self.unread, self.pipelined = "", b"", False
         self.clear()
         self.reply("220 sink.example here")
-        while line := self.rfile.readline():
+        while line := self.read_line():
             verb = line.split(b":")[0].split()[0].upper().decode("latin-1")
             self.verbs.append(verb)
+            # A chunk comes with its command; anything else should have waited for the reply.
+            self.pipelined |= bool(self.unread) and verb != "BDAT"
             if verb == "QUIT":
                 return self.reply("221 2.0.0 bye")
             self.take(verb, line.decode().rstrip("\r\n"))
 
     def clear(self):
         self.mail, self.rcpt, self.verbs, self.content = "", [], [], b""
+        self.pipelined = False
+
+    def read_line(self):
+        while b"\n" not in self.unread and self.read_more():
+            pass
+        line, end, self.unread = self.unread.partition(b"\n")
+        return line + end
+
+    def read_octets(self, count):
+        while len(self.unread) < count and self.read_more():
+            pass
+        octets, self.unread = self.unread[:count], self.unread[count:]
+        return octets
+
+    def read_more(self):
+        octets = self.request.recv(65536)
+        self.unread += octets
+        return octets
 
     def reply(self, text):
-        self.wfile.write(text.encode() + b"\r\n")
+        self.request.sendall(text.encode() + b"\r\n")
 
     def take(self, verb, line):
         if verb == "EHLO" and not self.server.settings.no_ehlo:
@@ -56,11 +76,11 @@ class Session(socketserver.StreamRequestHandler):
             self.reply("250 2.1.5 ok")
         elif verb == "DATA" and self.rcpt:
             self.reply("354 go on")
-            while (text := self.rfile.readline()) not in (b".\r\n", b""):
+            while (text := self.read_line()) not in (b".\r\n", b""):
                 self.content += text[1:] if text.startswith(b".") else text
             self.keep()
         elif verb == "BDAT" and "CHUNKING" in self.server.settings.offer:
-            self.content += self.rfile.read(int(line.split()[1]))
+            self.content += self.read_octets(int(line.split()[1]))
             if not self.rcpt:
                 self.reply("554 5.5.1 no recipients")
             elif line.upper().endswith("LAST"):
@@ -80,6 +100,7 @@ class Session(socketserver.StreamRequestHandler):
             "mail": self.mail,
             "rcpt": self.rcpt,
             "verbs": self.verbs,
+            "pipelined": self.pipelined,
             "content": self.content.decode("latin-1"),
         }
         write(f"{next(COUNTER):06}.json", kept)

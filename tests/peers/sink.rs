@@ -29,7 +29,10 @@ pub(crate) struct Kept {
     pub(crate) hello: String,
     pub(crate) mail: String,
     pub(crate) rcpt: Vec<String>,
+    /// All commands of the transaction.
     pub(crate) verbs: Vec<String>,
+    /// Whether something came behind a command before its reply.
+    pub(crate) pipelined: bool,
     /// Octets, each as the character of that number.
     content: String,
 }
