@@ -51,8 +51,8 @@ fn smtplib_is_told_what_is_offered() {
 
 //= RFC 5321 §4.5.1, type=test
 //# In order to make SMTP workable, the following minimum implementation MUST be provided by all
-//# receivers. The following commands MUST be supported to conform to this specification: EHLO, HELO,
-//# MAIL, RCPT, DATA, RSET, NOOP, QUIT, VRFY
+//# receivers. The following commands MUST be supported to conform to this specification: EHLO HELO
+//# MAIL RCPT DATA RSET NOOP QUIT VRFY
 #[test]
 fn smtplib_gets_the_replies_that_it_should() {
     if !python::is_here() {

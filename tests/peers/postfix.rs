@@ -29,7 +29,8 @@ scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 ";
 
-/// A running Postfix, its smtpd on 127.0.0.1:25 of its own network. `user@mail.example` and `sender@mail.example` have mailboxes behind it.
+/// A running Postfix, its smtpd on 127.0.0.1:25 of its own network. `user@mail.example` and
+/// `sender@mail.example` have mailboxes behind it.
 #[derive(Debug)]
 pub(crate) struct Postfix<'n> {
     network: &'n Network,

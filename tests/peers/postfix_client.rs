@@ -50,8 +50,6 @@ fn postfix_relays_through_us() {
     assert_eq!(recipients, to.len(), "none came twice");
 }
 
-//= RFC 3461 §5.1, type=test
-//# [what relays] MUST pass on where the next server offers DSN: NOTIFY, ORCPT, RET and ENVID
 #[test]
 fn what_postfix_asks_of_dsns_goes_on_or_is_answered_here() {
     if !python::is_here() {

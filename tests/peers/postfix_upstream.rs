@@ -70,8 +70,8 @@ fn about<'d>(dsns: &'d [Value], recipient: &str) -> Option<&'d Value> {
     dsns.iter().find(|dsn| dsn["recipients"][0]["final-recipient"] == final_recipient)
 }
 
-//= RFC 3464 §2.1, type=test
-//# The top-level content-type of a DSN is multipart/report
+//= RFC 3464 §2, type=test
+//# A DSN is a MIME message with a top-level content-type of multipart/report
 #[test]
 fn what_postfix_refuses_comes_back_as_a_dsn() {
     if !python::is_here() {

@@ -61,9 +61,9 @@ impl Drop for Running {
         let _ = kill_process_group(group, Signal::KILL);
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let log = self.log();
-            let from = log.ceil_char_boundary(log.len().saturating_sub(SHOWN));
-            eprintln!("---- what {} said:\n{}----", self.name, &log[from..]);
+            let log = std::fs::read(&self.log).unwrap_or_default();
+            let end = String::from_utf8_lossy(&log[log.len().saturating_sub(SHOWN)..]);
+            eprintln!("---- what {} said:\n{end}----", self.name);
         }
     }
 }

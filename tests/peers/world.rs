@@ -1,4 +1,4 @@
-//! A small internet in a namespace: a name server, MX hosts on port 25, a relay that delivers by MX.
+//! A small internet in a namespace: a name server, MX hosts on port 25, and a relay.
 
 use std::net::IpAddr;
 use std::path::Path;
