@@ -27,5 +27,6 @@ mod peers {
     mod lesser;
     mod mx;
     mod postfix_client;
+    mod postfix_moods;
     mod postfix_upstream;
 }

@@ -36,6 +36,11 @@ fn bounced(back: &Sink) -> (Kept, Value) {
     (kept, dsn)
 }
 
+/// As the relay names a peer that has no name.
+fn named(peer: &Sink) -> String {
+    format!("[127.0.0.1]:{}", peer.address().port())
+}
+
 #[test]
 fn a_peer_that_knows_no_ehlo_gets_plain_mail() {
     if !python::is_here() {
@@ -179,5 +184,8 @@ fn what_is_too_big_for_a_peer_is_not_sent_there() {
     send(&node, "r@there.example", &[], &content);
     let (_, dsn) = bounced(&back);
     assert_eq!(dsn["recipients"][0]["status"], "5.3.4");
+    let words: Vec<_> = dsn["text"].as_str().unwrap().split_whitespace().collect();
+    let expected = format!("{}: takes at most 4096 octets, and this message", named(&small));
+    assert!(words.join(" ").contains(&expected), "{words:?}");
     assert!(small.kept().is_empty());
 }
