@@ -1,8 +1,12 @@
 //! Where programs run: on this machine's loopback, or in a network namespace of its own.
 
 use std::ffi::OsStr;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::fs::File;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::process::Command;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::process::{Running, output, until};
 use crate::tool;
@@ -49,6 +53,23 @@ impl Network {
                 command.arg(format!("--net=/proc/{}/ns/net", holder.id()));
                 command.arg("--").arg(program);
                 command
+            }
+        }
+    }
+
+    /// A connection from here.
+    pub(crate) fn connect(&self, address: SocketAddr) -> std::io::Result<TcpStream> {
+        match self {
+            Self::Shared => TcpStream::connect(address),
+            // A socket stays in the namespace that it was made in; only that thread enters it.
+            Self::Own { holder, .. } => {
+                let space = File::open(format!("/proc/{}/ns/net", holder.id()))?;
+                let connecting = std::thread::spawn(move || {
+                    let network = Some(LinkNameSpaceType::Network);
+                    move_into_link_name_space(space.as_fd(), network)?;
+                    TcpStream::connect(address)
+                });
+                connecting.join().unwrap()
             }
         }
     }

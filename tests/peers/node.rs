@@ -1,11 +1,12 @@
 //! The relay under test: the built program, with its own spool and configuration file.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 
 use serde_json::Value;
 
 use super::network::Network;
-use super::process::{Running, outcome, output, until};
+use super::process::{Running, output, until};
 
 /// What the relay calls itself.
 pub(crate) const HOSTNAME: &str = "relay.example";
@@ -85,12 +86,12 @@ impl<'n> Node<'n> {
 
     /// What its admin address says at `path`; `None` for an error.
     pub(crate) fn get(&self, path: &str) -> Option<String> {
-        let url = format!("http://{}/{path}", self.admin);
-        let python =
-            "import sys, urllib.request as r; print(end=r.urlopen(sys.argv[1]).read().decode())";
-        let mut command = self.network.command("python3");
-        let (is_success, out, _) = outcome(command.args(["-c", python, &url]), b"");
-        is_success.then(|| String::from_utf8(out).unwrap())
+        let mut stream = self.network.connect(self.admin).ok()?;
+        write!(stream, "GET /{path} HTTP/1.0\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        (head.split(' ').nth(1)? == "200").then(|| body.to_owned())
     }
 
     /// What it has written about itself.
