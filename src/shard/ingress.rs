@@ -479,7 +479,8 @@ impl Inbound {
 fn refusal(room: Room) -> Option<Answer> {
     match room {
         Room::Open => None,
-        Room::Opening | Room::Busy | Room::Full | Room::Closed => Some(Answer::NO_ROOM),
+        Room::Opening => Some(Answer::STARTING),
+        Room::Busy | Room::Full | Room::Closed => Some(Answer::NO_ROOM),
         Room::Failing => Some(Answer::NOT_STORED),
     }
 }

@@ -59,6 +59,8 @@ impl Journal {
     ) {
         let forward_path = &stored.envelope.recipients[usize::from(recipient)].forward_path;
         let (stage, code, status, reply) = words(said);
+        let to = forward_path.as_str();
+        tracing::debug!(id = %stored.id, to, peer = attempt.peer, code, reply, "{kind:?}");
         self.sequence += 1;
         self.line.clear();
         Event {
@@ -68,7 +70,7 @@ impl Journal {
             kind,
             id: stored.id,
             reverse_path: stored.envelope.reverse_path.as_str().into(),
-            recipient: forward_path.as_str().into(),
+            recipient: to.into(),
             domain: forward_path.domain().map_or("", |domain| domain.as_str()).into(),
             size: stored.bytes(),
             site: attempt.site.into(),

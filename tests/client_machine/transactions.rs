@@ -344,7 +344,7 @@ fn after_the_last_transaction_that_the_peer_takes_comes_quit() {
 fn what_the_peer_cannot_take_is_refused_here_and_the_connection_lives() {
     let cases = [
         ("CHUNKING", "é", "settled 0 MAIL 5.6.3 does not offer 8BITMIME"),
-        ("SIZE=3", "long", "settled 0 MAIL 5.3.4 takes 3 octets, not 4"),
+        ("SIZE=3", "long", "settled 0 MAIL 5.3.4 takes at most 3 octets, and this message has 4"),
     ];
     for (extensions, content, settled) in cases {
         Dialogue::greeted(extensions)
