@@ -400,7 +400,10 @@ impl Delivery {
         self.report(job, Ok(attempted), cx);
     }
 
-    /// Hand a job back to its home, not attempted.
+    /// Hand a job back to its home, not attempted; to come back after so long at the earliest.
+    ///
+    /// The wall clock counts whole milliseconds: rounded down, the time to come back could be now,
+    /// and home and owner would pass the job to and fro within one turn, for ever.
     pub(super) fn give_back<P: Platform>(
         &mut self,
         job: JobId,
@@ -408,7 +411,8 @@ impl Delivery {
         after: Duration,
         cx: &mut Context<'_, P>,
     ) {
-        let until = cx.now.wall + after;
+        let after = after + Duration::from_nanos(999_999);
+        let until = cx.now.wall + after.max(Duration::from_millis(1));
         self.report(job, Err(GivenBack { why: why.into(), until }), cx);
     }
 
