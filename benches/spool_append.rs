@@ -62,6 +62,7 @@ impl Rig {
                 id: self.log.next_id(),
                 envelope: Arc::clone(&self.envelope),
                 received: WallTime(1_795_491_661_000),
+                intake: std::time::Duration::ZERO,
                 prefix: b"Received: from client.example by mx.example\r\n".to_vec(),
                 content: self.content.clone(),
                 has_eight_bit: false,

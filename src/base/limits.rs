@@ -217,8 +217,9 @@ pub const DSN_RETRY: Duration = Duration::from_secs(60);
 pub const UNREADABLE_RETRY: Duration = Duration::from_secs(24 * 3_600);
 /// A domain that its owner gave back is tried again after this, if the owner says nothing.
 pub const PARK_FOR: Duration = Duration::from_secs(60);
-/// A domain that its owner gave back is not tried again before this: wall time has milliseconds, so
-/// less could be no time at all.
+/// A domain that its owner gave back is not tried again before this. Wall time has milliseconds and
+/// stands still in a turn: where less was no time at all, home and owner passed a job to and fro
+/// for ever.
 pub const PARK_FOR_MIN: Duration = Duration::from_millis(10);
 /// Rounds of what a shard sends to itself in one turn; the rest waits for the next, so that the
 /// clock and the kernel are looked at however much there is.

@@ -400,10 +400,7 @@ impl Delivery {
         self.report(job, Ok(attempted), cx);
     }
 
-    /// Hand a job back to its home, not attempted; to come back after so long at the earliest.
-    ///
-    /// The wall clock counts whole milliseconds: rounded down, the time to come back could be now,
-    /// and home and owner would pass the job to and fro within one turn, for ever.
+    /// Hand a job back to its home, not attempted; to come back after about so long.
     pub(super) fn give_back<P: Platform>(
         &mut self,
         job: JobId,
@@ -411,8 +408,7 @@ impl Delivery {
         after: Duration,
         cx: &mut Context<'_, P>,
     ) {
-        let after = after + Duration::from_nanos(999_999);
-        let until = cx.now.wall + after.max(Duration::from_millis(1));
+        let until = cx.now.wall + after;
         self.report(job, Err(GivenBack { why: why.into(), until }), cx);
     }
 
