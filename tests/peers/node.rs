@@ -32,7 +32,7 @@ impl<'n> Node<'n> {
         let mut command = network.command(PROGRAM);
         command.arg("--config").arg(&file).arg("--spool").arg(folder.path().join("spool"));
         command.args(["--cores", "2", "--hostname", HOSTNAME, "--admin", "127.0.0.1:0"]);
-        let mut process = Running::start(&mut command, &folder.path().join("log"));
+        let mut process = Running::start(&command, &folder.path().join("log"));
         let (listeners, admin) = until("the relay is ready", || {
             let alive = process.is_alive();
             let log = process.log();
