@@ -125,7 +125,7 @@ fn mail_that_postfix_puts_off_waits_and_says_why() {
 
     // An operator gives it up: no bounce for that.
     let removed = node.ask(&["queue", "remove", "--domain", "mail.example"]);
-    assert_eq!(removed, "1 recipients\n");
+    assert_eq!(removed, "1 recipient removed\n");
     node.wait_until_empty();
     node.wait_for_event("removed", "user@mail.example");
     assert_eq!(postfix.mailbox("sender").len(), 1);
