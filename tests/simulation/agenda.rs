@@ -1,7 +1,6 @@
 //! Keep virtual time, and what is to happen when: the same seed, the same order.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use relay_fast::base::prng::Prng;
 use relay_fast::base::time::{Monotonic, Now, WallTime};
@@ -23,8 +22,8 @@ pub(crate) enum Happening {
     Wire(Wire),
     /// In this life of the process, at a shard; `None`: only a look whether a turn is due.
     Shard { life: u32, shard: usize, arrival: Arrival },
-    /// A client goes on with its mail.
-    Client(usize),
+    /// A client goes on with its mail, unless it woke since it asked for this.
+    Client { index: usize, wakes: u64 },
     /// Step so many of the plan.
     Plan(usize),
 }
@@ -88,8 +87,4 @@ impl Agenda {
     pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
         per_mille > 0 && self.prng.below(1_000) < per_mille
     }
-}
-
-pub(crate) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).expect("runs are short")
 }

@@ -161,8 +161,14 @@ impl World {
             }
         }
         if let Some(delay) = self.clients[index].wakes_after.take() {
-            self.agenda.after(delay.max(1), Happening::Client(index));
+            self.set_wake(index, delay.max(1));
         }
+    }
+
+    fn set_wake(&mut self, index: usize, delay: u64) {
+        self.clients[index].wakes += 1;
+        let wakes = self.clients[index].wakes;
+        self.agenda.after(delay, Happening::Client { index, wakes });
     }
 
     fn wire_remote(&mut self, connection: u64, to: usize, number: u64, what: What) {
@@ -295,7 +301,7 @@ impl World {
     pub(crate) fn start_clients(&mut self) {
         for index in 0..self.clients.len() {
             let delay = self.agenda.between(MS, 100 * MS);
-            self.agenda.after(delay, Happening::Client(index));
+            self.set_wake(index, delay);
         }
     }
 }
