@@ -32,6 +32,8 @@ mod parties;
 mod peer;
 #[path = "simulation/rest.rs"]
 mod rest;
+#[path = "simulation/scenarios.rs"]
+mod scenarios;
 #[path = "simulation/store.rs"]
 mod store;
 #[path = "simulation/storm.rs"]

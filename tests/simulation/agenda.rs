@@ -7,6 +7,7 @@ use relay_fast::base::time::{Monotonic, Now, WallTime};
 
 use crate::net::Wire;
 use crate::node::Arrival;
+use crate::peer::Reach;
 
 /// Where both clocks begin.
 const MONO_START: u64 = 1_000_000_000;
@@ -24,6 +25,8 @@ pub(crate) enum Happening {
     Shard { life: u32, shard: usize, arrival: Arrival },
     /// A client goes on with its mail, unless it woke since it asked for this.
     Client { index: usize, wakes: u64 },
+    /// A next hop goes down: what is open to it breaks, or falls silent.
+    Down(usize, Reach),
     /// Step so many of the plan.
     Plan(usize),
 }

@@ -94,20 +94,23 @@ impl Storm {
             host.dsn = agenda.chance(300);
             host.moods = moods(agenda);
             host.calm_at = calm_at;
-            host.greylisted = agenda.chance(200).then(Default::default);
-            for _ in 0..agenda.index(3) {
+            host.greylists_for = if agenda.chance(200) { SECOND } else { 0 };
+        }
+        for host in 0..world.hosts.len() {
+            for _ in 0..world.agenda.index(3) {
+                let agenda = &mut world.agenda;
                 let from = agenda.between(0, calm_at);
                 let to = from + agenda.between(SECOND, 3 * MINUTE);
                 let ways = [Reach::Refuses, Reach::Unreachable, Reach::Silent];
                 let reach = ways[agenda.index(3)];
-                host.outages.push((from, to, reach));
+                world.add_outage(host, from, to, reach);
             }
         }
         let back = world.add_back();
         let moods = Moods { take_and_cut: 30, cut: 5, leave: 200, ..Moods::default() };
         (world.hosts[back].moods, world.hosts[back].calm_at) = (moods, calm_at);
         let gone = world.add_host(9);
-        world.hosts[gone].outages.push((0, u64::MAX, Reach::Refuses));
+        world.add_outage(gone, 0, u64::MAX, Reach::Refuses);
         world.add_domain("a.example", &[(10, 1)]);
         world.add_domain("b.example", &[(10, 2), (10, 3)]);
         world.add_domain("c.example", &[(10, 3), (20, 4)]);

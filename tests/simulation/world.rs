@@ -154,6 +154,7 @@ impl World {
                     self.wake_client(index);
                 }
             }
+            Happening::Down(host, reach) => self.host_down(host, reach),
             Happening::Plan(step) => self.due_steps.push(step),
         }
     }
