@@ -32,6 +32,8 @@ mod parties;
 mod peer;
 #[path = "simulation/rest.rs"]
 mod rest;
+#[path = "simulation/scenarios.rs"]
+mod scenarios;
 #[path = "simulation/store.rs"]
 mod store;
 #[path = "simulation/storm.rs"]
@@ -91,6 +93,14 @@ fn failing(seeds: std::ops::Range<u64>) -> Vec<u64> {
 
 #[test]
 fn no_storm_loses_mail_or_repeats_it() {
+    if std::env::var_os("EVENTS").is_some() {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_ansi(false)
+            .without_time()
+            .with_writer(std::io::stderr)
+            .init();
+    }
     assert_eq!(failing(seeds()), [0; 0], "each failing seed says above what it broke");
 }
 

@@ -1,13 +1,13 @@
 //! Keep virtual time, and what is to happen when: the same seed, the same order.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use relay_fast::base::prng::Prng;
 use relay_fast::base::time::{Monotonic, Now, WallTime};
 
 use crate::net::Wire;
 use crate::node::Arrival;
+use crate::peer::Reach;
 
 /// Where both clocks begin.
 const MONO_START: u64 = 1_000_000_000;
@@ -23,8 +23,10 @@ pub(crate) enum Happening {
     Wire(Wire),
     /// In this life of the process, at a shard; `None`: only a look whether a turn is due.
     Shard { life: u32, shard: usize, arrival: Arrival },
-    /// A client goes on with its mail.
-    Client(usize),
+    /// A client goes on with its mail, unless it woke since it asked for this.
+    Client { index: usize, wakes: u64 },
+    /// A next hop goes down: what is open to it breaks, or falls silent.
+    Down(usize, Reach),
     /// Step so many of the plan.
     Plan(usize),
 }
@@ -88,8 +90,4 @@ impl Agenda {
     pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
         per_mille > 0 && self.prng.below(1_000) < per_mille
     }
-}
-
-pub(crate) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).expect("runs are short")
 }

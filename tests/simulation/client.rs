@@ -55,6 +55,8 @@ pub(crate) struct Client {
     pub(crate) acts: VecDeque<Act>,
     /// It goes on at its next wake.
     pub(crate) wakes_after: Option<u64>,
+    /// Times that it asked to be woken: only the last one counts.
+    pub(crate) wakes: u64,
     expected: VecDeque<Expected>,
     input: Vec<u8>,
     /// The message that is being submitted.
@@ -79,6 +81,7 @@ impl Client {
             connection: None,
             acts: VecDeque::new(),
             wakes_after: None,
+            wakes: 0,
             expected: VecDeque::new(),
             input: Vec::new(),
             current: None,
@@ -117,6 +120,9 @@ impl Client {
         self.input.extend_from_slice(bytes);
         while let Some(code) = self.take_reply() {
             let expected = self.expected.pop_front();
+            if std::env::var_os("EVENTS").is_some() {
+                eprintln!("CLIENT {} {code} to {expected:?} sent {sent_at}", books.agenda.now);
+            }
             if code == 421 {
                 // What was not answered is not stored; what was to be answered by this is not.
                 if let Some(Expected::End(number)) = expected {

@@ -21,7 +21,7 @@ pub(crate) enum Call {
     Resume(ConnectionId),
     Close(ConnectionId),
     Abort(ConnectionId),
-    Ask { id: DatagramId, server: SocketAddr, query: Vec<u8> },
+    Ask { id: DatagramId, query: Vec<u8> },
     Create { segment: SegmentName, bytes: usize },
     Remove(SegmentName),
     Commit { segment: SegmentName, offset: usize, bytes: Vec<u8> },
@@ -87,9 +87,9 @@ impl Platform for Kernel {
         self.calls.push(Call::Abort(id));
     }
 
-    fn ask(&mut self, server: SocketAddr, query: &[u8]) -> DatagramId {
+    fn ask(&mut self, _server: SocketAddr, query: &[u8]) -> DatagramId {
         let id = DatagramId(self.questions.insert(()));
-        self.calls.push(Call::Ask { id, server, query: query.to_vec() });
+        self.calls.push(Call::Ask { id, query: query.to_vec() });
         id
     }
 
@@ -106,7 +106,8 @@ impl Platform for Kernel {
     }
 
     fn commit(&mut self, segment: SegmentName, offset: u32, buffers: Vec<Arc<Vec<u8>>>) {
-        let bytes = buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect();
+        let buffers: Vec<&[u8]> = buffers.iter().map(|buffer| buffer.as_slice()).collect();
+        let bytes = buffers.concat();
         self.calls.push(Call::Commit { segment, offset: offset as usize, bytes });
     }
 

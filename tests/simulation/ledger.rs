@@ -84,6 +84,8 @@ pub(crate) struct Ledger {
     pub(crate) dead: BTreeSet<String>,
     /// From acceptance to expiry.
     pub(crate) lifetime: u64,
+    /// How long things go wrong.
+    pub(crate) storm: u64,
 }
 
 impl Ledger {
@@ -179,7 +181,10 @@ impl Ledger {
                 assert!(account.is_empty(), "not accepted: {name}: {account:?}");
             }
             Verdict::Acknowledged(at) => {
-                let is_dead = address.starts_with("full") || self.dead.contains(domain);
+                // What the storm outlives may expire.
+                let is_dead = self.lifetime < self.storm
+                    || address.starts_with("full")
+                    || self.dead.contains(domain);
                 let ends_silently = !can_be_told && (refused || is_dead);
                 let is_told = failures().next().is_some() || ends_silently;
                 assert!(!account.deliveries.is_empty() || is_told, "lost: {name}: {account:?}");

@@ -21,7 +21,7 @@ use crate::kernel::{Call, Kernel};
 use crate::store::Store;
 
 /// Octets of a segment: small, so that they fill up and are reclaimed.
-const SEGMENT_BYTES: u32 = 128 * 1024;
+const SEGMENT_BYTES: u32 = 64 * 1024;
 /// Turns of a shard in which nothing happened and no time passed.
 const IDLE_TURNS: u32 = 200;
 

@@ -8,7 +8,7 @@ use crate::agenda::{Happening, MS};
 use crate::client::Books;
 use crate::net::{Party, What, Wire};
 use crate::node::listener;
-use crate::peer::{Act, Desk, Session};
+use crate::peer::{Act, Desk, Reach, Session};
 use crate::world::World;
 
 const ECONNREFUSED: i32 = 111;
@@ -161,8 +161,14 @@ impl World {
             }
         }
         if let Some(delay) = self.clients[index].wakes_after.take() {
-            self.agenda.after(delay.max(1), Happening::Client(index));
+            self.set_wake(index, delay.max(1));
         }
+    }
+
+    fn set_wake(&mut self, index: usize, delay: u64) {
+        self.clients[index].wakes += 1;
+        let wakes = self.clients[index].wakes;
+        self.agenda.after(delay, Happening::Client { index, wakes });
     }
 
     fn wire_remote(&mut self, connection: u64, to: usize, number: u64, what: What) {
@@ -235,6 +241,39 @@ impl World {
     }
 }
 
+impl World {
+    /// From `from` to `to` a host is not up.
+    pub(crate) fn add_outage(&mut self, host: usize, from: u64, to: u64, reach: Reach) {
+        self.hosts[host].outages.push((from, to, reach));
+        self.agenda.at(from, Happening::Down(host, reach));
+    }
+
+    pub(crate) fn host_down(&mut self, host: usize, reach: Reach) {
+        let mut broken = Vec::new();
+        for (number, remote) in &mut self.remotes {
+            if let Remote::Mail(session) = remote
+                && session.host == host
+            {
+                match reach {
+                    Reach::Silent => session.deafen(),
+                    Reach::Up | Reach::Refuses | Reach::Unreachable => broken.push(*number),
+                }
+            }
+        }
+        for number in broken {
+            self.remotes.remove(&number);
+            let mut all = self.net.connections.iter();
+            let place = all.find_map(|(connection, ends)| {
+                let end = ends.iter().position(|end| end.party == Party::Peer(number))?;
+                Some((*connection, end))
+            });
+            if let Some(place) = place {
+                self.net.reset(place, &mut self.agenda);
+            }
+        }
+    }
+}
+
 // What operators see.
 impl World {
     /// Ask one shard.
@@ -295,7 +334,7 @@ impl World {
     pub(crate) fn start_clients(&mut self) {
         for index in 0..self.clients.len() {
             let delay = self.agenda.between(MS, 100 * MS);
-            self.agenda.after(delay, Happening::Client(index));
+            self.set_wake(index, delay);
         }
     }
 }

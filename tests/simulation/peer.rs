@@ -57,8 +57,10 @@ pub(crate) struct Host {
     pub(crate) calm_at: u64,
     /// Spans in which it is not up; the first that matches counts.
     pub(crate) outages: Vec<(u64, u64, Reach)>,
-    /// Recipients that it has put off once.
-    pub(crate) greylisted: Option<BTreeMap<String, u64>>,
+    /// Recipients are put off until so long after it first saw them.
+    pub(crate) greylists_for: u64,
+    /// When it first saw a recipient.
+    seen: BTreeMap<String, u64>,
     /// When it was tried.
     pub(crate) attempts: Vec<u64>,
 }
@@ -73,7 +75,8 @@ impl Host {
             moods: Moods::default(),
             calm_at: 0,
             outages: Vec::new(),
-            greylisted: None,
+            greylists_for: 0,
+            seen: BTreeMap::new(),
             attempts: Vec::new(),
         }
     }
@@ -163,6 +166,11 @@ impl Session {
     pub(crate) fn hear(&mut self, bytes: &[u8], desk: &mut Desk<'_>) {
         self.input.extend_from_slice(bytes);
         while self.step(desk) {}
+    }
+
+    /// Nothing of what the relay sends arrives any more.
+    pub(crate) fn deafen(&mut self) {
+        self.stage = Stage::Deaf;
     }
 
     /// The relay will send nothing more.
@@ -276,9 +284,8 @@ impl Session {
             desk.ledger.refusals.insert((number_of(&address), address));
             return self.say("550 5.1.1 No such user", desk);
         }
-        if let Some(seen) = &mut desk.host.greylisted
-            && now - *seen.entry(address.clone()).or_insert(now) < SECOND
-        {
+        let first = *desk.host.seen.entry(address.clone()).or_insert(now);
+        if now < first + desk.host.greylists_for {
             return self.say("450 4.7.1 Greylisted", desk);
         }
         if address.starts_with("full") || desk.agenda.chance(moods.rcpt_450) {

@@ -51,7 +51,9 @@ pub(crate) struct Store {
 impl Store {
     /// Numbers of the directories, `shards` new ones included.
     pub(crate) fn prepare(&mut self, shards: u16) -> Vec<u16> {
-        (0..shards).for_each(|number| drop(self.directories.entry(number).or_default()));
+        for number in 0..shards {
+            self.directories.entry(number).or_default();
+        }
         self.directories.keys().copied().collect()
     }
 

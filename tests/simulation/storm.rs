@@ -10,7 +10,6 @@ use crate::world::World;
 use crate::zone::Owner;
 
 const MINUTE: u64 = 60 * SECOND;
-const LIFETIME: u64 = 2 * 60 * MINUTE;
 const DOMAINS: [&str; 12] = [
     "a.example",
     "b.example",
@@ -65,9 +64,10 @@ impl Storm {
         let list =
             ["203.0.113.101,203.0.113.102*2", "203.0.113.101;203.0.113.102"][agenda.index(2)];
         let retry = ["5s", "20s", "1m"][agenda.index(3)];
+        let (lifetime, minutes) = [("2h", 120), ("3m", 3)][agenda.index(2)];
         let queue = format!(
-            "retry_first = \"{retry}\"\nretry_longest = \"5m\"\nlifetime = \"2h\"\n\
-             delay_report = \"30m\""
+            "retry_first = \"{retry}\"\nretry_longest = \"5m\"\nlifetime = \"{lifetime}\"\n\
+             delay_report = \"1m\""
         );
         let more = format!(
             "[spool]\nhot_memory = \"{hot}\"\n\
@@ -76,8 +76,9 @@ impl Storm {
         );
         let mut world = World::new(seed, settings(&config(&queue, &more)));
         world.agenda = agenda;
-        world.ledger.lifetime = LIFETIME;
+        world.ledger.lifetime = minutes * MINUTE;
         let calm_at = world.agenda.between(2 * MINUTE, 10 * MINUTE);
+        world.ledger.storm = calm_at + MINUTE;
         Self { world, plan: Vec::new(), calm_at, starts: 1, trouble_since: None }
     }
 
@@ -93,21 +94,23 @@ impl Storm {
             host.dsn = agenda.chance(300);
             host.moods = moods(agenda);
             host.calm_at = calm_at;
-            host.greylisted = agenda.chance(200).then(Default::default);
-            for _ in 0..agenda.index(3) {
+            host.greylists_for = if agenda.chance(200) { SECOND } else { 0 };
+        }
+        for host in 0..world.hosts.len() {
+            for _ in 0..world.agenda.index(3) {
+                let agenda = &mut world.agenda;
                 let from = agenda.between(0, calm_at);
                 let to = from + agenda.between(SECOND, 3 * MINUTE);
                 let ways = [Reach::Refuses, Reach::Unreachable, Reach::Silent];
                 let reach = ways[agenda.index(3)];
-                host.outages.push((from, to, reach));
+                world.add_outage(host, from, to, reach);
             }
         }
         let back = world.add_back();
-        let moods =
-            Moods { end_451: 50, take_and_cut: 50, cut: 20, leave: 200, ..Moods::default() };
+        let moods = Moods { take_and_cut: 30, cut: 5, leave: 200, ..Moods::default() };
         (world.hosts[back].moods, world.hosts[back].calm_at) = (moods, calm_at);
         let gone = world.add_host(9);
-        world.hosts[gone].outages.push((0, u64::MAX, Reach::Refuses));
+        world.add_outage(gone, 0, u64::MAX, Reach::Refuses);
         world.add_domain("a.example", &[(10, 1)]);
         world.add_domain("b.example", &[(10, 2), (10, 3)]);
         world.add_domain("c.example", &[(10, 3), (20, 4)]);
@@ -196,6 +199,9 @@ impl Storm {
 
     fn take(&mut self, step: Step) {
         let now = self.world.agenda.now;
+        if std::env::var_os("EVENTS").is_some() {
+            eprintln!("STEP {now} {step:?}");
+        }
         match step {
             Step::Crash if self.world.node.is_some() => self.world.crash(),
             Step::Start(shards) if self.world.node.is_none() => {
@@ -251,7 +257,7 @@ impl Storm {
 
     /// In the calm after the storm all comes to its end.
     fn settle(&mut self) {
-        let end = self.world.agenda.now + 3 * LIFETIME;
+        let end = self.world.agenda.now + 3 * self.world.ledger.lifetime;
         loop {
             self.world.run_for(MINUTE);
             // A start that was put off, while it runs already.

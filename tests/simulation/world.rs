@@ -149,7 +149,12 @@ impl World {
                     self.arrive(shard, arrival);
                 }
             }
-            Happening::Client(index) => self.wake_client(index),
+            Happening::Client { index, wakes } => {
+                if self.clients[index].wakes == wakes {
+                    self.wake_client(index);
+                }
+            }
+            Happening::Down(host, reach) => self.host_down(host, reach),
             Happening::Plan(step) => self.due_steps.push(step),
         }
     }
@@ -203,7 +208,7 @@ impl World {
                 Call::Resume(id) => self.set_reading(shard, id, true),
                 Call::Close(id) => self.leave(shard, id, false),
                 Call::Abort(id) => self.leave(shard, id, true),
-                Call::Ask { id, server: _, query } => {
+                Call::Ask { id, query } => {
                     if let Some(bytes) = self.zone.answer(&query, false, &mut self.agenda) {
                         let delay = latency(&mut self.agenda);
                         self.to_shard(shard, delay, Arrival::Datagram { id, bytes });
