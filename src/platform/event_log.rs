@@ -245,6 +245,9 @@ impl EventLog {
             gear.recycle(bytes);
             if self.pending.len() >= EVENT_LOG_BATCH {
                 self.write(gear);
+            } else if !self.pending.is_empty() {
+                // The timer may have come, and found this write under way.
+                self.set_timer(gear);
             }
             return;
         }
