@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 
 fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let config = node.load(&machine())?;
-    telemetry::start(config.log_level.as_str())?;
+    telemetry::start(config.log_level)?;
     let listener = http::bind(config.admin)?;
     // As bound, not as configured: port 0 is the kernel's choice.
     let admin = listener.local_addr()?;

@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use relay_fast::base::time::Monotonic;
 use relay_fast::mail::address::ForwardPath;
+use relay_fast::mail::status::{EnhancedStatus, ReplyCode};
 use relay_fast::smtp::answer::Answer;
-use relay_fast::smtp::server::{Event, Session};
+use relay_fast::smtp::server::{Event, Options, Session};
 
 #[path = "support/session.rs"]
 mod session;
@@ -294,6 +295,26 @@ fn a_command_line_has_a_limit_and_the_rest_of_it_is_skipped() {
     flood += &server.send("x".repeat(70_000));
     assert_eq!(codes(&flood), [500, 421]);
     assert!(server.session.is_over());
+}
+
+//= RFC 5321 §4.5.3.1.5, type=test
+//# The maximum total length of a reply line including the reply code and the <CRLF> is 512 octets.
+#[test]
+fn a_reply_line_has_a_limit_that_no_host_name_passes() {
+    let hostname = format!("{}example", "abcdefghijk.".repeat(20));
+    let mut server = Server::new(Options { errors_max: 1, ..Options::new(&hostname) });
+    // The driver looks at every line.
+    assert_eq!(code(&server.output()), 220);
+    let commands = ["HELO c.example", "EHLO c.example", "HELP", "XYZZY", "XYZZY"];
+    assert_eq!(server.codes(&commands), [250, 250, 214, 500, 421]);
+    let mut server = Server::new(Options::new(&hostname));
+    server.output();
+    assert_eq!(server.codes(&["QUIT"]), [221]);
+    let words = "x".repeat(2_000);
+    let answer = Answer::new(ReplyCode::known(421), EnhancedStatus::new(4, 999, 999), words);
+    let session = Session::refused(Options::new(&hostname).into(), answer, Monotonic(0));
+    let mut server = Server::of(session, Monotonic(0), |_, _| None);
+    assert_eq!(code(&server.output()), 421);
 }
 
 //= RFC 5321 §4.5.3.1.6, type=test

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Where every member is ejected, mail goes to them all the same, and how that goes tells as a
-//! probe does: nothing is kept from the only relay there is, and its site's own suspension paces it.
+//! probe does: nothing is kept from the only relay there is; its site's own suspension paces it.
 //! Each shard judges for itself: what one sees of a relay, the others soon see too.
 
 use crate::base::limits::PROBE_PATIENCE;

@@ -15,6 +15,7 @@ use crate::platform::boot::{BootError, Node, Options, ShardStart};
 use crate::platform::channels::Posts;
 use crate::platform::clock;
 use crate::platform::event_log::EventLogOptions;
+use crate::platform::machine;
 use crate::platform::supervise::{RunError, StartError};
 use crate::shard::mesh::Crossing;
 use crate::shard::settings::Settings;
@@ -41,7 +42,7 @@ pub struct Handle {
 impl Handle {
     /// Work by `config` from now on, all shards alike.
     pub fn reload(&self, config: &Config) {
-        let settings = Arc::new(Settings::new(config, &resolv_conf()));
+        let settings = settings(config);
         self.settings.store(settings.clone());
         for shard in self.posts.shard_ids() {
             self.posts.post(shard, Crossing::Reload(settings.clone()));
@@ -60,7 +61,7 @@ impl Relay {
         })?;
         let log =
             log::Options { segment_bytes: config.spool.segment_bytes, reserve: 1, admits: true };
-        let settings = Arc::new(Settings::new(config, &resolv_conf()));
+        let settings = settings(config);
         Ok(Self { node, log, settings: Arc::new(ArcSwap::new(settings)) })
     }
 
@@ -118,6 +119,11 @@ fn make_shard(
         logs.push((*directory, log, recovered.messages));
     }
     Ok(Shard::new(Start { id: start.shard, settings, shared, logs, prng, now: start.now }))
+}
+
+/// What `config` means on this machine as it is now.
+fn settings(config: &Config) -> Arc<Settings> {
+    Arc::new(Settings::new(config, &resolv_conf()).on_machine(&machine::addresses()))
 }
 
 /// The machine's resolver configuration; none leaves the resolver's own defaults.

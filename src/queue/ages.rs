@@ -18,7 +18,7 @@ use crate::queue::{Queue, Recipients};
 pub(super) struct Ages {
     pub(super) young: Calendar,
     pub(super) old: Calendar,
-    /// Recipients that were held when their message expired, and have been released.
+    /// Recipients that wait no more, of messages that expired while they were held or postponed.
     pub(super) late: Vec<(Slot, u16)>,
     pub(super) delay_report_after: Duration,
     pub(super) lifetime: Duration,

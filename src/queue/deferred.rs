@@ -5,7 +5,7 @@
 use crate::base::limits::DUE_BATCH_MAX;
 use crate::base::slots::Slot;
 use crate::base::time::WallTime;
-use crate::queue::entry::{Marks, RecordAt, State, from_seconds, to_seconds};
+use crate::queue::entry::{Entry, Marks, RecordAt, State, from_seconds, to_seconds};
 use crate::queue::{Queue, Recipients};
 
 /// What became of a recipient that the shard gave back.
@@ -68,6 +68,20 @@ impl<H> Queue<H> {
         Some(fate)
     }
 
+    /// What became of a dispatched recipient cannot be told now: let it wait until `due`, however
+    /// old its message is. Then it is ready again, or comes back as expired. `None`: no such
+    /// recipient.
+    pub fn postpone(&mut self, message: Slot, recipient: u16, due: WallTime) -> Option<Deferral> {
+        let row = self.recipient(message, recipient)?;
+        let end = self.defer(message, recipient, row.attempts, due, row.reason_at)?;
+        if end != Deferral::Expired {
+            return Some(end);
+        }
+        let entry = self.find_entry(message, recipient).expect("found just now");
+        self.move_to(entry, State::Deferred);
+        Some(Deferral::Waiting)
+    }
+
     /// Where a dispatched entry goes that did not come to its end.
     pub(super) fn fate(&self, entry: u32) -> Deferral {
         let row = &self.entries[entry];
@@ -104,10 +118,22 @@ impl<H> Queue<H> {
         }
     }
 
+    /// Let `entry` wait no more: it is ready, or the shard's to finish if its message has expired.
     pub(super) fn make_ready(&mut self, entry: u32) {
+        let Entry { message, index, .. } = self.entries[entry];
+        if self.messages[message].expired {
+            self.move_to(entry, State::Dispatched);
+            self.ages.late.push((self.messages.slot(message), index));
+        } else {
+            self.move_to(entry, State::Ready);
+        }
+    }
+
+    /// Take `entry` from the state that it is in to another.
+    pub(super) fn move_to(&mut self, entry: u32, state: State) {
         let domain = self.entries[entry].domain;
         self.detach(entry);
-        self.attach(entry, State::Ready);
+        self.attach(entry, state);
         self.settle(domain);
     }
 

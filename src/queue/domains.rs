@@ -31,6 +31,8 @@ pub(super) struct DomainRow {
     pub(super) parked: bool,
     /// When to try again by itself, in milliseconds of wall time; 0 for never.
     pub(super) parked_until: i64,
+    /// Why the owner took nothing, for operators.
+    pub(super) why: Option<Box<str>>,
     /// Recipients that the owner takes at a time; `u32::MAX` as long as it refused none.
     pub(super) window: u32,
     /// Recipients that came back since the window last grew.
@@ -52,6 +54,7 @@ impl DomainRow {
             in_ring: false,
             parked: false,
             parked_until: 0,
+            why: None,
             window: u32::MAX,
             returned: 0,
             ready: 0,

@@ -157,7 +157,7 @@ impl<H> Queue<H> {
             (Verb::Release, true) => row.marks.clear(Marks::HOLD),
             (Verb::Remove, true) => row.marks.set(Marks::REMOVE),
             (Verb::Flush, _) => self.make_ready(entry),
-            (Verb::Release, false) => self.release(entry, name),
+            (Verb::Release, false) => self.make_ready(entry),
             (Verb::Hold, false) => self.move_to(entry, State::Held),
             (Verb::Remove, false) => self.move_to(entry, State::Dispatched),
         }
@@ -165,22 +165,5 @@ impl<H> Queue<H> {
         if !dispatched || verb != Verb::Remove {
             operated.touched.push(name);
         }
-    }
-
-    /// What expired while it was held is the shard's to finish; the rest is ready.
-    fn release(&mut self, entry: u32, name: (Slot, u16)) {
-        if self.messages[self.entries[entry].message].expired {
-            self.move_to(entry, State::Dispatched);
-            self.ages.late.push(name);
-        } else {
-            self.make_ready(entry);
-        }
-    }
-
-    fn move_to(&mut self, entry: u32, state: State) {
-        let domain = self.entries[entry].domain;
-        self.detach(entry);
-        self.attach(entry, state);
-        self.settle(domain);
     }
 }

@@ -156,6 +156,13 @@ impl<H> Queue<H> {
         self.settle(domain);
     }
 
+    /// Keep in words why the owner of `domain` takes nothing, or forget it.
+    pub fn explain(&mut self, domain: DomainId, why: Option<Box<str>>) {
+        if let Some(domain) = self.domains.rows.find(domain.0) {
+            self.domains.rows[domain].why = why;
+        }
+    }
+
     /// The owner of `domain` has room again for `up_to` recipients (at least one is tried).
     pub fn unpark(&mut self, domain: DomainId, up_to: u32) {
         if let Some(domain) = self.domains.rows.find(domain.0) {

@@ -110,6 +110,10 @@ pub struct RecipientView {
     pub state: State,
     /// In line, but its owner takes no more of this domain at the moment: the site says why.
     pub parked: bool,
+    /// Parked: when it is tried by itself, if its site does not ask for it before.
+    pub parked_until: Option<WallTime>,
+    /// What its domain's owner last said why it takes no more.
+    pub why: Option<Box<str>>,
     /// Attempts made.
     pub attempts: u16,
     /// Deferred: when it is tried next.
@@ -268,11 +272,15 @@ impl<H> Queue<H> {
     fn recipient_view(&self, entry: u32) -> RecipientView {
         let entry = &self.entries[entry];
         let domain = &self.domains.rows[entry.domain];
+        let parked = entry.state == State::Ready && !domain.in_ring;
         RecipientView {
             index: entry.index,
             domain: domain.name.clone(),
             state: entry.state,
-            parked: entry.state == State::Ready && !domain.in_ring,
+            parked,
+            parked_until: (parked && domain.parked_until > 0)
+                .then_some(WallTime(domain.parked_until)),
+            why: domain.why.clone().filter(|_| parked),
             attempts: entry.attempts,
             due: from_seconds(entry.due),
             reason_at: entry.reason_at(),

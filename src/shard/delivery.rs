@@ -400,7 +400,7 @@ impl Delivery {
         self.report(job, Ok(attempted), cx);
     }
 
-    /// Hand a job back to its home, not attempted.
+    /// Hand a job back to its home, not attempted; to come back after about so long.
     pub(super) fn give_back<P: Platform>(
         &mut self,
         job: JobId,

@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
 use crate::base::ids::{MessageId, ShardId};
 use crate::base::slots::Slot;
 use crate::base::time::{Monotonic, Now, WallTime};
@@ -37,8 +35,6 @@ pub(crate) struct Home {
     pub(super) loads: Arc<Loads>,
     pub(super) loader: Loader,
     pub(super) journal: Journal,
-    /// Why owners gave domains back, for `queue show`.
-    pub(super) why: HashMap<Domain, Box<str>>,
     /// Ready, but no owner had a credit: goes first once one has.
     in_hand: Option<(Departure, Arc<Stored>)>,
     draining: bool,
@@ -53,7 +49,6 @@ impl Home {
             loads,
             loader: Loader::default(),
             journal: Journal::default(),
-            why: HashMap::new(),
             in_hand: None,
             draining: false,
         }
@@ -144,9 +139,7 @@ impl Home {
 
     /// An owner has room again for a domain.
     pub(crate) fn resume(&mut self, domain: DomainId, room: u32) {
-        if let Some(name) = self.queue.domain(domain) {
-            self.why.remove(name);
-        }
+        self.queue.explain(domain, None);
         self.queue.unpark(domain, room);
     }
 
@@ -171,10 +164,30 @@ impl Home {
             }
             (Purpose::Move, Ok(_)) => self.move_now(lies, commit),
             (_, Ok(None)) => unreachable!("only a move reads nothing"),
+            (purpose, Err(_)) if self.has_moved(lies) => self.load_again(lies.id, purpose, cx),
             (purpose, Err(damage)) => {
                 tracing::error!(id = %lies.id, %damage, "a queued message cannot be read");
-                self.put_aside(&purpose);
+                self.put_aside(&purpose, commit, cx.now.wall);
             }
+        }
+    }
+
+    /// Whether a message lies elsewhere by now: its old place may be gone.
+    fn has_moved(&self, then: Lies) -> bool {
+        let view = self.queue.show(then.id);
+        view.and_then(|view| self.lies(view.message.slot)).is_some_and(|now| now != then)
+    }
+
+    /// Load a message from where it lies by now.
+    fn load_again<P: Platform>(
+        &mut self,
+        id: MessageId,
+        purpose: Purpose,
+        cx: &mut Context<'_, P>,
+    ) {
+        let view = self.queue.show(id);
+        if let Some(lies) = view.and_then(|view| self.lies(view.message.slot)) {
+            self.loader.start(lies, purpose, cx);
         }
     }
 
@@ -185,10 +198,7 @@ impl Home {
 
     /// A log wants a message moved.
     pub(crate) fn move_message<P: Platform>(&mut self, id: MessageId, cx: &mut Context<'_, P>) {
-        let view = self.queue.show(id);
-        if let Some(lies) = view.and_then(|view| self.lies(view.message.slot)) {
-            self.loader.start(lies, Purpose::Move, cx);
-        }
+        self.load_again(id, Purpose::Move, cx);
     }
 
     /// A message was moved.

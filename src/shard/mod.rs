@@ -297,7 +297,7 @@ impl Shard {
                     self.ingress.refused(connection, why, &mut self.commit, cx);
                 }
                 CommitEvent::Refused { from: From::Dsn(about), why: _ } => {
-                    self.home.dsn_refused(&about, cx);
+                    self.home.dsn_refused(&about, &mut self.commit, cx);
                 }
                 CommitEvent::Noted { id, recipient, directory, at } => {
                     self.home.noted(id, recipient, record_at(directory, at));

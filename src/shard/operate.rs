@@ -197,9 +197,11 @@ impl Home {
                 forward_path: forward_path(&stored, recipient),
                 state: state(recipient),
                 attempts: recipient.attempts.into(),
-                next_attempt: (recipient.state == State::Deferred).then_some(recipient.due),
+                next_attempt: (recipient.state == State::Deferred)
+                    .then_some(recipient.due)
+                    .or(recipient.parked_until),
                 last: self.last_reason(view.message.slot, recipient.index, commit),
-                limit: self.why.get(&recipient.domain).cloned(),
+                limit: recipient.why.clone(),
             })
             .collect();
         Some(QueuedMessage {

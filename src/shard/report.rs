@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::limits::{DSN_RETRY, PARK_FOR, PARK_FOR_MIN};
+use crate::base::limits::{DSN_RETRY, PARK_FOR, PARK_FOR_MIN, UNREADABLE_RETRY};
 use crate::base::slots::Slot;
 use crate::base::time::WallTime;
 use crate::mail::outcome::Reason;
@@ -57,9 +57,7 @@ impl Home {
         commit: &mut Commit,
         cx: &mut Context<'_, P>,
     ) {
-        if let Some(domain) = self.queue.domain(report.departure.domain) {
-            self.why.insert(domain.clone(), given_back.why.clone());
-        }
+        self.queue.explain(report.departure.domain, Some(given_back.why.clone()));
         let (soonest, latest) = (cx.now.wall + PARK_FOR_MIN, cx.now.wall + PARK_FOR);
         let until = given_back.until.clamp(soonest, latest);
         let over = self.queue.park(&report.departure, Some(until));
@@ -78,9 +76,7 @@ impl Home {
         cx: &mut Context<'_, P>,
     ) {
         let message = report.departure.message;
-        if let Some(domain) = self.queue.domain(report.departure.domain) {
-            self.why.remove(domain);
-        }
+        self.queue.explain(report.departure.domain, None);
         // One due time for all that failed together: they leave together again.
         let mut due = None;
         let mut given_up = Vec::new();
@@ -362,6 +358,7 @@ impl Home {
         let about = About {
             message,
             action,
+            stored: stored.clone(),
             recipients: reasons.iter().map(|(index, _)| *index).collect(),
         };
         let dsn = NewMessage {
@@ -369,13 +366,14 @@ impl Home {
             has_eight_bit: !dsn.content.is_ascii(),
             envelope: Arc::new(dsn.envelope),
             received: cx.now.wall,
+            intake: Duration::ZERO,
             prefix: Vec::new(),
             content: dsn.content,
             origin: Origin::Own,
         };
         if let Err((error, From::Dsn(about))) = commit.message(dsn, From::Dsn(about), cx.mono()) {
             tracing::warn!(id = %stored.id, %error, "no room for a DSN: tried again later");
-            self.dsn_refused(&about, cx);
+            self.dsn_refused(&about, commit, cx);
         }
     }
 
@@ -388,15 +386,20 @@ impl Home {
         }
     }
 
-    /// A DSN could not be stored: those whom it is about are tried again soon.
-    pub(crate) fn dsn_refused<P: Platform>(&mut self, about: &About, cx: &mut Context<'_, P>) {
+    /// A DSN could not be stored: those whom it is about wait, to be judged again soon.
+    pub(crate) fn dsn_refused<P: Platform>(
+        &mut self,
+        about: &About,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
         if about.action != Action::Failed {
             return;
         }
         for &recipient in &about.recipients {
-            if let Some(view) = self.queue.recipient(about.message, recipient) {
-                let due = cx.now.wall + DSN_RETRY;
-                self.queue.defer(about.message, recipient, view.attempts, due, view.reason_at);
+            let due = cx.now.wall + DSN_RETRY;
+            if self.queue.postpone(about.message, recipient, due) == Some(Deferral::Removed) {
+                self.remove(about.message, &about.stored, recipient, commit, cx);
             }
         }
     }
@@ -470,16 +473,18 @@ impl Home {
     }
 
     /// A message could not be read: its recipients wait, since nothing else can be done for them.
-    pub(super) fn put_aside(&mut self, purpose: &Purpose) {
+    pub(super) fn put_aside(&mut self, purpose: &Purpose, commit: &mut Commit, now: WallTime) {
         let (message, recipients) = match purpose {
             Purpose::Depart(departure) => (departure.message, departure.recipients.clone()),
             Purpose::Expire(message, recipients) => (*message, recipients.clone()),
             Purpose::DelayReport(_) | Purpose::Move => return,
         };
         for &recipient in recipients.as_slice() {
-            let Some(view) = self.queue.recipient(message, recipient) else { continue };
-            let due = view.due + Duration::from_secs(24 * 3600);
-            self.queue.defer(message, recipient, view.attempts, due, view.reason_at);
+            if self.queue.postpone(message, recipient, now + UNREADABLE_RETRY)
+                == Some(Deferral::Removed)
+            {
+                self.finish(message, recipient, Standing::Bounced, commit);
+            }
         }
     }
 }

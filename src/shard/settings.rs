@@ -2,6 +2,7 @@
 //!
 //! Made once from a [`Config`] and shared by all shards; a reload makes a new one.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::config::options::{self, Config, DomainPattern};
@@ -97,6 +98,17 @@ impl Settings {
             connections_max: usize::try_from(config.limits.connections).unwrap_or(usize::MAX),
             drain_deadline: config.drain_deadline,
         }
+    }
+
+    /// On a machine with these addresses: a listener on all of them, at the port that mail goes out
+    /// to, makes them this node's own.
+    #[must_use]
+    pub fn on_machine(mut self, addresses: &[IpAddr]) -> Self {
+        let own = Arc::make_mut(&mut self.own_names);
+        let has = |all: IpAddr| own.addresses.contains(&all);
+        let (v4, v6) = (has(Ipv4Addr::UNSPECIFIED.into()), has(Ipv6Addr::UNSPECIFIED.into()));
+        own.addresses.extend(addresses.iter().filter(|one| if one.is_ipv4() { v4 } else { v6 }));
+        self
     }
 
     /// How sessions of a listener are run.
