@@ -28,6 +28,8 @@ mod command_line;
 mod delivery;
 #[path = "relay/lifecycle.rs"]
 mod lifecycle;
+#[path = "relay/limits.rs"]
+mod limits;
 #[path = "relay/notify.rs"]
 mod notify;
 #[path = "relay/operator.rs"]

@@ -310,7 +310,9 @@ pub const EVENT_LOG_BATCH: usize = 64 * 1024;
 pub const EVENT_LOG_DELAY: Duration = Duration::from_millis(150);
 /// Octets of one event file unless a knob says otherwise.
 pub const EVENT_FILE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
-/// Event files kept a shard unless a knob says otherwise.
+/// How long event files are kept unless a knob says otherwise.
+pub const EVENT_RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Event files kept a shard, however young.
 pub const EVENT_FILES_DEFAULT: usize = 16;
 /// An event file is ended after this long unless a knob says otherwise.
 pub const EVENT_FILE_AGE_DEFAULT: Duration = Duration::from_secs(24 * 3_600);

@@ -111,14 +111,14 @@ fn count(recipients: u64) -> String {
 
 fn rows(rows: &[Row], limit: usize) -> String {
     let mut out = String::new();
-    let title = ("ID", "STATE", "TRIES", "NEXT ATTEMPT", "BYTES", "RECIPIENT");
+    let title = ("ID", "STATE", "ATTEMPTS", "NEXT ATTEMPT", "BYTES", "RECIPIENT");
     let (id, state, tries, next, bytes, recipient) = title;
-    let _ = writeln!(out, "{id:13}  {state:10}  {tries:>5}  {next:24}  {bytes:>9}  {recipient}");
+    let _ = writeln!(out, "{id:13}  {state:10}  {tries:>8}  {next:24}  {bytes:>9}  {recipient}");
     for row in rows {
         let next = row.next_attempt.as_deref().unwrap_or("-");
         let Row { id, state, attempts, bytes, recipient, .. } = row;
         let line =
-            format!("{id:13}  {state:10}  {attempts:>5}  {next:24}  {bytes:>9}  {recipient}");
+            format!("{id:13}  {state:10}  {attempts:>8}  {next:24}  {bytes:>9}  {recipient}");
         let _ = writeln!(out, "{line}");
     }
     let more =

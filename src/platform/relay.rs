@@ -57,7 +57,7 @@ impl Relay {
             shards: config.cores.into(),
             listeners: config.listeners.iter().map(|listener| listener.address).collect(),
             spool: config.spool.directory.clone(),
-            events: EventLogOptions { ..EventLogOptions::default() },
+            events: EventLogOptions::with_retention(config.event_retention),
         })?;
         let log =
             log::Options { segment_bytes: config.spool.segment_bytes, reserve: 1, admits: true };

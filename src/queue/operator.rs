@@ -1,6 +1,7 @@
 //! Do what an operator asks: flush, hold, release, remove, by id, domain and reverse-path.
 //!
-//! Cost: by id or domain alone what is touched; else a look at every message, some at a time. Each call touches about `OPERATED_BATCH_MAX` recipients and says where to go on.
+//! Cost: by id, or by a domain alone, what is touched; else a look at every message, some at a
+//! time. Each call touches about `OPERATED_BATCH_MAX` recipients and says where to go on.
 
 use crate::base::ids::MessageId;
 use crate::base::limits::OPERATED_BATCH_MAX;

@@ -20,7 +20,7 @@ pub(super) struct EarlyClient {
 pub(super) struct EarlyClients(Vec<EarlyClient>);
 
 impl EarlyClients {
-    /// Keep whoever connects, and forget whoever hangs up. Whether the event was about such a client.
+    /// Keep whoever connects, forget whoever hangs up. Whether the event was about such a client.
     pub(super) fn handle<P: Platform>(&mut self, event: &Event<'_>, platform: &mut P) -> bool {
         match *event {
             Event::Accepted { connection, listener, peer, local: _ } => {

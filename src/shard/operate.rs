@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::base::limits::OPERATIONS_MAX;
 use crate::base::slots::Slot;
+use crate::base::time::WallTime;
 use crate::mail::address::ForwardPath;
 use crate::outcome::event::Kind;
 use crate::queue::{MessageView, Operated, Place, RecipientView, Selector as Select, State, Verb};
@@ -172,7 +173,7 @@ impl Home {
                     forward_path: forward_path(&stored, recipient),
                     state: state(recipient),
                     attempts: recipient.attempts.into(),
-                    next_attempt: (recipient.state == State::Deferred).then_some(recipient.due),
+                    next_attempt: next_attempt(recipient),
                     accepted: view.message.received,
                     bytes: stored.bytes(),
                 }
@@ -197,9 +198,7 @@ impl Home {
                 forward_path: forward_path(&stored, recipient),
                 state: state(recipient),
                 attempts: recipient.attempts.into(),
-                next_attempt: (recipient.state == State::Deferred)
-                    .then_some(recipient.due)
-                    .or(recipient.parked_until),
+                next_attempt: next_attempt(recipient),
                 last: self.last_reason(view.message.slot, recipient.index, commit),
                 limit: recipient.why.clone(),
             })
@@ -250,6 +249,11 @@ impl Home {
 
 fn forward_path(stored: &Stored, recipient: &RecipientView) -> ForwardPath {
     stored.envelope.recipients[usize::from(recipient.index)].forward_path.clone()
+}
+
+/// Its due time; or, in line, when its domain's owner is asked again.
+fn next_attempt(recipient: &RecipientView) -> Option<WallTime> {
+    (recipient.state == State::Deferred).then_some(recipient.due).or(recipient.parked_until)
 }
 
 fn state(recipient: &RecipientView) -> QueueState {

@@ -24,6 +24,11 @@ impl Client {
         client
     }
 
+    /// What a client is greeted with.
+    pub(crate) fn greeting(address: SocketAddr) -> Reply {
+        Self::of(TcpStream::connect(address).unwrap()).reply()
+    }
+
     /// From an address of ours, past greeting and EHLO.
     pub(crate) fn connect_from(from: IpAddr, to: SocketAddr) -> Self {
         let socket =

@@ -93,7 +93,8 @@ fn each_flag_is_a_knob_too_and_goes_before_it() {
     let arguments: Vec<&str> = flags.iter().flat_map(|(name, value, _)| [*name, value]).collect();
     let knobs = "cores = 1\nhostname = \"file.example\"\nadmin = \"127.0.0.1:1\"\n\
         default_route = \"g\"\n[spool]\ndirectory = \"/file\"\n\
-        [[listener]]\naddress = \"127.0.0.1:2\"\n[[upstream]]\nname = \"g\"\nhosts = \"f.example\"\n";
+        [[listener]]\naddress = \"127.0.0.1:2\"\n\
+        [[upstream]]\nname = \"g\"\nhosts = \"f.example\"\n";
     let by_file = printed(&check(knobs, &[]));
     for value in ["cores = 1", "\"file.example\"", "\"/file\"", "\"127.0.0.1:2\"", "\"f.example\""]
     {

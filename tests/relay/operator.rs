@@ -115,7 +115,14 @@ fn show_names_the_limit_that_binds() {
             why.contains(words).then_some(())
         });
     };
-    waits_for("2@dead.example", "refused");
+    // Tried and deferred, or kept back by its suspended site: the words and the time are there.
+    let id = id_of(&node, "2@dead.example");
+    wait_for("why 2@dead.example waits", || {
+        let shown = node.ask(&["show", &id]);
+        let (_, story) = shown.split_once("<2@dead.example>: ").expect("its part");
+        let told = story.contains("refused") && story.contains("; the next one at ");
+        told.then_some(())
+    });
     waits_for("2@slow.example", "1 messages per 3600 s");
     waits_for("2@busy.example", &format!("({})", busy.address));
 }

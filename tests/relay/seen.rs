@@ -189,3 +189,26 @@ fn the_report_agrees_with_what_the_sink_saw() {
     let wrong = crate::node::run(&["report", "--since", "1 fortnight"]);
     assert!(crate::node::refusal(&wrong).contains("--since"), "{wrong:?}");
 }
+
+#[test]
+fn delays_tell_where_the_time_went() {
+    let sink = Sink::start();
+    let node = Node::to(sink.address, "");
+    let pause = std::time::Duration::from_millis(300);
+    let mut client = Client::connect(node.listen[0]);
+    assert_eq!(client.envelope("<a@a.example>", &["<b@b.example>"]), [250, 250]);
+    std::thread::sleep(pause);
+    sink.hold();
+    assert_eq!(client.content(&message("slow")).unwrap().code, 250);
+    wait_for("it is with the sink", || (sink.asked("b@b.example") == 1).then_some(()));
+    std::thread::sleep(pause);
+    sink.let_go();
+    let events = node.wait_for_events(Kind::Delivered, 1);
+    let delivered = events.iter().find(|event| event.kind == Kind::Delivered).unwrap();
+    let delays = delivered.delays.unwrap();
+    assert!(delays.before_queue >= pause, "the client was slow: {delays:?}");
+    assert!(delays.transmit >= pause / 2, "the sink was slow: {delays:?}");
+    let received = events.iter().find(|event| event.kind == Kind::Received).unwrap();
+    let between = delivered.time.since(received.time);
+    assert!(delays.total() >= delays.before_queue + between / 2, "{delays:?}, {between:?}");
+}
