@@ -21,7 +21,7 @@ pub(crate) enum Cut {
     Behind(usize),
     Everywhere,
     /// Into pieces of up to so many octets.
-    Random(Prng, u64),
+    Random(Box<Prng>, u64),
 }
 
 /// Octets on their way in one direction.
