@@ -249,3 +249,22 @@ fn a_restart_keeps_attempts_and_due_times_exactly() {
     let attempts = world.queue().iter().map(|one| one.recipients[0].attempts).max();
     assert!(attempts >= Some(3), "{attempts:?}");
 }
+
+/// The host refuses one recipient and leaves before it has heard of the other.
+#[test]
+fn a_host_that_leaves_amid_the_recipients_gets_the_rest_later() {
+    let mut world = world(QUICK, "");
+    world.add_host(1);
+    world.add_domain("a.example", &[(10, 1)]);
+    world.boot(1);
+    let recipients =
+        [("full", "a.example", Notify::Default), ("bye", "a.example", Notify::Default)];
+    let number = world.add_mail(&recipients, 0);
+    let habits = Habits { pipelines: true, chunks: true, eager: false, pause: 0 };
+    let first = world.clients.len();
+    world.clients.push(Client::new(habits, [(number, Abort::Never)].into()));
+    world.agenda.at(world.agenda.now + MS, Happening::Client { index: first, wakes: 0 });
+    world.run_until(300 * SECOND);
+    let rest = world.rest();
+    assert!(world.delivered().contains(&number), "{rest}");
+}
