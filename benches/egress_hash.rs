@@ -1,4 +1,4 @@
-//! Measure the two choices that each domain's mail takes: owner shard, and upstream relay by weight.
+//! Measure the two choices that a domain's mail takes: owner shard, and upstream relay by weight.
 
 #![allow(missing_docs, reason = "the macros write functions without words")]
 

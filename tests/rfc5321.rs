@@ -363,6 +363,25 @@ fn errors_have_a_limit_that_a_message_renews() {
     assert!(server.session.is_over());
 }
 
+//= RFC 2920 §3.1, type=test
+//# the RSET, MAIL FROM, SEND FROM, SOML FROM, SAML FROM, and RCPT TO commands can all appear
+//# anywhere in a pipelined command group.
+#[test]
+fn recipients_behind_a_refused_mail_are_no_errors() {
+    let recipients = format!("{RCPT}\r\n").repeat(100);
+    let group = format!("{MAIL}\r\n{recipients}BDAT 6 LAST\r\nQUIT\r\n");
+    let mut server = saying(Event::Mail, Answer::NO_ROOM);
+    for _ in 0..3 {
+        let replies = codes(&server.send(&group));
+        assert_eq!((replies[0], replies.len()), (452, 102));
+        assert!(replies[1..].iter().all(|reply| *reply == 503));
+    }
+    // Without a MAIL that was refused they are.
+    assert_eq!(server.codes(&["RSET"]), [250]);
+    let replies = codes(&server.send(format!("{RCPT}\r\n").repeat(30)));
+    assert_eq!((replies.len(), replies.last()), (21, Some(&421)));
+}
+
 #[test]
 fn an_http_client_is_shown_the_door_at_its_first_line() {
     let first = |line: &str| {

@@ -93,14 +93,6 @@ fn failing(seeds: std::ops::Range<u64>) -> Vec<u64> {
 
 #[test]
 fn no_storm_loses_mail_or_repeats_it() {
-    if std::env::var_os("EVENTS").is_some() {
-        tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::DEBUG)
-            .with_ansi(false)
-            .without_time()
-            .with_writer(std::io::stderr)
-            .init();
-    }
     assert_eq!(failing(seeds()), [0; 0], "each failing seed says above what it broke");
 }
 

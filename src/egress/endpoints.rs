@@ -29,6 +29,8 @@ struct Known {
     failures: u32,
     /// Not tried before; meaningful while `failures` is not 0.
     dead_until: Monotonic,
+    /// A connection finds out whether it works again.
+    on_trial: bool,
     /// Tried or used last, as a count of choices: the longest ago is next.
     turn: u64,
 }
@@ -58,7 +60,13 @@ impl Endpoints {
             }
             let known = match before.iter().position(same) {
                 Some(place) => Known { endpoint, ..before.swap_remove(place) },
-                None => Known { endpoint, failures: 0, dead_until: Monotonic(0), turn: 0 },
+                None => Known {
+                    endpoint,
+                    failures: 0,
+                    dead_until: Monotonic(0),
+                    on_trial: false,
+                    turn: 0,
+                },
             };
             self.known.push(known);
         }
@@ -73,6 +81,7 @@ impl Endpoints {
         if chosen.failures > 0 {
             // This connection is its trial: the others go past it meanwhile.
             chosen.dead_until = now + ENDPOINT_DEAD_MAX;
+            chosen.on_trial = true;
         }
         Some(chosen.endpoint.clone())
     }
@@ -80,13 +89,16 @@ impl Endpoints {
     /// It works.
     pub(super) fn succeeded(&mut self, address: SocketAddr) {
         if let Some(known) = self.find(address) {
-            known.failures = 0;
+            (known.failures, known.on_trial) = (0, false);
         }
     }
 
-    /// It does not work.
+    /// It does not work. Connections that fail while it is dead tell what is known already.
     pub(super) fn failed(&mut self, address: SocketAddr, now: Monotonic) {
-        if let Some(known) = self.find(address) {
+        if let Some(known) = self.find(address)
+            && (known.is_live(now) || known.on_trial)
+        {
+            known.on_trial = false;
             known.failures = known.failures.saturating_add(1);
             known.dead_until = now + dead_for(known.failures);
         }

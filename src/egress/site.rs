@@ -33,66 +33,11 @@ use crate::egress::pool::{Pool, PooledId, Work};
 use crate::egress::suspension::Suspension;
 use crate::egress::throttle::{SharedSite, SiteLimits};
 
+mod action;
 mod key;
 
+pub use action::{Action, Origin};
 pub use key::SiteKey;
-
-/// Who sent a job, for fairness and for calling back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Origin {
-    /// Its home shard.
-    pub home: ShardId,
-    /// The home's own name for the destination domain (`DomainId`'s bits).
-    pub domain: u64,
-}
-
-/// What the shard is to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action<J> {
-    /// Open a connection: `on_ready` or `on_failed` follows.
-    Connect {
-        /// Its name here.
-        connection: PooledId,
-        /// Where to.
-        endpoint: Endpoint,
-    },
-    /// Send the job's message over a ready connection: `on_done` or `on_failed` follows.
-    Assign {
-        /// Which connection.
-        connection: PooledId,
-        /// The job.
-        job: J,
-    },
-    /// Say QUIT and end the connection, which is forgotten here.
-    Close {
-        /// Which connection.
-        connection: PooledId,
-    },
-    /// The job's attempt failed: every endpoint was tried on its behalf. The judge says what
-    /// follows from `cause`.
-    Defer {
-        /// The job.
-        job: J,
-        /// What the last endpoint answered.
-        cause: Arc<Cause>,
-    },
-    /// The job was not attempted: send it back to its home, uncounted.
-    GiveBack {
-        /// The job.
-        job: J,
-        /// Why it cannot be tried now.
-        why: Why,
-        /// When it may be.
-        until: Monotonic,
-    },
-    /// Tell a home that was refused that there is room for its domain again.
-    CallBack {
-        /// The home and its domain.
-        to: Origin,
-        /// For about so many jobs.
-        room: u32,
-    },
-}
 
 /// A job in line.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +64,10 @@ pub struct Site<J> {
     callbacks: Callbacks,
     /// What kept the line waiting when it was last looked at, and when to look again.
     blocked: Option<(Why, Monotonic)>,
+    /// Idle connections that another shard may come to need: when to look.
+    look_at: Option<Monotonic>,
+    /// Messages since another shard began to wait for a connection, or had its turn.
+    turn: u32,
     /// After a connection was given up to another shard: no new one before.
     yielded_until: Monotonic,
     /// The last failure since something worked.
@@ -128,7 +77,7 @@ pub struct Site<J> {
 }
 
 const _: () = assert!(CONNECTION_YIELD_PAUSE.as_millis() > 2 * CONNECTION_LOOK_AGAIN.as_millis());
-/// Messages that a connection carries before it goes to the next shard, where shards outnumber
+/// Messages that a shard sends before its connection goes to the next one, where shards outnumber
 /// connections.
 const TURN_MESSAGES: u32 = 16;
 
@@ -152,6 +101,8 @@ impl<J: Copy> Site<J> {
             out: VecDeque::new(),
             callbacks: Callbacks::default(),
             blocked: None,
+            look_at: None,
+            turn: 0,
             yielded_until: Monotonic(0),
             cause: None,
             leaving: false,
@@ -213,7 +164,10 @@ impl<J: Copy> Site<J> {
     }
 
     fn decide(&mut self, now: Monotonic, may_connect: bool, prng: &mut Prng) {
-        self.blocked = None;
+        (self.blocked, self.look_at) = (None, None);
+        if self.leaving && !self.line.is_empty() {
+            return self.give_back(&Why::Leaving, now);
+        }
         let suspended = self.suspension.until().is_some();
         let action = self
             .assign(now)
@@ -225,8 +179,11 @@ impl<J: Copy> Site<J> {
 
     fn assign(&mut self, now: Monotonic) -> Option<Action<J>> {
         let connection = self.pool.last_idle().filter(|_| !self.line.is_empty())?;
-        if self.must_yield(connection) {
-            self.yielded_until = now + CONNECTION_YIELD_PAUSE;
+        if self.must_yield() {
+            self.give_way(now);
+            return Some(self.close(connection));
+        }
+        if self.is_spent(connection) {
             return Some(self.close(connection));
         }
         if let Some(rate) = self.limits.rate
@@ -238,22 +195,37 @@ impl<J: Copy> Site<J> {
         let item = self.line.pop().expect("not empty");
         let lent = self.pool.lend(item);
         assert_eq!(lent, connection, "the one used last");
+        self.turn = if self.shared.others_wait(self.here) { self.turn + 1 } else { 0 };
         Some(Action::Assign { connection, job: item.job })
     }
 
     /// Whether a connection must go to another shard that waits for one.
-    fn must_yield(&self, connection: PooledId) -> bool {
+    fn must_yield(&self) -> bool {
         if !self.shared.others_wait(self.here) {
             return false;
         }
         match self.shared.share(self.here, self.limits.connections) as usize {
-            0 => self.pool.len() > 1 || self.pool.messages(connection) >= TURN_MESSAGES,
+            0 => self.pool.len() > 1 || self.turn >= TURN_MESSAGES,
             share => self.pool.len() > share,
         }
     }
 
+    /// Let another shard that waits have the next connection.
+    fn give_way(&mut self, now: Monotonic) {
+        self.turn = 0;
+        self.yielded_until = now + CONNECTION_YIELD_PAUSE;
+        self.shared.give_way(self.here);
+    }
+
+    /// Whether limits, which may have been lowered, let a connection carry nothing more.
+    fn is_spent(&self, connection: PooledId) -> bool {
+        self.pool.messages(connection) >= self.limits.messages_per_connection
+            || self.shared.connections() > self.limits.connections
+    }
+
     fn connect(&mut self, now: Monotonic, may_connect: bool, prng: &mut Prng) -> Option<Action<J>> {
         if self.line.len() <= self.pool.opening() || self.pool.idle() > 0 {
+            self.shared.stop_waiting(self.here);
             return None;
         }
         if !self.endpoints.any_live(now) && self.pool.len() == 0 {
@@ -275,6 +247,21 @@ impl<J: Copy> Site<J> {
 
     /// What speaks against another connection, and when to look again; none: it has been granted.
     fn no_connection(&mut self, now: Monotonic, may_connect: bool) -> Option<(Why, Monotonic)> {
+        let limit = self.limits.connections;
+        if self.pool.len() == 0 && self.must_yield() {
+            self.give_way(now);
+        }
+        if let Some(blocked) = self.no_use(now, may_connect) {
+            self.shared.stop_waiting(self.here);
+            return Some(blocked);
+        }
+        let held = u32::try_from(self.pool.len()).expect("below the limit");
+        let granted = self.shared.try_connection(self.here, held, limit);
+        (!granted).then_some((Why::Connections(limit), now + CONNECTION_LOOK_AGAIN))
+    }
+
+    /// Why this shard has no use for another connection, whatever other shards have.
+    fn no_use(&self, now: Monotonic, may_connect: bool) -> Option<(Why, Monotonic)> {
         // What frees these is an event here, after which the shard polls anyway.
         let never = Monotonic(u64::MAX);
         let (held, limit) = (self.pool.len(), self.limits.connections);
@@ -288,25 +275,27 @@ impl<J: Copy> Site<J> {
             Some((Why::Endpoints, self.endpoints.next_trial().unwrap_or(never)))
         } else if !may_connect {
             Some((Why::ShardConnections, now + CONNECTION_YIELD_PAUSE))
-        } else if now < self.yielded_until {
-            Some((Why::Connections(limit), self.yielded_until))
         } else {
-            let held = u32::try_from(held).expect("below the limit");
-            let granted = self.shared.try_connection(self.here, held, limit);
-            (!granted).then_some((Why::Connections(limit), now + CONNECTION_LOOK_AGAIN))
+            let yields = now < self.yielded_until;
+            yields.then_some((Why::Connections(limit), self.yielded_until))
         }
     }
 
     /// Connections that nothing needs: idle for long, wanted by another shard, of a suspended site.
     fn close_idle(&mut self, now: Monotonic) -> Option<Action<J>> {
-        if self.line.is_empty() {
-            self.shared.stop_waiting(self.here);
-        }
         let (oldest, until) = self.pool.idle_until(IDLE_CONNECTION_MAX)?;
-        let wanted = self.line.is_empty() && self.shared.others_wait(self.here);
         let useless = self.suspension.until().is_some() || self.leaving;
-        let above = self.pool.len() > self.limits.connections as usize;
-        (until <= now || wanted || useless || above).then(|| self.close(oldest))
+        let above = self.shared.connections() > self.limits.connections;
+        if until <= now || useless || above {
+            return Some(self.close(oldest));
+        }
+        let scarce = self.shared.connections() == self.limits.connections;
+        if self.line.is_empty() && self.shared.others_wait(self.here) {
+            self.shared.give_way(self.here);
+            return Some(self.close(oldest));
+        }
+        self.look_at = (self.line.is_empty() && scarce).then_some(now + CONNECTION_YIELD_PAUSE);
+        None
     }
 
     fn call_back(&mut self, now: Monotonic) -> Option<Action<J>> {
@@ -349,7 +338,7 @@ impl<J: Copy> Site<J> {
         self.window = self.window.saturating_add(1).min(self.limits.connections.max(1));
         if !keep {
             self.remove(connection);
-        } else if self.pool.messages(connection) >= self.limits.messages_per_connection {
+        } else if self.is_spent(connection) {
             let close = self.close(connection);
             self.out.push_back(close);
         } else {
@@ -442,7 +431,8 @@ impl<J: Copy> Site<J> {
         let blocked = self.blocked.as_ref().map(|(_, at)| *at).filter(|at| at.0 < u64::MAX);
         let idle = self.pool.idle_until(IDLE_CONNECTION_MAX).map(|(_, until)| until);
         let calls = self.suspension.until().filter(|_| !self.callbacks.is_empty());
-        [blocked, idle, calls.or_else(|| self.callbacks.next_due())].into_iter().flatten().min()
+        let calls = calls.or_else(|| self.callbacks.next_due());
+        [blocked, self.look_at, idle, calls].into_iter().flatten().min()
     }
 
     /// Why jobs of this site wait at the moment, if something holds them up.

@@ -5,8 +5,9 @@
 //! who waits for one. Each in a cache line of its own.
 //!
 //! Invariant: at most `limit` connections are granted at a time; in any span of time T at most
-//! `burst + T / interval` messages. Where a shard waits for a connection, shards above their fair
-//! share (`limit / shards that hold or wait`) give theirs up when they next could, so none starves.
+//! `burst + T / interval` messages. Where a shard below its fair share (`limit / shards that hold
+//! or wait`) waits for a connection, those above theirs give one up when they next could, to those
+//! that wait in turn, so none starves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -59,6 +60,8 @@ impl Rate {
 }
 
 const BURST_NS: u64 = 50_000_000;
+/// More than shards' readings of the clock, once a turn each, can differ.
+const SLOWER_NS: u64 = 1_000_000_000;
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
@@ -72,23 +75,28 @@ pub struct SharedSite {
     arrival: CachePadded<AtomicU64>,
     holders: CachePadded<AtomicU64>,
     waiters: CachePadded<AtomicU64>,
+    /// The shard whose turn it is, if it waits.
+    next: CachePadded<AtomicU32>,
 }
 
 impl SharedSite {
-    /// Ask for a connection for `shard`, which holds `held` now. Where it is refused, the shard is
-    /// noted as waiting until it is granted one or says [`SharedSite::stop_waiting`].
+    /// Ask for a connection for `shard`, which holds `held` now. Refused, a shard below its share
+    /// is noted as waiting until it is granted one or says [`SharedSite::stop_waiting`]: until then
+    /// it is to ask again soon, since others leave it what becomes free.
     pub fn try_connection(&self, shard: ShardId, held: u32, limit: u32) -> bool {
-        let above_share = held > 0 && held >= self.share(shard, limit);
-        let granted = !(above_share && self.others_wait(shard)) && self.take(limit);
-        let (mask, bit) =
-            if granted { (&self.holders, bit(shard)) } else { (&self.waiters, bit(shard)) };
-        if mask.load(Ordering::Relaxed) & bit == 0 {
-            mask.fetch_or(bit, Ordering::Relaxed);
+        let below_share = held == 0 || held < self.share(shard, limit);
+        let first = if below_share { self.is_others_turn(shard) } else { self.others_wait(shard) };
+        if !first && self.take(limit) {
+            note(&self.holders, shard);
+            self.stop_waiting(shard);
+            return true;
         }
-        if granted {
+        if below_share {
+            note(&self.waiters, shard);
+        } else {
             self.stop_waiting(shard);
         }
-        granted
+        false
     }
 
     fn take(&self, limit: u32) -> bool {
@@ -117,10 +125,30 @@ impl SharedSite {
         self.waiters.load(Ordering::Relaxed) & !bit(shard) != 0
     }
 
-    /// What `shard` may keep while others wait: 0 where there are more shards than connections.
+    /// What `shard` may keep while others wait: 0 where there are more shards than connections,
+    /// else all shares add up to `limit`.
     pub fn share(&self, shard: ShardId, limit: u32) -> u32 {
         let sharing = self.holders.load(Ordering::Relaxed) | self.waiters.load(Ordering::Relaxed);
-        limit / (sharing | bit(shard)).count_ones()
+        let sharing = sharing | bit(shard);
+        let (all, before) = (sharing.count_ones(), (sharing & (bit(shard) - 1)).count_ones());
+        if limit < all { 0 } else { limit / all + u32::from(before < limit % all) }
+    }
+
+    /// `shard` gives a connection up: the next one of those that wait is to have it, so that who
+    /// asks more often does not have more of them.
+    pub fn give_way(&self, shard: ShardId) {
+        let waiters = self.waiters.load(Ordering::Relaxed) & !bit(shard);
+        let after = u32::from(shard.0) + 1;
+        let next = (after + waiters.rotate_right(after).trailing_zeros()) % u64::BITS;
+        if waiters != 0 {
+            self.next.store(next, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a connection that becomes free is to go to another shard, which waits for it.
+    fn is_others_turn(&self, shard: ShardId) -> bool {
+        let next = 1 << self.next.load(Ordering::Relaxed);
+        next != bit(shard) && self.waiters.load(Ordering::Relaxed) & next != 0
     }
 
     /// Connections open or being opened, over all shards.
@@ -131,7 +159,10 @@ impl SharedSite {
     /// Ask to send a message now; refused, it may be asked again at the time given.
     pub fn try_message(&self, rate: Rate, now: Monotonic) -> Result<(), Monotonic> {
         let (interval, tolerance) = (rate.interval_ns(), rate.tolerance_ns());
+        let furthest = tolerance.saturating_add(interval).saturating_add(SLOWER_NS);
         let next = |arrival: u64| {
+            // So far ahead only a slower rate can have led, which is no longer in force.
+            let arrival = if arrival.saturating_sub(now.0) > furthest { now.0 } else { arrival };
             let early = arrival.saturating_sub(now.0);
             (early <= tolerance).then(|| arrival.max(now.0).saturating_add(interval))
         };
@@ -144,6 +175,13 @@ impl SharedSite {
 
 fn bit(shard: ShardId) -> u64 {
     1 << shard.0
+}
+
+/// Set the bit of `shard`, written only where it is not set yet.
+fn note(mask: &AtomicU64, shard: ShardId) {
+    if mask.load(Ordering::Relaxed) & bit(shard) == 0 {
+        mask.fetch_or(bit(shard), Ordering::Relaxed);
+    }
 }
 
 const PARTS: usize = 64;

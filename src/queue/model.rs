@@ -10,6 +10,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod rows;
+
+use rows::{ModelMessage, ModelRecipient};
+
 #[derive(Clone, Debug)]
 enum Operation {
     /// Domains of the recipients, and for each the seconds until it is due, or held.
@@ -17,6 +21,7 @@ enum Operation {
     Pop,
     Finish(usize),
     Defer(usize, u8),
+    Postpone(usize, u8),
     Park(usize, Option<u8>),
     Unpark(u8, u32),
     Advance(u8),
@@ -28,25 +33,6 @@ struct Which {
     message: Option<usize>,
     domain: Option<u8>,
     reverse_path: Option<u64>,
-}
-
-#[derive(Clone, Debug)]
-struct ModelRecipient {
-    domain: u8,
-    state: State,
-    due: i64,
-    attempts: u16,
-    hold: bool,
-    remove: bool,
-}
-
-#[derive(Clone, Debug)]
-struct ModelMessage {
-    slot: Slot,
-    received: i64,
-    reported: bool,
-    expired: bool,
-    recipients: BTreeMap<u16, ModelRecipient>,
 }
 
 struct Pair {
@@ -88,6 +74,7 @@ impl Pair {
             Operation::Pop => self.pop(),
             Operation::Finish(which) => self.finish(*which),
             Operation::Defer(which, seconds) => self.defer(*which, *seconds),
+            Operation::Postpone(which, seconds) => self.postpone(*which, *seconds),
             Operation::Park(which, seconds) => self.park(*which, *seconds),
             Operation::Unpark(number, up_to) => self.unpark(*number, *up_to),
             Operation::Advance(seconds) => self.advance(i64::from(*seconds)),
@@ -116,6 +103,7 @@ impl Pair {
                     attempts: index,
                     hold: false,
                     remove: false,
+                    late: false,
                 };
                 (index, fresh)
             })
@@ -169,15 +157,16 @@ impl Pair {
         self.messages.values_mut().find(|message| message.slot == slot).expect("it is queued")
     }
 
-    /// One of the recipients that are with the shard.
+    /// One of the recipients that are with the shard, as far as it was told.
     fn dispatched(&self, which: usize) -> Option<(Slot, u16)> {
         let rows = self.messages.values().flat_map(|message| {
             let slot = message.slot;
-            message.recipients.iter().map(move |(index, row)| (slot, *index, row.state))
+            message.recipients.iter().map(move |(index, row)| (slot, *index, row))
         });
-        let with_shard: Vec<_> = rows.filter(|row| row.2 == State::Dispatched).collect();
-        let chosen = with_shard.get(which.checked_rem(with_shard.len())?)?;
-        Some((chosen.0, chosen.1))
+        let with_shard = |row: &ModelRecipient| row.state == State::Dispatched && !row.late;
+        let with_shard: Vec<_> = rows.filter(|(_, _, row)| with_shard(row)).collect();
+        let (slot, index, _) = with_shard.get(which.checked_rem(with_shard.len())?)?;
+        Some((*slot, *index))
     }
 
     fn finish(&mut self, which: usize) {
@@ -205,21 +194,11 @@ impl Pair {
         self.departures.retain(|departure| !has(departure));
     }
 
-    fn fate(message: &ModelMessage, index: u16) -> Deferral {
-        let row = &message.recipients[&index];
-        match (row.remove, row.hold, message.expired) {
-            (true, _, _) => Deferral::Removed,
-            (_, true, _) => Deferral::Held,
-            (_, _, true) => Deferral::Expired,
-            _ => Deferral::Waiting,
-        }
-    }
-
     fn defer(&mut self, which: usize, seconds: u8) {
         let Some((slot, index)) = self.dispatched(which) else { return };
         let due = self.now + i64::from(seconds);
         let message = self.by_slot(slot);
-        let fate = Self::fate(message, index);
+        let fate = message.fate(index);
         let row = message.recipients.get_mut(&index).expect("it is queued");
         (row.due, row.attempts) = (due, row.attempts + 1);
         row.state = match fate {
@@ -234,6 +213,27 @@ impl Pair {
         self.left(slot, index);
     }
 
+    fn postpone(&mut self, which: usize, seconds: u8) {
+        let Some((slot, index)) = self.dispatched(which) else { return };
+        let due = self.now + i64::from(seconds);
+        let message = self.by_slot(slot);
+        let expected = match message.fate(index) {
+            Deferral::Expired | Deferral::Waiting => Deferral::Waiting,
+            fate @ (Deferral::Held | Deferral::Removed) => fate,
+        };
+        let row = message.recipients.get_mut(&index).expect("it is queued");
+        row.due = due;
+        row.state = match expected {
+            Deferral::Waiting => State::Deferred,
+            Deferral::Held => State::Held,
+            Deferral::Expired | Deferral::Removed => State::Dispatched,
+        };
+        row.hold &= row.state == State::Dispatched;
+        let said = self.queue.postpone(slot, index, WallTime(due * 1_000));
+        assert_eq!(said, Some(expected));
+        self.left(slot, index);
+    }
+
     fn park(&mut self, which: usize, seconds: Option<u8>) {
         let Some(which) = which.checked_rem(self.departures.len()) else { return };
         let departure = self.departures.swap_remove(which);
@@ -244,7 +244,7 @@ impl Pair {
         let message = self.by_slot(departure.message);
         let mut name = 0;
         for index in departure.recipients.as_slice().iter().rev() {
-            let fate = Self::fate(message, *index);
+            let fate = message.fate(*index);
             let row = message.recipients.get_mut(index).expect("it is queued");
             name = row.domain;
             match fate {
@@ -277,6 +277,7 @@ impl Pair {
 
     fn advance(&mut self, seconds: i64) {
         self.now += seconds;
+        let mut late = self.take_late();
         let mut due = Vec::new();
         self.queue.expire_due(self.wall(), &mut due);
         let now = self.now;
@@ -285,23 +286,32 @@ impl Pair {
         for message in self.messages.values_mut() {
             expected.extend(message.grow_old(now));
         }
-        let order = |due: &Due| match due {
-            Due::Expired { message, .. } | Due::DelayReport(message) => *message,
-        };
-        // Put-off expiries of held recipients come one by one.
-        let late: Vec<Due> = due.extract_if(.., |due| !expected.contains(due)).collect();
-        for late in late {
-            let Due::Expired { message, recipients: Recipients::One(index) } = late else {
-                panic!("{late:?} is not due; expected {expected:?}");
-            };
-            let message = self.by_slot(message);
-            let state = message.recipients.get(&index).map(|row| row.state);
-            assert!(message.expired && state == Some(State::Dispatched));
+        // What became late just now is told at once, by a second look.
+        late.extend(self.take_late());
+        if self.queue.next_due().is_some_and(|next| next <= self.wall()) {
+            self.queue.expire_due(self.wall(), &mut due);
         }
+        // They come one by one.
+        let single =
+            |(message, index)| Due::Expired { message, recipients: Recipients::One(index) };
+        expected.extend(late.into_iter().map(single));
         due.sort_by_key(order);
         expected.sort_by_key(order);
         assert_eq!(due, expected);
         assert!(self.queue.next_due().is_none_or(|next| next > self.wall()));
+    }
+
+    /// Those of expired messages that wait no more, which the shard was not told of.
+    fn take_late(&mut self) -> Vec<(Slot, u16)> {
+        let mut late = Vec::new();
+        for message in self.messages.values_mut() {
+            for (index, row) in &mut message.recipients {
+                if std::mem::take(&mut row.late) && row.state == State::Dispatched {
+                    late.push((message.slot, *index));
+                }
+            }
+        }
+        late
     }
 
     fn selected(&self, which: Which) -> (Selector, Vec<(u64, u16)>) {
@@ -374,6 +384,7 @@ impl Pair {
         for verb in [Verb::Release, Verb::Remove] {
             self.operate(verb, Which::default());
         }
+        self.advance(0);
         while self.dispatched(0).is_some() {
             self.finish(0);
             self.forget_unqueued_parks();
@@ -387,63 +398,11 @@ impl Pair {
     }
 }
 
-impl ModelMessage {
-    /// What the passing of time does to it.
-    fn grow_old(&mut self, now: i64) -> Option<Due> {
-        let age = Duration::from_secs(u64::try_from(now - self.received).expect("not before"));
-        let waits = |row: &ModelRecipient| matches!(row.state, State::Ready | State::Deferred);
-        if age >= Duration::from_secs(100) && !self.expired {
-            self.expired = true;
-            let mut gone: Vec<u16> = Vec::new();
-            for (index, row) in self.recipients.iter_mut().filter(|(_, row)| waits(row)) {
-                row.state = State::Dispatched;
-                gone.push(*index);
-            }
-            let recipients = match gone.as_slice() {
-                [] => return None,
-                [one] => Recipients::One(*one),
-                _ => Recipients::Many(gone.into()),
-            };
-            return Some(Due::Expired { message: self.slot, recipients });
-        }
-        let late = self.recipients.values_mut().filter(|row| row.state == State::Deferred);
-        late.filter(|row| row.due <= now).for_each(|row| row.state = State::Ready);
-        if age >= Duration::from_secs(40) && !self.reported && !self.expired {
-            self.reported = true;
-            return Some(Due::DelayReport(self.slot));
-        }
-        None
-    }
-}
-
-impl ModelRecipient {
-    /// Whether the verb did something.
-    fn operate(&mut self, verb: Verb, expired: bool) -> bool {
-        let waits = matches!(self.state, State::Ready | State::Deferred);
-        let with_shard = self.state == State::Dispatched;
-        let did = match verb {
-            Verb::Flush => self.state == State::Deferred,
-            Verb::Hold => waits || (with_shard && !self.hold),
-            Verb::Release => self.state == State::Held || (with_shard && self.hold),
-            Verb::Remove => waits || self.state == State::Held || (with_shard && !self.remove),
-        };
-        if did && with_shard {
-            match verb {
-                Verb::Hold => self.hold = true,
-                Verb::Release => self.hold = false,
-                Verb::Remove => self.remove = true,
-                Verb::Flush => unreachable!("only what is deferred"),
-            }
-        } else if did {
-            self.state = match verb {
-                Verb::Flush => State::Ready,
-                Verb::Release if expired => State::Dispatched,
-                Verb::Release => State::Ready,
-                Verb::Hold => State::Held,
-                Verb::Remove => State::Dispatched,
-            };
-        }
-        did
+/// By message, and what came alone by its recipient.
+fn order(due: &Due) -> (Slot, Option<u16>) {
+    match due {
+        Due::Expired { message, recipients: Recipients::One(index) } => (*message, Some(*index)),
+        Due::Expired { message, .. } | Due::DelayReport(message) => (*message, None),
     }
 }
 
@@ -475,6 +434,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         8 => Just(Operation::Pop),
         4 => any::<usize>().prop_map(Operation::Finish),
         4 => (any::<usize>(), 0..30u8).prop_map(|(which, wait)| Operation::Defer(which, wait)),
+        2 => (any::<usize>(), 0..30u8).prop_map(|(which, wait)| Operation::Postpone(which, wait)),
         3 => (any::<usize>(), proptest::option::of(1..20u8))
             .prop_map(|(which, wait)| Operation::Park(which, wait)),
         1 => (0..4u8, 0..4u32).prop_map(|(number, room)| Operation::Unpark(number, room)),

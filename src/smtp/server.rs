@@ -107,6 +107,8 @@ pub struct Session {
     event: Option<Event>,
     output: Vec<u8>,
     errors: u32,
+    /// The last MAIL was refused: what came behind it in the same group is no further error.
+    mail_refused: bool,
     /// The client has said something: an HTTP verb is now no more than an unknown command.
     opened: bool,
     draining: bool,
@@ -186,6 +188,7 @@ impl Session {
             event: None,
             output: Vec::new(),
             errors: 0,
+            mail_refused: false,
             opened: false,
             draining: false,
             ended: false,

@@ -33,7 +33,7 @@ impl Network {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("unshare");
         command.args(["--net", "sleep", "infinity"]);
-        let mut holder = Running::start(&mut command, &folder.path().join("log"));
+        let mut holder = Running::start(&command, &folder.path().join("log"));
         let space = |id: &str| std::fs::read_link(format!("/proc/{id}/ns/net")).unwrap();
         until("a network namespace", || {
             assert!(holder.is_alive(), "no namespace: {}", holder.log());

@@ -49,8 +49,9 @@ impl<'n> Postfix<'n> {
         let daemons = output(postconf.arg("-c").arg(&conf).args(["-h", "daemon_directory"]), b"");
         let daemons = String::from_utf8(daemons).unwrap();
         let mut command = network.command(Path::new(daemons.trim()).join("master"));
-        command.arg("-c").arg(&conf).arg("-d");
-        let mut master = Running::start(&mut command, &folder.path().join("log"));
+        // It ends by itself where nobody is left to end it.
+        command.arg("-c").arg(&conf).args(["-d", "-e", "600"]);
+        let mut master = Running::start(&command, &folder.path().join("log"));
         until("Postfix has started", || {
             let log = master.log();
             assert!(master.is_alive(), "Postfix has ended: {log}");

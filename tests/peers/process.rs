@@ -24,10 +24,14 @@ pub(crate) struct Running {
 
 impl Running {
     /// Start `command`; all that it says goes to the file `log`.
-    pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
+    pub(crate) fn start(command: &Command, log: &Path) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
         let file = std::fs::File::create(log).unwrap();
-        let child = command
+        // A test that is interrupted drops nothing: then the kernel ends the program.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(command.get_program())
+            .args(command.get_args())
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)

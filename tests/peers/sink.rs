@@ -60,7 +60,7 @@ impl Sink {
         let folder = tempfile::tempdir().unwrap();
         let mut command = network.command("python3");
         command.arg(script("sink.py")).arg(folder.path()).args(options).args(addresses);
-        let mut process = Running::start(&mut command, &folder.path().join("log"));
+        let mut process = Running::start(&command, &folder.path().join("log"));
         let addresses = until("the sink listens", || {
             assert!(process.is_alive(), "the sink has ended: {}", process.log());
             let ready = std::fs::read(folder.path().join("ready")).ok()?;
@@ -105,7 +105,7 @@ pub(crate) fn smtp_sink(
             command.args(["-u", "postfix"]);
         }
         command.args(options).arg(address.to_string()).arg("100");
-        let mut sink = Running::start(&mut command, &folder.join("smtp-sink"));
+        let mut sink = Running::start(&command, &folder.join("smtp-sink"));
         let listens = until("smtp-sink listens or has ended", || {
             let connected = std::net::TcpStream::connect(address).is_ok();
             (connected || !sink.is_alive()).then_some(connected)

@@ -172,8 +172,8 @@ fn long_content_arrives_in_pieces_of_any_size() {
         let whole = sent.play(mode, Cut::Nowhere, Cut::Nowhere, false);
         assert_eq!(whole.told, "ready\nsettled 0 stored\nready\n", "{mode:?}");
         assert!(whole.messages[0].content == content.as_bytes(), "{mode:?}");
-        for (seed, most) in [(1, 2), (2, 7), (3, 1_000), (4, 70_000)] {
-            let cut = |seed| Cut::Random(Prng::from_number(seed), most);
+        for (seed, most) in [(1, 20), (2, 1_000), (3, 70_000)] {
+            let cut = |seed| Cut::Random(Box::new(Prng::from_number(seed)), most);
             let split = sent.play(mode, cut(seed), cut(seed + 10), seed % 2 == 0);
             assert!(split == whole, "{mode:?}, pieces of up to {most}");
         }

@@ -2,6 +2,7 @@
 //!
 //! Whatever one side does about a piece is done before the next piece of the other direction comes.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use relay_fast::base::prng::Prng;
@@ -21,20 +22,20 @@ pub(crate) enum Cut {
     Behind(usize),
     Everywhere,
     /// Into pieces of up to so many octets.
-    Random(Prng, u64),
+    Random(Box<Prng>, u64),
 }
 
 /// Octets on their way in one direction.
 #[derive(Debug)]
 struct Line {
     cut: Cut,
-    waiting: Vec<u8>,
+    waiting: VecDeque<u8>,
     carried: Vec<u8>,
 }
 
 impl Line {
     fn new(cut: Cut) -> Self {
-        Self { cut, waiting: Vec::new(), carried: Vec::new() }
+        Self { cut, waiting: VecDeque::new(), carried: Vec::new() }
     }
 
     fn piece(&mut self) -> Vec<u8> {
@@ -92,7 +93,7 @@ impl Pair {
         let (up, down) = (Line::new(up), Line::new(down));
         let mut pair = Self { sender, server, up, down, up_first, ended: (false, false) };
         let greeting = pair.server.output();
-        pair.down.waiting.extend_from_slice(greeting.as_bytes());
+        pair.reply(&greeting);
         pair.carry();
         pair
     }
@@ -101,7 +102,7 @@ impl Pair {
     pub(crate) fn carry(&mut self) {
         loop {
             self.sender.settle_down();
-            self.up.waiting.append(&mut self.sender.heard);
+            self.up.waiting.extend(self.sender.heard.drain(..));
             let go_up = !self.up.waiting.is_empty();
             let go_down = !self.down.waiting.is_empty();
             if go_up && (self.up_first || !go_down) {
@@ -125,7 +126,7 @@ impl Pair {
     }
 
     fn reply(&mut self, replies: &str) {
-        self.down.waiting.extend_from_slice(replies.as_bytes());
+        self.down.waiting.extend(replies.bytes());
     }
 
     /// Let time pass; each side's deadline fires when it comes, the receiving side's first.

@@ -163,7 +163,7 @@ proptest! {
             errors_max: 1_000,
             ..session::options()
         };
-        let cut = |seed| Cut::Random(Prng::from_number(seed), world.most);
+        let cut = |seed| Cut::Random(Box::new(Prng::from_number(seed)), world.most);
         let client = options(world.pipelining, world.use_chunking);
         let (up, down) = (cut(world.seed), cut(!world.seed));
         let mut pair = Pair::new(client, obedient(server), up, down, world.up_first);

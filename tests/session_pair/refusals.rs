@@ -50,6 +50,25 @@ fn mail() {
     cut_off("mail421@a.example", TWO, &[told]);
 }
 
+/// A node without room loses no connection to a client that sends many recipients at once.
+#[test]
+fn mail_with_many_recipients_behind_it() {
+    let many = ["a@b.example", "b@b.example", "c@b.example", "d@b.example"];
+    let settled: Vec<_> = (0..4).map(|place| format!("{place} MAIL 452 4.7.1 as told")).collect();
+    Conversation::new()
+        .server(|options| options.errors_max = 2)
+        .begins("mail452@a.example", &many, TEXT)
+        .begins(FROM, TWO, TEXT)
+        .delivers(TWO, TEXT)
+        .tells(&[
+            "ready",
+            &format!("settled {}", settled.join(", ")),
+            "ready",
+            "settled 0 stored, 1 stored",
+            "ready",
+        ]);
+}
+
 #[test]
 fn some_recipients() {
     let mixed = ["rcpt550@b.example", "r@b.example", "rcpt451@b.example", "t@b.example"];

@@ -25,8 +25,8 @@ pub(crate) enum Happening {
     Shard { life: u32, shard: usize, arrival: Arrival },
     /// A client goes on with its mail, unless it woke since it asked for this.
     Client { index: usize, wakes: u64 },
-    /// A next hop goes down: what is open to it breaks, or falls silent.
-    Down(usize, Reach),
+    /// A next hop goes down until then: what is open to it breaks, or falls silent.
+    Down { host: usize, reach: Reach, until: u64 },
     /// Step so many of the plan.
     Plan(usize),
 }

@@ -120,9 +120,6 @@ impl Client {
         self.input.extend_from_slice(bytes);
         while let Some(code) = self.take_reply() {
             let expected = self.expected.pop_front();
-            if std::env::var_os("EVENTS").is_some() {
-                eprintln!("CLIENT {} {code} to {expected:?} sent {sent_at}", books.agenda.now);
-            }
             if code == 421 {
                 // What was not answered is not stored; what was to be answered by this is not.
                 if let Some(Expected::End(number)) = expected {

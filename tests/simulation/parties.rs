@@ -4,7 +4,7 @@ use relay_fast::shard::commands::{Answer, Command, Cursor, QueueStats, QueuedMes
 use relay_fast::shard::mesh::Crossing;
 use relay_fast::shard::platform::{ConnectionId, Event, IoError};
 
-use crate::agenda::{Happening, MS};
+use crate::agenda::{Happening, MS, SECOND};
 use crate::client::Books;
 use crate::net::{Party, What, Wire};
 use crate::node::listener;
@@ -245,29 +245,35 @@ impl World {
     /// From `from` to `to` a host is not up.
     pub(crate) fn add_outage(&mut self, host: usize, from: u64, to: u64, reach: Reach) {
         self.hosts[host].outages.push((from, to, reach));
-        self.agenda.at(from, Happening::Down(host, reach));
+        self.agenda.at(from, Happening::Down { host, reach, until: to });
     }
 
-    pub(crate) fn host_down(&mut self, host: usize, reach: Reach) {
-        let mut broken = Vec::new();
-        for (number, remote) in &mut self.remotes {
-            if let Remote::Mail(session) = remote
-                && session.host == host
-            {
-                match reach {
-                    Reach::Silent => session.deafen(),
-                    Reach::Up | Reach::Refuses | Reach::Unreachable => broken.push(*number),
-                }
-            }
-        }
+    pub(crate) fn host_down(&mut self, host: usize, reach: Reach, until: u64) {
+        let broken: Vec<u64> = self
+            .remotes
+            .iter()
+            .filter_map(|(number, remote)| {
+                matches!(remote, Remote::Mail(session) if session.host == host).then_some(*number)
+            })
+            .collect();
         for number in broken {
-            self.remotes.remove(&number);
             let mut all = self.net.connections.iter();
-            let place = all.find_map(|(connection, ends)| {
+            let Some(place) = all.find_map(|(connection, ends)| {
                 let end = ends.iter().position(|end| end.party == Party::Peer(number))?;
                 Some((*connection, end))
-            });
-            if let Some(place) = place {
+            }) else {
+                continue;
+            };
+            if reach == Reach::Silent {
+                if let Some(Remote::Mail(session)) = self.remotes.get_mut(&number) {
+                    session.deafen();
+                }
+                // What is sent again once the host is back reaches one that knows nothing of it.
+                let again = until.saturating_add(self.agenda.between(0, 60 * SECOND));
+                let wire = Wire { connection: place.0, to: 1 - place.1, what: What::Reset };
+                self.agenda.at(again, Happening::Wire(wire));
+            } else {
+                self.remotes.remove(&number);
                 self.net.reset(place, &mut self.agenda);
             }
         }

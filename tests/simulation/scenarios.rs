@@ -78,34 +78,65 @@ impl World {
 //# rather than just retrying queued mail items
 #[test]
 fn a_server_that_was_down_for_a_minute_gets_its_backlog_soon_after() {
-    outage_of_a_minute(0, Reach::Refuses);
+    Outage { messages: 3_000, from: 0, reach: Reach::Refuses, restart: false, tried_max: 40 }.run();
 }
 
 #[test]
 fn a_server_that_goes_down_amid_a_backlog_gets_the_rest_soon_after() {
-    outage_of_a_minute(SECOND, Reach::Refuses);
+    let from = SECOND;
+    Outage { messages: 1_500, from, reach: Reach::Refuses, restart: false, tried_max: 40 }.run();
 }
 
-/// Several thousand messages wait for the only upstream, which is down for a minute from `from` on.
-fn outage_of_a_minute(from: u64, reach: Reach) {
-    const MESSAGES: usize = 3_000;
-    let mut world = world(STANDARD, &relay_domain("203.0.113.101"));
-    let host = world.add_host(101);
-    let back = from + 60 * SECOND;
-    world.add_outage(host, from, back, reach);
-    world.boot(2);
-    world.submit(MESSAGES, ("user", "corp.example"), 0);
-    world.run_until(back - SECOND);
-    assert!(world.clients.iter().all(Client::is_done), "all is accepted meanwhile");
-    let tried = world.hosts[host].attempts.iter().filter(|at| **at >= from).count();
-    let (before, put_off) = (world.delivered().len(), world.attempted());
-    assert!(before < MESSAGES / 2, "{before} were delivered before");
-    world.run_until(back + 130 * SECOND);
-    let delivered = world.delivered().len();
-    let report = format!("{tried} connection attempts, {put_off} put off, {delivered} delivered");
-    // Each shard tries after 1 s, 2 s, 4 s, and so on, and not for each message.
-    assert!(tried <= 40 && put_off <= 40 && delivered == MESSAGES, "{report}");
-    world.audit_rest();
+#[test]
+fn a_server_that_falls_silent_gets_the_rest_soon_after() {
+    // Those that are being opened, up to the limit of 100, learn nothing for 30 s.
+    let (from, tried_max) = (SECOND, 140);
+    Outage { messages: 1_500, from, reach: Reach::Silent, restart: false, tried_max }.run();
+}
+
+#[test]
+fn a_backlog_that_a_restart_found_goes_soon_after_the_outage() {
+    Outage { messages: 1_500, from: 0, reach: Reach::Refuses, restart: true, tried_max: 40 }.run();
+}
+
+/// The only upstream is down for a minute, whatever waits for it.
+struct Outage {
+    messages: usize,
+    from: u64,
+    reach: Reach,
+    restart: bool,
+    /// Connection attempts meanwhile.
+    tried_max: usize,
+}
+
+impl Outage {
+    fn run(&self) {
+        let mut world = world(STANDARD, &relay_domain("203.0.113.101"));
+        let host = world.add_host(101);
+        let back = self.from + 60 * SECOND;
+        world.add_outage(host, self.from, back, self.reach);
+        world.boot(2);
+        world.submit(self.messages, ("user", "corp.example"), 0);
+        world.run_until(back - 30 * SECOND);
+        if self.restart {
+            world.crash();
+            world.boot(3);
+        }
+        world.run_until(back - SECOND);
+        assert!(world.clients.iter().all(Client::is_done), "all is accepted meanwhile");
+        let attempts = world.hosts[host].attempts.iter();
+        let tried = attempts.filter(|at| **at >= self.from).count();
+        let (before, put_off) = (world.delivered().len(), world.attempted());
+        assert!(before < self.messages / 2, "{before} were delivered before");
+        world.run_until(back + 130 * SECOND);
+        let delivered = world.delivered().len();
+        let report = format!("{tried} connections, {put_off} put off, {delivered} delivered");
+        // Each shard tries after 1 s, 2 s, 4 s, and so on, and not for each message; and nobody
+        // waits for the second attempt of the schedule, at 5 minutes.
+        let is_bounded = tried <= self.tried_max && put_off <= 40;
+        assert!(is_bounded && delivered == self.messages, "{report}");
+        world.audit_rest();
+    }
 }
 
 #[test]

@@ -199,9 +199,6 @@ impl Storm {
 
     fn take(&mut self, step: Step) {
         let now = self.world.agenda.now;
-        if std::env::var_os("EVENTS").is_some() {
-            eprintln!("STEP {now} {step:?}");
-        }
         match step {
             Step::Crash if self.world.node.is_some() => self.world.crash(),
             Step::Start(shards) if self.world.node.is_none() => {

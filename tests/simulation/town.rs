@@ -3,7 +3,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::agenda::Agenda;
-use crate::client::{Abort, Client, Habits};
 use crate::ledger::{Addressee, Mail, Notify, Verdict};
 use crate::peer::Host;
 use crate::world::World;
@@ -67,13 +66,6 @@ impl World {
             verdict: Verdict::Unsent,
         });
         number
-    }
-
-    /// A client that submits these to the end.
-    pub(crate) fn add_client(&mut self, numbers: impl IntoIterator<Item = u64>) {
-        let habits = Habits { pipelines: true, chunks: true, eager: false, pause: 0 };
-        let queue = numbers.into_iter().map(|number| (number, Abort::Never)).collect();
-        self.clients.push(Client::new(habits, queue));
     }
 }
 

@@ -154,7 +154,7 @@ impl World {
                     self.wake_client(index);
                 }
             }
-            Happening::Down(host, reach) => self.host_down(host, reach),
+            Happening::Down { host, reach, until } => self.host_down(host, reach, until),
             Happening::Plan(step) => self.due_steps.push(step),
         }
     }
