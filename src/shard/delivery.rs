@@ -423,7 +423,7 @@ impl Delivery {
             return self.conclude(job, None, None, cx);
         }
         let until = cx.now.wall + after;
-        self.report(job, Err(GivenBack { why: why.into(), until }), cx);
+        self.report(job, Err(GivenBack { why: why.into(), until, tried: None }), cx);
     }
 
     /// Tell the home of a job what became of it.

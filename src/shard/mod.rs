@@ -25,6 +25,7 @@ mod ingress;
 mod journal;
 mod load;
 mod lookup;
+mod notices;
 mod operate;
 mod outbound;
 mod reasons;

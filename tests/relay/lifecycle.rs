@@ -230,3 +230,24 @@ fn an_idle_relay_uses_less_than_a_hundredth_of_a_cpu() {
     }
     panic!("{used} hundredths of a second of CPU in {SECONDS} idle seconds");
 }
+
+#[test]
+fn a_delivery_in_flight_is_finished_and_its_connection_too() {
+    let sink = Sink::start();
+    sink.hold();
+    let config = to_upstream(&sink.address.to_string(), SOON);
+    // The deadline is an hour: nothing here may wait for it.
+    let mut node = Node::start(&format!("drain_deadline = \"1h\"\n{config}"));
+    for n in 0..4 {
+        send(node.listen[0], "<a@a.example>", &[&format!("<b@d{n}.example>")], "in flight");
+    }
+    wait_for("all are with the sink", || (sink.asked("b@d0.example") == 1).then_some(()));
+    node.signal(Signal::TERM);
+    node.wait_for_log("draining");
+    sink.let_go();
+    assert!(node.wait().success());
+    assert!(!sink.taken().is_empty(), "what was with the sink was waited for");
+    node.run(2);
+    wait_for("an empty queue", || (node.stat("recipients") == 0).then_some(()));
+    assert_eq!(sink.taken().len(), 4, "each once: a drain breaks nothing off");
+}

@@ -320,7 +320,7 @@ fn moods(agenda: &mut Agenda) -> Moods {
 fn one_mail(world: &mut World) -> u64 {
     let agenda = &mut world.agenda;
     let recipients = if agenda.chance(700) { 1 } else { agenda.between(2, 8) };
-    let mut to: Vec<_> = (0..recipients)
+    let to: Vec<_> = (0..recipients)
         .map(|_| {
             let kind = match agenda.index(20) {
                 0 => "nobody",
@@ -336,10 +336,6 @@ fn one_mail(world: &mut World) -> u64 {
             (kind, domain, notify)
         })
         .collect();
-    // One at a domain.
-    to.sort_by_key(|(_, domain, _)| *domain);
-    to.dedup_by_key(|(_, domain, _)| *domain);
-    agenda.prng.shuffle(&mut to);
     let filler = [0, 300, 3_000, 20_000][agenda.index(4)];
     let number = world.add_mail(&to, filler);
     if world.agenda.chance(50) {
