@@ -85,8 +85,8 @@ fn idle_connections_go_after_a_while_and_then_the_site_is_idle() {
 }
 
 //= RFC 5321 §5.1, type=test
-//# the SMTP client SHOULD try [...] each of the relevant addresses in this list in order, until a
-//# delivery attempt succeeds.
+//# the SMTP client MUST be able to try (and retry) each of the relevant addresses in this list in
+//# order, until a delivery attempt succeeds.
 #[test]
 fn a_dead_host_does_not_hold_up_the_one_that_lives() {
     let mut world = World::new(1, FREE, &[(1, 10), (2, 20)]);
