@@ -5,6 +5,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
+use relay_fast::config::problem::Problems;
 use relay_fast::config::{Config, duration, reference, reload};
 use relay_fast::control::cli::{Cli, NodeFlags, QueueVerb, Verb};
 use relay_fast::control::commands::Shards;
@@ -37,21 +38,31 @@ fn main() -> ExitCode {
 
 fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let config = node.load(&machine())?;
-    telemetry::start(config.log_level.as_str())?;
-    let admin = http::bind(config.admin)?;
+    telemetry::start(config.log_level)?;
+    let listener = http::bind(config.admin)?;
+    // As bound, not as configured: port 0 is the kernel's choice.
+    let admin = listener.local_addr()?;
     let relay = Relay::prepare(&config)?;
     let handle = relay.handle();
     let posts = handle.posts.clone();
-    http::serve(admin, Shards::new(config.cores, move |shard, c| posts.post(shard, c)))?;
-    let Config { hostname, cores, admin, .. } = &config;
-    tracing::info!(%hostname, cores, %admin, "ready");
+    http::serve(listener, Shards::new(config.cores, move |shard, c| posts.post(shard, c)))?;
+    let Config { hostname, cores, .. } = &config;
+    tracing::info!(%hostname, cores, listen = ?relay.addresses(), %admin, "ready");
     let in_force = RefCell::new(config);
     relay.run(|| match again(node, &handle, &in_force) {
         Ok(changes) => tracing::info!(changes, "reloaded"),
-        Err(error) => tracing::error!(%error, "not reloaded: nothing has changed"),
+        Err(error) => {
+            tracing::error!("not reloaded, nothing has changed: {}", in_one_line(&*error))
+        }
     })?;
     tracing::info!("drained");
     Ok(())
+}
+
+/// A log has a line for each thing that happens.
+fn in_one_line(error: &(dyn Error + 'static)) -> String {
+    let problems = error.downcast_ref::<Problems>();
+    problems.map_or_else(|| error.to_string(), Problems::in_one_line)
 }
 
 /// Put the file's present content in force, or change nothing.

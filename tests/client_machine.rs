@@ -9,6 +9,9 @@
     reason = "tests cut, match and unwrap freely"
 )]
 
+#[path = "support/sender.rs"]
+mod sender;
+
 mod client_machine {
     mod dialogue;
     mod endings;

@@ -1,4 +1,5 @@
-//! A test for each MUST that the extensions on offer put on a receiver: RFC 1870, 2920, 3030, 6152.
+//! A test for each MUST that the extensions on offer put on a receiver: RFC 1870, 2034, 2920, 3030,
+//! 6152, 6531.
 //!
 //! Clauses about parameters stand beside their parser.
 
@@ -45,6 +46,74 @@ fn commands_may_come_in_groups_and_are_answered_in_order() {
     assert_eq!(codes(&server.send(group)), [250, 250, 250, 354]);
     assert_eq!(codes(&server.send(".\r\nQUIT\r\n")), [250, 221]);
     assert_eq!(server.messages.len(), 2);
+}
+
+//= RFC 2034 §4, type=test
+//# The text part of all 2xx, 4xx, and 5xx SMTP responses other than the initial greeting and any
+//# response to HELO or EHLO are prefaced with a status code
+#[test]
+fn every_reply_carries_a_status_of_its_class() {
+    let long = "x".repeat(2_100);
+    let mail = |rest: &str| format!("{MAIL} {rest}");
+    let commands = [
+        "NOOP",
+        "RSET",
+        "VRFY b",
+        "VRFY",
+        "EXPN l",
+        "HELP",
+        "STARTTLS",
+        "AUTH PLAIN",
+        "XYZZY",
+        "",
+        "a\nb",
+        "NO\0OP",
+        &long,
+        RCPT,
+        "DATA",
+        "DATA now",
+        &mail("X=1"),
+        &mail("SIZE=x"),
+        &mail("SIZE=99999999999"),
+        "MAIL FROM:<a>",
+        "MAIL FROM:<ü@a.example>",
+        MAIL,
+        MAIL,
+        "DATA",
+        "RCPT TO:<b>",
+        &format!("{RCPT} X=1"),
+        RCPT,
+        "BDAT 3\r\na",
+        "DATA",
+        "BDAT 0 LAST",
+        "QUIT now",
+        "QUIT",
+    ];
+    let mut server = Server::new(Options { errors_max: 100, ..options() }).past_hello();
+    let replies = commands.map(|command| server.send(format!("{command}\r\n"))).concat();
+    assert_eq!(replies.lines().count(), commands.len(), "{replies}");
+    for reply in replies.lines() {
+        let (code, text) = reply.split_at(4);
+        let status = text.split(' ').next().expect("a word");
+        let numbers: Vec<u16> = status.split('.').map(|part| part.parse().unwrap()).collect();
+        assert!(numbers.len() == 3 && code.starts_with(&numbers[0].to_string()), "{reply}");
+    }
+}
+
+//= RFC 6531 §3.1, type=test
+//# An SMTP server that announces the SMTPUTF8 extension MUST be prepared to accept a UTF-8 string
+//# in any position in which RFC 5321 specifies that a <mailbox> can appear.
+#[test]
+fn utf8_is_taken_wherever_a_mailbox_stands() {
+    let mut server = Server::new(options());
+    server.output();
+    let offer = server.send("EHLO c.example\r\n");
+    assert!(offer.contains("-SMTPUTF8\r\n") && offer.contains("-8BITMIME\r\n"), "{offer}");
+    let mail = "MAIL FROM:<\"ř \"@příklad.example> SMTPUTF8";
+    assert_eq!(server.codes(&[mail, "RCPT TO:<用户@例え.example>", "VRFY ř"]), [250, 250, 252]);
+    let envelope = server.session.envelope().expect("a transaction");
+    assert_eq!(envelope.reverse_path.as_str(), "\"ř \"@příklad.example");
+    assert_eq!(envelope.recipients[0].forward_path.as_str(), "用户@例え.example");
 }
 
 //= RFC 1870 §6.1, type=test
@@ -108,6 +177,8 @@ fn what_mail_and_rcpt_ask_for_is_in_the_envelope() {
 //= RFC 3030 §2, type=test
 //# The BDAT verb takes two arguments. The first argument indicates the length, in octets, of the
 //# binary data chunk. The second optional argument indicates that the data chunk is the last.
+//= RFC 3030 §2, type=test
+//# A 250 response MUST be sent to each successful BDAT data block within a mail transaction.
 #[test]
 fn chunks_make_a_message() {
     let mut server = Server::ready();

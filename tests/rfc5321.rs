@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use relay_fast::base::time::Monotonic;
 use relay_fast::mail::address::ForwardPath;
+use relay_fast::mail::status::{EnhancedStatus, ReplyCode};
 use relay_fast::smtp::answer::Answer;
-use relay_fast::smtp::server::{Event, Session};
+use relay_fast::smtp::server::{Event, Options, Session};
 
 #[path = "support/session.rs"]
 mod session;
@@ -296,6 +297,26 @@ fn a_command_line_has_a_limit_and_the_rest_of_it_is_skipped() {
     assert!(server.session.is_over());
 }
 
+//= RFC 5321 §4.5.3.1.5, type=test
+//# The maximum total length of a reply line including the reply code and the <CRLF> is 512 octets.
+#[test]
+fn a_reply_line_has_a_limit_that_no_host_name_passes() {
+    let hostname = format!("{}example", "abcdefghijk.".repeat(20));
+    let mut server = Server::new(Options { errors_max: 1, ..Options::new(&hostname) });
+    // The driver looks at every line.
+    assert_eq!(code(&server.output()), 220);
+    let commands = ["HELO c.example", "EHLO c.example", "HELP", "XYZZY", "XYZZY"];
+    assert_eq!(server.codes(&commands), [250, 250, 214, 500, 421]);
+    let mut server = Server::new(Options::new(&hostname));
+    server.output();
+    assert_eq!(server.codes(&["QUIT"]), [221]);
+    let words = "x".repeat(2_000);
+    let answer = Answer::new(ReplyCode::known(421), EnhancedStatus::new(4, 999, 999), words);
+    let session = Session::refused(Options::new(&hostname).into(), answer, Monotonic(0));
+    let mut server = Server::of(session, Monotonic(0), |_, _| None);
+    assert_eq!(code(&server.output()), 421);
+}
+
 //= RFC 5321 §4.5.3.1.6, type=test
 //# The maximum total length of a text line including the <CRLF> is 1000 octets (not counting the
 //# leading dot duplicated for transparency).
@@ -340,6 +361,25 @@ fn errors_have_a_limit_that_a_message_renews() {
     errors(&mut server, 20);
     assert!(server.send("XYZZY\r\n").starts_with("421 4.7.0 mx.example "));
     assert!(server.session.is_over());
+}
+
+//= RFC 2920 §3.1, type=test
+//# the RSET, MAIL FROM, SEND FROM, SOML FROM, SAML FROM, and RCPT TO commands can all appear
+//# anywhere in a pipelined command group.
+#[test]
+fn recipients_behind_a_refused_mail_are_no_errors() {
+    let recipients = format!("{RCPT}\r\n").repeat(100);
+    let group = format!("{MAIL}\r\n{recipients}BDAT 6 LAST\r\nQUIT\r\n");
+    let mut server = saying(Event::Mail, Answer::NO_ROOM);
+    for _ in 0..3 {
+        let replies = codes(&server.send(&group));
+        assert_eq!((replies[0], replies.len()), (452, 102));
+        assert!(replies[1..].iter().all(|reply| *reply == 503));
+    }
+    // Without a MAIL that was refused they are.
+    assert_eq!(server.codes(&["RSET"]), [250]);
+    let replies = codes(&server.send(format!("{RCPT}\r\n").repeat(30)));
+    assert_eq!((replies.len(), replies.last()), (21, Some(&421)));
 }
 
 #[test]

@@ -67,6 +67,9 @@ pub const SESSIONS_MAX: usize = 16_384;
 pub const SESSION_HELD_MAX: usize = 64 * 1024;
 /// Reply octets waiting for a peer that does not read before the session is cut.
 pub const SESSION_OUTPUT_MAX: usize = 64 * 1024;
+/// Octets of room for replies that an idle session keeps: those of a pipelined transaction. Without
+/// it each session that once said much would keep `SESSION_OUTPUT_MAX` to its end.
+pub const SESSION_OUTPUT_KEPT: usize = 1024;
 
 // --- SMTP out ---
 
@@ -214,8 +217,9 @@ pub const DSN_RETRY: Duration = Duration::from_secs(60);
 pub const UNREADABLE_RETRY: Duration = Duration::from_secs(24 * 3_600);
 /// A domain that its owner gave back is tried again after this, if the owner says nothing.
 pub const PARK_FOR: Duration = Duration::from_secs(60);
-/// A domain that its owner gave back is not tried again before this: wall time has milliseconds, so
-/// less could be no time at all.
+/// A domain that its owner gave back is not tried again before this. Wall time has milliseconds and
+/// stands still in a turn: where less was no time at all, home and owner passed a job to and fro
+/// for ever.
 pub const PARK_FOR_MIN: Duration = Duration::from_millis(10);
 /// Rounds of what a shard sends to itself in one turn; the rest waits for the next, so that the
 /// clock and the kernel are looked at however much there is.
@@ -306,7 +310,9 @@ pub const EVENT_LOG_BATCH: usize = 64 * 1024;
 pub const EVENT_LOG_DELAY: Duration = Duration::from_millis(150);
 /// Octets of one event file unless a knob says otherwise.
 pub const EVENT_FILE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
-/// Event files kept a shard unless a knob says otherwise.
+/// How long event files are kept unless a knob says otherwise.
+pub const EVENT_RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Event files kept a shard, however young.
 pub const EVENT_FILES_DEFAULT: usize = 16;
 /// An event file is ended after this long unless a knob says otherwise.
 pub const EVENT_FILE_AGE_DEFAULT: Duration = Duration::from_secs(24 * 3_600);

@@ -70,7 +70,7 @@ pub enum LogLevel {
     Warn,
     /// Starts, stops, reloads, changes of health.
     Info,
-    /// Each session and delivery.
+    /// Each thing that happens to a recipient, as in the event log.
     Debug,
     /// Each command and reply.
     Trace,

@@ -45,6 +45,16 @@ impl Problems {
     pub fn all(&self) -> &[Problem] {
         &self.0
     }
+
+    /// All of it in one line, without the excerpts: for a log.
+    pub fn in_one_line(&self) -> String {
+        let line = |problem: &Problem| match &problem.help {
+            Some(help) => format!("{}: {} ({help})", problem.place, problem.what),
+            None => format!("{}: {}", problem.place, problem.what),
+        };
+        let shown: Vec<_> = self.0.iter().take(CONFIG_ERRORS_MAX).map(line).collect();
+        shown.join("; ")
+    }
 }
 
 impl fmt::Display for Problems {
@@ -210,5 +220,10 @@ mod tests {
         let whats: Vec<_> = problems.all().iter().map(|one| one.what.as_str()).collect();
         assert_eq!(whats, ["first", "third", "flag", "m"]);
         assert!(problems.to_string().ends_with("4 errors in the configuration"));
+        assert_eq!(
+            problems.in_one_line(),
+            "f:1:1: first; f:3:1: third; --cores: flag; \
+            this machine: m"
+        );
     }
 }

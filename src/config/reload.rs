@@ -36,7 +36,7 @@ impl fmt::Display for RestartNeeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let changes: Vec<_> = self.0.iter().map(ToString::to_string).collect();
         let changes = changes.join("; ");
-        write!(f, "nothing was reloaded: restart to change {changes}, or take that back")
+        write!(f, "restart to change {changes}, or take that back")
     }
 }
 
@@ -111,10 +111,7 @@ mod tests {
     fn what_needs_a_restart_refuses_the_whole_reload() {
         let after = "cores = 3\n[queue]\nlifetime = \"2d\"\n";
         let refusal = changed("", after).expect_err("cores");
-        assert_eq!(
-            refusal,
-            "nothing was reloaded: restart to change cores: 2 -> 3, or take that back"
-        );
+        assert_eq!(refusal, "restart to change cores: 2 -> 3, or take that back");
         let one = "[[listener]]\naddress = \"127.0.0.1:2525\"\n";
         let other = "[[listener]]\naddress = \"127.0.0.1:26\"\n";
         assert!(changed(one, &format!("{one}{other}")).is_err());

@@ -19,7 +19,7 @@ pub struct Select {
     /// A destination domain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
-    /// A reverse-path without brackets; empty for the null reverse-path.
+    /// A reverse-path, with or without brackets; nothing between them is the null reverse-path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reverse_path: Option<String>,
     /// Everything: asked for where nothing else is given.
@@ -37,7 +37,7 @@ impl Select {
         let domain = self.domain.as_deref().map(|domain| {
             Domain::parse(domain).map_err(|error| format!("domain {domain}: {error}"))
         });
-        let reverse_path = self.reverse_path.as_deref().map(|path| match path {
+        let reverse_path = self.reverse_path.as_deref().map(|path| match bare(path) {
             "" => Ok(ReversePath::NULL),
             path => Mailbox::parse(path, true)
                 .map(|mailbox| ReversePath(Some(mailbox)))
@@ -49,6 +49,11 @@ impl Select {
             reverse_path: reverse_path.transpose()?,
         })
     }
+}
+
+/// Without the brackets, if there are any.
+fn bare(path: &str) -> &str {
+    path.strip_prefix('<').and_then(|path| path.strip_suffix('>')).unwrap_or(path)
 }
 
 /// A row of `list`.

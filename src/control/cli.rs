@@ -28,18 +28,19 @@ pub struct Cli {
 
 /// Flags go before the configuration file, the file before defaults.
 #[derive(Args)]
+#[command(next_help_heading = "Node")]
 pub struct NodeFlags {
     /// Configuration file (TOML)
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Shards; the number of CPUs if not given
-    #[arg(long, value_name = "N")]
+    #[arg(long, global = true, value_name = "N")]
     pub cores: Option<String>,
     /// Listen here; may be repeated
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, global = true, value_name = "ADDR:PORT")]
     pub listen: Vec<String>,
     /// Send all mail here: `host[:port][*weight]`, `,` shares, `;` only when those before fail
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, global = true, value_name = "LIST")]
     pub upstream: Option<String>,
     /// Keep messages here
     #[arg(long, global = true, value_name = "DIR")]
@@ -48,7 +49,7 @@ pub struct NodeFlags {
     #[arg(long, global = true, value_name = "ADDR:PORT")]
     pub admin: Option<String>,
     /// What this node calls itself
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME")]
     pub hostname: Option<String>,
 }
 
@@ -76,8 +77,15 @@ pub enum Verb {
 /// What is asked of a queue.
 #[derive(Subcommand)]
 pub enum QueueVerb {
-    /// List recipients
-    List(Selection),
+    /// List recipients: all, or those that meet all that is given
+    List {
+        /// Which
+        #[command(flatten)]
+        selection: Selection,
+        /// Rows listed; 1000 if not given, and at most
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
     /// Show a message, and why each recipient waits
     Show {
         /// Message id
@@ -85,8 +93,8 @@ pub enum QueueVerb {
     },
     /// Count by state and by domain
     Stats {
-        /// Domains shown
-        #[arg(long)]
+        /// Domains shown; 10 if not given
+        #[arg(long, value_name = "N")]
         limit: Option<usize>,
     },
     /// Try at once what waits for its next attempt
@@ -99,24 +107,21 @@ pub enum QueueVerb {
     Remove(Selection),
 }
 
-/// Which recipients.
+/// Which recipients: those that meet all that is given.
 #[derive(Args)]
 pub struct Selection {
     /// Message id
-    #[arg(long)]
+    #[arg(long, value_name = "ID")]
     pub id: Option<String>,
     /// Destination domain
-    #[arg(long)]
+    #[arg(long, value_name = "DOMAIN")]
     pub domain: Option<String>,
-    /// Reverse-path, without brackets
-    #[arg(long)]
+    /// Reverse-path; `<>` is the null reverse-path
+    #[arg(long, value_name = "ADDRESS")]
     pub reverse_path: Option<String>,
-    /// Everything
-    #[arg(long)]
+    /// Everything in the queue
+    #[arg(long, conflicts_with_all = ["id", "domain", "reverse_path"])]
     pub all: bool,
-    /// Rows listed
-    #[arg(long)]
-    pub limit: Option<usize>,
 }
 
 impl NodeFlags {
@@ -148,7 +153,7 @@ impl From<&Selection> for Select {
             domain: selection.domain.clone(),
             reverse_path: selection.reverse_path.clone(),
             all: selection.all,
-            limit: selection.limit,
+            limit: None,
         }
     }
 }
@@ -156,7 +161,9 @@ impl From<&Selection> for Select {
 impl From<&QueueVerb> for Ask {
     fn from(verb: &QueueVerb) -> Self {
         match verb {
-            QueueVerb::List(selection) => Self::List(selection.into()),
+            QueueVerb::List { selection, limit } => {
+                Self::List(Select { limit: *limit, ..selection.into() })
+            }
             QueueVerb::Show { id } => Self::Show(id.clone()),
             QueueVerb::Stats { limit } => {
                 Self::Stats(Select { limit: *limit, ..Select::default() })

@@ -17,7 +17,10 @@ use crate::base::limits::{LIST_ROWS_MAX, STATS_DOMAINS_DEFAULT};
 use crate::control::api::{Changed, Message, Refusal, Row, Select, Stats};
 use crate::control::commands::{Shards, Silent};
 use crate::control::metrics;
-use crate::shard::commands::{Answer, Command, QueueStats, Selector, Snapshot};
+use crate::shard::commands::{
+    Answer, Command, QueueState, QueueStats, QueuedMessage, RecipientStory, Selector, Snapshot,
+    Wait,
+};
 
 /// Why the admin address cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -145,11 +148,28 @@ async fn show(
 ) -> Result<Json<Message>, Refused> {
     let id = id.parse().map_err(|error| bad(format!("{id}: {error}")))?;
     for answer in shards.ask_all(&Command::Show(id)).await? {
-        if let Answer::Show(Some(message)) = answer {
+        if let Answer::Show(Some(mut message)) = answer {
+            add_waits(&shards, &mut message).await?;
             return Ok(Json(Message::from(message.as_ref())));
         }
     }
     Err(Refused(StatusCode::NOT_FOUND, format!("{id} is not in the queue")))
+}
+
+/// Ask owners for what keeps the recipients that they hold.
+async fn add_waits(shards: &Shards, message: &mut QueuedMessage) -> Result<(), Silent> {
+    for answer in shards.ask_all(&Command::Waits(message.id)).await? {
+        let Answer::Waits(waits) = answer else { continue };
+        for Wait { recipients, why } in waits {
+            let held = |story: &&mut RecipientStory| {
+                story.state == QueueState::Attempting && recipients.contains(&story.index)
+            };
+            message.recipients.iter_mut().filter(held).for_each(|story| {
+                story.limit = Some(why.clone());
+            });
+        }
+    }
+    Ok(())
 }
 
 async fn stats(
@@ -173,7 +193,7 @@ async fn operate(
 ) -> Result<Json<Changed>, Refused> {
     let selector = select.parse().map_err(bad)?;
     if selector.is_everything() && !select.all {
-        return Err(bad("name an id, a domain or a reverse-path; or everything, by all=true"));
+        return Err(bad("name an id, a domain or a reverse-path; or, with `all`, everything"));
     }
     let command = command(&verb, selector)
         .ok_or_else(|| Refused(StatusCode::NOT_FOUND, format!("no verb {verb}")))?;
@@ -182,7 +202,11 @@ async fn operate(
         match answer {
             Answer::Changed(count) => recipients += count,
             Answer::Failed(words) => return Err(bad(words)),
-            Answer::List { .. } | Answer::Show(_) | Answer::Stats(_) | Answer::Snapshot(_) => {}
+            Answer::List { .. }
+            | Answer::Show(_)
+            | Answer::Waits(_)
+            | Answer::Stats(_)
+            | Answer::Snapshot(_) => {}
         }
     }
     Ok(Json(Changed { recipients }))

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use serde::de::DeserializeOwned;
 
+use crate::base::limits::LIST_ROWS_MAX;
 use crate::control::api::{Changed, Message, Refusal, Row, Select, Stats};
 
 /// What is asked of a node.
@@ -35,12 +36,21 @@ pub enum AskError {
 pub fn ask(admin: SocketAddr, ask: &Ask) -> Result<String, AskError> {
     let node = Node { admin };
     match ask {
-        Ask::List(select) => Ok(rows(&node.get::<Vec<Row>>("list", select)?)),
+        Ask::List(select) => {
+            let limit = select.limit.unwrap_or(LIST_ROWS_MAX).clamp(1, LIST_ROWS_MAX);
+            Ok(rows(&node.get::<Vec<Row>>("list", select)?, limit))
+        }
         Ask::Show(id) => Ok(message(&node.get(&format!("show/{id}"), &Select::default())?)),
         Ask::Stats(select) => Ok(stats(&node.get("stats", select)?)),
         Ask::Verb(verb, select) => {
             let Changed { recipients } = node.post(verb, select)?;
-            Ok(format!("{recipients} recipients\n"))
+            let done = match *verb {
+                "flush" => "flushed",
+                "hold" => "held",
+                "release" => "released",
+                _ => "removed",
+            };
+            Ok(format!("{} {done}\n", count(recipients)))
         }
     }
 }
@@ -94,19 +104,26 @@ fn pairs(select: &Select) -> Vec<(&'static str, String)> {
     given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
-fn rows(rows: &[Row]) -> String {
+/// So many, in words.
+fn count(recipients: u64) -> String {
+    if recipients == 1 { "1 recipient".to_owned() } else { format!("{recipients} recipients") }
+}
+
+fn rows(rows: &[Row], limit: usize) -> String {
     let mut out = String::new();
-    let title = ("ID", "STATE", "TRIES", "NEXT ATTEMPT", "BYTES", "RECIPIENT");
+    let title = ("ID", "STATE", "ATTEMPTS", "NEXT ATTEMPT", "BYTES", "RECIPIENT");
     let (id, state, tries, next, bytes, recipient) = title;
-    let _ = writeln!(out, "{id:13}  {state:10}  {tries:>5}  {next:24}  {bytes:>9}  {recipient}");
+    let _ = writeln!(out, "{id:13}  {state:10}  {tries:>8}  {next:24}  {bytes:>9}  {recipient}");
     for row in rows {
         let next = row.next_attempt.as_deref().unwrap_or("-");
         let Row { id, state, attempts, bytes, recipient, .. } = row;
         let line =
-            format!("{id:13}  {state:10}  {attempts:>5}  {next:24}  {bytes:>9}  {recipient}");
+            format!("{id:13}  {state:10}  {attempts:>8}  {next:24}  {bytes:>9}  {recipient}");
         let _ = writeln!(out, "{line}");
     }
-    let _ = writeln!(out, "{} recipients listed", rows.len());
+    let more =
+        if rows.len() < limit { "" } else { "; there may be more: raise --limit, or select" };
+    let _ = writeln!(out, "{} listed{more}", count(rows.len() as u64));
     out
 }
 

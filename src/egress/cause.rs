@@ -69,21 +69,7 @@ pub struct Busy {
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}: ", self.peer, self.stage)?;
-        match &self.failure {
-            Failure::Reply(reply) => write!(f, "{reply}"),
-            Failure::Connect(words) | Failure::Protocol(words) | Failure::Dns(words) => {
-                f.write_str(words)
-            }
-            Failure::Incapable { detail, .. } => f.write_str(detail),
-            Failure::TimedOut => f.write_str("no answer in time"),
-            Failure::Closed => f.write_str("connection closed"),
-            Failure::NoSuchDomain => f.write_str("no such domain"),
-            Failure::NullMx => f.write_str("the domain takes no mail"),
-            Failure::Loop => f.write_str("mail loops back to this node"),
-            Failure::Expired => f.write_str("queue lifetime is over"),
-            Failure::Removed => f.write_str("removed by an operator"),
-        }
+        write!(f, "{} at {}: {}", self.peer, self.stage, self.failure)
     }
 }
 

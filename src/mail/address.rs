@@ -94,7 +94,7 @@ impl ReversePath {
         if inside.is_empty() {
             return Ok((Self::NULL, rest));
         }
-        Ok((Self(Some(Mailbox::parse(without_route(inside)?, utf8)?)), rest))
+        Ok((Self(Some(Mailbox::parse(without_route(inside, utf8)?, utf8)?)), rest))
     }
 
     /// The address without brackets; empty for the null reverse-path.
@@ -130,7 +130,7 @@ impl ForwardPath {
         if inside.eq_ignore_ascii_case("postmaster") {
             return Ok((Self::Postmaster, rest));
         }
-        Ok((Self::Mailbox(Mailbox::parse(without_route(inside)?, utf8)?), rest))
+        Ok((Self::Mailbox(Mailbox::parse(without_route(inside, utf8)?, utf8)?), rest))
     }
 
     /// The address without brackets.
@@ -176,9 +176,12 @@ fn split_brackets(text: &str) -> Result<(&str, &str), AddressError> {
 //= RFC 5321 §3.3
 //# Servers MUST be prepared to encounter a list of source routes in the forward-path, but they
 //# SHOULD ignore the routes
-fn without_route(path: &str) -> Result<&str, AddressError> {
+fn without_route(path: &str, utf8: bool) -> Result<&str, AddressError> {
     if !path.starts_with('@') {
         return Ok(path);
+    }
+    if !utf8 && !path.is_ascii() {
+        return Err(AddressError::NeedsUtf8);
     }
     let (route, mailbox) = split_route(path).ok_or(AddressError::Malformed)?;
     for domain in route.split(',') {

@@ -1,6 +1,6 @@
 //! A message's envelope: reverse-path, recipients, and what the client asked for each.
 
-use crate::mail::address::{ForwardPath, ReversePath};
+use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 
 /// How the content is encoded, by the BODY parameter of MAIL (RFC 6152, RFC 3030).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -93,4 +93,16 @@ pub struct Envelope {
     pub envelope_id: Option<Box<str>>,
     /// At least one, at most `RECIPIENTS_MAX`, in the order given.
     pub recipients: Vec<Recipient>,
+}
+
+impl Envelope {
+    /// `<Postmaster>` without a domain (RFC 5321 §4.1.1.3) is the node's own: put `mailbox` in its
+    /// place.
+    pub fn place_postmaster(&mut self, mailbox: &Mailbox) {
+        for recipient in &mut self.recipients {
+            if recipient.forward_path == ForwardPath::Postmaster {
+                recipient.forward_path = ForwardPath::Mailbox(mailbox.clone());
+            }
+        }
+    }
 }

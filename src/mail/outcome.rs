@@ -121,7 +121,7 @@ impl fmt::Display for Failure {
             Self::Incapable { detail, .. } => f.write_str(detail),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Closed => f.write_str("connection closed"),
-            Self::NoSuchDomain => f.write_str("no such domain"),
+            Self::NoSuchDomain => f.write_str("no such domain, or no host that takes its mail"),
             Self::NullMx => f.write_str("the domain takes no mail"),
             Self::Loop => f.write_str("mail loops back to this node"),
             Self::Expired => f.write_str("queue lifetime is over"),

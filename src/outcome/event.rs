@@ -40,10 +40,11 @@ pub enum Kind {
 /// Where the time went, as Postfix's `delays=` has it. In a line, only milliseconds are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delays {
-    /// From the start of the transaction in to its commit.
+    /// From MAIL to the end of data.
     #[serde(with = "form::seconds")]
     pub before_queue: Duration,
-    /// From the commit to the start of this attempt, waits between attempts included.
+    /// From the end of data to the start of this attempt: the commit and waits between attempts
+    /// included.
     #[serde(with = "form::seconds")]
     pub in_queue: Duration,
     /// Route, DNS, connect, greeting and EHLO; zero on a connection that was open.

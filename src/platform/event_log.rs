@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::base::ids::ShardId;
 use crate::base::limits::{
     EVENT_FILE_AGE_DEFAULT, EVENT_FILE_BYTES_DEFAULT, EVENT_FILES_DEFAULT, EVENT_LOG_BATCH,
-    EVENT_LOG_DELAY, EVENT_LOG_PENDING_MAX,
+    EVENT_LOG_DELAY, EVENT_LOG_PENDING_MAX, EVENT_RETENTION_DEFAULT,
 };
 use crate::base::time::{Monotonic, WallTime};
 use crate::platform::blocking::{Job, Pool};
@@ -36,6 +36,8 @@ pub struct EventLogOptions {
     pub file_age: Duration,
     /// Files kept a shard, the one being written included; at least 1.
     pub files: usize,
+    /// Files that ended longer ago go too, when another begins.
+    pub retention: Duration,
 }
 
 impl Default for EventLogOptions {
@@ -44,7 +46,16 @@ impl Default for EventLogOptions {
             file_bytes: EVENT_FILE_BYTES_DEFAULT,
             file_age: EVENT_FILE_AGE_DEFAULT,
             files: EVENT_FILES_DEFAULT,
+            retention: EVENT_RETENTION_DEFAULT,
         }
+    }
+}
+
+impl EventLogOptions {
+    /// With files that live so long, and are begun often enough for that.
+    pub fn with_retention(retention: Duration) -> Self {
+        let file_age = EVENT_FILE_AGE_DEFAULT.min(retention);
+        Self { file_age, retention, ..Self::default() }
     }
 }
 
@@ -59,6 +70,8 @@ pub(super) struct EventFile {
     pub(super) start: WallTime,
     /// Files to keep of each shard, this one included.
     pub(super) files: usize,
+    /// When those ended that are too old.
+    pub(super) oldest_end: WallTime,
 }
 
 #[derive(Debug)]
@@ -191,6 +204,7 @@ impl EventLog {
             shards: self.shards,
             start: gear.now.wall,
             files: self.options.files,
+            oldest_end: gear.now.wall - self.options.retention,
         });
         self.pool.submit(job, &self.mailbox);
     }
@@ -231,6 +245,9 @@ impl EventLog {
             gear.recycle(bytes);
             if self.pending.len() >= EVENT_LOG_BATCH {
                 self.write(gear);
+            } else if !self.pending.is_empty() {
+                // The timer may have come, and found this write under way.
+                self.set_timer(gear);
             }
             return;
         }
@@ -283,6 +300,12 @@ fn prefix(shard: usize) -> String {
     format!("shard-{shard:02}-")
 }
 
+/// When the file of this name began.
+fn start_of(name: &str) -> Option<WallTime> {
+    let (_, start) = name.strip_suffix(".jsonl")?.rsplit_once('-')?;
+    start.parse().ok().map(WallTime)
+}
+
 fn remove_oldest(file: &EventFile) -> io::Result<()> {
     let names: io::Result<Vec<_>> =
         fs::read_dir(&file.directory)?.map(|entry| Ok(entry?.file_name())).collect();
@@ -292,7 +315,11 @@ fn remove_oldest(file: &EventFile) -> io::Result<()> {
     let mine = (file.shard.index()..=usize::from(u8::MAX)).step_by(file.shards);
     for prefix in mine.map(prefix) {
         let of_one: Vec<_> = names.iter().filter(|name| name.starts_with(&prefix)).collect();
-        let surplus = of_one.len().saturating_sub(file.files.max(1));
+        let many = of_one.len().saturating_sub(file.files.max(1));
+        // A file ended when the next one began; the last one is never too old.
+        let is_old = |next: &&&String| start_of(next).is_some_and(|end| end < file.oldest_end);
+        let old = of_one.iter().skip(1).take_while(is_old).count();
+        let surplus = many.max(old);
         for name in &of_one[..surplus] {
             fs::remove_file(file.directory.join(name))?;
         }
@@ -326,6 +353,7 @@ mod tests {
             shards: 2,
             start: WallTime(3),
             files: 1,
+            oldest_end: WallTime(0),
         };
         open(&file).unwrap();
         let left = [
@@ -333,6 +361,30 @@ mod tests {
             "shard-01-0000000000003.jsonl",
             "shard-03-0000000000002.jsonl",
         ];
+        assert_eq!(names(directory.path()), left);
+    }
+
+    #[test]
+    fn files_go_that_ended_too_long_ago() {
+        let directory = tempfile::tempdir().unwrap();
+        for start in [10, 20, 30] {
+            let name = format!("shard-00-{start:013}.jsonl");
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        let mut file = EventFile {
+            directory: directory.path().to_owned(),
+            shard: ShardId(0),
+            shards: 1,
+            start: WallTime(40),
+            files: 9,
+            oldest_end: WallTime(20),
+        };
+        open(&file).unwrap();
+        // The first ended at 20, which is just not too old.
+        assert_eq!(names(directory.path()).len(), 4);
+        (file.start, file.oldest_end) = (WallTime(50), WallTime(31));
+        open(&file).unwrap();
+        let left = [30, 40, 50].map(|start| format!("shard-00-{start:013}.jsonl"));
         assert_eq!(names(directory.path()), left);
     }
 
@@ -345,6 +397,7 @@ mod tests {
             shards: 1,
             start: WallTime(7),
             files: 9,
+            oldest_end: WallTime(0),
         };
         open(&file).unwrap();
         open(&file).unwrap();

@@ -1,6 +1,7 @@
-//! Ask the machine what it is: its name, its CPUs, where state belongs.
+//! Ask the machine what it is: its name, its CPUs, its addresses, where state belongs.
 
 use std::env;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use rustix::thread::{CpuSet, sched_getaffinity};
@@ -16,6 +17,12 @@ pub fn machine() -> Machine {
         state_home: env::var_os("XDG_STATE_HOME").map(PathBuf::from),
         home: env::var_os("HOME").map(PathBuf::from),
     }
+}
+
+/// The addresses of this machine's interfaces; none where they cannot be told.
+pub fn addresses() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    interfaces.iter().map(|interface| interface.ip()).collect()
 }
 
 /// The CPUs that this process may run on.

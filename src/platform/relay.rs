@@ -3,6 +3,7 @@
 //! Opens the spool, recovers what lies in it, and hands each shard its part. Lives on: the main
 //! thread; each shard's machine is made on its own.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::platform::boot::{BootError, Node, Options, ShardStart};
 use crate::platform::channels::Posts;
 use crate::platform::clock;
 use crate::platform::event_log::EventLogOptions;
+use crate::platform::machine;
 use crate::platform::supervise::{RunError, StartError};
 use crate::shard::mesh::Crossing;
 use crate::shard::settings::Settings;
@@ -40,7 +42,7 @@ pub struct Handle {
 impl Handle {
     /// Work by `config` from now on, all shards alike.
     pub fn reload(&self, config: &Config) {
-        let settings = Arc::new(Settings::new(config, &resolv_conf()));
+        let settings = settings(config);
         self.settings.store(settings.clone());
         for shard in self.posts.shard_ids() {
             self.posts.post(shard, Crossing::Reload(settings.clone()));
@@ -55,12 +57,17 @@ impl Relay {
             shards: config.cores.into(),
             listeners: config.listeners.iter().map(|listener| listener.address).collect(),
             spool: config.spool.directory.clone(),
-            events: EventLogOptions { ..EventLogOptions::default() },
+            events: EventLogOptions::with_retention(config.event_retention),
         })?;
         let log =
             log::Options { segment_bytes: config.spool.segment_bytes, reserve: 1, admits: true };
-        let settings = Arc::new(Settings::new(config, &resolv_conf()));
+        let settings = settings(config);
         Ok(Self { node, log, settings: Arc::new(ArcSwap::new(settings)) })
+    }
+
+    /// Where its listeners are, in their order, with the ports that they were given.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.node.addresses()
     }
 
     /// What the control thread needs.
@@ -112,6 +119,11 @@ fn make_shard(
         logs.push((*directory, log, recovered.messages));
     }
     Ok(Shard::new(Start { id: start.shard, settings, shared, logs, prng, now: start.now }))
+}
+
+/// What `config` means on this machine as it is now.
+fn settings(config: &Config) -> Arc<Settings> {
+    Arc::new(Settings::new(config, &resolv_conf()).on_machine(&machine::addresses()))
 }
 
 /// The machine's resolver configuration; none leaves the resolver's own defaults.

@@ -4,14 +4,19 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::config::options::LogLevel;
+
 /// A log filter that cannot be read, or a second start.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start the log: {0}")]
 pub struct TelemetryError(String);
 
-/// Log what `filter` lets through (`info`, `warn,relay_fast=debug`); RUST_LOG goes before it.
-pub fn start(filter: &str) -> Result<(), TelemetryError> {
-    let chosen = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_| filter.to_owned());
+/// Log what is at least as severe as `level`, and of the crates that are used, warnings at most.
+/// RUST_LOG, a whole filter, goes before it.
+pub fn start(level: LogLevel) -> Result<(), TelemetryError> {
+    let others = level.min(LogLevel::Warn).as_str();
+    let filter = format!("{others},relay_fast={}", level.as_str());
+    let chosen = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or(filter);
     let filter = EnvFilter::try_new(&chosen)
         .map_err(|error| TelemetryError(format!("`{chosen}` is no log filter: {error}")))?;
     tracing_subscriber::fmt()

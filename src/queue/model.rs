@@ -28,12 +28,11 @@ enum Operation {
     Operate(Verb, Which),
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Which {
-    Message(usize),
-    Domain(u8),
-    ReversePath(u64),
-    All,
+#[derive(Clone, Copy, Debug, Default)]
+struct Which {
+    message: Option<usize>,
+    domain: Option<u8>,
+    reverse_path: Option<u64>,
 }
 
 struct Pair {
@@ -316,21 +315,17 @@ impl Pair {
     }
 
     fn selected(&self, which: Which) -> (Selector, Vec<(u64, u16)>) {
-        let selector = match which {
-            Which::Message(place) => Selector::Id(MessageId(1 + place as u64)),
-            Which::Domain(number) => Selector::Domain(domain(number)),
-            Which::ReversePath(hash) => Selector::ReversePath(hash),
-            Which::All => Selector::All,
+        let selector = Selector {
+            id: which.message.map(|place| MessageId(1 + place as u64)),
+            domain: which.domain.map(domain),
+            reverse_path: which.reverse_path,
         };
         let mut chosen = Vec::new();
         for (id, message) in &self.messages {
             for (index, row) in &message.recipients {
-                let takes = match which {
-                    Which::Message(place) => *id == 1 + place as u64,
-                    Which::Domain(number) => row.domain == number,
-                    Which::ReversePath(hash) => *id % 3 == hash,
-                    Which::All => true,
-                };
+                let takes = which.message.is_none_or(|place| *id == 1 + place as u64)
+                    && which.domain.is_none_or(|number| row.domain == number)
+                    && which.reverse_path.is_none_or(|hash| *id % 3 == hash);
                 if takes {
                     chosen.push((*id, *index));
                 }
@@ -387,7 +382,7 @@ impl Pair {
     /// Let everything come to its end; nothing may be left behind.
     fn drain(&mut self) {
         for verb in [Verb::Release, Verb::Remove] {
-            self.operate(verb, Which::All);
+            self.operate(verb, Which::default());
         }
         self.advance(0);
         while self.dispatched(0).is_some() {
@@ -426,12 +421,12 @@ fn new_message(id: u64, received: WallTime) -> NewMessage<u64> {
 
 fn operation() -> impl Strategy<Value = Operation> {
     let recipient = (0..4u8, proptest::option::weighted(0.9, 0..6u8));
-    let which = prop_oneof![
-        (0..20usize).prop_map(Which::Message),
-        (0..4u8).prop_map(Which::Domain),
-        (0..3u64).prop_map(Which::ReversePath),
-        Just(Which::All),
-    ];
+    let some = proptest::option::of::<std::ops::Range<u8>>;
+    let which = (some(0..20), some(0..4), some(0..3)).prop_map(|(message, domain, path)| Which {
+        message: message.map(usize::from),
+        domain,
+        reverse_path: path.map(u64::from),
+    });
     let verbs = vec![Verb::Flush, Verb::Hold, Verb::Release, Verb::Remove];
     let verb = prop::sample::select(verbs);
     prop_oneof![

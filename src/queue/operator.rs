@@ -1,7 +1,7 @@
-//! Do what an operator asks: flush, hold, release, remove, by id, domain or reverse-path.
+//! Do what an operator asks: flush, hold, release, remove, by id, domain and reverse-path.
 //!
-//! Cost: by id or domain what is touched; by reverse-path or for all a look at every message, some
-//! at a time. Each call touches about `OPERATED_BATCH_MAX` recipients and says where to go on.
+//! Cost: by id, or by a domain alone, what is touched; else a look at every message, some at a
+//! time. Each call touches about `OPERATED_BATCH_MAX` recipients and says where to go on.
 
 use crate::base::ids::MessageId;
 use crate::base::limits::OPERATED_BATCH_MAX;
@@ -24,27 +24,22 @@ pub enum Verb {
     Remove,
 }
 
-/// Which messages, or which of their recipients.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selector {
-    /// One message.
-    Id(MessageId),
-    /// Every recipient at this destination domain.
-    Domain(Domain),
-    /// Messages by the hash of their reverse-path.
-    ReversePath(u64),
-    /// Everything.
-    All,
+/// Which recipients: those that meet all that is given; all, if nothing is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// Of this message.
+    pub id: Option<MessageId>,
+    /// At this destination domain.
+    pub domain: Option<Domain>,
+    /// Of messages with a reverse-path of this hash.
+    pub reverse_path: Option<u64>,
 }
 
 impl Selector {
     /// Whether a scan over all messages is to stop at this one.
     pub(super) fn takes(&self, message: &Message) -> bool {
-        match self {
-            Self::Id(id) => message.id == *id,
-            Self::ReversePath(hash) => message.reverse_path == *hash,
-            Self::Domain(_) | Self::All => true,
-        }
+        self.id.is_none_or(|id| message.id == id)
+            && self.reverse_path.is_none_or(|hash| message.reverse_path == hash)
     }
 }
 
@@ -80,9 +75,11 @@ impl<H> Queue<H> {
     /// Do `verb` to what `selector` selects, from `from` on.
     pub fn operate(&mut self, verb: Verb, selector: &Selector, from: Place) -> Operated {
         let (entries, next) = match selector {
-            Selector::Id(id) => (self.select_id(*id), None),
-            Selector::Domain(name) => self.select_domain(verb, name),
-            Selector::ReversePath(_) | Selector::All => self.select_rows(selector, from),
+            Selector { id: Some(id), .. } => (self.select_id(*id, selector), None),
+            Selector { id: None, domain: Some(name), reverse_path: None } => {
+                self.select_domain(verb, name)
+            }
+            Selector { .. } => self.select_rows(selector, from),
         };
         let mut operated = Operated { next, ..Operated::default() };
         for entry in entries {
@@ -91,8 +88,22 @@ impl<H> Queue<H> {
         operated
     }
 
-    fn select_id(&self, id: MessageId) -> Vec<u32> {
-        self.ids.find(id, &self.messages).map_or_else(Vec::new, |row| self.entries_of(row))
+    fn select_id(&self, id: MessageId, by: &Selector) -> Vec<u32> {
+        let row = self.ids.find(id, &self.messages);
+        row.map_or_else(Vec::new, |row| self.selected_of(row, by))
+    }
+
+    /// The entries of a message that are selected.
+    pub(super) fn selected_of(&self, row: u32, by: &Selector) -> Vec<u32> {
+        if !self.messages.get(row).is_some_and(|message| by.takes(message)) {
+            return Vec::new();
+        }
+        let mut entries = self.entries_of(row);
+        if let Some(name) = &by.domain {
+            let domain = self.domains.find(name);
+            entries.retain(|entry| domain == Some(self.entries[*entry].domain));
+        }
+        entries
     }
 
     /// The first of a domain's entries that `verb` still changes: once changed they are not found
@@ -114,9 +125,7 @@ impl<H> Queue<H> {
             if entries.len() >= OPERATED_BATCH_MAX {
                 return (entries, Some(Place(row)));
             }
-            if self.messages.get(row).is_some_and(|message| by.takes(message)) {
-                entries.extend(self.entries_of(row));
-            }
+            entries.extend(self.selected_of(row, by));
         }
         (entries, (last < self.messages.end()).then_some(Place(last)))
     }

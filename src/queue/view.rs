@@ -206,9 +206,15 @@ impl<H> Queue<H> {
     ) -> (Vec<MessageView>, Option<Place>) {
         let limit = limit.clamp(1, OPERATED_BATCH_MAX);
         let (rows, next) = match selector {
-            Selector::Id(id) => (self.ids.find(*id, &self.messages).into_iter().collect(), None),
-            Selector::Domain(name) => self.list_domain(name, from, limit),
-            Selector::ReversePath(_) | Selector::All => self.list_rows(selector, from, limit),
+            Selector { id: Some(id), .. } => {
+                let row = self.ids.find(*id, &self.messages);
+                let row = row.filter(|row| !self.selected_of(*row, selector).is_empty());
+                (row.into_iter().collect(), None)
+            }
+            Selector { id: None, domain: Some(name), reverse_path: None } => {
+                self.list_domain(name, from, limit)
+            }
+            Selector { .. } => self.list_rows(selector, from, limit),
         };
         (rows.into_iter().map(|row| self.view(row)).collect(), next)
     }
@@ -235,7 +241,7 @@ impl<H> Queue<H> {
             if rows.len() == limit {
                 return (rows, Some(Place(row)));
             }
-            if self.messages.get(row).is_some_and(|message| by.takes(message)) {
+            if !self.selected_of(row, by).is_empty() {
                 rows.push(row);
             }
         }

@@ -46,6 +46,9 @@ pub enum Command {
     },
     /// Everything of one message. Answered by `Answer::Show`.
     Show(MessageId),
+    /// What keeps those of a message's recipients that this shard holds as an owner. Answered by
+    /// `Answer::Waits`.
+    Waits(MessageId),
     /// Counts. Answered by `Answer::Stats`.
     Stats {
         /// Domains listed at most, those with the most recipients first.
@@ -76,6 +79,8 @@ pub enum Answer {
     },
     /// The message, if this shard is its home and it is not all final.
     Show(Option<Box<QueuedMessage>>),
+    /// Recipients in line here, and why.
+    Waits(Vec<Wait>),
     /// Counts.
     Stats(QueueStats),
     /// What was counted, and how things stand.
@@ -153,6 +158,8 @@ pub struct QueuedMessage {
 /// A recipient, and why it is where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecipientStory {
+    /// Its place in the envelope.
+    pub index: u16,
     /// Its address.
     pub forward_path: ForwardPath,
     /// Where it stands.
@@ -165,6 +172,15 @@ pub struct RecipientStory {
     pub last: Option<Reason>,
     /// The limit that keeps it now, as `site mx.example: 20 connections of 20 in use`.
     pub limit: Option<Box<str>>,
+}
+
+/// Recipients that wait together at their owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Their places in the envelope.
+    pub recipients: Vec<u16>,
+    /// The limit that binds.
+    pub why: Box<str>,
 }
 
 /// Counts of a shard's queue: recipients, except where said.

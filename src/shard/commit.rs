@@ -260,10 +260,9 @@ impl Commit {
         }
     }
 
-    /// While a log has no room, try again each [`LOG_RETRY`].
+    /// While a log cannot write what it has, adopted ones too, try again each [`LOG_RETRY`].
     fn retry<P: Platform>(&mut self, cx: &Context<'_, P>) {
-        let stuck = |log: &Log| matches!(log.room(), Room::Full | Room::Failing);
-        if !self.logs.iter().any(|(_, log)| stuck(log)) {
+        if !self.logs.iter().any(|(_, log)| log.wants_retry()) {
             self.retry_at = None;
             return;
         }
@@ -271,7 +270,7 @@ impl Commit {
             Some(at) if cx.mono() < at => {}
             Some(_) => {
                 self.retry_at = Some(cx.mono() + LOG_RETRY);
-                self.logs.iter_mut().filter(|(_, log)| stuck(log)).for_each(|(_, log)| log.retry());
+                self.logs.iter_mut().for_each(|(_, log)| log.retry());
             }
             None => self.retry_at = Some(cx.mono() + LOG_RETRY),
         }

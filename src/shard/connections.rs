@@ -56,6 +56,11 @@ impl<T> Connections<T> {
         Some(value)
     }
 
+    /// What all are for, in order of place.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.rows.iter().flatten().map(|(_, value)| value)
+    }
+
     /// The ids of all, in order of place.
     pub(crate) fn ids(&self) -> Vec<ConnectionId> {
         self.rows.iter().flatten().map(|(id, _)| *id).collect()

@@ -305,6 +305,25 @@ impl Delivery {
         }
     }
 
+    /// Whether a job waits for a lookup.
+    pub(super) fn is_asking(&self, job: JobId) -> bool {
+        self.asking.values().any(|jobs| jobs.contains(&job))
+    }
+
+    /// The site that a job was brought to.
+    pub(super) fn site_of(&self, job: &Job) -> Option<&SiteRow> {
+        let key = match job.upstream {
+            Some(upstream) => &SiteKey::Upstream(upstream),
+            None => &self.routed.get(&job.dispatch.domain)?.0,
+        };
+        self.sites.get(self.by_key.get(key)?.0)
+    }
+
+    /// Jobs that a connection carries.
+    pub(super) fn on_connections(&self) -> impl Iterator<Item = JobId> {
+        self.outbound.values().filter_map(|row| row.carried.as_ref()).map(|carried| carried.job)
+    }
+
     /// Give back the jobs that wait for a lookup.
     pub(super) fn give_back_asking<P: Platform>(&mut self, why: &str, cx: &mut Context<'_, P>) {
         let waiting: Vec<JobId> = self.asking.drain().flat_map(|(_, jobs)| jobs).collect();
@@ -381,7 +400,7 @@ impl Delivery {
         self.report(job, Ok(attempted), cx);
     }
 
-    /// Hand a job back to its home, not attempted.
+    /// Hand a job back to its home, not attempted; to come back after about so long.
     pub(super) fn give_back<P: Platform>(
         &mut self,
         job: JobId,

@@ -164,10 +164,30 @@ impl Home {
             }
             (Purpose::Move, Ok(_)) => self.move_now(lies, commit),
             (_, Ok(None)) => unreachable!("only a move reads nothing"),
+            (purpose, Err(_)) if self.has_moved(lies) => self.load_again(lies.id, purpose, cx),
             (purpose, Err(damage)) => {
                 tracing::error!(id = %lies.id, %damage, "a queued message cannot be read");
                 self.put_aside(&purpose, commit, cx.now.wall);
             }
+        }
+    }
+
+    /// Whether a message lies elsewhere by now: its old place may be gone.
+    fn has_moved(&self, then: Lies) -> bool {
+        let view = self.queue.show(then.id);
+        view.and_then(|view| self.lies(view.message.slot)).is_some_and(|now| now != then)
+    }
+
+    /// Load a message from where it lies by now.
+    fn load_again<P: Platform>(
+        &mut self,
+        id: MessageId,
+        purpose: Purpose,
+        cx: &mut Context<'_, P>,
+    ) {
+        let view = self.queue.show(id);
+        if let Some(lies) = view.and_then(|view| self.lies(view.message.slot)) {
+            self.loader.start(lies, purpose, cx);
         }
     }
 
@@ -178,10 +198,7 @@ impl Home {
 
     /// A log wants a message moved.
     pub(crate) fn move_message<P: Platform>(&mut self, id: MessageId, cx: &mut Context<'_, P>) {
-        let view = self.queue.show(id);
-        if let Some(lies) = view.and_then(|view| self.lies(view.message.slot)) {
-            self.loader.start(lies, Purpose::Move, cx);
-        }
+        self.load_again(id, Purpose::Move, cx);
     }
 
     /// A message was moved.
@@ -306,7 +323,7 @@ pub(super) fn record_at(directory: u16, at: StateAt) -> RecordAt {
     RecordAt { log: directory, segment: at.segment, offset: at.offset }
 }
 
-/// By which operators select: see `Selector::ReversePath`.
+/// By which operators select: see `queue::Selector`.
 pub(super) fn reverse_path_hash(path: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(path.as_bytes())
 }

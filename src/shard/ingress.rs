@@ -10,7 +10,6 @@ use std::sync::Arc;
 use crate::base::ids::MessageId;
 use crate::base::limits::{SESSION_HELD_MAX, SESSION_OUTPUT_MAX};
 use crate::base::time::Monotonic;
-use crate::mail::envelope::Envelope;
 use crate::mail::status::Reply;
 use crate::outcome::counters::Count;
 use crate::policy::admission::Admission;
@@ -44,6 +43,8 @@ struct Inbound {
     paused: bool,
     /// The peer has said all it will.
     ended: bool,
+    /// When the transaction began.
+    mail_at: Monotonic,
     /// Content is coming in for this message.
     receiving: Option<Receiving>,
     /// The end of content waits for the commit of this message.
@@ -126,6 +127,7 @@ impl Ingress {
             held: Vec::new(),
             paused: false,
             ended: false,
+            mail_at: cx.mono(),
             receiving: None,
             committing: None,
             armed: None,
@@ -338,6 +340,7 @@ impl Inbound {
     }
 
     fn on_mail<P: Platform>(&mut self, commit: &Commit, cx: &mut Context<'_, P>) {
+        self.mail_at = cx.mono();
         let answer = match refusal(commit.room()) {
             None => Answer::SENDER_OK,
             Some(answer) => {
@@ -354,7 +357,7 @@ impl Inbound {
         let policy = &cx.settings.relay;
         let answer = match policy.recipient(listener, peer.ip(), &recipient.forward_path) {
             RecipientVerdict::Accept => Answer::RECIPIENT_OK,
-            // Put in the recipient's place when the message is stored: see `place_postmaster`.
+            // Put in its place when the message is stored: `Envelope::place_postmaster`.
             RecipientVerdict::AcceptFor(_) => Answer::RECIPIENT_OK,
             RecipientVerdict::Refuse(reply) => {
                 cx.common.counters.increment(Count::RefusedRcpt);
@@ -422,7 +425,9 @@ impl Inbound {
         let facts = receiving.scan.facts();
         let has_eight_bit = facts.header_eight_bit || facts.body_eight_bit;
         let mut envelope = self.session.take_envelope();
-        place_postmaster(&mut envelope, cx.settings.relay.postmaster_mailbox());
+        if let Some(mailbox) = cx.settings.relay.postmaster_mailbox() {
+            envelope.place_postmaster(mailbox);
+        }
         let prefix = Received {
             hello: self.session.hello(),
             client: self.client.peer.ip(),
@@ -445,6 +450,7 @@ impl Inbound {
             id: receiving.id,
             envelope: Arc::new(envelope),
             received: cx.now.wall,
+            intake: cx.mono().since(self.mail_at),
             prefix,
             content,
             has_eight_bit,
@@ -473,7 +479,8 @@ impl Inbound {
 fn refusal(room: Room) -> Option<Answer> {
     match room {
         Room::Open => None,
-        Room::Opening | Room::Busy | Room::Full | Room::Closed => Some(Answer::NO_ROOM),
+        Room::Opening => Some(Answer::STARTING),
+        Room::Busy | Room::Full | Room::Closed => Some(Answer::NO_ROOM),
         Room::Failing => Some(Answer::NOT_STORED),
     }
 }
@@ -483,16 +490,5 @@ fn answer_to(error: LogError) -> Answer {
         LogError::Full | LogError::Busy => Answer::NO_ROOM,
         LogError::TooLarge => Answer::MESSAGE_TOO_BIG,
         LogError::Lost | LogError::Failing => Answer::NOT_STORED,
-    }
-}
-
-/// `<Postmaster>` without a domain is this node's own: it goes where the configuration says.
-fn place_postmaster(envelope: &mut Envelope, mailbox: Option<&crate::mail::address::Mailbox>) {
-    use crate::mail::address::ForwardPath;
-    let Some(mailbox) = mailbox else { return };
-    for recipient in &mut envelope.recipients {
-        if recipient.forward_path == ForwardPath::Postmaster {
-            recipient.forward_path = ForwardPath::Mailbox(mailbox.clone());
-        }
     }
 }

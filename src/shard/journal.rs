@@ -2,8 +2,6 @@
 //!
 //! Invariant: sequence numbers of a run have no gap. Lives on: the home shard.
 
-use std::time::Duration;
-
 use crate::base::time::WallTime;
 use crate::mail::outcome::{Reason, Stage};
 use crate::mail::status::{EnhancedStatus, Reply};
@@ -61,6 +59,8 @@ impl Journal {
     ) {
         let forward_path = &stored.envelope.recipients[usize::from(recipient)].forward_path;
         let (stage, code, status, reply) = words(said);
+        let to = forward_path.as_str();
+        tracing::debug!(id = %stored.id, to, peer = attempt.peer, code, reply, "{kind:?}");
         self.sequence += 1;
         self.line.clear();
         Event {
@@ -70,7 +70,7 @@ impl Journal {
             kind,
             id: stored.id,
             reverse_path: stored.envelope.reverse_path.as_str().into(),
-            recipient: forward_path.as_str().into(),
+            recipient: to.into(),
             domain: forward_path.domain().map_or("", |domain| domain.as_str()).into(),
             size: stored.bytes(),
             site: attempt.site.into(),
@@ -115,7 +115,7 @@ pub(crate) fn delays(
 ) -> Delays {
     let there = on_owner.connect + on_owner.transmit;
     Delays {
-        before_queue: Duration::ZERO,
+        before_queue: stored.intake,
         in_queue: now.since(stored.received).saturating_sub(there),
         connect: on_owner.connect,
         transmit: on_owner.transmit,

@@ -31,7 +31,7 @@ pub(crate) enum Purpose {
 }
 
 /// Where a message lies.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lies {
     pub(crate) id: MessageId,
     pub(crate) directory: u16,

@@ -18,6 +18,7 @@ use crate::dns::{
 use crate::mail::address::Domain;
 use crate::mail::outcome::Failure;
 use crate::mail::route::Host;
+use crate::outcome::counters::Latency;
 use crate::shard::connections::Connections;
 use crate::shard::context::Context;
 use crate::shard::platform::{ConnectionId, DatagramId, IoError, Platform};
@@ -59,6 +60,7 @@ pub(crate) struct Lookups {
 struct Lookup {
     target: Target,
     machine: Machine,
+    began: Monotonic,
 }
 
 #[derive(Debug)]
@@ -108,7 +110,8 @@ impl Lookups {
         }
         match self.machine(&target) {
             Ok(machine) => {
-                let slot = self.under_way.insert(Lookup { target: target.clone(), machine });
+                let lookup = Lookup { target: target.clone(), machine, began: cx.mono() };
+                let slot = self.under_way.insert(lookup);
                 self.by_target.insert(target, slot);
                 self.advance(slot, None, cx);
                 self.exchange(cx);
@@ -293,6 +296,9 @@ impl Lookups {
         if let Some((hosts, holds_for)) = ended {
             let lookup = self.under_way.remove(slot).expect("looked up above");
             self.by_target.remove(&lookup.target);
+            if answer.is_some() {
+                cx.common.counters.record(Latency::Lookup, now.since(lookup.began));
+            }
             self.found.push_back(Found { target: lookup.target, hosts, holds_for });
         }
     }

@@ -20,6 +20,7 @@ mod context;
 mod delivery;
 mod dispatch;
 mod drain;
+mod early;
 mod ingress;
 mod journal;
 mod load;
@@ -30,6 +31,7 @@ mod reasons;
 mod report;
 mod settling;
 mod upstreams;
+mod waits;
 
 pub mod commands;
 pub mod mesh;
@@ -55,6 +57,7 @@ use crate::shard::context::{Common, Context, Timer};
 use crate::shard::delivery::Delivery;
 use crate::shard::dispatch::{Home, record_at};
 use crate::shard::drain::{Drain, Drained};
+use crate::shard::early::{EarlyClient, EarlyClients};
 use crate::shard::ingress::Ingress;
 use crate::shard::lookup::Lookups;
 use crate::shard::mesh::Crossing;
@@ -109,6 +112,7 @@ pub struct Shard {
     settings: Arc<Settings>,
     shared: Arc<Shared>,
     common: Common,
+    early: EarlyClients,
     ingress: Ingress,
     commit: Commit,
     home: Home,
@@ -150,6 +154,7 @@ impl Shard {
         }
         let dns_prng = prng.fork();
         Self {
+            early: EarlyClients::default(),
             ingress: Ingress::new(Admission::new(settings.admission.clone())),
             commit: Commit::new(opened),
             home,
@@ -184,6 +189,11 @@ impl Shard {
             Crossing::Request(request) if request.command == Command::Snapshot => {
                 let snapshot = self.snapshot(platform);
                 request.answer(Answer::Snapshot(Box::new(snapshot)));
+            }
+            Crossing::Request(request) if matches!(request.command, Command::Waits(_)) => {
+                let Command::Waits(id) = request.command else { return };
+                let waits = self.delivery.waits(id);
+                request.answer(Answer::Waits(waits));
             }
             Crossing::Request(request) => {
                 let cx = context!(self, platform);
@@ -249,6 +259,23 @@ impl Shard {
             }
         }
         self.fired = fired;
+    }
+
+    /// Whether the spool will be open soon, and is not yet.
+    fn is_early(&self) -> bool {
+        self.commit.room() == Room::Opening && self.drain.is_none()
+    }
+
+    /// Greet those who came too early.
+    fn greet_early<P: Platform>(&mut self, platform: &mut P) {
+        if self.is_early() {
+            return;
+        }
+        for client in self.early.let_in(platform) {
+            let EarlyClient { connection, listener, peer } = client;
+            let cx = context!(self, platform);
+            self.ingress.accepted(connection, listener, peer, &mut self.commit, cx);
+        }
     }
 
     /// Act on what the logs came to know.
@@ -319,6 +346,9 @@ impl Shard {
 
 impl Machine for Shard {
     fn handle<P: Platform>(&mut self, event: Event<'_>, platform: &mut P) {
+        if self.is_early() && self.early.handle(&event, platform) {
+            return;
+        }
         let cx = context!(self, platform);
         let (ingress, commit) = (&mut self.ingress, &mut self.commit);
         match event {
@@ -374,6 +404,7 @@ impl Machine for Shard {
         self.operations.drive(&mut self.home, &mut self.commit, context!(self, platform));
         for _ in 0..TURN_ROUNDS_MAX {
             self.settle_commits(platform);
+            self.greet_early(platform);
             self.home.drive(&mut self.commit, context!(self, platform));
             while let Some(found) = self.lookups.poll_found() {
                 self.delivery.found(found, context!(self, platform));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::base::limits::OPERATIONS_MAX;
 use crate::base::slots::Slot;
+use crate::base::time::WallTime;
 use crate::mail::address::ForwardPath;
 use crate::outcome::event::Kind;
 use crate::queue::{MessageView, Operated, Place, RecipientView, Selector as Select, State, Verb};
@@ -65,7 +66,9 @@ impl Operations {
                 let stats = home.stats(*domains);
                 return request.answer(Answer::Stats(stats));
             }
-            Command::Snapshot => unreachable!("answered by the shard itself"),
+            Command::Snapshot | Command::Waits(_) => {
+                unreachable!("answered by the shard itself")
+            }
             Command::Flush(selector) => (Verb::Flush, selector.clone()),
             Command::Hold(selector) => (Verb::Hold, selector.clone()),
             Command::Release(selector) => (Verb::Release, selector.clone()),
@@ -101,15 +104,12 @@ impl Operations {
     }
 }
 
-/// The queue selects by one thing; the narrowest of those given.
+/// As the queue selects: a reverse-path by its hash.
 fn select(selector: &Selector) -> Select {
-    match selector {
-        Selector { id: Some(id), .. } => Select::Id(*id),
-        Selector { domain: Some(domain), .. } => Select::Domain(domain.clone()),
-        Selector { reverse_path: Some(path), .. } => {
-            Select::ReversePath(reverse_path_hash(path.as_str()))
-        }
-        Selector { .. } => Select::All,
+    Select {
+        id: selector.id,
+        domain: selector.domain.clone(),
+        reverse_path: selector.reverse_path.as_ref().map(|path| reverse_path_hash(path.as_str())),
     }
 }
 
@@ -173,7 +173,7 @@ impl Home {
                     forward_path: forward_path(&stored, recipient),
                     state: state(recipient),
                     attempts: recipient.attempts.into(),
-                    next_attempt: (recipient.state == State::Deferred).then_some(recipient.due),
+                    next_attempt: next_attempt(recipient),
                     accepted: view.message.received,
                     bytes: stored.bytes(),
                 }
@@ -194,12 +194,11 @@ impl Home {
             .recipients
             .iter()
             .map(|recipient| RecipientStory {
+                index: recipient.index,
                 forward_path: forward_path(&stored, recipient),
                 state: state(recipient),
                 attempts: recipient.attempts.into(),
-                next_attempt: (recipient.state == State::Deferred)
-                    .then_some(recipient.due)
-                    .or(recipient.parked_until),
+                next_attempt: next_attempt(recipient),
                 last: self.last_reason(view.message.slot, recipient.index, commit),
                 limit: recipient.why.clone(),
             })
@@ -250,6 +249,11 @@ impl Home {
 
 fn forward_path(stored: &Stored, recipient: &RecipientView) -> ForwardPath {
     stored.envelope.recipients[usize::from(recipient.index)].forward_path.clone()
+}
+
+/// Its due time; or, in line, when its domain's owner is asked again.
+fn next_attempt(recipient: &RecipientView) -> Option<WallTime> {
+    (recipient.state == State::Deferred).then_some(recipient.due).or(recipient.parked_until)
 }
 
 fn state(recipient: &RecipientView) -> QueueState {

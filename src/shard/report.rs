@@ -5,6 +5,7 @@
 //! storage, so a crash loses neither. Lives on: the home shard.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::limits::{DSN_RETRY, PARK_FOR, PARK_FOR_MIN, UNREADABLE_RETRY};
 use crate::base::slots::Slot;
@@ -365,6 +366,7 @@ impl Home {
             has_eight_bit: !dsn.content.is_ascii(),
             envelope: Arc::new(dsn.envelope),
             received: cx.now.wall,
+            intake: Duration::ZERO,
             prefix: Vec::new(),
             content: dsn.content,
             origin: Origin::Own,

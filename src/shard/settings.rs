@@ -2,6 +2,7 @@
 //!
 //! Made once from a [`Config`] and shared by all shards; a reload makes a new one.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::config::options::{self, Config, DomainPattern};
@@ -99,6 +100,17 @@ impl Settings {
         }
     }
 
+    /// On a machine with these addresses: a listener on all of them, at the port that mail goes out
+    /// to, makes them this node's own.
+    #[must_use]
+    pub fn on_machine(mut self, addresses: &[IpAddr]) -> Self {
+        let own = Arc::make_mut(&mut self.own_names);
+        let has = |all: IpAddr| own.addresses.contains(&all);
+        let (v4, v6) = (has(Ipv4Addr::UNSPECIFIED.into()), has(Ipv6Addr::UNSPECIFIED.into()));
+        own.addresses.extend(addresses.iter().filter(|one| if one.is_ipv4() { v4 } else { v6 }));
+        self
+    }
+
     /// How sessions of a listener are run.
     pub(crate) fn listener(&self, listener: u16) -> &Arc<server::Options> {
         &self.listeners[usize::from(listener)]
@@ -137,8 +149,8 @@ fn server_options(config: &Config, listener: &options::Listener) -> Arc<server::
         },
         deadlines: Deadlines {
             command: config.deadlines.command,
-            content_block: config.deadlines.content,
-            content: Deadlines::STANDARD.content,
+            content_block: config.deadlines.content_block,
+            content: config.deadlines.content,
             session: config.deadlines.session,
         },
         ..defaults

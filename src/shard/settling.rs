@@ -3,6 +3,7 @@
 //! Pure helpers of `carry.rs`. Lives on: the owner shard.
 
 use std::mem;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::base::time::Monotonic;
@@ -89,7 +90,27 @@ pub(super) fn last_peer(recipients: &[(u16, Settlement)]) -> Box<str> {
     }
 }
 
-/// As `mx1.example.net[192.0.2.1]:25`.
+/// As `mx1.example.net[192.0.2.1]:25`; a host that is known by its address alone has no name.
 pub(super) fn peer_name(endpoint: &Endpoint) -> String {
-    format!("{}[{}]:{}", endpoint.host, endpoint.address.ip(), endpoint.address.port())
+    let is_address = endpoint.host.starts_with('[') || endpoint.host.parse::<IpAddr>().is_ok();
+    let name = if is_address { "" } else { &*endpoint.host };
+    format!("{name}[{}]:{}", endpoint.address.ip(), endpoint.address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_not_its_own_name() {
+        for (host, expected) in [
+            ("mx.example.net", "mx.example.net[192.0.2.1]:25"),
+            ("192.0.2.1", "[192.0.2.1]:25"),
+            ("[192.0.2.1]", "[192.0.2.1]:25"),
+        ] {
+            let address = "192.0.2.1:25".parse().expect("an address");
+            let endpoint = Endpoint { address, host: host.into(), preference: 0 };
+            assert_eq!(peer_name(&endpoint), expected);
+        }
+    }
 }

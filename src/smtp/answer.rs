@@ -112,6 +112,8 @@ impl Answer {
     pub const MESSAGE_TOO_BIG: Self = Self::known(552, (5, 3, 4), "Message too big");
     /// No room for a message now.
     pub const NO_ROOM: Self = Self::known(452, (4, 3, 1), "Insufficient storage");
+    /// The spool is being opened: this node has just started.
+    pub const STARTING: Self = Self::known(451, (4, 3, 2), "Starting, try again in a moment");
     /// A text line over the limit (RFC 5321 §4.5.3.1.10).
     pub const TEXT_LINE_TOO_LONG: Self = Self::known(500, (5, 6, 0), "Text line too long");
     /// A bare CR or LF in content.

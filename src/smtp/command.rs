@@ -162,8 +162,8 @@ pub fn mail(arguments: &str, offered: Offered) -> Result<(ReversePath, MailParam
     let (path, rest) = ReversePath::split(path, offered.smtp_utf8)
         .map_err(|error| Answer::bad_path(error, false))?;
     let parameters = MailParameters::parse(rest, offered)?;
-    // The end of the line says what may stand at its beginning.
-    if !parameters.smtp_utf8 && !path.as_str().is_ascii() {
+    // The end of the line says what may stand at its beginning, a route that was dropped included.
+    if !parameters.smtp_utf8 && !arguments.is_ascii() {
         return Err(Answer::NEEDS_SMTPUTF8);
     }
     Ok((path, parameters))
@@ -284,7 +284,11 @@ mod tests {
         assert!(mail("FROM:<ü@b.example> SMTPUTF8", all).is_ok());
         assert_eq!(rcpt("TO:<ü@b.example>", false), Err(Answer::NEEDS_SMTPUTF8));
         assert!(rcpt("TO:<ü@b.example>", true).is_ok());
+        assert_eq!(mail("FROM:<@ü.example:a@b.example>", all), Err(Answer::NEEDS_SMTPUTF8));
+        assert!(mail("FROM:<@ü.example:a@b.example> SMTPUTF8", all).is_ok());
+        assert_eq!(rcpt("TO:<@ü.example:a@b.example>", false), Err(Answer::NEEDS_SMTPUTF8));
         let without = Offered { smtp_utf8: false, ..all };
+        assert_eq!(mail("FROM:<@ü.example:a@b.example>", without), Err(Answer::NEEDS_SMTPUTF8));
         assert_eq!(mail("FROM:<ü@b.example> SMTPUTF8", without), Err(Answer::NEEDS_SMTPUTF8));
     }
 }

@@ -18,7 +18,8 @@ pub struct Deadlines {
     pub content_block: Duration,
     /// From 354, or the first BDAT, to the end of content.
     pub content: Duration,
-    /// For a session; it is cut between transactions only.
+    /// For a session. It is cut between transactions, so that no message is lost to it; a
+    /// transaction that comes to no content within the time for content is cut too.
     pub session: Duration,
 }
 
@@ -65,6 +66,11 @@ impl ContentDeadline {
     /// The relay was the one to act until `now`: the block's time begins again.
     pub(super) fn resume(&mut self, deadlines: &Deadlines, now: Monotonic) {
         *self = Self { whole: self.whole, ..Self::new(deadlines, now) };
+    }
+
+    /// When the client's time for all of the content is over.
+    pub(super) fn whole(self) -> Monotonic {
+        self.whole
     }
 
     /// When the client's time is over.

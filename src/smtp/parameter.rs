@@ -200,9 +200,12 @@ fn utf8_address(text: &str, utf8: bool) -> Option<Box<str>> {
     if !text.chars().all(plain) || (!utf8 && !text.is_ascii()) {
         return None;
     }
+    let is_hex = |octet: u8| octet.is_ascii_hexdigit();
     let escapes = text.split('\\').skip(1).all(|after| {
         let hex = after.strip_prefix("x{").and_then(|rest| rest.split_once('}'));
-        hex.and_then(|(hex, _)| u32::from_str_radix(hex, 16).ok())
+        hex.map(|(hex, _)| hex)
+            .filter(|hex| (2..=6).contains(&hex.len()) && hex.bytes().all(is_hex))
+            .and_then(|hex| u32::from_str_radix(hex, 16).ok())
             .and_then(char::from_u32)
             .is_some_and(|letter| !letter.is_control())
     });
@@ -351,6 +354,8 @@ mod tests {
             "utf-8;\\n",
             "utf-8;\\x{A}",
             "utf-8;\\x{D800}",
+            "utf-8;\\x{+FC}",
+            "utf-8;\\x{00000FC}",
         ];
         for text in bad {
             assert_eq!(read(text, false), None, "{text}");

@@ -18,7 +18,8 @@ mod intake;
 use std::sync::Arc;
 
 use crate::base::limits::{
-    MESSAGE_BYTES_DEFAULT, RECIPIENTS_MAX, SESSION_ERRORS_MAX, SESSION_OUTPUT_MAX, TEXT_LINE_MAX,
+    MESSAGE_BYTES_DEFAULT, RECIPIENTS_MAX, SESSION_ERRORS_MAX, SESSION_OUTPUT_KEPT,
+    SESSION_OUTPUT_MAX, TEXT_LINE_MAX,
 };
 use crate::base::time::Monotonic;
 use crate::mail::envelope::{Envelope, Recipient};
@@ -106,6 +107,8 @@ pub struct Session {
     event: Option<Event>,
     output: Vec<u8>,
     errors: u32,
+    /// The last MAIL was refused: what came behind it in the same group is no further error.
+    mail_refused: bool,
     /// The client has said something: an HTTP verb is now no more than an unknown command.
     opened: bool,
     draining: bool,
@@ -185,6 +188,7 @@ impl Session {
             event: None,
             output: Vec::new(),
             errors: 0,
+            mail_refused: false,
             opened: false,
             draining: false,
             ended: false,
@@ -261,19 +265,28 @@ impl Session {
     /// Append the replies that wait to be sent; those to pipelined commands come together.
     pub fn take_output(&mut self, into: &mut Vec<u8>) {
         into.append(&mut self.output);
+        if self.output.capacity() > SESSION_OUTPUT_KEPT {
+            self.output = Vec::new();
+        }
     }
 
     /// When to call [`Session::handle_deadline`]. None while a question is open: the relay is the
     /// one to act then.
     pub fn deadline(&self) -> Option<Monotonic> {
         match &self.step {
-            Step::Command if self.transaction.is_none() => {
-                Some(self.command_due.min(self.session_due))
-            }
-            Step::Command => Some(self.command_due),
+            Step::Command => Some(self.command_due.min(self.patience_ends())),
             Step::Data | Step::Chunk(_) => self.intake.as_ref().map(Intake::deadline),
             Step::Skip { deadline, .. } => Some(deadline.at()),
             Step::Asked(_) | Step::Over => None,
+        }
+    }
+
+    /// When even a client that says one command after the other is cut.
+    fn patience_ends(&self) -> Monotonic {
+        match (&self.transaction, &self.intake) {
+            (None, _) => self.session_due,
+            (Some(_), None) => self.session_due + self.options.deadlines.content,
+            (Some(_), Some(between_chunks)) => between_chunks.whole_due(),
         }
     }
 

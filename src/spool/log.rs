@@ -175,9 +175,9 @@ pub enum Room {
     Open,
     /// Too much waits for the disk: 452 4.3.1.
     Busy,
-    /// No space but the reserve: 452 4.3.1. Call `retry` each second.
+    /// No space but the reserve: 452 4.3.1.
     Full,
-    /// Commits fail one after another: 451 4.3.0. Call `retry` each second.
+    /// Commits fail one after another: 451 4.3.0.
     Failing,
     /// Never: an adopted directory.
     Closed,
@@ -320,8 +320,12 @@ impl Log {
         id
     }
 
-    /// Try again what failed for want of space or by I/O errors: once a second while `room` says
-    /// `Full` or `Failing`. No effect otherwise.
+    /// Whether something failed for want of space or by I/O errors that `retry` would try again.
+    pub fn wants_retry(&self) -> bool {
+        self.is_paused || self.space.is_stuck()
+    }
+
+    /// Try again what failed: once a second while `wants_retry`. No effect otherwise.
     pub fn retry(&mut self) {
         self.space.retry();
         self.is_paused = false;

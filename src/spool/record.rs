@@ -24,7 +24,7 @@
 //! | 41 | 1 | RET: 0 none, 1 FULL, 2 HDRS |
 //! | 42 | 2 | listener |
 //! | 44 | 16 | client address, IPv4 in the first four |
-//! | 60 | 4 | zero |
+//! | 60 | 4 | milliseconds from MAIL to the end of data |
 //! | 64 | | **body**: prefix, reverse-path, ENVID, recipients |
 //! | | | **state blocks** (of a moved message) |
 //! | | 16 each | **extents**: segment, offset, octets, checksum of the content there |
@@ -41,6 +41,7 @@
 //! State blocks: `record/state.rs`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use crate::base::limits::{ORIGINAL_MAX, PATH_MAX, PREFIX_MAX, RECIPIENTS_MAX};
 use crate::base::time::WallTime;
@@ -96,6 +97,8 @@ impl Extent {
 pub struct MessageHead<'a> {
     /// When the end of data came.
     pub received: WallTime,
+    /// From MAIL to the end of data; kept to the millisecond, 49 days at most.
+    pub intake: Duration,
     /// Octets of content.
     pub content_bytes: u64,
     /// Some octet is above 127.
@@ -169,6 +172,7 @@ fn encode_fixed(
     }
     put(0, &head.received.0.to_le_bytes());
     put(8, &head.content_bytes.to_le_bytes());
+    put(60, &u32::try_from(head.intake.as_millis()).unwrap_or(u32::MAX).to_le_bytes());
     put(16, &body_bytes.to_le_bytes());
     put(24, &extents.to_le_bytes());
     put(28, &long(head.prefix.len())?.to_le_bytes());
@@ -300,6 +304,11 @@ impl<'a> MessageView<'a> {
         WallTime(Reader::new(self.fixed).i64().expect("inside the fixed part"))
     }
 
+    fn intake(&self) -> Duration {
+        let ms = Reader::new(&self.fixed[60..]).u32().expect("inside the fixed part");
+        Duration::from_millis(ms.into())
+    }
+
     /// How many recipients the envelope has.
     pub(super) fn recipients(&self) -> u16 {
         self.short(32)
@@ -320,6 +329,7 @@ impl<'a> MessageView<'a> {
     pub(super) fn head(&self) -> Option<MessageHead<'a>> {
         Some(MessageHead {
             received: self.received(),
+            intake: self.intake(),
             content_bytes: self.content_bytes(),
             has_eight_bit: self.short(38) & EIGHT_BIT != 0,
             origin: self.origin(),

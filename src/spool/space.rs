@@ -111,6 +111,11 @@ impl Space {
         }
     }
 
+    /// Whether no file is asked for until `retry`.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.making == Making::Failed
+    }
+
     /// Whether the disk gave no file when it last answered.
     pub(super) fn is_full(&self) -> bool {
         self.full

@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
@@ -69,6 +70,8 @@ pub struct NewMessage {
     pub envelope: Arc<Envelope>,
     /// When the end of data came.
     pub received: WallTime,
+    /// From MAIL to the end of data.
+    pub intake: Duration,
     /// Header fields that the relay puts before the content; at most `PREFIX_MAX` octets.
     pub prefix: Vec<u8>,
     /// The content's last chunk, at most `RECORD_CONTENT_MAX` octets; those before it went to
@@ -89,6 +92,8 @@ pub struct Stored {
     pub envelope: Arc<Envelope>,
     /// When it was received.
     pub received: WallTime,
+    /// From MAIL to the end of data.
+    pub intake: Duration,
     /// Header fields that the relay put before the content.
     pub prefix: Vec<u8>,
     /// Octets of the content, without the prefix.

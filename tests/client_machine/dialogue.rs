@@ -1,14 +1,12 @@
 //! Play a dialogue against the machine: once whole, and once for every place to split the peer's
 //! bytes; what is sent and what is told must not depend on it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use relay_fast::base::time::Monotonic;
-use relay_fast::mail::address::{ForwardPath, Mailbox, ReversePath};
-use relay_fast::mail::envelope::{BodyType, Envelope, Notify, Recipient};
-use relay_fast::mail::outcome::Failure;
-use relay_fast::smtp::client::{Client, Deadlines, Event, Options, Settled, Transaction};
+use relay_fast::smtp::client::Transaction;
+
+use crate::sender::{Sender, envelope, options, transaction};
 
 /// One turn of a dialogue.
 #[derive(Clone)]
@@ -37,44 +35,6 @@ pub(crate) struct Played {
     pub(crate) told: String,
     pub(crate) is_over: bool,
     pub(crate) transactions_done: u32,
-}
-
-pub(crate) fn options(pipelining: bool, chunking: bool) -> Arc<Options> {
-    Arc::new(Options {
-        hello: "relay.example".into(),
-        deadlines: Deadlines::default(),
-        use_pipelining: pipelining,
-        use_chunking: chunking,
-    })
-}
-
-pub(crate) fn envelope(recipients: &[&str]) -> Envelope {
-    let mailbox = |text: &str| Mailbox::parse(text, true).expect("an address");
-    let recipients = recipients.iter().map(|text| Recipient {
-        forward_path: ForwardPath::Mailbox(mailbox(text)),
-        notify: Notify::Default,
-        original: None,
-    });
-    Envelope {
-        reverse_path: ReversePath(Some(mailbox("s@a.example"))),
-        body_type: BodyType::SevenBit,
-        smtp_utf8: false,
-        ret: None,
-        envelope_id: None,
-        recipients: recipients.collect(),
-    }
-}
-
-/// `content` for all recipients of `envelope`.
-pub(crate) fn transaction(envelope: Envelope, content: &[u8]) -> Transaction {
-    let count = u16::try_from(envelope.recipients.len()).expect("few recipients");
-    Transaction {
-        envelope: Arc::new(envelope),
-        recipients: (0..count).collect(),
-        content_bytes: content.len() as u64,
-        has_eight_bit: !content.is_ascii(),
-        header_has_eight_bit: false,
-    }
 }
 
 impl Dialogue {
@@ -168,8 +128,8 @@ impl Dialogue {
 
     fn play_once(&self, is_cut: impl Fn(usize) -> bool) -> Played {
         let now = Monotonic(0);
-        let client = Client::new(options(self.pipelining, self.chunking), now);
-        let mut stage = Stage { client, now, window: self.window, ..Stage::new(now) };
+        let mut sender = Sender::new(options(self.pipelining, self.chunking), now);
+        sender.window = self.window;
         let mut at = 0;
         for (number, turn) in self.turns.iter().enumerate() {
             match turn {
@@ -178,33 +138,33 @@ impl Dialogue {
                     for octet in text.bytes() {
                         piece.push(octet);
                         if is_cut(at) {
-                            stage.feed(&std::mem::take(&mut piece));
+                            sender.feed(&std::mem::take(&mut piece));
                         }
                         at += 1;
                     }
-                    stage.feed(&piece);
+                    sender.feed(&piece);
                 }
                 Turn::Hears(text) => {
-                    let heard = std::mem::take(&mut stage.heard);
+                    let heard = std::mem::take(&mut sender.heard);
                     assert_eq!(String::from_utf8_lossy(&heard), *text, "turn {number}");
                 }
                 Turn::Begins(transaction, content) => {
-                    assert!(stage.client.is_ready(), "turn {number}: {}", stage.told);
-                    stage.content = content.clone();
-                    stage.client.begin(transaction.clone(), now);
+                    assert!(sender.client.is_ready(), "turn {number}: {}", sender.told);
+                    sender.content = content.clone();
+                    sender.client.begin(transaction.clone(), now);
                 }
-                Turn::Quits => stage.client.quit(stage.now),
-                Turn::Ends => stage.client.handle_end(stage.now),
+                Turn::Quits => sender.client.quit(sender.now),
+                Turn::Ends => sender.client.handle_end(sender.now),
                 Turn::Waits(duration) => {
-                    stage.now = stage.now + *duration;
-                    stage.client.handle_deadline(stage.now);
+                    sender.now = sender.now + *duration;
+                    sender.client.handle_deadline(sender.now);
                 }
             }
-            stage.settle_down();
+            sender.settle_down();
         }
-        assert_eq!(String::from_utf8_lossy(&stage.heard), "", "sent at the end");
-        let transactions_done = stage.client.transactions_done();
-        Played { told: stage.told, is_over: stage.client.is_over(), transactions_done }
+        assert_eq!(String::from_utf8_lossy(&sender.heard), "", "sent at the end");
+        let transactions_done = sender.client.transactions_done();
+        Played { told: sender.told, is_over: sender.client.is_over(), transactions_done }
     }
 }
 
@@ -215,86 +175,4 @@ impl Turn {
             Self::Hears(_) | Self::Begins(..) | Self::Quits | Self::Ends | Self::Waits(_) => 0,
         }
     }
-}
-
-/// The machine, and what a shard would hold for it.
-struct Stage {
-    client: Client,
-    now: Monotonic,
-    window: usize,
-    content: Vec<u8>,
-    heard: Vec<u8>,
-    told: String,
-}
-
-impl Stage {
-    fn new(now: Monotonic) -> Self {
-        Self {
-            client: Client::new(options(true, true), now),
-            now,
-            window: usize::MAX,
-            content: Vec::new(),
-            heard: Vec::new(),
-            told: String::new(),
-        }
-    }
-
-    fn feed(&mut self, bytes: &[u8]) {
-        self.client.handle_bytes(bytes, self.now);
-        self.settle_down();
-    }
-
-    /// What a shard does after each call.
-    fn settle_down(&mut self) {
-        loop {
-            while let Some(offset) = self.client.wants_content() {
-                let start = usize::try_from(offset).expect("small content");
-                let end = start.saturating_add(self.window).min(self.content.len());
-                self.client.push_content(&self.content[start..end], self.now);
-            }
-            let mut output = Vec::new();
-            self.client.take_output(&mut output);
-            if output.is_empty() {
-                break;
-            }
-            self.heard.extend_from_slice(&output);
-        }
-        while let Some(event) = self.client.poll_event() {
-            self.told.push_str(&describe(&event));
-        }
-    }
-}
-
-/// An event in short, as `settled 0 250 ok, 1 RCPT 550 no`.
-pub(crate) fn describe(event: &Event) -> String {
-    match event {
-        Event::Ready => "ready\n".into(),
-        Event::Settled(results) => {
-            let results: Vec<_> = results.iter().map(describe_result).collect();
-            format!("settled {}\n", results.join(", "))
-        }
-        Event::Closed { failure: None, unsettled } => format!("closed {unsettled:?}\n"),
-        Event::Closed { failure: Some((stage, failure)), unsettled } => {
-            format!("closed at {stage}: {}; {unsettled:?}\n", describe_failure(failure))
-        }
-    }
-}
-
-fn describe_result((recipient, settled): &(u16, Settled)) -> String {
-    match settled {
-        Settled::Accepted(reply) => format!("{recipient} {reply}"),
-        Settled::Refused { stage, failure } => {
-            format!("{recipient} {stage} {}", describe_failure(failure))
-        }
-    }
-}
-
-fn describe_failure(failure: &Failure) -> String {
-    if let Failure::Reply(reply) = failure {
-        return reply.to_string();
-    }
-    if let Failure::Incapable { status, detail } = failure {
-        return format!("{status} {detail}");
-    }
-    format!("{failure:?}")
 }

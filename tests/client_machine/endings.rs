@@ -6,7 +6,8 @@ use relay_fast::base::limits::CONTENT_WINDOW;
 use relay_fast::base::time::Monotonic;
 use relay_fast::smtp::client::{Client, Event, Transaction};
 
-use crate::client_machine::dialogue::{Dialogue, envelope, options, transaction};
+use crate::client_machine::dialogue::Dialogue;
+use crate::sender::{envelope, options, transaction};
 
 const TWO: &[&str] = &["r@b.example", "s@b.example"];
 const COMMANDS: &str =

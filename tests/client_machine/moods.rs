@@ -7,7 +7,7 @@ use relay_fast::base::prng::Prng;
 use relay_fast::base::time::Monotonic;
 use relay_fast::smtp::client::{Client, Event, Settled};
 
-use crate::client_machine::dialogue::{envelope, options, transaction};
+use crate::sender::{envelope, options, transaction};
 
 const RECIPIENTS: &[&str] = &["a@b.example", "b@b.example", "c@c.example", "d@d.example"];
 const CONTENT: &[u8] = b"Subject: x\r\n\r\n.\r\n..\r\nhello\r\n";

@@ -30,7 +30,7 @@ impl Map {
         map
     }
 
-    fn write(&self, offset: usize, bytes: &[u8]) {
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
         let last = self.last();
         let mut copy = last.bytes.to_vec();
         copy[offset..offset + bytes.len()].copy_from_slice(bytes);

@@ -44,6 +44,7 @@ pub(crate) fn message(id: MessageId, bytes: usize, recipients: u16) -> NewMessag
         id,
         envelope: Arc::new(envelope(id, recipients)),
         received: WallTime(1_795_491_661_000),
+        intake: std::time::Duration::from_millis(250),
         prefix: format!("Received: with id {id}\r\n").into_bytes(),
         content: content(id, bytes),
         has_eight_bit: true,

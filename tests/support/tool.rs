@@ -10,12 +10,17 @@ use std::path::PathBuf;
 pub(crate) fn find(tool: &str) -> Option<PathBuf> {
     let found = look_for(tool);
     if found.is_none() {
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        let line = format!("\nSKIPPED: {test}: no {tool} here; tests/run installs it\n");
-        assert!(std::env::var_os("CI").is_none(), "{line}");
-        std::io::stderr().write_all(line.as_bytes()).expect("stderr takes a line");
+        skip(&format!("no {tool} here; tests/run installs it"));
     }
     found
+}
+
+/// Say that this test is skipped; a panic where `CI` is set.
+pub(crate) fn skip(why: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let line = format!("\nSKIPPED: {test}: {why}\n");
+    assert!(std::env::var_os("CI").is_none(), "{line}");
+    std::io::stderr().write_all(line.as_bytes()).expect("stderr takes a line");
 }
 
 fn look_for(tool: &str) -> Option<PathBuf> {

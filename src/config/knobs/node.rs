@@ -110,7 +110,7 @@ pub(in crate::config) const EVENT_RETENTION: Knob = Knob {
         least: duration(HOUR),
         most: duration(365 * DAY),
     },
-    help: "How long event logs are kept.",
+    help: "How long event logs are kept, up to 1GiB a shard.",
     cost: "about 400 bytes of disk an event",
     takes_effect: TakesEffect::Restart,
 };

@@ -159,7 +159,7 @@ pub(in crate::config) const LIFETIME: Knob = Knob {
     path: "queue.lifetime",
     kind: Kind::Duration {
         default: duration(5 * DAY),
-        least: duration(MINUTE),
+        least: duration(SECOND),
         most: duration(30 * DAY),
     },
     help: "From acceptance to the bounce of what could not be delivered.",
@@ -171,7 +171,7 @@ pub(in crate::config) const DELAY_REPORT: Knob = Knob {
     path: "queue.delay_report",
     kind: Kind::Duration {
         default: duration(4 * HOUR),
-        least: duration(MINUTE),
+        least: duration(SECOND),
         most: duration(365 * DAY),
     },
     help: "From acceptance to the delay report; longer than the lifetime: none.",
@@ -181,7 +181,7 @@ pub(in crate::config) const DELAY_REPORT: Knob = Knob {
 
 pub(in crate::config) const DNS_SERVERS: Knob = Knob {
     path: "dns.servers",
-    kind: Kind::List { form: "addresses[", default: "port]:those of resolv.conf" },
+    kind: Kind::List { form: "addresses[:port]", default: "those of resolv.conf" },
     help: "DNS servers, in order.",
     cost: "far ones slow down MX delivery",
     takes_effect: TakesEffect::Reload,

@@ -53,9 +53,11 @@ fn write_recipient(action: Action, about: &DsnRecipient<'_>, lines: &mut Lines) 
     lines.paragraph("  ", "  ", &about.recipient.forward_path.to_string());
     let reason = about.reason;
     let Some(reply) = &reason.reply else {
-        let detail = &reason.detail;
-        let at = if reason.peer.is_empty() { "" } else { ", at " };
-        return lines.paragraph("    ", "    ", &format!("{detail}{at}{}", reason.peer));
+        // What ends a long wait names the peer already.
+        let (peer, detail) = (&*reason.peer, &*reason.detail);
+        let is_named = peer.is_empty() || detail.contains(peer);
+        let said = if is_named { detail.to_owned() } else { format!("{peer}: {detail}") };
+        return lines.paragraph("    ", "    ", &said);
     };
     if action == Action::Failed && reason.status.class == 4 {
         lines.paragraph("    ", "    ", "It was tried for as long as mail is kept. Lastly,");

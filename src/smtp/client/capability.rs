@@ -21,7 +21,8 @@ pub(super) fn lacks_for_all(
     let limit = extensions.size.filter(|limit| *limit > 0).unwrap_or(u64::MAX);
     if transaction.content_bytes > limit {
         let bytes = transaction.content_bytes;
-        return Some(incapable(TOO_BIG, &format!("takes {limit} octets, not {bytes}")));
+        let detail = format!("takes at most {limit} octets, and this message has {bytes}");
+        return Some(incapable(TOO_BIG, &detail));
     }
     let takes_binary = extensions.binary_mime && extensions.chunking;
     if envelope.body_type == BodyType::BinaryMime && !takes_binary {

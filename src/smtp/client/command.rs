@@ -94,15 +94,28 @@ fn write_xtext(text: &str, into: &mut Vec<u8>) {
 }
 
 /// RFC 6533 §3 utf-8-addr-xtext, which any peer with DSN can carry: `\x{…}` for what is not ASCII.
+/// What came so already goes on as it is.
 fn write_utf8_address(address: &str, into: &mut Vec<u8>) {
-    for character in address.chars() {
+    let mut rest = address;
+    while let Some(character) = rest.chars().next() {
+        let octets = escape_octets(rest).unwrap_or(character.len_utf8());
+        let (piece, behind) = rest.split_at(octets);
         match character {
+            '\\' if octets > 1 => into.extend_from_slice(piece.as_bytes()),
             '+' | '=' | '\\' | ..=' ' | '\x7f'.. => {
                 write(into, format_args!("\\x{{{:02X}}}", u32::from(character)));
             }
-            character => write(into, format_args!("{character}")),
+            _ => into.extend_from_slice(piece.as_bytes()),
         }
+        rest = behind;
     }
+}
+
+/// Octets of the `\x{hex}` that `text` begins with.
+fn escape_octets(text: &str) -> Option<usize> {
+    let (hex, _) = text.strip_prefix("\\x{")?.split_once('}')?;
+    let is_hex = (2..=6).contains(&hex.len()) && hex.bytes().all(|octet| octet.is_ascii_hexdigit());
+    is_hex.then_some("\\x{}".len() + hex.len())
 }
 
 fn write(into: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
@@ -217,6 +230,12 @@ mod tests {
         assert_eq!(
             rcpt(&wide, &everything()),
             "RCPT TO:<rené@example.org> NOTIFY=NEVER ORCPT=utf-8;ren\\x{E9}\\x{2B}\\x{5C}@x\r\n"
+        );
+        let escaped = recipient(Notify::Never, Some(("utf-8", "ren\\x{E9}é\\x{}\\x{g0}@x")));
+        assert_eq!(
+            rcpt(&escaped, &everything()),
+            "RCPT TO:<rené@example.org> NOTIFY=NEVER \
+             ORCPT=utf-8;ren\\x{E9}\\x{E9}\\x{5C}x{}\\x{5C}x{g0}@x\r\n"
         );
     }
 

@@ -106,6 +106,7 @@ impl Session {
             Err(refusal) => return self.refuse(&refusal, now),
         };
         self.hello = Some(hello);
+        self.mail_refused = false;
         self.abort();
         self.phase = next;
         let options = &self.options;
@@ -122,6 +123,7 @@ impl Session {
     }
 
     fn on_mail(&mut self, arguments: &str, now: Monotonic) {
+        self.mail_refused = true;
         let (reverse_path, parameters) = match command::mail(arguments, self.options.extensions) {
             Ok(read) => read,
             Err(refusal) => return self.refuse(&refusal, now),
@@ -186,6 +188,7 @@ impl Session {
         if !arguments.is_empty() {
             return self.refuse(&Answer::SYNTAX, now);
         }
+        self.mail_refused = false;
         self.abort();
         self.phase = next;
         self.reply(&Answer::OK, now);
@@ -200,7 +203,10 @@ impl Session {
     pub(super) fn answer_question(&mut self, question: Question, answer: &Answer, now: Monotonic) {
         let yes = answer.is_positive();
         match question {
-            Question::Mail if yes => self.accept(Verb::Mail, answer, now),
+            Question::Mail if yes => {
+                self.mail_refused = false;
+                self.accept(Verb::Mail, answer, now);
+            }
             Question::Rcpt(recipient) if yes => {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.envelope.recipients.push(recipient);
@@ -267,12 +273,15 @@ impl Session {
         self.await_command(now);
     }
 
-    /// Say no, and await the next command. 421 closes, and so does one error too many.
+    /// Say no, and await the next command. 421 closes, and so does one error too many. A client
+    /// that sent RCPT and more behind MAIL (RFC 2920 §3.1) made one error at most, however many
+    /// recipients there are; none if MAIL was refused for want of room.
     pub(super) fn refuse(&mut self, answer: &Answer, now: Monotonic) {
         if answer.code.as_u16() == 421 {
             return self.close(answer);
         }
-        self.errors += u32::from(answer.is_permanent());
+        let follows = self.mail_refused && *answer == Answer::MAIL_FIRST;
+        self.errors += u32::from(answer.is_permanent() && !follows);
         if self.errors > self.options.errors_max {
             return self.close(&Answer::TOO_MANY_ERRORS);
         }

@@ -47,6 +47,10 @@ impl Intake {
         self.deadline.at()
     }
 
+    pub(super) fn whole_due(&self) -> Monotonic {
+        self.deadline.whole()
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.decoder.bytes()
     }

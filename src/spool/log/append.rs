@@ -54,6 +54,7 @@ impl Log {
         let earlier: u64 = chunks.iter().map(|chunk| u64::from(chunk.bytes)).sum();
         let head = MessageHead {
             received: message.received,
+            intake: message.intake,
             content_bytes: earlier + message.content.len() as u64,
             has_eight_bit: message.has_eight_bit,
             origin: message.origin,
@@ -81,6 +82,7 @@ impl Log {
             id: message.id,
             envelope: message.envelope,
             received: message.received,
+            intake: message.intake,
             prefix: message.prefix,
             content_bytes,
             has_eight_bit: message.has_eight_bit,

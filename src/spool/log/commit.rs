@@ -88,8 +88,10 @@ impl Log {
                 break;
             }
         }
-        if self.queue.is_empty() && self.options.admits && !self.is_open {
-            // Put this run's epoch on disk before any message id of it is told to anyone.
+        let fails = self.failures_in_a_row >= COMMIT_FAILURES_MAX;
+        if self.queue.is_empty() && ((self.options.admits && !self.is_open) || fails) {
+            // Put this run's epoch on disk before any message id of it is told to anyone. And find
+            // out whether commits succeed again: nothing is admitted before.
             self.queue.push_back(Group::new(self.serial));
             self.serial += 1;
         }

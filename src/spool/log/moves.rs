@@ -88,7 +88,8 @@ impl Moves {
 impl Log {
     /// Append a copy of a message with its states, as `LogEvent::Move` asked; the old copy's octets
     /// are read here, so populate `spans` and each `last` first. On damage end the message with
-    /// `append_done`. No effect on a message that was ended.
+    /// `append_done`. No effect on a message that was ended; one of which a state is not committed
+    /// stays where it is, and is asked for again.
     pub fn append_move(
         &mut self,
         id: MessageId,
@@ -100,6 +101,11 @@ impl Log {
             under_way.is_some_and(|one| !one.is_appended && !one.is_ended)
         };
         if !is_asked(self) || !self.live.contains(id, at) {
+            return Ok(());
+        }
+        if self.has_unwritten_state(id) {
+            // The caller does not know its place yet, so the copy would lack its reason.
+            self.moves.failed(id);
             return Ok(());
         }
         let Copied { payload, blocks, extents: old } = self.copied(id, at, pending)?;
@@ -126,6 +132,13 @@ impl Log {
             }
         }
         Ok(())
+    }
+
+    /// Whether a state of the message is appended and not told of.
+    fn has_unwritten_state(&self, id: MessageId) -> bool {
+        let flying = self.in_flight.iter().map(|flight| &flight.group);
+        let mut items = self.queue.iter().chain(flying).flat_map(|group| &group.items);
+        items.any(|item| item.id == id && matches!(item.what, What::State { .. }))
     }
 
     /// What the copy's record will hold.

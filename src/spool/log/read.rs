@@ -48,6 +48,7 @@ impl Log {
             id,
             envelope: Arc::new(envelope),
             received: head.received,
+            intake: head.intake,
             prefix: head.prefix.to_vec(),
             content_bytes: head.content_bytes,
             has_eight_bit: head.has_eight_bit,

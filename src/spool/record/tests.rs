@@ -42,6 +42,7 @@ const EXTENTS: [Extent; 2] = [
 fn head(origin: Origin) -> MessageHead<'static> {
     MessageHead {
         received: WallTime(1_795_491_661_007),
+        intake: Duration::from_millis(1_234),
         content_bytes: 1_234,
         has_eight_bit: true,
         origin,

@@ -1,0 +1,36 @@
+//! Say what keeps a message that an owner holds: the limit that binds at its site.
+//!
+//! A home knows why its recipients wait in its own queue. Those that it calls *attempting* may be
+//! in line at their owner, for a connection or for their turn by a rate. Lives on: the owner.
+
+use hashbrown::HashSet;
+
+use crate::base::ids::MessageId;
+use crate::shard::commands::Wait;
+use crate::shard::delivery::{Delivery, Job, JobId};
+
+impl Delivery {
+    /// What keeps the recipients of `id` that this shard holds and that no connection carries.
+    pub(crate) fn waits(&self, id: MessageId) -> Vec<Wait> {
+        let carried: HashSet<JobId> = self.on_connections().collect();
+        let held = self.jobs.iter().map(|(slot, job)| (JobId(slot), job));
+        let waiting =
+            held.filter(|(name, job)| job.dispatch.stored.id == id && !carried.contains(name));
+        waiting
+            .filter_map(|(name, job)| {
+                let why = self.why(name, job)?;
+                let recipients = job.dispatch.departure.recipients.as_slice().to_vec();
+                Some(Wait { recipients, why })
+            })
+            .collect()
+    }
+
+    fn why(&self, name: JobId, job: &Job) -> Option<Box<str>> {
+        if self.is_asking(name) {
+            return Some("an answer from DNS".into());
+        }
+        let row = self.site_of(job)?;
+        let why = row.site.why()?;
+        Some(format!("{why} ({})", row.name).into())
+    }
+}

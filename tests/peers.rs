@@ -1,0 +1,32 @@
+//! The real program against real software: Postfix, swaks, Python's smtplib and email, Knot DNS.
+//!
+//! Each test starts a relay of its own, with its own spool, on ports that the kernel chose or in a
+//! network namespace of its own; whatever it started ends with it. A test that fails shows the
+//! logs of all its processes.
+
+#![allow(clippy::unwrap_used, reason = "tests unwrap freely: in a test a panic is the report")]
+#![cfg(feature = "runtime")]
+
+#[path = "support/tool.rs"]
+mod tool;
+
+mod peers {
+    // What tests are made of.
+    mod mail;
+    mod network;
+    mod node;
+    mod postfix;
+    mod process;
+    mod python;
+    mod sink;
+    mod world;
+
+    // Tests, by who is on the other side.
+    mod bulk;
+    mod dialogue;
+    mod lesser;
+    mod mx;
+    mod postfix_client;
+    mod postfix_moods;
+    mod postfix_upstream;
+}

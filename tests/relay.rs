@@ -1,0 +1,42 @@
+//! The real binary as a black box: clients, sinks and an operator of ours around it on loopback.
+//!
+//! Each test has a relay of its own, on ports and a spool of its own; when a test fails, it prints
+//! that relay's log.
+
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::type_complexity,
+    reason = "tests cut, match and unwrap freely"
+)]
+#![cfg(feature = "runtime")]
+
+#[path = "support/tool.rs"]
+mod tool;
+
+#[path = "relay/client.rs"]
+mod client;
+#[path = "relay/node.rs"]
+mod node;
+#[path = "relay/sink.rs"]
+mod sink;
+
+#[path = "relay/command_line.rs"]
+mod command_line;
+#[path = "relay/delivery.rs"]
+mod delivery;
+#[path = "relay/lifecycle.rs"]
+mod lifecycle;
+#[path = "relay/limits.rs"]
+mod limits;
+#[path = "relay/notify.rs"]
+mod notify;
+#[path = "relay/operator.rs"]
+mod operator;
+#[path = "relay/refusals.rs"]
+mod refusals;
+#[path = "relay/reload.rs"]
+mod reload;
+#[path = "relay/seen.rs"]
+mod seen;
