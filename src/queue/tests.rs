@@ -34,6 +34,22 @@ fn message(id: u64, received: WallTime) -> NewMessage<&'static str> {
     }
 }
 
+fn all() -> Selector {
+    Selector::default()
+}
+
+fn by_id(id: u64) -> Selector {
+    Selector { id: Some(MessageId(id)), ..all() }
+}
+
+fn by_domain(name: &str) -> Selector {
+    Selector { domain: Some(domain(name)), ..all() }
+}
+
+fn by_reverse_path(hash: u64) -> Selector {
+    Selector { reverse_path: Some(hash), ..all() }
+}
+
 impl Bench {
     fn new() -> Self {
         Self { queue: Queue::new(DELAY, LIFETIME, 1_000), now: START, ids: 0 }

@@ -106,7 +106,7 @@ fn what_is_held_when_its_message_expires_is_expired_when_it_is_released() {
     let held = RecipientState { held: true, ..Default::default() };
     let message = bench.insert_as("a.example", 2, held);
     assert_eq!(bench.pass(LIFETIME), [], "an operator wants it kept");
-    bench.queue.operate(Verb::Release, &Selector::All, Place::default());
+    bench.queue.operate(Verb::Release, &all(), Place::default());
     assert!(bench.queue.next_due().is_some_and(|due| due <= bench.now), "at once");
     assert_eq!(bench.pass(Duration::ZERO), [expired(message, &[0]), expired(message, &[1])]);
     assert_eq!(bench.pass(LIFETIME), [], "once");
@@ -181,7 +181,7 @@ fn what_an_operator_removed_or_held_meanwhile_is_not_postponed() {
     let message = bench.insert("a.example", 2);
     bench.insert("b.example", 1);
     bench.pass(LIFETIME);
-    let id = Selector::Id(MessageId(1));
+    let id = by_id(1);
     bench.queue.operate(Verb::Hold, &id, Place::default());
     assert_eq!(bench.queue.postpone(message, 0, bench.now), Some(Deferral::Held));
     assert_eq!(bench.state(message, 0), State::Held);
@@ -196,7 +196,7 @@ fn what_was_postponed_and_flushed_comes_back_at_once_and_once() {
     let message = bench.insert("a.example", 1);
     bench.pass(LIFETIME);
     bench.queue.postpone(message, 0, bench.now + SECOND * 3_600);
-    bench.queue.operate(Verb::Flush, &Selector::All, Place::default());
+    bench.queue.operate(Verb::Flush, &all(), Place::default());
     assert_eq!(bench.queue.pop_ready(), None, "it is not tried any more");
     assert_eq!(bench.pass(Duration::ZERO), [expired(message, &[0])]);
     assert_eq!(bench.pass(SECOND * 3_600), []);

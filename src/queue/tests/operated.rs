@@ -19,10 +19,6 @@ fn operate_all(bench: &mut Bench, verb: Verb, selector: &Selector) -> (usize, us
     (touched, calls)
 }
 
-fn by_domain(name: &str) -> Selector {
-    Selector::Domain(domain(name))
-}
-
 #[test]
 fn flush_tries_what_is_deferred_and_nothing_else() {
     let mut bench = Bench::new();
@@ -45,12 +41,12 @@ fn what_is_held_waits_until_it_is_released() {
     let late = RecipientState { due: START + SECOND, ..Default::default() };
     bench.insert_as("a.example", 1, late);
     let message = bench.insert("a.example", 2);
-    assert_eq!(operate(&mut bench, Verb::Hold, &Selector::Id(MessageId(2))), (2, 0));
-    assert_eq!(operate(&mut bench, Verb::Hold, &Selector::Id(MessageId(1))), (1, 0));
-    assert_eq!(operate(&mut bench, Verb::Hold, &Selector::All), (0, 0), "already");
+    assert_eq!(operate(&mut bench, Verb::Hold, &by_id(2)), (2, 0));
+    assert_eq!(operate(&mut bench, Verb::Hold, &by_id(1)), (1, 0));
+    assert_eq!(operate(&mut bench, Verb::Hold, &all()), (0, 0), "already");
     bench.pass(SECOND * 60);
     assert_eq!((bench.queue.pop_ready(), bench.counts()), (None, [0, 0, 0, 0, 3]));
-    assert_eq!(operate(&mut bench, Verb::Release, &Selector::Id(MessageId(2))), (2, 0));
+    assert_eq!(operate(&mut bench, Verb::Release, &by_id(2)), (2, 0));
     assert_eq!(bench.pop().message, message);
 }
 
@@ -59,10 +55,10 @@ fn what_an_owner_has_is_held_or_gone_when_it_comes_back() {
     let mut bench = Bench::new();
     let message = bench.insert("a.example", 4);
     let departure = bench.pop();
-    assert_eq!(operate(&mut bench, Verb::Hold, &Selector::All), (4, 4));
+    assert_eq!(operate(&mut bench, Verb::Hold, &all()), (4, 4));
     assert_eq!(bench.queue.defer(message, 0, 1, bench.now, None), Some(Deferral::Held));
-    assert_eq!(operate(&mut bench, Verb::Release, &Selector::All), (4, 3));
-    assert_eq!(operate(&mut bench, Verb::Remove, &Selector::All), (1, 3));
+    assert_eq!(operate(&mut bench, Verb::Release, &all()), (4, 3));
+    assert_eq!(operate(&mut bench, Verb::Remove, &all()), (1, 3));
     assert_eq!(bench.queue.defer(message, 1, 1, bench.now, None), Some(Deferral::Removed));
     let left = Departure { recipients: Recipients::Many([2, 3].into()), ..departure };
     let over = bench.queue.park(&left, None);
@@ -100,7 +96,7 @@ fn removing_from_the_middle_of_a_run_leaves_the_others_in_order() {
         let rows = (0..6u16).map(|n| (n, if n < 4 { &a } else { &b }, RecipientState::default()));
         bench.queue.insert(message(id, START), rows, START).expect("new");
     }
-    operate(&mut bench, Verb::Hold, &Selector::Id(MessageId(2)));
+    operate(&mut bench, Verb::Hold, &by_id(2));
     operate(&mut bench, Verb::Hold, &by_domain("b.example"));
     let runs = bench.pop_all();
     let order: Vec<u64> = runs.iter().map(|run| bench.number(run)).collect();
@@ -111,10 +107,10 @@ fn removing_from_the_middle_of_a_run_leaves_the_others_in_order() {
 #[test]
 fn verbs_go_in_parts_over_a_queue_of_any_length() {
     let many = OPERATED_BATCH_MAX * 2 + 10;
-    for selector in [by_domain("a.example"), Selector::All, Selector::ReversePath(1)] {
+    for selector in [by_domain("a.example"), all(), by_reverse_path(1)] {
         let mut bench = Bench::new();
         bench.insert_many(many, "a.example", 1);
-        let chosen = if selector == Selector::ReversePath(1) { many / 2 } else { many };
+        let chosen = if selector == by_reverse_path(1) { many / 2 } else { many };
         for (verb, held) in [(Verb::Hold, chosen), (Verb::Release, 0)] {
             let (touched, calls) = operate_all(&mut bench, verb, &selector);
             assert_eq!((touched, bench.counts()[4]), (chosen, held as u64), "{selector:?}");
@@ -129,11 +125,13 @@ fn pages_show_every_message_once() {
     bench.insert_many(50, "a.example", 2);
     bench.insert_many(50, "b.example", 1);
     for (selector, count) in [
-        (Selector::All, 100),
+        (all(), 100),
         (by_domain("a.example"), 50),
-        (Selector::ReversePath(0), 50),
-        (Selector::Id(MessageId(7)), 1),
-        (Selector::Id(MessageId(700)), 0),
+        (by_reverse_path(0), 50),
+        (by_id(7), 1),
+        (Selector { reverse_path: Some(1), ..by_domain("b.example") }, 25),
+        (Selector { domain: Some(domain("b.example")), ..by_id(7) }, 0),
+        (by_id(700), 0),
         (by_domain("none.example"), 0),
     ] {
         let (mut place, mut seen) = (Some(Place::default()), Vec::new());
@@ -154,11 +152,11 @@ fn a_place_that_nobody_gave_out_is_the_beginning_or_the_end() {
     let mut bench = Bench::new();
     bench.insert("a.example", 1);
     for bits in [u64::MAX, u64::from(u32::MAX), 1 << 40, 77] {
-        for selector in [Selector::All, by_domain("a.example")] {
+        for selector in [all(), by_domain("a.example")] {
             let (page, next) = bench.queue.list(&selector, Place::from_bits(bits), 10);
             assert!(page.len() <= 1 && next.is_none(), "{bits}");
         }
-        let said = bench.queue.operate(Verb::Hold, &Selector::All, Place::from_bits(bits));
+        let said = bench.queue.operate(Verb::Hold, &all(), Place::from_bits(bits));
         assert_eq!(said.next, None);
     }
 }
