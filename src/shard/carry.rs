@@ -179,11 +179,8 @@ impl Delivery {
             return;
         }
         let Some(row) = self.jobs.get_mut(job.0) else { return };
-        let settling = Settling { stage: cause.stage, failure: &cause.failure, peer: &cause.peer };
-        for recipient in row.unsettled() {
-            row.settled.push((recipient, settling.settle()));
-        }
-        self.conclude(job, site, None, cx);
+        row.settle_rest(cause.stage, &cause.failure, &cause.peer);
+        self.conclude(job, Some(site), None, cx);
     }
 
     /// The connection is there.
@@ -334,6 +331,12 @@ impl Delivery {
             };
             row.settled.push((recipient, settlement));
         }
+        if !row.unsettled().is_empty() {
+            // The connection ends before the others had their turn: `Closed` follows.
+            outbound.finished = false;
+            outbound.carried = Some(carried);
+            return;
+        }
         let counters = &mut cx.common.counters;
         counters.increment(Count::TransactionsSent);
         counters.record(Latency::Transmit, cx.now.mono.since(carried.began));
@@ -342,7 +345,7 @@ impl Delivery {
         }
         let (site, way) = (outbound.site, Way::of(outbound, &carried));
         self.signal(site, self.purpose(carried.job), signal, cx);
-        self.conclude(carried.job, site, Some(way), cx);
+        self.conclude(carried.job, Some(site), Some(way), cx);
     }
 
     /// A connection is of no more use.
@@ -365,9 +368,9 @@ impl Delivery {
         }
         match (failure, carried) {
             (None, None) if finished => row.site.on_done(pooled, false, cx.mono()),
-            (None, None) => row.site.on_closed(pooled),
-            (failure, carried) => {
-                let (stage, failure) = failure.unwrap_or((Stage::Mail, Failure::Closed));
+            // Idle, or not all had their turn: they go out on another at once.
+            (None, _) => row.site.on_closed(pooled),
+            (Some((stage, failure)), carried) => {
                 let blame = match judge(stage, &failure).scope {
                     Scope::Site => Blame::Endpoint,
                     Scope::Connection | Scope::Message | Scope::Recipient => Blame::Connection,
@@ -412,16 +415,16 @@ impl Delivery {
     }
 
     /// Report a job all of whose recipients are settled.
-    fn conclude<P: Platform>(
+    pub(super) fn conclude<P: Platform>(
         &mut self,
         job: JobId,
-        site: SiteId,
+        site: Option<SiteId>,
         way: Option<Way>,
         cx: &mut Context<'_, P>,
     ) {
         let Some(row) = self.jobs.get_mut(job.0) else { return };
         let recipients = mem::take(&mut row.settled);
-        let site = self.sites.get(site.0);
+        let site = site.and_then(|site| self.sites.get(site.0));
         let upstream = site.and_then(SiteRow::upstream_name);
         let departed = row.dispatch.departed;
         let (peer, delays) = match &way {

@@ -85,6 +85,14 @@ impl Job {
         let is_settled = |index: &u16| self.settled.iter().any(|(settled, _)| settled == index);
         all.iter().copied().filter(|index| !is_settled(index)).collect()
     }
+
+    /// Settle the others as the judge makes of `failure`.
+    pub(super) fn settle_rest(&mut self, stage: Stage, failure: &Failure, peer: &str) {
+        let settling = Settling { stage, failure, peer };
+        for recipient in self.unsettled() {
+            self.settled.push((recipient, settling.settle()));
+        }
+    }
 }
 
 /// A site and what this shard keeps for it.
@@ -417,7 +425,8 @@ impl Delivery {
         self.report(job, Ok(attempted), cx);
     }
 
-    /// Hand a job back to its home, not attempted; to come back after about so long.
+    /// Hand a job back to its home, not attempted; to come back after about so long. Where some of
+    /// its recipients are settled that was its attempt, and the others are deferred.
     pub(super) fn give_back<P: Platform>(
         &mut self,
         job: JobId,
@@ -425,6 +434,11 @@ impl Delivery {
         after: Duration,
         cx: &mut Context<'_, P>,
     ) {
+        let Some(row) = self.jobs.get_mut(job.0) else { return };
+        if !row.settled.is_empty() {
+            row.settle_rest(Stage::Connect, &Failure::Connect(why.into()), "");
+            return self.conclude(job, None, None, cx);
+        }
         let until = cx.now.wall + after;
         self.report(job, Err(GivenBack { why: why.into(), until }), cx);
     }

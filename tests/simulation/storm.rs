@@ -64,7 +64,7 @@ impl Storm {
         let list =
             ["203.0.113.101,203.0.113.102*2", "203.0.113.101;203.0.113.102"][agenda.index(2)];
         let retry = ["5s", "20s", "1m"][agenda.index(3)];
-        let (lifetime, minutes) = [("2h", 120), ("3m", 3)][agenda.index(2)];
+        let (lifetime, minutes) = [("1h", 60), ("3m", 3)][agenda.index(2)];
         let queue = format!(
             "retry_first = \"{retry}\"\nretry_longest = \"5m\"\nlifetime = \"{lifetime}\"\n\
              delay_report = \"1m\""
@@ -132,7 +132,7 @@ impl Storm {
     fn prepare_mail(&mut self) {
         let world = &mut self.world;
         let clients = world.agenda.between(2, 6);
-        let each = world.agenda.between(5, 25);
+        let each = world.agenda.between(4, 20);
         let pause = world.agenda.between(0, self.calm_at / each);
         for _ in 0..clients {
             let agenda = &mut world.agenda;
@@ -153,7 +153,9 @@ impl Storm {
         for _ in 0..self.world.agenda.index(4) {
             let from = self.world.agenda.between(SECOND, self.calm_at - SECOND);
             let to = self.world.agenda.between(from + 1, self.calm_at);
-            match self.world.agenda.index(5) {
+            // Where mail expires amid the storm, the disk works.
+            let kinds = if self.world.ledger.lifetime < self.world.ledger.storm { 3 } else { 5 };
+            match self.world.agenda.index(kinds) {
                 0 | 1 => self.stop(Step::Crash, from),
                 2 => self.stop(Step::Drain, from),
                 3 => {
@@ -318,7 +320,7 @@ fn moods(agenda: &mut Agenda) -> Moods {
 fn one_mail(world: &mut World) -> u64 {
     let agenda = &mut world.agenda;
     let recipients = if agenda.chance(700) { 1 } else { agenda.between(2, 8) };
-    let to: Vec<_> = (0..recipients)
+    let mut to: Vec<_> = (0..recipients)
         .map(|_| {
             let kind = match agenda.index(20) {
                 0 => "nobody",
@@ -334,6 +336,10 @@ fn one_mail(world: &mut World) -> u64 {
             (kind, domain, notify)
         })
         .collect();
+    // One at a domain.
+    to.sort_by_key(|(_, domain, _)| *domain);
+    to.dedup_by_key(|(_, domain, _)| *domain);
+    agenda.prng.shuffle(&mut to);
     let filler = [0, 300, 3_000, 20_000][agenda.index(4)];
     let number = world.add_mail(&to, filler);
     if world.agenda.chance(50) {
