@@ -13,18 +13,18 @@ use crate::town::config;
 use crate::world::World;
 
 /// The schedule as it is by default, without jitter.
-const STANDARD: &str = "retry_first = \"5m\"\nretry_jitter = 0";
+pub(crate) const STANDARD: &str = "retry_first = \"5m\"\nretry_jitter = 0";
 /// One that fits a short run.
 const QUICK: &str = "retry_first = \"1m\"\nretry_jitter = 0";
 
-fn relay_domain(hosts: &str) -> String {
+pub(crate) fn relay_domain(hosts: &str) -> String {
     format!(
         "[[upstream]]\nname = \"pair\"\nhosts = \"{hosts}\"\n\
          [[relay_domain]]\ndomains = [\"corp.example\"]\nupstream = \"pair\"\n"
     )
 }
 
-fn world(queue: &str, more: &str) -> World {
+pub(crate) fn world(queue: &str, more: &str) -> World {
     let mut world = World::new(11, settings(&config(queue, more)));
     world.ledger.lifetime = 5 * 24 * 3_600 * SECOND;
     world.add_back();
@@ -33,7 +33,7 @@ fn world(queue: &str, more: &str) -> World {
 
 impl World {
     /// So many messages to `address` at a domain, over a few connections.
-    fn submit(&mut self, messages: usize, (kind, domain): (&str, &str), pause: u64) {
+    pub(crate) fn submit(&mut self, messages: usize, (kind, domain): (&str, &str), pause: u64) {
         let numbers: Vec<u64> =
             (0..messages).map(|_| self.add_mail(&[(kind, domain, Notify::Default)], 0)).collect();
         let habits = Habits { pipelines: true, chunks: true, eager: false, pause };
@@ -49,7 +49,7 @@ impl World {
     }
 
     /// Numbers of the messages that were delivered and heard of.
-    fn delivered(&self) -> BTreeSet<u64> {
+    pub(crate) fn delivered(&self) -> BTreeSet<u64> {
         let heard = self.ledger.deliveries.iter().filter(|(_, _, delivery)| delivery.heard);
         heard.map(|(number, _, _)| *number).collect()
     }
