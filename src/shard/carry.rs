@@ -166,8 +166,8 @@ impl Delivery {
     }
 
     /// Every endpoint of the job's site failed on its behalf: another upstream relay may take it.
-    /// Else that was its attempt; but where no upstream relay answers, the message is tried when the
-    /// relay is, rather than by its own schedule.
+    /// Else that was its attempt; but where no upstream relay answers, the message is tried when
+    /// the relay is, rather than by its own schedule.
     fn defer<P: Platform>(
         &mut self,
         site: SiteId,

@@ -78,7 +78,8 @@ impl Storm {
         world.agenda = agenda;
         world.ledger.lifetime = minutes * MINUTE;
         let calm_at = world.agenda.between(2 * MINUTE, 10 * MINUTE);
-        world.ledger.storm = calm_at + MINUTE;
+        // Its last outages end 3 minutes after it.
+        world.ledger.storm = calm_at + 15 * MINUTE;
         Self { world, plan: Vec::new(), calm_at, starts: 1, trouble_since: None }
     }
 
