@@ -95,3 +95,19 @@ fn egress_sources_change_with_the_configuration_at_sites_that_are_in_use() {
     assert!(!left_from.is_empty() && left_from.iter().all(|source| *source == eight));
     world.audit_rest();
 }
+
+#[test]
+fn a_drain_ends_as_soon_as_what_is_under_way_has() {
+    let mut world = world(STANDARD, "");
+    world.add_host(1);
+    world.add_domain("a.example", &[(10, 1)]);
+    world.boot(2);
+    world.submit(400, ("user", "a.example"), 0);
+    while world.delivered().len() < 100 {
+        world.run_for(SECOND / 100);
+    }
+    world.drain();
+    // Its deadline, when connections are cut, is at 30 s.
+    world.run_for(5 * SECOND);
+    assert!(world.reap(), "no connection is waited for that has nothing to carry");
+}
