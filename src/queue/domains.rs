@@ -64,6 +64,11 @@ impl DomainRow {
         }
     }
 
+    /// How many there are in `rest`.
+    pub(super) fn rest_len(&self) -> u32 {
+        self.dispatched + self.deferred + self.held
+    }
+
     /// Recipients in any state.
     pub(super) fn recipients(&self) -> u64 {
         [self.ready, self.dispatched, self.deferred, self.held].into_iter().map(u64::from).sum()

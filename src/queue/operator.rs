@@ -9,7 +9,8 @@ use crate::base::limits::QUEUE_SCAN_MAX;
 use crate::base::slots::Slot;
 use crate::mail::address::Domain;
 use crate::queue::Queue;
-use crate::queue::entry::{Marks, Message, State};
+use crate::queue::entry::{Entry, Marks, Message, State};
+use crate::queue::list::NONE;
 
 /// What an operator wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl<H> Queue<H> {
         let (entries, next) = match selector {
             Selector { id: Some(id), .. } => (self.select_id(*id, selector), None),
             Selector { id: None, domain: Some(name), reverse_path: None } => {
-                self.select_domain(verb, name)
+                self.select_domain(verb, name, from)
             }
             Selector { .. } => self.select_rows(selector, from),
         };
@@ -106,16 +107,37 @@ impl<H> Queue<H> {
         entries
     }
 
-    /// The first of a domain's entries that `verb` still changes: once changed they are not found
-    /// again, so that each call begins anew.
-    fn select_domain(&self, verb: Verb, name: &Domain) -> (Vec<u32>, Option<Place>) {
+    /// Some of a domain's entries that `verb` changes: first of those in line, all of which leave
+    /// it; then of the others, of which `from`, if it is not the beginning, says how many are left.
+    /// Each of them is looked at once, and goes to the end of its list.
+    fn select_domain(
+        &mut self,
+        verb: Verb,
+        name: &Domain,
+        from: Place,
+    ) -> (Vec<u32>, Option<Place>) {
         let Some(domain) = self.domains.find(name) else {
             return (Vec::new(), None);
         };
-        let concerned = self.entries_in(domain).filter(|entry| self.changes(verb, *entry));
-        let entries: Vec<u32> = concerned.take(OPERATED_BATCH_MAX).collect();
-        let next = (entries.len() == OPERATED_BATCH_MAX).then_some(Place(0));
-        (entries, next)
+        let (mut entries, mut left) = (Vec::new(), from.0);
+        if from == Place::default() {
+            left = self.domains.rows[domain].rest_len();
+            if matches!(verb, Verb::Hold | Verb::Remove) {
+                entries.extend(self.line_of(domain).take(OPERATED_BATCH_MAX));
+            }
+        }
+        if entries.len() == OPERATED_BATCH_MAX {
+            return (entries, Some(Place::default()));
+        }
+        let looked = left.min(u32::try_from(OPERATED_BATCH_MAX).expect("a batch is small"));
+        for _ in 0..looked {
+            let rest = &mut self.domains.rows[domain].rest;
+            let Some(entry) = Some(rest.head).filter(|entry| *entry != NONE) else { break };
+            rest.remove(&mut self.entries, entry, Entry::lane);
+            rest.push_back(&mut self.entries, entry, Entry::lane);
+            entries.extend(Some(entry).filter(|entry| self.changes(verb, *entry)));
+        }
+        (entries, Some(Place(left - looked)).filter(|place| *place != Place::default()))
     }
 
     fn select_rows(&self, by: &Selector, from: Place) -> (Vec<u32>, Option<Place>) {

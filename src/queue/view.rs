@@ -289,14 +289,22 @@ impl<H> Queue<H> {
 
     /// The entries of a domain: those in line in their order, then the others.
     pub(super) fn entries_in(&self, domain: u32) -> impl Iterator<Item = u32> {
-        let row = &self.domains.rows[domain];
-        let some = |entry: u32| Some(entry).filter(|entry| *entry != NONE);
+        let lane = move |entry: &u32| some(self.entries[*entry].lane.next);
+        let rest = self.domains.rows[domain].rest.head;
+        self.line_of(domain).chain(std::iter::successors(some(rest), lane))
+    }
+
+    /// The entries of a domain that are in line, in their order.
+    pub(super) fn line_of(&self, domain: u32) -> impl Iterator<Item = u32> {
         let lane = move |entry: &u32| some(self.entries[*entry].lane.next);
         let run = move |head: u32| {
             let next = move |entry: &u32| Some(self.entries[*entry].chain.next);
             std::iter::successors(Some(head), move |entry| next(entry).filter(|e| *e != head))
         };
-        let line = std::iter::successors(some(row.line.head), lane).flat_map(run);
-        line.chain(std::iter::successors(some(row.rest.head), lane))
+        std::iter::successors(some(self.domains.rows[domain].line.head), lane).flat_map(run)
     }
+}
+
+fn some(entry: u32) -> Option<u32> {
+    Some(entry).filter(|entry| *entry != NONE)
 }

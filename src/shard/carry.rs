@@ -5,8 +5,9 @@
 //! Lives on: the owner shard.
 
 use std::mem;
+use std::time::Duration;
 
-use crate::base::limits::SITE_QUIET_MAX;
+use crate::base::limits::{SITE_QUIET_MAX, SITES_MAX};
 use crate::base::slots::Slot;
 use crate::egress::PooledId;
 use crate::egress::cause::{Blame, Cause, Why};
@@ -68,11 +69,14 @@ impl Delivery {
 
     /// See that a site is asked again when it wants, or forgotten once it was quiet for long.
     fn set_wake<P: Platform>(&mut self, id: SiteId, cx: &Context<'_, P>) {
+        let crowded = self.sites.len() > SITES_MAX / 2;
         let Some(row) = self.sites.get_mut(id.0) else { return };
         if !row.site.is_idle() {
             row.quiet_since = cx.mono();
         }
-        let forget_at = row.quiet_since + SITE_QUIET_MAX;
+        // Where there are many, those that are quiet make room at once.
+        let quiet_max = if crowded { Duration::ZERO } else { SITE_QUIET_MAX };
+        let forget_at = row.quiet_since + quiet_max;
         if row.site.is_idle() && cx.mono() >= forget_at {
             return self.forget(id);
         }
@@ -481,7 +485,7 @@ impl Delivery {
         }
         let jobs: Vec<JobId> = self.jobs.iter().map(|(slot, _)| JobId(slot)).collect();
         for job in jobs {
-            self.give_back(job, "the node drains", std::time::Duration::ZERO, cx);
+            self.give_back(job, "the node drains", Duration::ZERO, cx);
         }
     }
 }

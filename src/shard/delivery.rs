@@ -11,7 +11,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use crate::base::ids::ShardId;
-use crate::base::limits::ROUTED_MAX;
+use crate::base::limits::{PARK_FOR, ROUTED_MAX, SITES_MAX};
 use crate::base::slots::{Slot, Slots};
 use crate::base::time::Monotonic;
 use crate::base::wheel::Wheel;
@@ -238,20 +238,22 @@ impl Delivery {
         }
     }
 
-    /// The site that `hosts` are for `job`; it is made if it is new.
+    /// The site that `hosts` are for `job`; it is made if it is new. `None`: there are too many, and
+    /// the job was given back.
     fn site_key<P: Platform>(
         &mut self,
         job: JobId,
         hosts: &[MxHost],
         holds_for: Duration,
-        cx: &Context<'_, P>,
+        cx: &mut Context<'_, P>,
     ) -> Option<SiteKey> {
         let row = self.jobs.get(job.0)?;
         if let Some(upstream) = row.upstream {
             let group = &cx.settings.groups[usize::from(upstream.group.0)];
             let host = &group.group.members()[usize::from(upstream.member)].host;
             let key = SiteKey::Upstream(upstream);
-            let id = self.open(&key, host.to_string().into(), group.limits, hosts, host.port, cx);
+            let id =
+                self.open(&key, host.to_string().into(), group.limits, hosts, host.port, cx)?;
             self.sites.get_mut(id.0)?.found_until = cx.mono() + holds_for;
             return Some(key);
         }
@@ -262,11 +264,17 @@ impl Delivery {
         let until = cx.mono() + holds_for;
         self.routed.insert(row.dispatch.domain.clone(), (key.clone(), until));
         let name = hosts.first().map_or("", |host| host.name.as_ref()).into();
-        self.open(&key, name, cx.settings.mx_limits, hosts, SMTP_PORT, cx);
-        Some(key)
+        match self.open(&key, name, cx.settings.mx_limits, hosts, SMTP_PORT, cx) {
+            Some(_) => Some(key),
+            None => {
+                let why = format!("limit of {SITES_MAX} sites in use on this shard");
+                self.give_back(job, &why, PARK_FOR, cx);
+                None
+            }
+        }
     }
 
-    /// Make the site, or tell it of its endpoints anew.
+    /// Make the site, or tell it of its endpoints anew. `None`: no further one may be made.
     fn open<P: Platform>(
         &mut self,
         key: &SiteKey,
@@ -275,14 +283,17 @@ impl Delivery {
         hosts: &[MxHost],
         port: u16,
         cx: &Context<'_, P>,
-    ) -> SiteId {
+    ) -> Option<SiteId> {
         let endpoints: Vec<Endpoint> =
             hosts.iter().flat_map(|host| endpoints(host, port)).collect();
         if let Some(id) = self.by_key.get(key)
             && let Some(row) = self.sites.get_mut(id.0)
         {
             row.site.set_endpoints(endpoints);
-            return *id;
+            return Some(*id);
+        }
+        if self.sites.len() >= SITES_MAX {
+            return None;
         }
         let site = Site::new(self.here, limits, self.shared.share(key), endpoints);
         let start = self.here.index();
@@ -299,7 +310,7 @@ impl Delivery {
         };
         let id = SiteId(self.sites.insert(row));
         self.by_key.insert(key.clone(), id);
-        id
+        Some(id)
     }
 
     /// Bring a job to its site; back to its home if that has no room.

@@ -199,3 +199,28 @@ fn what_the_spool_moved_is_found_at_its_new_place() {
     bench.queue.note(MessageId(1), 9, record);
     bench.queue.relocate(MessageId(2), EnvelopeAt { record, bytes: 1 });
 }
+
+/// However much of the domain is in line or held already, a verb looks at the rest once.
+#[test]
+fn a_large_domain_is_gone_through_once() {
+    let mut bench = Bench::new();
+    let late = RecipientState { due: START + SECOND * 60, ..Default::default() };
+    let held = RecipientState { held: true, ..Default::default() };
+    let batch = u64::try_from(OPERATED_BATCH_MAX).expect("a batch is small");
+    for state in [late, RecipientState::default(), held] {
+        (0..batch + 100).for_each(|_| drop(bench.insert_as("a.example", 1, state)));
+    }
+    for (verb, touched) in [(Verb::Flush, 1), (Verb::Hold, 2), (Verb::Release, 3)] {
+        let (mut from, mut count, mut calls) = (Place::default(), 0, 0);
+        loop {
+            let said = bench.queue.operate(verb, &by_domain("a.example"), from);
+            (count, calls) = (count + said.touched.len() as u64, calls + 1);
+            match said.next {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
+        assert_eq!(count, touched * (batch + 100), "{verb:?}");
+        assert!(calls <= 8, "{verb:?} took {calls} calls");
+    }
+}
