@@ -238,8 +238,8 @@ impl Delivery {
         }
     }
 
-    /// The site that `hosts` are for `job`; it is made if it is new. `None`: there are too many, and
-    /// the job was given back.
+    /// The site that `hosts` are for `job`; it is made if it is new. `None`: there are too many,
+    /// and the job was given back.
     fn site_key<P: Platform>(
         &mut self,
         job: JobId,

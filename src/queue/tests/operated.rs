@@ -208,7 +208,9 @@ fn a_large_domain_is_gone_through_once() {
     let held = RecipientState { held: true, ..Default::default() };
     let batch = u64::try_from(OPERATED_BATCH_MAX).expect("a batch is small");
     for state in [late, RecipientState::default(), held] {
-        (0..batch + 100).for_each(|_| drop(bench.insert_as("a.example", 1, state)));
+        for _ in 0..batch + 100 {
+            bench.insert_as("a.example", 1, state);
+        }
     }
     for (verb, touched) in [(Verb::Flush, 1), (Verb::Hold, 2), (Verb::Release, 3)] {
         let (mut from, mut count, mut calls) = (Place::default(), 0, 0);
