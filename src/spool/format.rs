@@ -367,6 +367,13 @@ impl GroupHead {
         out.extend_from_slice(&payload);
     }
 
+    /// The segment that a Group record names, if its payload at least is what it was.
+    pub(super) fn segment_of(record: &[u8]) -> Option<u32> {
+        let (header, payload) = record.split_at_checked(RECORD_HEADER_BYTES as usize)?;
+        let payload = payload.get(..GROUP_PAYLOAD_BYTES as usize)?;
+        (crc32c::crc32c(payload) == u32_at(header, 4)).then(|| u32_at(payload, 0))
+    }
+
     /// Read a Group record's payload; `room` octets are left in the segment from its start.
     pub fn decode(record: &Record<'_>, room: u32) -> Option<Self> {
         let payload = record.payload;
