@@ -306,6 +306,21 @@ impl<'a> Record<'a> {
         Some(Self { header, offset, payload })
     }
 
+    /// What may be a record at `offset`, whose checksums need not be right.
+    pub(super) fn peek(segment: &'a [u8], offset: u32) -> Option<Peeked<'a>> {
+        let rest = segment.get(offset as usize..)?;
+        let (header, rest) = rest.split_at_checked(RECORD_HEADER_BYTES as usize)?;
+        let payload = &rest[..rest.len().min(u32_at(header, 8) as usize)];
+        let is_header_whole = crc32c::crc32c(&header[4..]) == u32_at(header, 0);
+        let header = RecordHeader {
+            kind: RecordKind::from_code(header[12])?,
+            nonce: u64_at(header, NONCE_OFFSET),
+            sequence: u64_at(header, 24),
+            id: MessageId(u64_at(header, 32)),
+        };
+        Some(Peeked { record: Self { header, offset, payload }, is_header_whole })
+    }
+
     /// Octets of header and payload, without what fills up to the next record.
     pub fn bytes(&self) -> u32 {
         let payload = u32::try_from(self.payload.len()).expect("inside a segment");
@@ -316,6 +331,15 @@ impl<'a> Record<'a> {
     pub fn end(&self) -> u32 {
         record_end(self.offset + self.bytes())
     }
+}
+
+/// Octets that may have been a record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peeked<'a> {
+    /// As it reads.
+    pub(super) record: Record<'a>,
+    /// The header's checksum is right: kind, id and length are what was written.
+    pub(super) is_header_whole: bool,
 }
 
 /// A place in the log: proof that everything before it is on stable storage, where a sync came

@@ -95,6 +95,8 @@ pub struct Recovered {
     pub lost: Messages,
     /// What was read.
     pub tally: Tally,
+    /// Messages that have an end; empty unless everything was read.
+    pub(super) ended: HashSet<MessageId>,
     /// What the log goes on from.
     pub start: LogStart,
 }
@@ -361,7 +363,7 @@ impl<'a> Recovery<'a> {
         let next_number = newest.checked_add(1).filter(|_| epoch < EPOCHS_MAX);
         let next_number = next_number.ok_or(RecoverError::Spent { directory })?;
         let room = self.damage_max();
-        let Finished { messages, live, lost, done } = self.drafts.finish();
+        let Finished { messages, live, lost, done, ended } = self.drafts.finish();
         let (mut damage, torn) = (self.damage, self.torn);
         let known: HashSet<Fault> = damage.iter().map(|damage| damage.fault).collect();
         // What is wrong with a content was said where that lies, if it lies anywhere.
@@ -378,7 +380,7 @@ impl<'a> Recovery<'a> {
             files: self.files,
             live,
         };
-        Ok(Recovered { messages, damage, torn, lost, tally, start })
+        Ok(Recovered { messages, damage, torn, lost, tally, ended, start })
     }
 
     fn damaged(&mut self, damage: Damage) {

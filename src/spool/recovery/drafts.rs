@@ -4,7 +4,7 @@
 //! that exist and are not done, and what lives in each segment.
 //! Invariant: a message that comes out has a complete content, or its damage comes out too.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::base::ids::MessageId;
@@ -89,6 +89,8 @@ pub(super) struct Drafts<'a> {
     drafts: HashMap<MessageId, Draft>,
     /// Messages that came and were ended.
     done: u64,
+    /// All that were ended, if everything is read.
+    ended: HashSet<MessageId>,
 }
 
 /// What the records of a directory come to.
@@ -102,11 +104,13 @@ pub(super) struct Finished {
     pub(super) lost: Messages,
     /// Messages that came and are done.
     pub(super) done: u64,
+    /// All that have an end, if everything is read.
+    pub(super) ended: HashSet<MessageId>,
 }
 
 impl<'a> Drafts<'a> {
     pub(super) fn new(directory: u16, segments: &'a Maps<'a>, depth: Depth) -> Self {
-        Self { directory, segments, depth, drafts: HashMap::new(), done: 0 }
+        Self { directory, segments, depth, drafts: HashMap::new(), done: 0, ended: HashSet::new() }
     }
 
     /// A Message record in a group that starts at `group`. What comes back is why it is not taken.
@@ -180,6 +184,9 @@ impl<'a> Drafts<'a> {
     /// A Done record.
     pub(super) fn done(&mut self, id: MessageId) {
         self.done += u64::from(self.drafts.remove(&id).is_some());
+        if self.depth == Depth::Everything {
+            self.ended.insert(id);
+        }
     }
 
     /// All records were read.
@@ -192,7 +199,7 @@ impl<'a> Drafts<'a> {
             self.drafts.into_iter().filter(|(_, draft)| !draft.is_ended()).collect();
         all.sort_by_key(|(_, draft)| draft.at);
         let done = self.done + known - all.len() as u64;
-        let (directory, segments) = (self.directory, self.segments);
+        let (directory, segments, ended) = (self.directory, self.segments, self.ended);
         for (id, draft) in all {
             if draft.is_complete {
                 live.add(id, draft.at, extents(segments, draft.at));
@@ -205,7 +212,7 @@ impl<'a> Drafts<'a> {
             let maps = segments.iter().map(|(number, map)| (*number, Arc::clone(map))).collect();
             Messages { directory, maps, drafts: drafts.into_iter() }
         };
-        Finished { messages: messages(drafts), live, lost: messages(lost), done }
+        Finished { messages: messages(drafts), live, lost: messages(lost), done, ended }
     }
 
     /// The octets of an extent, if its segment is here and reaches so far.

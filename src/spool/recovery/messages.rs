@@ -75,6 +75,21 @@ impl Iterator for Messages {
 impl ExactSizeIterator for Messages {}
 
 impl Messages {
+    /// All of them, to be read more than once.
+    pub(in crate::spool) fn iter(
+        &self,
+    ) -> impl Iterator<Item = Result<RecoveredMessage, Damage>> + '_ {
+        self.drafts.as_slice().iter().map(|(id, draft)| {
+            let damage = self.at(draft.at, Fault::Record);
+            self.decode(*id, draft).ok_or(damage)
+        })
+    }
+
+    /// Their names.
+    pub(in crate::spool) fn ids(&self) -> impl Iterator<Item = MessageId> + '_ {
+        self.drafts.as_slice().iter().map(|(id, _)| *id)
+    }
+
     /// Of messages that are not whole: where their records are.
     pub(super) fn damage(&self) -> Vec<Damage> {
         let drafts = self.drafts.as_slice().iter();
