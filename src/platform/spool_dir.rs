@@ -215,7 +215,8 @@ impl QuietSpool {
     /// The numbers of its directories, in order.
     pub fn directories(&self) -> Result<Vec<u16>, SpoolError> {
         let entries = paths(&self.root).map_err(|error| self.unreadable(&self.root, error))?;
-        let mut numbers: Vec<u16> = entries.iter().filter_map(|one| directory_number(one)).collect();
+        let mut numbers: Vec<u16> =
+            entries.iter().filter_map(|one| directory_number(one)).collect();
         numbers.sort_unstable();
         numbers.dedup();
         Ok(numbers)
@@ -223,7 +224,10 @@ impl QuietSpool {
 
     /// The segments of a directory by number, in order, all read once: what the disk cannot read
     /// is an error here, and no fault later.
-    pub fn segments(&self, directory: u16) -> Result<Vec<(u32, Arc<dyn SegmentBytes>)>, SpoolError> {
+    pub fn segments(
+        &self,
+        directory: u16,
+    ) -> Result<Vec<(u32, Arc<dyn SegmentBytes>)>, SpoolError> {
         let path = self.root.join(format!("{directory:03}"));
         let entries = paths(&path).map_err(|error| self.unreadable(&path, error))?;
         let mut found: Vec<(u32, Arc<dyn SegmentBytes>)> = Vec::new();

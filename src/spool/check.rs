@@ -11,11 +11,13 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::base::ids::MessageId;
 use crate::spool::format::{RECORD_ALIGN, Record, RecordKind};
 use crate::spool::letter::{Letter, Segments};
 use crate::spool::recovery::{
-    Damage, Fault, LogStart, Messages, RecoverError, RecoveredMessage, Recovered, verify,
+    Damage, Fault, LogStart, Messages, RecoverError, Recovered, RecoveredMessage, verify,
 };
 use crate::spool::segment::SegmentBytes;
 use crate::spool::stored::EnvelopeAt;
@@ -96,7 +98,8 @@ pub struct Subject {
 }
 
 /// A part of what is stored of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Part {
     /// Its content.
     Content,
@@ -109,7 +112,8 @@ pub enum Part {
 }
 
 /// What became of a message that damage concerns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fate {
     /// It is in the queue and whole.
     Queued,
@@ -170,8 +174,7 @@ pub fn check(
         disk_bytes: segments.values().map(|map| map.bytes().len() as u64).sum(),
         live_bytes: start.live.bytes(),
     };
-    let mut fates =
-        Fates { queued: HashSet::new(), lost: lost.ids().collect(), ended };
+    let mut fates = Fates { queued: HashSet::new(), lost: lost.ids().collect(), ended };
     let mut senseless = Vec::new();
     for (id, message) in messages.ids().zip(messages.iter()) {
         match message {
@@ -234,10 +237,7 @@ impl Checked {
     }
 }
 
-fn letters<'a>(
-    messages: &'a Messages,
-    segments: &'a Segments,
-) -> impl Iterator<Item = Letter<'a>> {
+fn letters<'a>(messages: &'a Messages, segments: &'a Segments) -> impl Iterator<Item = Letter<'a>> {
     let found = messages.iter().filter_map(Result::ok);
     found.filter_map(|message| Letter::read(segments, &message))
 }

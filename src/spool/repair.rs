@@ -208,8 +208,7 @@ impl Repair {
         let is_own = |damage: &Damage| damage.fault != Fault::Foreign;
         let damage = checked.damage.iter().map(|finding| finding.damage).filter(is_own);
         let through = damage.map(|damage| damage.segment.number).max().unwrap_or(0);
-        let options =
-            Options { segment_bytes: checked.segment_bytes(), reserve: 0, admits: false };
+        let options = Options { segment_bytes: checked.segment_bytes(), reserve: 0, admits: false };
         let queued = checked.queued().map(|message| (message.id, message)).collect();
         let lost = checked.lost().map(|letter| (letter.id, letter.at));
         let lost: Vec<_> = lost.chain(checked.senseless.iter().copied()).collect();
