@@ -147,7 +147,7 @@ fn told(
 ) -> Result<bool, Box<dyn Error>> {
     let quiet = QuietSpool::open(root)?;
     for number in quiet.directories()? {
-        tell(&mut teller, &check_directory(number, &quiet.segments(number)?)?)?;
+        tell(&mut teller, &check_directory(number, quiet.segments(number)?)?)?;
     }
     Ok(teller.end(root)?)
 }

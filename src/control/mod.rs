@@ -1,8 +1,8 @@
 //! Beside the floors: one ordinary thread for admin HTTP and metrics, never on a message's path.
 //!
 //! It sees only what shards publish and asks them through their mailboxes ([`commands`]). The same
-//! folder holds the other end: the subcommands that ask a running node ([`queue`]), the report over its
-//! event logs ([`report`]), and what is told of a spool that no node runs on ([`spool`]).
+//! folder holds the other end: the subcommands that ask a running node ([`queue`]), the report
+//! over its event logs ([`report`]), and what is told of a spool that no node runs on ([`spool`]).
 
 pub mod api;
 pub mod cli;

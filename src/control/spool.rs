@@ -62,6 +62,9 @@ impl Teller {
             self.object(&figures(checked))?;
         } else {
             self.figures(checked)?;
+            if checked.damage.is_empty() {
+                writeln!(self.out, "  no damage")?;
+            }
         }
         let damage = checked.damage.iter().map(|finding| ("damage", finding));
         let torn = checked.torn.iter().map(|finding| ("torn", finding));

@@ -20,6 +20,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 
 use crate::base::limits::SEGMENTS_SPARE;
 use crate::platform::segment_map::SegmentMap;
+use crate::spool::letter::Segments;
 use crate::spool::segment::{SegmentBytes, SegmentName};
 
 /// Why a spool cannot be used, with what to do about it.
@@ -42,6 +43,12 @@ pub enum SpoolError {
         spool: PathBuf,
         /// Its process id, or `unknown`.
         holder: String,
+    },
+    /// A directory of something else.
+    #[error("{} is no spool: there is no directory 000 or the like in it", .path.display())]
+    NoSpool {
+        /// The directory.
+        path: PathBuf,
     },
     /// It cannot be read.
     #[error("the spool {} cannot be read: {}: {error}", .spool.display(), .path.display())]
@@ -219,24 +226,22 @@ impl QuietSpool {
             entries.iter().filter_map(|one| directory_number(one)).collect();
         numbers.sort_unstable();
         numbers.dedup();
+        if numbers.is_empty() {
+            return Err(SpoolError::NoSpool { path: self.root.clone() });
+        }
         Ok(numbers)
     }
 
-    /// The segments of a directory by number, in order, all read once: what the disk cannot read
-    /// is an error here, and no fault later.
-    pub fn segments(
-        &self,
-        directory: u16,
-    ) -> Result<Vec<(u32, Arc<dyn SegmentBytes>)>, SpoolError> {
+    /// The segments of a directory, all read once: what the disk cannot read is an error here, and
+    /// no fault later.
+    pub fn segments(&self, directory: u16) -> Result<Segments, SpoolError> {
         let path = self.root.join(format!("{directory:03}"));
-        let entries = paths(&path).map_err(|error| self.unreadable(&path, error))?;
-        let mut found: Vec<(u32, Arc<dyn SegmentBytes>)> = Vec::new();
-        for path in entries {
+        let mut found = Segments::new();
+        for path in paths(&path).map_err(|error| self.unreadable(&path, error))? {
             let Some(number) = segment_number(&path) else { continue };
             let map = read(&path).map_err(|error| self.unreadable(&path, error))?;
-            found.push((number, Arc::new(map)));
+            found.insert(number, Arc::new(map));
         }
-        found.sort_unstable_by_key(|(number, _)| *number);
         Ok(found)
     }
 

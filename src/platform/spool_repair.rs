@@ -80,7 +80,7 @@ pub fn repair(root: &Path) -> Result<Option<SpoolRepaired>, SpoolRepairError> {
     let quiet = QuietSpool::open_alone(root)?;
     let mut damaged = Vec::new();
     for number in quiet.directories()? {
-        let checked = check(number, &quiet.segments(number)?)?;
+        let checked = check(number, quiet.segments(number)?)?;
         if checked.needs_repair() {
             damaged.push(checked);
         }

@@ -9,7 +9,6 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -19,7 +18,6 @@ use crate::spool::letter::{Letter, Segments};
 use crate::spool::recovery::{
     Damage, Fault, LogStart, Messages, RecoverError, Recovered, RecoveredMessage, verify,
 };
-use crate::spool::segment::SegmentBytes;
 use crate::spool::stored::EnvelopeAt;
 
 /// A directory's state.
@@ -155,15 +153,10 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Verify all segments of `directory`, as `recover` takes them.
-pub fn check(
-    directory: u16,
-    segments: &[(u32, Arc<dyn SegmentBytes>)],
-) -> Result<Checked, RecoverError> {
+/// Verify all segments of `directory`.
+pub fn check(directory: u16, segments: Segments) -> Result<Checked, RecoverError> {
     let Recovered { messages, mut damage, torn, lost, tally, ended, start } =
-        verify(directory, segments)?;
-    let segments: Segments =
-        segments.iter().map(|(number, map)| (*number, Arc::clone(map))).collect();
+        verify(directory, &segments)?;
     let mut figures = Figures {
         segments: segments.len() as u64,
         groups: tally.groups,

@@ -16,6 +16,7 @@ use crate::base::limits::EPOCHS_MAX;
 use crate::spool::format::{
     GroupHead, HeaderBlock, LogEnd, Record, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
+use crate::spool::letter::Segments;
 use crate::spool::live::Live;
 use crate::spool::scan::{Found, Scan};
 use crate::spool::segment::{SegmentBytes, SegmentName};
@@ -140,26 +141,20 @@ pub fn recover(
     directory: u16,
     segments: &[(u32, Arc<dyn SegmentBytes>)],
 ) -> Result<Recovered, RecoverError> {
-    read(directory, segments, Depth::Heads)
+    let maps = segments.iter().map(|(number, map)| (*number, map));
+    read(directory, &maps.collect(), Depth::Heads)
 }
 
 /// As `recover`, but with every content verified and all damage listed. A message whose content is
 /// damaged is lost, unless an older copy of it is whole.
-pub(super) fn verify(
-    directory: u16,
-    segments: &[(u32, Arc<dyn SegmentBytes>)],
-) -> Result<Recovered, RecoverError> {
-    read(directory, segments, Depth::Everything)
+pub(super) fn verify(directory: u16, segments: &Segments) -> Result<Recovered, RecoverError> {
+    let maps = segments.iter().map(|(number, map)| (*number, map));
+    read(directory, &maps.collect(), Depth::Everything)
 }
 
-fn read(
-    directory: u16,
-    segments: &[(u32, Arc<dyn SegmentBytes>)],
-    depth: Depth,
-) -> Result<Recovered, RecoverError> {
-    let segments: Maps<'_> = segments.iter().map(|(number, map)| (*number, map)).collect();
-    let mut recovery = Recovery::new(directory, &segments, depth);
-    for (number, map) in &segments {
+fn read(directory: u16, segments: &Maps<'_>, depth: Depth) -> Result<Recovered, RecoverError> {
+    let mut recovery = Recovery::new(directory, segments, depth);
+    for (number, map) in segments {
         recovery.read_segment(*number, map)?;
     }
     recovery.finish()
@@ -236,6 +231,7 @@ impl<'a> Recovery<'a> {
         map: &'a Arc<dyn SegmentBytes>,
     ) -> Result<(), RecoverError> {
         let bytes = map.bytes();
+        let mut is_headless = false;
         let life = match SegmentHeader::decode(bytes) {
             HeaderBlock::Version(found) => {
                 return Err(RecoverError::Version { segment: self.name(number), found });
@@ -253,19 +249,23 @@ impl<'a> Recovery<'a> {
             // A prepared file, perhaps recycled, whose header never reached the disk: unless the
             // first group says otherwise, nothing else did.
             HeaderBlock::Valid(_) | HeaderBlock::Blank | HeaderBlock::Invalid => {
-                let life = life_by_first_group(number, bytes);
-                if life.is_some() {
-                    let damage = self.at(number, 0, SEGMENT_HEADER_BYTES, Fault::Header);
-                    self.suspects.push(damage);
-                }
-                life
+                is_headless = true;
+                life_by_first_group(number, bytes)
             }
         };
         let nonce = life.map(|(nonce, _)| nonce);
         self.files.insert(number, File { map: Arc::clone(map), nonce });
         if let Some((nonce, epoch)) = life {
             self.epoch = self.epoch.max(epoch);
-            Scan::new(bytes, number, nonce).for_each(|found| self.take(number, epoch, found));
+            for found in Scan::new(bytes, number, nonce) {
+                self.take(number, epoch, found);
+                // It was written with the first group: what says that this was committed says so
+                // of the header.
+                if std::mem::take(&mut is_headless) {
+                    let damage = self.at(number, 0, SEGMENT_HEADER_BYTES, Fault::Header);
+                    self.suspects.push(damage);
+                }
+            }
         }
         Ok(())
     }

@@ -2,10 +2,13 @@
 //!
 //! In: what `check` found, what came of the I/O. Out: what is left of damaged messages, and I/O as
 //! a running log asks for it.
-//! A message that is damaged cannot be delivered, moved or ended by a relay: it waits for ever, and
-//! pins its segment and all after it. So every whole message up to the last damaged segment is moved
-//! to fresh segments by the log itself, under its own commit rule; damaged messages get an end; the
-//! old segments are given out by `Io::Remove`, oldest first, to be set aside.
+//!
+//! A relay goes on without what is damaged. But a message whose content is damaged can be neither
+//! delivered nor bounced nor moved: it waits for ever, and pins its segment and all after it. So
+//! every whole message up to the last damaged segment is moved to fresh segments by the log itself,
+//! under its own commit rule; damaged messages get an end; the old segments are given out by
+//! `Io::Remove`, oldest first, to be set aside.
+//!
 //! Invariant: at each instant the directory holds a whole copy of every whole message; a crash
 //! leaves a spool that can be repaired again. Without damage there is nothing to do.
 
@@ -72,6 +75,7 @@ pub enum RepairError {
 #[derive(Debug)]
 pub struct Repair {
     log: Log,
+    /// The last segment to be emptied; 0: none.
     through: u32,
     queued: HashMap<MessageId, RecoveredMessage>,
     moved: u64,
@@ -214,14 +218,15 @@ impl Repair {
         let lost: Vec<_> = lost.chain(checked.senseless.iter().copied()).collect();
         let mut log = Log::new(checked.start, options, prng);
         lost.into_iter().for_each(|(id, at)| log.append_done(id, at));
-        if through > 0 {
-            log.evacuate(through);
-        }
+        log.evacuate(through);
         Self { log, through, queued, moved: 0, failed: None }
     }
 
     /// The next thing to do; `None`: it is done. `Io::Remove` means: set the file aside.
     pub fn poll_io(&mut self) -> Result<Option<Io>, RepairError> {
+        if self.through == 0 {
+            return Ok(None);
+        }
         while let Some(event) = self.log.poll_event() {
             self.note(event);
         }

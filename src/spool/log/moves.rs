@@ -212,8 +212,8 @@ impl Log {
     }
 
     /// Empty all segments up to `through`, whatever they hold: `LogEvent::Move` comes for each
-    /// message that lives there, and `Io::Remove` for each segment in turn. Call it again after each
-    /// `Io::Remove`. A repair's wish.
+    /// message that lives there, and `Io::Remove` for each segment in turn; no other is removed.
+    /// Call it again after each `Io::Remove`. A repair's wish.
     pub(in crate::spool) fn evacuate(&mut self, through: u32) {
         self.evacuated = Some(through);
         self.ask_moves();
@@ -239,8 +239,8 @@ impl Log {
             oldest_live: self.live.bytes_in(oldest),
             left_on_full_disk: full.then(|| self.space.admissible()),
         };
-        let is_evacuated = self.evacuated.is_some_and(|through| oldest <= through);
-        if !is_evacuated && !reclaim::should_move(&situation) {
+        let by_size = || reclaim::should_move(&situation);
+        if !self.evacuated.map_or_else(by_size, |through| oldest <= through) {
             return;
         }
         let under_way = &self.moves.under_way;
