@@ -112,16 +112,13 @@ fn summary(node: &NodeFlags, since: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The exit codes of `spool` verbs, beside success.
-const DAMAGED: u8 = 1;
+/// The exit code of `spool` verbs on what cannot be read; 1 is for what is damaged.
 const CANNOT_BE_READ: u8 = 2;
 
 fn spool(node: &NodeFlags, verb: &SpoolVerb) -> Result<ExitCode, Box<dyn Error>> {
     let (named, id) = verb.names()?;
-    let root = match named {
-        Some(root) => root,
-        None => node.load(&machine())?.spool.directory,
-    };
+    let configured = || node.load(&machine()).map(|config| config.spool.directory);
+    let root = named.map_or_else(configured, Ok)?;
     let is_well = match verb {
         SpoolVerb::Check { json, .. } => told(Teller::new(*json), Teller::check, &root)?,
         SpoolVerb::Dump { json, .. } => {
@@ -136,7 +133,7 @@ fn spool(node: &NodeFlags, verb: &SpoolVerb) -> Result<ExitCode, Box<dyn Error>>
             true
         }
     };
-    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) })
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Tell of each directory of a spool that no node runs on; whether all is well.

@@ -253,6 +253,10 @@ impl<'a> Recovery<'a> {
                 life_by_first_group(number, bytes)
             }
         };
+        if bytes.len() < SEGMENT_HEADER_BYTES as usize {
+            // No crash shortens a file that got its name when it had its size.
+            self.damaged(self.at(number, 0, SEGMENT_HEADER_BYTES, Fault::Header));
+        }
         let nonce = life.map(|(nonce, _)| nonce);
         self.files.insert(number, File { map: Arc::clone(map), nonce });
         if let Some((nonce, epoch)) = life {
