@@ -31,6 +31,28 @@ fn names(directory: &Path) -> Vec<PathBuf> {
     names
 }
 
+/// Do what needs the lock of a spool that was let go: a process that another test starts may hold a
+/// copy of the descriptor until it becomes another program.
+fn released<T>(ask: impl Fn() -> Result<T, SpoolError>) -> T {
+    for _ in 0..60_000 {
+        match ask() {
+            Err(SpoolError::Runs { .. } | SpoolError::InUse { .. }) => {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            answer => return answer.unwrap_or_else(|error| panic!("{error}")),
+        }
+    }
+    panic!("the lock is never released")
+}
+
+/// Repair what nobody uses.
+fn unlocked(root: &Path) -> Result<Option<SpoolRepaired>, SpoolRepairError> {
+    released(|| match repair(root) {
+        Err(SpoolRepairError::Spool(error)) => Err(error),
+        answer => Ok(answer),
+    })
+}
+
 #[test]
 fn a_segment_of_another_spool_is_copied_and_set_aside_once() {
     let place = tempfile::tempdir().unwrap();
@@ -38,14 +60,14 @@ fn a_segment_of_another_spool_is_copied_and_set_aside_once() {
     foreign(&root, MIB);
     let was = fs::read(root.join(FOREIGN.to_string())).unwrap();
     fs::create_dir(place.path().join("spool.before-repair-1")).unwrap();
-    let SpoolRepaired { copy, directories } = repair(&root).unwrap().expect("it is damaged");
+    let SpoolRepaired { copy, directories } = unlocked(&root).unwrap().expect("it is damaged");
     assert!(copy.ends_with("spool.before-repair-2"), "an older copy is kept: {copy:?}");
     assert_eq!((directories.len(), &directories[0].set_aside[..]), (1, &[FOREIGN][..]));
     for kept in [copy.join(FOREIGN.to_string()), root.join("damaged").join(FOREIGN.to_string())] {
         assert!(fs::read(&kept).unwrap() == was, "{kept:?}");
     }
     assert_eq!(names(&root.join("000")), [] as [PathBuf; 0]);
-    assert!(repair(&root).unwrap().is_none(), "nothing more is to be done");
+    assert!(unlocked(&root).unwrap().is_none(), "nothing more is to be done");
     assert_eq!(names(place.path()).len(), 3);
 }
 
@@ -59,7 +81,7 @@ fn without_room_for_the_copy_nothing_is_changed() {
     // Sparse: it fits once, and would not fit a second time.
     foreign(&root, 16 * MIB);
     let before = (names(small.path()), names(&root));
-    let refused = repair(&root).unwrap_err();
+    let refused = unlocked(&root).unwrap_err();
     assert!(matches!(refused, SpoolRepairError::Room { .. }), "{refused}");
     let line = refused.to_string();
     assert!(line.contains("a copy of the spool and fresh segments take"), "{line}");
@@ -67,23 +89,11 @@ fn without_room_for_the_copy_nothing_is_changed() {
     assert!(root.join(FOREIGN.to_string()).exists());
 }
 
-/// Open a spool that was let go: a process that another test started may hold a copy of the
-/// descriptor until it becomes another program.
-fn released<T>(open: impl Fn() -> Result<T, SpoolError>) -> T {
-    for _ in 0..60_000 {
-        match open() {
-            Ok(opened) => return opened,
-            Err(_) => std::thread::sleep(std::time::Duration::from_millis(1)),
-        }
-    }
-    open().unwrap_or_else(|error| panic!("{error}"))
-}
-
 #[test]
 fn who_reads_a_spool_keeps_relays_out_and_no_other_reader() {
     let root = tempfile::tempdir().unwrap();
     foreign(root.path(), MIB);
-    let relay = Spool::open(root.path()).unwrap();
+    let relay = released(|| Spool::open(root.path()));
     for refused in [
         QuietSpool::open(root.path()).unwrap_err(),
         QuietSpool::open_alone(root.path()).unwrap_err(),
@@ -110,16 +120,16 @@ fn a_file_that_was_shortened_is_damage_and_is_set_aside() {
     let root = root.path().join("spool");
     foreign(&root, MIB);
     File::create(root.join(FOREIGN.to_string())).unwrap();
-    let quiet = QuietSpool::open(&root).unwrap();
+    let quiet = released(|| QuietSpool::open(&root));
     assert_eq!(quiet.directories().unwrap(), [0]);
     let checked = check(0, quiet.segments(0).unwrap()).unwrap();
     assert_eq!((checked.figures.segments, checked.figures.disk_bytes), (1, 0));
     let [finding] = &checked.damage[..] else { panic!("{:?}", checked.damage) };
     assert_eq!((finding.damage.fault, finding.damage.segment), (Fault::Header, FOREIGN));
     drop((checked, quiet));
-    let repaired = repair(&root).unwrap().expect("it is damaged");
+    let repaired = unlocked(&root).unwrap().expect("it is damaged");
     assert_eq!(repaired.directories[0].set_aside, [FOREIGN]);
-    assert!(repair(&root).unwrap().is_none(), "nothing more is to be done");
+    assert!(unlocked(&root).unwrap().is_none(), "nothing more is to be done");
     let fresh = names(&root.join("000"));
     assert!(fresh.iter().all(|path| path.ends_with("00000002.seg")), "numbers go on: {fresh:?}");
 }
