@@ -98,7 +98,7 @@ impl Scene {
         scene.image = first.disk.durable.clone();
         let mut second = Run::new(&scene.image, 2);
         scene.message(&mut second, &[1_500], 2);
-        scene.message(&mut second, &[800], 1);
+        scene.message(&mut second, &[1_200, 800], 1);
         scene.image = second.disk.durable.clone();
         scene
     }

@@ -132,7 +132,9 @@ impl fmt::Display for Subject {
             (_, Fate::Ended) => "it has ended, nothing is lost",
             (Part::Content, Fate::Queued) => "an older copy of it is whole",
             (Part::Content | Part::Envelope, Fate::Lost) => "queued, and cannot be delivered",
-            (Part::Content, Fate::Missing) => "not in the queue",
+            (Part::Content, Fate::Missing) => {
+                "not in the queue; if its client was told 250, this is no torn tail and it is lost"
+            }
             (Part::Envelope, Fate::Queued) => "another copy of it is whole",
             (Part::Envelope, Fate::Missing) => "not in the queue, its envelope cannot be trusted",
             (Part::State, Fate::Queued | Fate::Lost) => {

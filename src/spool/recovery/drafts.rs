@@ -125,20 +125,22 @@ impl<'a> Drafts<'a> {
         }
         let id = record.header.id;
         let view = MessageView::decode(record.payload)?;
+        // Contents before the group were committed before it was written.
+        let is_older =
+            |extent: &Extent| (extent.segment, extent.offset) < (group.segment, group.offset);
         let verified = |extent: &Extent| {
-            // Contents before the group were committed before it was written.
-            let is_new = (extent.segment, extent.offset) >= (group.segment, group.offset);
             let must_match =
-                self.depth == Depth::Everything || (trust == Trust::Unproven && is_new);
+                self.depth == Depth::Everything || (trust == Trust::Unproven && !is_older(extent));
             self.content(extent)
                 .is_some_and(|content| !must_match || crc32c::crc32c(content) == extent.crc)
         };
-        let broken = view.extents().find(|extent| !verified(extent));
-        if let (Some(extent), Trust::Unproven) = (broken, trust) {
+        let mut broken = view.extents().filter(|extent| !verified(extent)).peekable();
+        let is_complete = broken.peek().is_none();
+        let mut torn = broken.filter(|extent| !is_older(extent) || self.content(extent).is_none());
+        if let (Some(extent), Trust::Unproven) = (torn.next(), trust) {
             let Extent { segment, offset, bytes, .. } = extent;
             return Some(self.damage(segment, offset, bytes, Fault::Content(id)));
         }
-        let is_complete = broken.is_none();
         let yields = self
             .drafts
             .get(&id)
