@@ -13,6 +13,8 @@
 
 #[path = "simulation/agenda.rs"]
 mod agenda;
+#[path = "simulation/changes.rs"]
+mod changes;
 #[path = "simulation/client.rs"]
 mod client;
 #[path = "support/disk.rs"]

@@ -251,9 +251,10 @@ impl EventLog {
             }
             return;
         }
-        // The file ends with a part of a line, if with any: go on in a new one, with that line.
-        self.end_file(gear);
+        // Go on after the last whole line. A new file for each try would push out old ones, which
+        // were written, as long as the disk is full.
         let whole = memchr::memrchr(b'\n', &bytes[..count]).map_or(0, |last| last + 1);
+        self.written += whole as u64;
         let newer = std::mem::take(&mut self.pending);
         self.pending = bytes;
         self.pending.drain(..whole);

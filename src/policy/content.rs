@@ -66,7 +66,7 @@ enum Place {
     Line,
     /// After so many octets of a field's name, all of which spell `Received` so far, or not.
     Name { octets: usize, received: bool },
-    /// After a name, before its colon: RFC 5322 §4.5.3 lets old mail have a space there.
+    /// After a name, before its colon: RFC 5322 §4.5.7 lets old mail have a space there.
     AfterName { received: bool },
     /// In a field's value; folded lines belong to it.
     Value,

@@ -62,10 +62,14 @@ impl<H> Queue<H> {
 
     pub(super) fn report_delays(&mut self, now: WallTime, due: &mut Vec<Due>) {
         let second = whole_seconds(now - self.ages.delay_report_after);
+        let over = whole_seconds(now - self.ages.lifetime);
         for _ in 0..DUE_BATCH_MAX {
             let Some(message) = self.ages.young.due(second) else {
                 break;
             };
+            if self.ages.young.due(over).is_some() {
+                break; // It expires with the next batch: that is what is to be told.
+            }
             self.forget_age(message);
             self.messages[message].delay_reported = true;
             self.keep_age(message);

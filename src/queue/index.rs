@@ -24,6 +24,12 @@ impl Default for IdIndex {
 }
 
 impl IdIndex {
+    /// Octets that it takes.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.parts.iter().map(HashTable::allocation_size).sum()
+    }
+
     pub(super) fn find(&self, id: MessageId, messages: &Table<Message>) -> Option<u32> {
         let hash = spread(id);
         self.parts[part(hash)].find(hash, |row| messages[*row].id == id).copied()

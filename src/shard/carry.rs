@@ -20,7 +20,7 @@ use crate::queue::DomainId;
 use crate::shard::context::Context;
 use crate::shard::delivery::{Delivery, JobId, SiteId, SiteRow};
 use crate::shard::lookup::Lookups;
-use crate::shard::mesh::{Attempted, Crossing, Delays, Settlement};
+use crate::shard::mesh::{Attempted, Crossing, Delays, GivenBack, Settlement};
 use crate::shard::outbound::Outbound;
 use crate::shard::platform::{ConnectionId, IoError, Platform};
 use crate::shard::settling::{Settling, Way, is_transient, last_peer, peer_name, signal_of};
@@ -165,8 +165,9 @@ impl Delivery {
         self.settle(connection, cx);
     }
 
-    /// Every endpoint of the job's site failed on its behalf: another upstream relay may take it,
-    /// else that was its attempt.
+    /// Every endpoint of the job's site failed on its behalf: another upstream relay may take it.
+    /// Else that was its attempt; but where no upstream relay answers, the message is tried when
+    /// the relay is, rather than by its own schedule.
     fn defer<P: Platform>(
         &mut self,
         site: SiteId,
@@ -179,11 +180,14 @@ impl Delivery {
             return;
         }
         let Some(row) = self.jobs.get_mut(job.0) else { return };
-        let settling = Settling { stage: cause.stage, failure: &cause.failure, peer: &cause.peer };
-        for recipient in row.unsettled() {
-            row.settled.push((recipient, settling.settle()));
-        }
-        self.conclude(job, site, None, cx);
+        let is_whole = row.settled.is_empty() && cause.stage <= Stage::Hello;
+        row.settle_rest(cause.stage, &cause.failure, &cause.peer);
+        let relay = self.sites.get(site.0).filter(|row| is_whole && row.upstream_name().is_some());
+        let wait = relay.and_then(|row| row.site.why().zip(row.site.suspended_until()));
+        let Some((why, until)) = wait else { return self.conclude(job, Some(site), None, cx) };
+        let tried = self.attempted(job, Some(site), None, cx);
+        let until = cx.now.wall + until.since(cx.mono());
+        self.report(job, Err(GivenBack { why: why.to_string().into(), until, tried }), cx);
     }
 
     /// The connection is there.
@@ -297,7 +301,7 @@ impl Delivery {
         }
         if let Some(row) = self.sites.get_mut(site.0) {
             if finished {
-                row.site.on_done(pooled, !self.draining, cx.mono());
+                row.site.on_done(pooled, true, cx.mono());
             } else {
                 row.site.on_ready(pooled, cx.mono());
             }
@@ -334,6 +338,12 @@ impl Delivery {
             };
             row.settled.push((recipient, settlement));
         }
+        if !row.unsettled().is_empty() {
+            // The connection ends before the others had their turn: `Closed` follows.
+            outbound.finished = false;
+            outbound.carried = Some(carried);
+            return;
+        }
         let counters = &mut cx.common.counters;
         counters.increment(Count::TransactionsSent);
         counters.record(Latency::Transmit, cx.now.mono.since(carried.began));
@@ -342,7 +352,7 @@ impl Delivery {
         }
         let (site, way) = (outbound.site, Way::of(outbound, &carried));
         self.signal(site, self.purpose(carried.job), signal, cx);
-        self.conclude(carried.job, site, Some(way), cx);
+        self.conclude(carried.job, Some(site), Some(way), cx);
     }
 
     /// A connection is of no more use.
@@ -365,9 +375,9 @@ impl Delivery {
         }
         match (failure, carried) {
             (None, None) if finished => row.site.on_done(pooled, false, cx.mono()),
-            (None, None) => row.site.on_closed(pooled),
-            (failure, carried) => {
-                let (stage, failure) = failure.unwrap_or((Stage::Mail, Failure::Closed));
+            // Idle, or not all had their turn: they go out on another at once.
+            (None, _) => row.site.on_closed(pooled),
+            (Some((stage, failure)), carried) => {
                 let blame = match judge(stage, &failure).scope {
                     Scope::Site => Blame::Endpoint,
                     Scope::Connection | Scope::Message | Scope::Recipient => Blame::Connection,
@@ -412,16 +422,29 @@ impl Delivery {
     }
 
     /// Report a job all of whose recipients are settled.
-    fn conclude<P: Platform>(
+    pub(super) fn conclude<P: Platform>(
         &mut self,
         job: JobId,
-        site: SiteId,
+        site: Option<SiteId>,
         way: Option<Way>,
         cx: &mut Context<'_, P>,
     ) {
-        let Some(row) = self.jobs.get_mut(job.0) else { return };
+        if let Some(attempted) = self.attempted(job, site, way, cx) {
+            self.report(job, Ok(attempted), cx);
+        }
+    }
+
+    /// What the attempt came to for a job all of whose recipients are settled.
+    fn attempted<P: Platform>(
+        &mut self,
+        job: JobId,
+        site: Option<SiteId>,
+        way: Option<Way>,
+        cx: &Context<'_, P>,
+    ) -> Option<Attempted> {
+        let row = self.jobs.get_mut(job.0)?;
         let recipients = mem::take(&mut row.settled);
-        let site = self.sites.get(site.0);
+        let site = site.and_then(|site| self.sites.get(site.0));
         let upstream = site.and_then(SiteRow::upstream_name);
         let departed = row.dispatch.departed;
         let (peer, delays) = match &way {
@@ -434,8 +457,7 @@ impl Delivery {
             None => (last_peer(&recipients), Delays::default()),
         };
         let site = site.map_or("".into(), |row| row.name.clone());
-        let attempted = Attempted { recipients, peer, site, upstream, delays };
-        self.report(job, Ok(attempted), cx);
+        Some(Attempted { recipients, peer, site, upstream, delays })
     }
 
     /// Take no more work, give back what waits, finish what is under way.

@@ -85,6 +85,14 @@ impl Job {
         let is_settled = |index: &u16| self.settled.iter().any(|(settled, _)| settled == index);
         all.iter().copied().filter(|index| !is_settled(index)).collect()
     }
+
+    /// Settle the others as the judge makes of `failure`.
+    pub(super) fn settle_rest(&mut self, stage: Stage, failure: &Failure, peer: &str) {
+        let settling = Settling { stage, failure, peer };
+        for recipient in self.unsettled() {
+            self.settled.push((recipient, settling.settle()));
+        }
+    }
 }
 
 /// A site and what this shard keeps for it.
@@ -101,6 +109,8 @@ pub(super) struct SiteRow {
     pub(super) armed: Option<Monotonic>,
     /// Nothing has happened at it since then.
     pub(super) quiet_since: Monotonic,
+    /// An upstream relay: its addresses hold for so long, as DNS says.
+    pub(super) found_until: Monotonic,
 }
 
 impl SiteRow {
@@ -203,13 +213,20 @@ impl Delivery {
     }
 
     /// A lookup has ended: bring those who wait for it to their site, or report why they cannot go.
-    pub(crate) fn found<P: Platform>(&mut self, found: Found, cx: &mut Context<'_, P>) {
+    pub(crate) fn found<P: Platform>(
+        &mut self,
+        found: Found,
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) {
         let Found { target, hosts, holds_for } = found;
         let waiting = self.asking.remove(&target).unwrap_or_default();
         match hosts {
             Err(failure) => {
                 for job in waiting {
-                    self.settle_all(job, Stage::Route, &failure, cx);
+                    if !self.do_without(job, lookups, cx) {
+                        self.settle_all(job, Stage::Route, &failure, cx);
+                    }
                 }
             }
             Ok(hosts) => {
@@ -234,7 +251,8 @@ impl Delivery {
             let group = &cx.settings.groups[usize::from(upstream.group.0)];
             let host = &group.group.members()[usize::from(upstream.member)].host;
             let key = SiteKey::Upstream(upstream);
-            self.open(&key, host.to_string().into(), group.limits, hosts, host.port, cx);
+            let id = self.open(&key, host.to_string().into(), group.limits, hosts, host.port, cx);
+            self.sites.get_mut(id.0)?.found_until = cx.mono() + holds_for;
             return Some(key);
         }
         let key = SiteKey::hosts(hosts.iter().map(|host| host.name.as_ref()));
@@ -257,14 +275,17 @@ impl Delivery {
         hosts: &[MxHost],
         port: u16,
         cx: &Context<'_, P>,
-    ) {
+    ) -> SiteId {
         let endpoints: Vec<Endpoint> =
             hosts.iter().flat_map(|host| endpoints(host, port)).collect();
-        if let Some(row) = self.by_key.get(key).and_then(|id| self.sites.get_mut(id.0)) {
-            return row.site.set_endpoints(endpoints);
+        if let Some(id) = self.by_key.get(key)
+            && let Some(row) = self.sites.get_mut(id.0)
+        {
+            row.site.set_endpoints(endpoints);
+            return *id;
         }
         let site = Site::new(self.here, limits, self.shared.share(key), endpoints);
-        let start = usize::from(self.here.0);
+        let start = self.here.index();
         let row = SiteRow {
             site,
             key: key.clone(),
@@ -274,8 +295,11 @@ impl Delivery {
             stirred: false,
             armed: None,
             quiet_since: cx.mono(),
+            found_until: cx.mono(),
         };
-        self.by_key.insert(key.clone(), SiteId(self.sites.insert(row)));
+        let id = SiteId(self.sites.insert(row));
+        self.by_key.insert(key.clone(), id);
+        id
     }
 
     /// Bring a job to its site; back to its home if that has no room.
@@ -316,7 +340,7 @@ impl Delivery {
             Some(upstream) => &SiteKey::Upstream(upstream),
             None => &self.routed.get(&job.dispatch.domain)?.0,
         };
-        self.sites.get(self.by_key.get(key)?.0)
+        self.site(key)
     }
 
     /// Jobs that a connection carries.
@@ -332,9 +356,9 @@ impl Delivery {
         }
     }
 
-    /// Whether there is a site with this key.
-    pub(super) fn knows(&self, key: &SiteKey) -> bool {
-        self.by_key.contains_key(key)
+    /// The site with this key, if there is one.
+    pub(super) fn site(&self, key: &SiteKey) -> Option<&SiteRow> {
+        self.sites.get(self.by_key.get(key)?.0)
     }
 
     /// The upstream relay that a site is, by the configuration in force.
@@ -357,6 +381,7 @@ impl Delivery {
         let ids: Vec<SiteId> = self.sites.iter().map(|(slot, _)| SiteId(slot)).collect();
         for id in ids {
             let Some(row) = self.sites.get_mut(id.0) else { continue };
+            row.sources = Sources::new(cx.settings.sources.clone(), self.here.index());
             if row.upstream().is_some() {
                 row.site.leave(cx.now.mono);
                 self.by_key.remove(&row.key);
@@ -400,7 +425,8 @@ impl Delivery {
         self.report(job, Ok(attempted), cx);
     }
 
-    /// Hand a job back to its home, not attempted; to come back after about so long.
+    /// Hand a job back to its home, not attempted; to come back after about so long. Where some of
+    /// its recipients are settled that was its attempt, and the others are deferred.
     pub(super) fn give_back<P: Platform>(
         &mut self,
         job: JobId,
@@ -408,8 +434,13 @@ impl Delivery {
         after: Duration,
         cx: &mut Context<'_, P>,
     ) {
+        let Some(row) = self.jobs.get_mut(job.0) else { return };
+        if !row.settled.is_empty() {
+            row.settle_rest(Stage::Connect, &Failure::Connect(why.into()), "");
+            return self.conclude(job, None, None, cx);
+        }
         let until = cx.now.wall + after;
-        self.report(job, Err(GivenBack { why: why.into(), until }), cx);
+        self.report(job, Err(GivenBack { why: why.into(), until, tried: None }), cx);
     }
 
     /// Tell the home of a job what became of it.

@@ -3,6 +3,7 @@
 //! In: messages on stable storage, reports, time. Out: dispatches; see `report.rs` for what becomes
 //! of them. Invariant: every dispatch holds a credit until its report. Lives on: the home shard.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::ids::{MessageId, ShardId};
@@ -35,8 +36,9 @@ pub(crate) struct Home {
     pub(super) loads: Arc<Loads>,
     pub(super) loader: Loader,
     pub(super) journal: Journal,
-    /// Ready, but no owner had a credit: goes first once one has.
-    in_hand: Option<(Departure, Arc<Stored>)>,
+    /// Ready, but no owner had a credit: they go first once one has. One, and at most `LOADS_MAX`
+    /// that were being loaded.
+    in_hand: VecDeque<(Departure, Arc<Stored>)>,
     draining: bool,
 }
 
@@ -49,7 +51,7 @@ impl Home {
             loads,
             loader: Loader::default(),
             journal: Journal::default(),
-            in_hand: None,
+            in_hand: VecDeque::new(),
             draining: false,
         }
     }
@@ -120,13 +122,19 @@ impl Home {
     /// Let what is due become ready, and hand out what is ready.
     pub(crate) fn drive<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
         self.expire(commit, cx);
-        if let Some((departure, stored)) = self.in_hand.take() {
-            self.depart(departure, stored, cx);
+        while let Some((departure, stored)) = self.in_hand.pop_front() {
+            if let Some(kept) = self.depart(departure, stored, cx) {
+                self.in_hand.push_front(kept);
+                break;
+            }
         }
-        while !self.draining && self.in_hand.is_none() && self.loader.has_room() {
+        while !self.draining && self.in_hand.is_empty() && self.loader.has_room() {
             let Some(departure) = self.queue.pop_ready() else { return };
             match self.queue.hot(departure.message).cloned() {
-                Some(stored) => self.depart(departure, stored, cx),
+                Some(stored) => {
+                    let kept = self.depart(departure, stored, cx);
+                    self.in_hand.extend(kept);
+                }
                 None => self.load(departure, cx),
             }
         }
@@ -154,7 +162,8 @@ impl Home {
         let Loaded { lies, purpose, message } = loaded;
         match (purpose, message) {
             (Purpose::Depart(departure), Ok(Some(stored))) => {
-                self.depart(departure, Arc::new(stored), cx);
+                let kept = self.depart(departure, Arc::new(stored), cx);
+                self.in_hand.extend(kept);
             }
             (Purpose::Expire(message, recipients), Ok(Some(stored))) => {
                 self.expired(message, &recipients, &Arc::new(stored), commit, cx);
@@ -244,22 +253,17 @@ impl Home {
         Some(Lies { id: queued.id, directory: record.log, at })
     }
 
-    /// Hand a departure to the owner of its domain, or keep it in hand for want of a credit.
+    /// Hand a departure to the owner of its domain; it comes back where no owner has a credit.
     fn depart<P: Platform>(
         &mut self,
         departure: Departure,
         stored: Arc<Stored>,
         cx: &mut Context<'_, P>,
-    ) {
+    ) -> Option<(Departure, Arc<Stored>)> {
         let domain = self.queue.domain(departure.domain).expect("dispatched entries hold it");
         let domain = domain.clone();
         let Some(owner) = self.owner(&domain, departure.domain) else {
-            // Drive stops at the first: so there is one at most, and those that were being loaded.
-            match &self.in_hand {
-                None => self.in_hand = Some((departure, stored)),
-                Some(_) => drop(self.queue.park(&departure, Some(cx.now.wall))),
-            }
-            return;
+            return Some((departure, stored));
         };
         self.loads.add(owner, recipients(&departure));
         if owner != cx.common.id {
@@ -268,6 +272,7 @@ impl Home {
         let dispatch =
             Dispatch { home: cx.common.id, domain, departure, stored, departed: cx.mono() };
         cx.post(owner, Crossing::Dispatch(Box::new(dispatch)));
+        None
     }
 
     /// The domain's owner, taking a credit with it; the next in line while it has none left.

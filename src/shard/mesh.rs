@@ -113,13 +113,15 @@ pub enum Settlement {
     Bounced(Reason),
 }
 
-/// No attempt was made: the site has no room now. Attempts do not count up.
+/// The site has no room now, or none of it answers. Attempts do not count up.
 #[derive(Debug)]
 pub struct GivenBack {
     /// The limit that binds, or the site's last failure, for `queue show`.
     pub why: Box<str>,
     /// When to come back, if no [`Crossing::Resume`] comes before.
     pub until: WallTime,
+    /// It was with this dispatch that the site was tried: what the attempt came to.
+    pub tried: Option<Attempted>,
 }
 
 /// A command of the control thread, and whom to answer: exactly once.

@@ -25,6 +25,7 @@ mod ingress;
 mod journal;
 mod load;
 mod lookup;
+mod notices;
 mod operate;
 mod outbound;
 mod reasons;
@@ -407,7 +408,7 @@ impl Machine for Shard {
             self.greet_early(platform);
             self.home.drive(&mut self.commit, context!(self, platform));
             while let Some(found) = self.lookups.poll_found() {
-                self.delivery.found(found, context!(self, platform));
+                self.delivery.found(found, &mut self.lookups, context!(self, platform));
             }
             self.delivery.drive(&mut self.lookups, context!(self, platform));
             // What this shard sent to itself: the next round's work, until there is none.

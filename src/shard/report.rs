@@ -1,31 +1,29 @@
-//! Act on what became of an attempt: write it down, tell the event log, tell the reverse-path.
+//! Act on what became of an attempt: write it down, tell the event log, say who is to be told.
 //!
-//! In: reports of owners, ends of lifetimes. Out: states and ends in the spool, events, DSNs.
-//! Invariant: a recipient that is bounced with a DSN becomes final only once the DSN is on stable
-//! storage, so a crash loses neither. Lives on: the home shard.
+//! In: reports of owners, ends of lifetimes. Out: states and ends in the spool, events; DSNs are
+//! written in `notices.rs`. Lives on: the home shard.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::base::limits::{DSN_RETRY, PARK_FOR, PARK_FOR_MIN, UNREADABLE_RETRY};
+use crate::base::limits::{PARK_FOR, PARK_FOR_MIN, UNREADABLE_RETRY};
 use crate::base::slots::Slot;
 use crate::base::time::WallTime;
 use crate::mail::outcome::Reason;
 use crate::mail::status::Reply;
 use crate::outcome::counters::{Count, Latency};
-use crate::outcome::dsn::{self, Action, DsnRecipient, DsnRequest};
+use crate::outcome::dsn::{self, Action};
 use crate::outcome::event::Kind;
 use crate::queue::{Deferral, Finished, Recipients};
-use crate::shard::commit::{About, Commit, From};
+use crate::shard::commit::Commit;
 use crate::shard::context::Context;
 use crate::shard::dispatch::{Home, recipients};
 use crate::shard::journal::{Attempt, Said, delays};
 use crate::shard::load::{Lies, Purpose};
 use crate::shard::mesh::{Attempted, GivenBack, Report, Settlement};
 use crate::shard::platform::Platform;
-use crate::shard::reasons::{expiry, original, taken, untried};
+use crate::shard::reasons::expiry;
 use crate::spool::log::MovedRecipient;
-use crate::spool::stored::{NewMessage, Origin, RecipientState, Standing, StateAt, Stored};
+use crate::spool::stored::{RecipientState, Standing, StateAt, Stored};
 
 /// A recipient that will not be tried again, and why.
 struct GivenUp {
@@ -60,12 +58,39 @@ impl Home {
         self.queue.explain(report.departure.domain, Some(given_back.why.clone()));
         let (soonest, latest) = (cx.now.wall + PARK_FOR_MIN, cx.now.wall + PARK_FOR);
         let until = given_back.until.clamp(soonest, latest);
+        if let Some(tried) = &given_back.tried {
+            self.tell_tried(report, tried, until, cx);
+        }
         let over = self.queue.park(&report.departure, Some(until));
         let mut given_up = Vec::new();
         for (recipient, end) in over {
             self.end(report, recipient, end, None, &mut given_up, commit, cx);
         }
         self.give_up(report.departure.message, &report.stored, given_up, commit, cx);
+    }
+
+    /// An attempt failed for the site's sake: the event log has it, and no recipient is the later
+    /// for it.
+    fn tell_tried<P: Platform>(
+        &mut self,
+        report: &Report,
+        tried: &Attempted,
+        until: WallTime,
+        cx: &mut Context<'_, P>,
+    ) {
+        for (recipient, settlement) in &tried.recipients {
+            let Settlement::Deferred(reason) = settlement else { continue };
+            let Some(view) = self.queue.recipient(report.departure.message, *recipient) else {
+                continue;
+            };
+            let attempt = Attempt {
+                next: Some(until),
+                ..attempt(report, tried, view.attempts.saturating_add(1), cx.now.wall)
+            };
+            cx.common.counters.increment(Count::Deferred);
+            let said = Said::Refused(reason);
+            self.journal.tell(Kind::Deferred, &report.stored, *recipient, attempt, said, cx);
+        }
     }
 
     fn attempted<P: Platform>(
@@ -85,14 +110,7 @@ impl Home {
             let recipient = *recipient;
             let Some(view) = self.queue.recipient(message, recipient) else { continue };
             let number = view.attempts.saturating_add(1);
-            let mut attempt = Attempt {
-                number: number.into(),
-                next: None,
-                site: &attempted.site,
-                peer: &attempted.peer,
-                upstream: attempted.upstream.as_deref().unwrap_or(""),
-                delays: Some(delays(&report.stored, cx.now.wall, attempted.delays)),
-            };
+            let mut attempt = attempt(report, attempted, number, cx.now.wall);
             match settlement {
                 Settlement::Delivered { reply, dsn_passed_on } => {
                     self.delivered(report, recipient, attempt, reply, commit, cx);
@@ -272,138 +290,6 @@ impl Home {
         self.notify(message, stored, Action::Failed, &reasons, commit, cx);
     }
 
-    /// RFC 3461 §5.2.2: the next hop will not report success, so this is as far as we can tell.
-    fn tell_relayed<P: Platform>(
-        &mut self,
-        report: &Report,
-        attempted: &Attempted,
-        relayed: &[(u16, &Reply)],
-        commit: &mut Commit,
-        cx: &mut Context<'_, P>,
-    ) {
-        let envelope = &report.stored.envelope;
-        let reasons: Vec<(u16, Reason)> = relayed
-            .iter()
-            .filter(|(recipient, _)| {
-                dsn::due(envelope, &envelope.recipients[usize::from(*recipient)], Action::Relayed)
-            })
-            .map(|(recipient, reply)| (*recipient, taken(reply, &attempted.peer)))
-            .collect();
-        let reasons: Vec<_> = reasons.iter().map(|(index, reason)| (*index, reason)).collect();
-        let message = report.departure.message;
-        self.notify(message, &report.stored, Action::Relayed, &reasons, commit, cx);
-    }
-
-    /// Tell the reverse-path that a message waits.
-    pub(super) fn report_delay<P: Platform>(
-        &mut self,
-        message: Slot,
-        stored: &Arc<Stored>,
-        commit: &mut Commit,
-        cx: &mut Context<'_, P>,
-    ) {
-        let mut waiting = Vec::new();
-        for (index, recipient) in (0u16..).zip(&stored.envelope.recipients) {
-            let waits = self.queue.recipient(message, index).is_some();
-            if waits && dsn::due(&stored.envelope, recipient, Action::Delayed) {
-                let last = self.last_reason(message, index, commit);
-                waiting.push((index, last.unwrap_or_else(|| untried("not tried yet"))));
-            }
-        }
-        let reasons: Vec<_> = waiting.iter().map(|(index, reason)| (*index, reason)).collect();
-        self.notify(message, stored, Action::Delayed, &reasons, commit, cx);
-    }
-
-    /// Write a DSN about some recipients of a message and hand it to the spool.
-    fn notify<P: Platform>(
-        &mut self,
-        message: Slot,
-        stored: &Arc<Stored>,
-        action: Action,
-        reasons: &[(u16, &Reason)],
-        commit: &mut Commit,
-        cx: &mut Context<'_, P>,
-    ) {
-        if reasons.is_empty() {
-            return;
-        }
-        let envelope = &stored.envelope;
-        let recipients: Vec<DsnRecipient<'_>> = reasons
-            .iter()
-            .map(|(index, reason)| DsnRecipient {
-                recipient: &envelope.recipients[usize::from(*index)],
-                reason,
-                attempted: cx.now.wall,
-            })
-            .collect();
-        let id = commit.next_id();
-        let dsn = dsn::compose(&DsnRequest {
-            action,
-            hostname: cx.settings.hostname.as_str(),
-            id,
-            original_id: stored.id,
-            envelope,
-            recipients: &recipients,
-            original: &original(stored),
-            original_bytes: stored.bytes(),
-            arrival: stored.received,
-            now: cx.now.wall,
-            expires: stored.received + cx.settings.schedule.lifetime,
-        });
-        cx.common.counters.increment(match action {
-            Action::Failed => Count::DsnsFailed,
-            Action::Delayed => Count::DsnsDelayed,
-            Action::Relayed | Action::Delivered => Count::DsnsSuccess,
-        });
-        let about = About {
-            message,
-            action,
-            stored: stored.clone(),
-            recipients: reasons.iter().map(|(index, _)| *index).collect(),
-        };
-        let dsn = NewMessage {
-            id,
-            has_eight_bit: !dsn.content.is_ascii(),
-            envelope: Arc::new(dsn.envelope),
-            received: cx.now.wall,
-            intake: Duration::ZERO,
-            prefix: Vec::new(),
-            content: dsn.content,
-            origin: Origin::Own,
-        };
-        if let Err((error, From::Dsn(about))) = commit.message(dsn, From::Dsn(about), cx.mono()) {
-            tracing::warn!(id = %stored.id, %error, "no room for a DSN: tried again later");
-            self.dsn_refused(&about, commit, cx);
-        }
-    }
-
-    /// A DSN is on stable storage: those whom it says are lost are final now.
-    pub(crate) fn dsn_stored(&mut self, about: &About, commit: &mut Commit) {
-        if about.action == Action::Failed {
-            for &recipient in &about.recipients {
-                self.finish(about.message, recipient, Standing::Bounced, commit);
-            }
-        }
-    }
-
-    /// A DSN could not be stored: those whom it is about wait, to be judged again soon.
-    pub(crate) fn dsn_refused<P: Platform>(
-        &mut self,
-        about: &About,
-        commit: &mut Commit,
-        cx: &mut Context<'_, P>,
-    ) {
-        if about.action != Action::Failed {
-            return;
-        }
-        for &recipient in &about.recipients {
-            let due = cx.now.wall + DSN_RETRY;
-            if self.queue.postpone(about.message, recipient, due) == Some(Deferral::Removed) {
-                self.remove(about.message, &about.stored, recipient, commit, cx);
-            }
-        }
-    }
-
     /// A recipient is final: it leaves the queue, and the spool is told.
     pub(super) fn finish(
         &mut self,
@@ -486,5 +372,22 @@ impl Home {
                 self.finish(message, recipient, Standing::Bounced, commit);
             }
         }
+    }
+}
+
+/// What is told of a recipient's attempt with this number.
+fn attempt<'a>(
+    report: &Report,
+    attempted: &'a Attempted,
+    number: u16,
+    now: WallTime,
+) -> Attempt<'a> {
+    Attempt {
+        number: number.into(),
+        next: None,
+        site: &attempted.site,
+        peer: &attempted.peer,
+        upstream: attempted.upstream.as_deref().unwrap_or(""),
+        delays: Some(delays(&report.stored, now, attempted.delays)),
     }
 }

@@ -38,7 +38,7 @@ impl Delivery {
     ) -> bool {
         let Some(row) = self.jobs.get(job.0) else { return false };
         let Some(before) = row.upstream else { return false };
-        if row.rerouted >= UPSTREAMS_TRIED_MAX || !row.settled.is_empty() {
+        if self.draining || row.rerouted >= UPSTREAMS_TRIED_MAX || !row.settled.is_empty() {
             return false;
         }
         let chosen = self.choose(job, before.group, cx);
@@ -53,6 +53,26 @@ impl Delivery {
         self.drop_probe(before, choice);
         self.send_to(job, before.group, chosen, lookups, cx);
         true
+    }
+
+    /// The addresses of a job's upstream relay were not found. Those that it had may hold still;
+    /// without any another relay may take the job. `false`: there is none.
+    pub(super) fn do_without<P: Platform>(
+        &mut self,
+        job: JobId,
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) -> bool {
+        let Some(upstream) = self.jobs.get(job.0).and_then(|row| row.upstream) else {
+            return false;
+        };
+        let key = SiteKey::Upstream(upstream);
+        if self.site(&key).is_some() {
+            self.push(&key, job, cx);
+            return true;
+        }
+        self.tell(upstream, self.purpose(job), Signal::Unreachable, cx);
+        self.reroute(job, lookups, cx)
     }
 
     fn choose<P: Platform>(&mut self, job: JobId, group: GroupId, cx: &Context<'_, P>) -> Chosen {
@@ -74,7 +94,7 @@ impl Delivery {
         let row = self.jobs.get_mut(job.0).expect("a job is held until it is reported");
         (row.upstream, row.choice) = (Some(upstream), choice);
         let key = SiteKey::Upstream(upstream);
-        if self.knows(&key) {
+        if self.site(&key).is_some_and(|row| row.found_until > cx.mono()) {
             return self.push(&key, job, cx);
         }
         let members = cx.settings.groups[usize::from(group.0)].group.members();
@@ -90,7 +110,18 @@ impl Delivery {
         signal: Signal,
         cx: &mut Context<'_, P>,
     ) {
-        let Some(upstream) = self.upstream_of(site) else { return };
+        if let Some(upstream) = self.upstream_of(site) {
+            self.tell(upstream, purpose, signal, cx);
+        }
+    }
+
+    fn tell<P: Platform>(
+        &mut self,
+        upstream: UpstreamId,
+        purpose: Purpose,
+        signal: Signal,
+        cx: &mut Context<'_, P>,
+    ) {
         let health = &mut self.health[usize::from(upstream.group.0)];
         let (now, prng) = (cx.now.mono, &mut cx.common.prng);
         if health.report(upstream.member, purpose, signal, now, prng) {

@@ -49,7 +49,12 @@ impl Client {
     }
 
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.get_mut().write_all(bytes.as_ref()).unwrap();
+        assert!(self.try_write(bytes), "the relay hung up");
+    }
+
+    /// Whether the kernel took it: not where the relay is gone.
+    pub(crate) fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.get_mut().write_all(bytes.as_ref()).is_ok()
     }
 
     pub(crate) fn try_reply(&mut self) -> Option<Reply> {

@@ -39,6 +39,8 @@ pub(crate) struct Kernel {
     pub(crate) questions: Slots<()>,
     pub(crate) listening: bool,
     pub(crate) turns: u64,
+    /// The egress source of each connection out, in turn.
+    pub(crate) left_from: Vec<Option<IpAddr>>,
 }
 
 impl Kernel {
@@ -50,6 +52,7 @@ impl Kernel {
             questions: Slots::default(),
             listening: true,
             turns: 0,
+            left_from: Vec::new(),
         }
     }
 }
@@ -60,7 +63,7 @@ impl Platform for Kernel {
     }
 
     fn connect(&mut self, peer: SocketAddr, source: Option<IpAddr>) -> ConnectionId {
-        assert_eq!(source, None, "no egress source is configured");
+        self.left_from.push(source);
         let id = ConnectionId(self.connections.insert(0));
         self.calls.push(Call::Connect { id, peer });
         id

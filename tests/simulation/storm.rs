@@ -64,7 +64,7 @@ impl Storm {
         let list =
             ["203.0.113.101,203.0.113.102*2", "203.0.113.101;203.0.113.102"][agenda.index(2)];
         let retry = ["5s", "20s", "1m"][agenda.index(3)];
-        let (lifetime, minutes) = [("2h", 120), ("3m", 3)][agenda.index(2)];
+        let (lifetime, minutes) = [("1h", 60), ("3m", 3)][agenda.index(2)];
         let queue = format!(
             "retry_first = \"{retry}\"\nretry_longest = \"5m\"\nlifetime = \"{lifetime}\"\n\
              delay_report = \"1m\""
@@ -78,7 +78,8 @@ impl Storm {
         world.agenda = agenda;
         world.ledger.lifetime = minutes * MINUTE;
         let calm_at = world.agenda.between(2 * MINUTE, 10 * MINUTE);
-        world.ledger.storm = calm_at + MINUTE;
+        // Its last outages end 3 minutes after it.
+        world.ledger.storm = calm_at + 15 * MINUTE;
         Self { world, plan: Vec::new(), calm_at, starts: 1, trouble_since: None }
     }
 
@@ -132,7 +133,7 @@ impl Storm {
     fn prepare_mail(&mut self) {
         let world = &mut self.world;
         let clients = world.agenda.between(2, 6);
-        let each = world.agenda.between(5, 25);
+        let each = world.agenda.between(4, 20);
         let pause = world.agenda.between(0, self.calm_at / each);
         for _ in 0..clients {
             let agenda = &mut world.agenda;
@@ -153,7 +154,9 @@ impl Storm {
         for _ in 0..self.world.agenda.index(4) {
             let from = self.world.agenda.between(SECOND, self.calm_at - SECOND);
             let to = self.world.agenda.between(from + 1, self.calm_at);
-            match self.world.agenda.index(5) {
+            // Where mail expires amid the storm, the disk works.
+            let kinds = if self.world.ledger.lifetime < self.world.ledger.storm { 3 } else { 5 };
+            match self.world.agenda.index(kinds) {
                 0 | 1 => self.stop(Step::Crash, from),
                 2 => self.stop(Step::Drain, from),
                 3 => {

@@ -211,33 +211,33 @@ impl World {
                 Call::Ask { id, query } => {
                     if let Some(bytes) = self.zone.answer(&query, false, &mut self.agenda) {
                         let delay = latency(&mut self.agenda);
-                        self.to_shard(shard, delay, Arrival::Datagram { id, bytes });
+                        self.bring(shard, delay, Arrival::Datagram { id, bytes });
                     }
                 }
                 Call::Create { segment, bytes } => {
                     self.store.start_create(segment, bytes);
                     let delay = self.agenda.between(MS, 20 * MS);
-                    self.to_shard(shard, delay, Arrival::Created(segment));
+                    self.bring(shard, delay, Arrival::Created(segment));
                 }
                 Call::Remove(segment) => {
                     self.store.start_remove(segment);
-                    self.to_shard(shard, 20 * MS, Arrival::Removed(segment));
+                    self.bring(shard, 20 * MS, Arrival::Removed(segment));
                 }
                 Call::Commit { segment, offset, bytes } => {
                     self.store.start_commit(segment, offset, bytes);
                     let delay = self.agenda.between(MS / 5, self.commit_time);
-                    self.to_shard(shard, delay, Arrival::Committed(segment));
+                    self.bring(shard, delay, Arrival::Committed(segment));
                 }
                 Call::Populate { ticket } => {
                     let delay = self.agenda.between(0, 8 * MS);
-                    self.to_shard(shard, delay, Arrival::Populated(ticket));
+                    self.bring(shard, delay, Arrival::Populated(ticket));
                 }
                 Call::Post { to, crossing } => self.cross(shard, to.index(), crossing),
             }
         }
     }
 
-    fn to_shard(&mut self, shard: usize, delay: u64, arrival: Arrival) {
+    fn bring(&mut self, shard: usize, delay: u64, arrival: Arrival) {
         let life = self.life;
         self.agenda.after(delay.max(1), Happening::Shard { life, shard, arrival });
     }
@@ -248,7 +248,7 @@ impl World {
         let last = self.last_crossing.entry((from, to)).or_default();
         *last = time.max(*last);
         let delay = *last - self.agenda.now;
-        self.to_shard(to, delay, Arrival::Crossing(Box::new(crossing)));
+        self.bring(to, delay, Arrival::Crossing(Box::new(crossing)));
     }
 
     /// A shard's end of a connection that it knows.

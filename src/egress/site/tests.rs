@@ -40,7 +40,7 @@ struct Connection {
 enum Back {
     Done,
     Deferred(Arc<Cause>),
-    GivenBack(Why, Monotonic),
+    Unattempted(Why, Monotonic),
 }
 
 /// A site in one shard, and what the script knows of it.
@@ -222,7 +222,7 @@ impl World {
             }
             Action::Defer { job, cause } => row.came_back(job, Back::Deferred(cause)),
             Action::GiveBack { job, why, until } => {
-                row.came_back(job, Back::GivenBack(why, until));
+                row.came_back(job, Back::Unattempted(why, until));
             }
             Action::CallBack { to, room } => {
                 assert!(room > 0 && row.site.suspended_until().is_none());

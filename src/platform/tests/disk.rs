@@ -273,7 +273,9 @@ fn events_wait_for_room_on_a_full_disk() {
     let filler = small.path().join("filler");
     let (tell, told) = words();
     let file = filler.clone();
-    let shards = Shards::start_in(directory, 1, EventLogOptions::default(), move |_| {
+    // One file is kept: a second one would push out what the first has.
+    let options = EventLogOptions { files: 1, ..EventLogOptions::default() };
+    let shards = Shards::start_in(directory, 1, options, move |_| {
         let (tell, file) = (tell.clone(), file.clone());
         let mut lines = 0;
         acting(3, move |event, platform| {

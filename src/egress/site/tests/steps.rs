@@ -16,7 +16,7 @@ fn deferred(world: &World) -> Vec<u32> {
 }
 
 fn given_back(world: &World) -> usize {
-    let given_back = |how: &&Back| matches!(how, Back::GivenBack(Why::Suspended { .. }, _));
+    let given_back = |how: &&Back| matches!(how, Back::Unattempted(Why::Suspended { .. }, _));
     world.shards[0].back.values().filter(given_back).count()
 }
 
@@ -85,8 +85,8 @@ fn idle_connections_go_after_a_while_and_then_the_site_is_idle() {
 }
 
 //= RFC 5321 §5.1, type=test
-//# the SMTP client SHOULD try [...] each of the relevant addresses in this list in order, until a
-//# delivery attempt succeeds.
+//# the SMTP client MUST be able to try (and retry) each of the relevant addresses in this list in
+//# order, until a delivery attempt succeeds.
 #[test]
 fn a_dead_host_does_not_hold_up_the_one_that_lives() {
     let mut world = World::new(1, FREE, &[(1, 10), (2, 20)]);
@@ -304,7 +304,7 @@ fn who_leaves_gives_back_what_waits_and_finishes_what_is_under_way() {
     let mut world = World::proven(SiteLimits { connections: 1, ..FREE }, &[(1, 10)]);
     world.push_many(0, 10);
     world.leave(0);
-    let leaving = |how: &Back| matches!(how, Back::GivenBack(Why::Leaving, _));
+    let leaving = |how: &Back| matches!(how, Back::Unattempted(Why::Leaving, _));
     assert_eq!(world.shards[0].back.values().filter(|how| leaving(how)).count(), 9);
     let busy = world.push(0, origin(0, 0), true).expect_err("even a probe");
     assert_eq!(busy.why, Why::Leaving);
@@ -319,6 +319,6 @@ fn a_job_that_loses_its_connection_at_a_site_that_is_left_goes_back() {
     world.leave(0);
     let busy = world.shards[0].busy()[0];
     world.failed_at(0, busy, Blame::Connection);
-    assert!(matches!(world.shards[0].back[&2], Back::GivenBack(Why::Leaving, _)));
+    assert!(matches!(world.shards[0].back[&2], Back::Unattempted(Why::Leaving, _)));
     assert!(world.shards[0].site.is_idle(), "no connection is opened any more");
 }
