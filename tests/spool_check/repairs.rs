@@ -53,13 +53,13 @@ fn repaired(image: &Image) -> Image {
 
 /// A place in the content of a message that is in the queue and whose group is proven.
 fn content_of_queued(scene: &Scene) -> Guarded {
-    let places = scene.guarded().into_iter();
+    let mut places = scene.guarded().into_iter();
     let is_lost = |place: &Guarded| {
         let checked = checked(&flipped(&scene.image, place.segment, place.range.start, 0));
         checked.damage.iter().any(|one| one.subjects.iter().any(|it| it.part == Part::Content))
             && checked.figures.lost == 1
     };
-    places.filter(is_lost).last().expect("there is one")
+    places.rfind(is_lost).expect("there is one")
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Repairs on real files: room, copies, what is left alone.
 
 use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use crate::platform::spool_dir::{QuietSpool, Spool, SpoolError};
@@ -132,4 +133,29 @@ fn a_file_that_was_shortened_is_damage_and_is_set_aside() {
     assert!(unlocked(&root).unwrap().is_none(), "nothing more is to be done");
     let fresh = names(&root.join("000"));
     assert!(fresh.iter().all(|path| path.ends_with("00000002.seg")), "numbers go on: {fresh:?}");
+}
+
+#[test]
+fn a_repair_by_root_leaves_everything_to_the_owner_of_the_spool() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED a_repair_by_root: only root can give files away");
+        return;
+    }
+    const OWNER: u32 = 65_534;
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path().join("spool");
+    foreign(&root, MIB);
+    File::create(root.join(FOREIGN.to_string())).unwrap();
+    let tree = |root: &Path| -> Vec<PathBuf> {
+        let here = names(root);
+        let below = here.iter().filter(|path| path.is_dir()).flat_map(|path| names(path));
+        let below: Vec<PathBuf> = below.collect();
+        [here, below, vec![root.to_owned()]].concat()
+    };
+    tree(&root).iter().for_each(|path| chown(path, Some(OWNER), Some(OWNER)).unwrap());
+    let SpoolRepaired { copy, .. } = unlocked(&root).unwrap().expect("it is damaged");
+    assert!(root.join("000/00000002.seg").exists(), "a fresh segment");
+    for path in [tree(&root), tree(&copy), tree(&root.join("damaged"))].concat() {
+        assert_eq!(fs::metadata(&path).unwrap().uid(), OWNER, "{path:?}");
+    }
 }
