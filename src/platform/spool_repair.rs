@@ -110,6 +110,10 @@ fn set_up_copy(root: &Path, damaged: &[Checked]) -> Result<PathBuf, SpoolRepairE
     let mut names = (1u32..).map(|n| parent.join(format!("{name}.before-repair-{n}")));
     let copy = names.find(free).expect("numbers do not end");
     let part = parent.join(format!("{name}.before-repair.part"));
+    if part.exists() {
+        // A repair that was cut short left it.
+        fs::remove_dir_all(&part).map_err(at(&part))?;
+    }
     let done = copy_tree(&root, &part)
         .and_then(|()| fs::rename(&part, &copy))
         .and_then(|()| sync_directory(parent));

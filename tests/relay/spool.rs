@@ -194,6 +194,30 @@ fn a_flipped_bit_is_found_repaired_and_costs_one_message() {
 }
 
 #[test]
+fn a_repair_is_told_to_programs_too() {
+    let (node, _sink) = stopped();
+    let (id, _) = damage(&node);
+    let dumped = printed(&spool("dump", &node.spool(), &[]));
+    let line = dumped.lines().find(|line| line.starts_with(&id)).unwrap();
+    assert!(line.ends_with(", DAMAGED"), "{line}");
+    let told = objects(&spool("repair", &node.spool(), &["--json"]));
+    let copy = node.folder.path().join("spool.before-repair-1");
+    assert_eq!(told[0], serde_json::json!({"kind": "repair", "copy": copy}));
+    let aside = serde_json::json!({
+        "kind": "directory", "directory": 0, "moved": 4, "set_aside": ["000/00000001.seg"],
+    });
+    assert_eq!(told[1], aside);
+    let [damaged] = of_kind(&told, "damaged")[..] else { panic!("{told:?}") };
+    assert_eq!(damaged["name"], id.as_str());
+    assert!(damaged["notes"].as_str().unwrap().contains("recipient: <m3@b.example> deferred"));
+    let again = objects(&spool("repair", &node.spool(), &["--json"]));
+    assert_eq!(again, [serde_json::json!({"kind": "repair", "copy": null})]);
+    let left = objects(&spool("dump", &node.spool(), &["--json"]));
+    assert!(left.iter().all(|one| one["whole"] == true && one["id"] != id.as_str()));
+    assert_eq!(left.len(), 4);
+}
+
+#[test]
 fn a_spool_that_a_relay_runs_on_is_let_alone() {
     let (mut node, _sink) = stopped();
     node.run(1);

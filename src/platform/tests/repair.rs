@@ -61,6 +61,8 @@ fn a_segment_of_another_spool_is_copied_and_set_aside_once() {
     foreign(&root, MIB);
     let was = fs::read(root.join(FOREIGN.to_string())).unwrap();
     fs::create_dir(place.path().join("spool.before-repair-1")).unwrap();
+    // As a repair that was killed leaves it.
+    fs::create_dir_all(place.path().join("spool.before-repair.part/000")).unwrap();
     let SpoolRepaired { copy, directories } = unlocked(&root).unwrap().expect("it is damaged");
     assert!(copy.ends_with("spool.before-repair-2"), "an older copy is kept: {copy:?}");
     assert_eq!((directories.len(), &directories[0].set_aside[..]), (1, &[FOREIGN][..]));
