@@ -2,21 +2,33 @@
 
 use std::cell::RefCell;
 use std::error::Error;
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use relay_fast::config::problem::Problems;
 use relay_fast::config::{Config, duration, reference, reload};
-use relay_fast::control::cli::{Cli, NodeFlags, QueueVerb, Verb};
+use relay_fast::control::cli::{Cli, NodeFlags, QueueVerb, SpoolVerb, Verb};
 use relay_fast::control::commands::Shards;
 use relay_fast::control::queue::ask;
+use relay_fast::control::spool::Teller;
 use relay_fast::control::{http, report};
 use relay_fast::platform::machine::machine;
 use relay_fast::platform::relay::{Handle, Relay};
+use relay_fast::platform::spool_dir::QuietSpool;
+use relay_fast::platform::spool_repair::repair;
 use relay_fast::platform::{clock, telemetry};
+use relay_fast::spool::check::{Checked, check as check_directory};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(Verb::Spool { verb }) = &cli.command {
+        return spool(&cli.node, verb).unwrap_or_else(|error| {
+            eprintln!("relay-fast: {error}");
+            ExitCode::from(CANNOT_BE_READ)
+        });
+    }
     let done = match &cli.command {
         None => run(&cli.node),
         Some(Verb::Check) => check(&cli.node),
@@ -25,6 +37,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Some(Verb::Queue { verb }) => queue(&cli.node, verb),
+        Some(Verb::Spool { .. }) => unreachable!("answered above, with a code of its own"),
         Some(Verb::Report { since }) => summary(&cli.node, since),
     };
     match done {
@@ -97,4 +110,41 @@ fn summary(node: &NodeFlags, since: &str) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot read the event log under {}: {error}", spool.display()))?;
     print!("{events}");
     Ok(())
+}
+
+/// The exit code of `spool` verbs on what cannot be read; 1 is for what is damaged.
+const CANNOT_BE_READ: u8 = 2;
+
+fn spool(node: &NodeFlags, verb: &SpoolVerb) -> Result<ExitCode, Box<dyn Error>> {
+    let (named, id) = verb.names()?;
+    let configured = || node.load(&machine()).map(|config| config.spool.directory);
+    let root = named.map_or_else(configured, Ok)?;
+    let is_well = match verb {
+        SpoolVerb::Check { json, .. } => told(Teller::new(*json), Teller::check, &root)?,
+        SpoolVerb::Dump { json, .. } => {
+            told(Teller::new(*json), |teller, checked| teller.dump(checked, id), &root)?
+        }
+        SpoolVerb::Repair { json, .. } => {
+            let mut teller = Teller::new(*json);
+            match repair(&root)? {
+                None => teller.nothing_to_repair()?,
+                Some(done) => teller.repaired(&done.copy, &done.directories)?,
+            }
+            true
+        }
+    };
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Tell of each directory of a spool that no node runs on; whether all is well.
+fn told(
+    mut teller: Teller,
+    tell: impl Fn(&mut Teller, &Checked) -> io::Result<()>,
+    root: &Path,
+) -> Result<bool, Box<dyn Error>> {
+    let quiet = QuietSpool::open(root)?;
+    for number in quiet.directories()? {
+        tell(&mut teller, &check_directory(number, quiet.segments(number)?)?)?;
+    }
+    Ok(teller.end(root)?)
 }

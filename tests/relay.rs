@@ -40,3 +40,5 @@ mod refusals;
 mod reload;
 #[path = "relay/seen.rs"]
 mod seen;
+#[path = "relay/spool.rs"]
+mod spool;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::base::ids::MessageId;
 use crate::config::Config;
 use crate::config::flags::{Flags, Machine};
 use crate::config::parse::{File, load};
@@ -66,12 +67,75 @@ pub enum Verb {
         #[command(subcommand)]
         verb: QueueVerb,
     },
+    /// Verify, show or repair a spool that no node runs on
+    Spool {
+        /// The verb
+        #[command(subcommand)]
+        verb: SpoolVerb,
+    },
     /// Sum up the event log: rates and times to delivery by domain and upstream
     Report {
         /// How far back, as 30m, 1h, 2d
         #[arg(long, default_value = "1h", value_name = "DURATION")]
         since: String,
     },
+}
+
+/// What is asked of a spool on disk.
+#[derive(Subcommand)]
+pub enum SpoolVerb {
+    /// Verify every record and content; exit 0: no damage, 1: damage, 2: it cannot be read
+    Check {
+        /// The spool; the configured one if not given
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show each message, or one with its content, as it would be sent
+    Dump {
+        /// The spool, the configured one if not given; a message id
+        #[arg(value_name = "DIR|ID", num_args = 0..=2)]
+        what: Vec<String>,
+        /// One JSON object a line, without content
+        #[arg(long)]
+        json: bool,
+    },
+    /// Copy the spool, then set aside what is damaged, so that a node can work with the rest
+    Repair {
+        /// The spool; the configured one if not given
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl SpoolVerb {
+    /// The spool and the message that are named, if they are.
+    pub fn names(&self) -> Result<(Option<PathBuf>, Option<MessageId>), String> {
+        match self {
+            Self::Check { directory, .. } | Self::Repair { directory, .. } => {
+                Ok((directory.clone(), None))
+            }
+            Self::Dump { what, .. } => {
+                let is_directory =
+                    |word: &&String| word.contains('/') || fs::metadata(word).is_ok();
+                let (directories, ids): (Vec<&String>, Vec<&String>) =
+                    what.iter().partition(is_directory);
+                if directories.len() > 1 || ids.len() > 1 {
+                    return Err(format!("one spool and one message id, not {}", what.join(" ")));
+                }
+                let parse = |id: &&String| {
+                    id.parse()
+                        .map_err(|error| format!("{id} is neither a directory nor an id: {error}"))
+                };
+                Ok((directories.first().map(PathBuf::from), ids.first().map(parse).transpose()?))
+            }
+        }
+    }
 }
 
 /// What is asked of a queue.

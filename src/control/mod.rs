@@ -1,8 +1,8 @@
 //! Beside the floors: one ordinary thread for admin HTTP and metrics, never on a message's path.
 //!
 //! It sees only what shards publish and asks them through their mailboxes ([`commands`]). The same
-//! folder holds the other end: the subcommands that ask a running node ([`queue`]), and the report
-//! over its event logs ([`report`]).
+//! folder holds the other end: the subcommands that ask a running node ([`queue`]), the report
+//! over its event logs ([`report`]), and what is told of a spool that no node runs on ([`spool`]).
 
 pub mod api;
 pub mod cli;
@@ -11,3 +11,4 @@ pub mod http;
 pub mod metrics;
 pub mod queue;
 pub mod report;
+pub mod spool;

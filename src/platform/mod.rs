@@ -20,6 +20,7 @@ pub mod relay;
 mod ring;
 mod segment_map;
 pub mod spool_dir;
+pub mod spool_repair;
 mod stream;
 pub mod supervise;
 pub mod telemetry;

@@ -6,6 +6,7 @@
 //! SPOOL/000/00000002.new  one being made; removed at start
 //! SPOOL/000/00000001.old  one kept for reuse: a segment's nonce tells its lives apart
 //! SPOOL/events/           see `event_log.rs`
+//! SPOOL/damaged/          what a repair set aside: see `spool_repair.rs`
 //! ```
 //! Everything here blocks: it runs at boot or on a thread of `blocking.rs`.
 
@@ -19,7 +20,8 @@ use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 
 use crate::base::limits::SEGMENTS_SPARE;
 use crate::platform::segment_map::SegmentMap;
-use crate::spool::segment::SegmentName;
+use crate::spool::letter::Segments;
+use crate::spool::segment::{SegmentBytes, SegmentName};
 
 /// Why a spool cannot be used, with what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,31 @@ pub enum SpoolError {
         /// Its process id, or `unknown`.
         holder: String,
     },
+    /// A relay runs on what should be checked or repaired. Its segments come and go meanwhile.
+    #[error("a relay runs on the spool {} (process {holder}): stop it first, or work on a copy",
+        .spool.display())]
+    Runs {
+        /// The spool.
+        spool: PathBuf,
+        /// Its process id, or `unknown`.
+        holder: String,
+    },
+    /// A directory of something else.
+    #[error("{} is no spool: there is no directory 000 or the like in it", .path.display())]
+    NoSpool {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It cannot be read.
+    #[error("the spool {} cannot be read: {}: {error}", .spool.display(), .path.display())]
+    Unreadable {
+        /// The spool.
+        spool: PathBuf,
+        /// What in it.
+        path: PathBuf,
+        /// The kernel's answer.
+        error: io::Error,
+    },
     /// It cannot be read or written.
     #[error("the spool {} cannot be used: {}: {error}; it must be a directory that this user can \
         write to", .spool.display(), .path.display())]
@@ -44,6 +71,14 @@ pub enum SpoolError {
         /// The kernel's answer.
         error: io::Error,
     },
+}
+
+/// A spool that no relay runs on while this lives, to be read and not written.
+#[derive(Debug)]
+pub struct QuietSpool {
+    root: PathBuf,
+    /// `None`: no relay ever ran here.
+    lock: Option<File>,
 }
 
 /// A spool that this process has to itself, as long as this lives.
@@ -138,6 +173,93 @@ impl Spool {
     }
 }
 
+impl QuietSpool {
+    /// Find the spool at `root`, which no relay may use meanwhile. Nothing in it is changed.
+    pub fn open(root: &Path) -> Result<Self, SpoolError> {
+        Self::lock(root, FlockOperation::NonBlockingLockShared)
+    }
+
+    /// As `open`, but nobody else may read it meanwhile.
+    pub(super) fn open_alone(root: &Path) -> Result<Self, SpoolError> {
+        Self::lock(root, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn lock(root: &Path, how: FlockOperation) -> Result<Self, SpoolError> {
+        let unreadable = |path: &Path, error| SpoolError::Unreadable {
+            spool: root.to_owned(),
+            path: path.to_owned(),
+            error,
+        };
+        fs::read_dir(root).map_err(|error| unreadable(root, error))?;
+        let path = root.join("LOCK");
+        let mut lock = match File::open(&path) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self { root: root.to_owned(), lock: None });
+            }
+            Err(error) => return Err(unreadable(&path, error)),
+        };
+        match flock(&lock, how) {
+            Ok(()) => Ok(Self { root: root.to_owned(), lock: Some(lock) }),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let holder = holder_of(&mut lock).unwrap_or_else(|| "unknown".to_owned());
+                Err(SpoolError::Runs { spool: root.to_owned(), holder })
+            }
+            Err(error) => Err(unreadable(&path, error.into())),
+        }
+    }
+
+    /// Where the spool is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether relays that start are kept out: there is a lock.
+    pub(super) fn is_locked(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// The numbers of its directories, in order.
+    pub fn directories(&self) -> Result<Vec<u16>, SpoolError> {
+        let entries = paths(&self.root).map_err(|error| self.unreadable(&self.root, error))?;
+        let mut numbers: Vec<u16> =
+            entries.iter().filter_map(|one| directory_number(one)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        if numbers.is_empty() {
+            return Err(SpoolError::NoSpool { path: self.root.clone() });
+        }
+        Ok(numbers)
+    }
+
+    /// The segments of a directory, all read once: what the disk cannot read is an error here, and
+    /// no fault later.
+    pub fn segments(&self, directory: u16) -> Result<Segments, SpoolError> {
+        let path = self.root.join(format!("{directory:03}"));
+        let mut found = Segments::new();
+        for path in paths(&path).map_err(|error| self.unreadable(&path, error))? {
+            let Some(number) = segment_number(&path) else { continue };
+            let map = read(&path).map_err(|error| self.unreadable(&path, error))?;
+            found.insert(number, Arc::new(map));
+        }
+        Ok(found)
+    }
+
+    fn unreadable(&self, path: &Path, error: io::Error) -> SpoolError {
+        SpoolError::Unreadable { spool: self.root.clone(), path: path.to_owned(), error }
+    }
+}
+
+/// Map a file that is not written, with everything in memory that fits.
+fn read(path: &Path) -> io::Result<SegmentMap> {
+    let file = File::open(path)?;
+    // What a power cut could still take back must not be trusted.
+    file.sync_data()?;
+    let map = SegmentMap::new(&file)?;
+    map.populate(0, map.bytes().len())?;
+    Ok(map)
+}
+
 fn holder_of(lock: &mut File) -> Option<String> {
     let mut text = String::new();
     lock.read_to_string(&mut text).ok()?;
@@ -194,7 +316,7 @@ fn reuse(directory: &Path, path: &Path, bytes: u32) -> io::Result<bool> {
     Ok(false)
 }
 
-fn paths(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn paths(directory: &Path) -> io::Result<Vec<PathBuf>> {
     fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect()
 }
 
@@ -228,6 +350,6 @@ fn parent(path: &Path) -> &Path {
     path.parent().expect("a segment's path has its directory")
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }

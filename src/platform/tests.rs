@@ -4,6 +4,7 @@
 
 mod disk;
 mod end;
+mod repair;
 mod shards;
 mod storm;
 mod stream;

@@ -266,6 +266,8 @@ pub struct Log {
     failures_in_a_row: u32,
     /// Nothing is written until `retry`.
     is_paused: bool,
+    /// Segments up to this one are to be emptied, and no other is removed.
+    evacuated: Option<u32>,
     /// Where payloads are encoded.
     scratch: Vec<u8>,
     counters: Stats,
@@ -305,6 +307,7 @@ impl Log {
             is_open: false,
             failures_in_a_row: 0,
             is_paused: false,
+            evacuated: None,
             scratch: Vec::new(),
             counters: Stats::default(),
         };

@@ -7,7 +7,7 @@
 //! committed.
 //! Cost: heads of groups; with an unclean end at most one group's contents a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::base::ids::MessageId;
@@ -16,6 +16,7 @@ use crate::base::limits::EPOCHS_MAX;
 use crate::spool::format::{
     GroupHead, HeaderBlock, LogEnd, Record, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
+use crate::spool::letter::Segments;
 use crate::spool::live::Live;
 use crate::spool::scan::{Found, Scan};
 use crate::spool::segment::{SegmentBytes, SegmentName};
@@ -24,7 +25,7 @@ use crate::spool::space::File;
 mod drafts;
 mod messages;
 
-use drafts::{Drafts, Maps, Trust};
+use drafts::{Drafts, Finished, Maps, Trust};
 pub use messages::{Messages, PendingRecipient, RecoveredMessage};
 
 /// Octets that are not what they were when they were written.
@@ -42,7 +43,7 @@ pub struct Damage {
 }
 
 /// What is wrong with damaged octets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Fault {
     /// A segment's header block.
     #[error("the segment's header is invalid")]
@@ -90,8 +91,33 @@ pub struct Recovered {
     /// What commits that never ended left behind: harmless, nothing of it was acknowledged. At
     /// most `DAMAGE_MAX`.
     pub torn: Vec<Damage>,
+    /// Messages that should be in the queue and are not whole: each is in `damage` too. What is
+    /// left of them can be read.
+    pub lost: Messages,
+    /// What was read.
+    pub tally: Tally,
+    /// Messages that have an end; empty unless everything was read.
+    pub(super) ended: HashSet<MessageId>,
     /// What the log goes on from.
     pub start: LogStart,
+}
+
+/// What was read of a directory, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Commit groups.
+    pub groups: u64,
+    /// Messages that are here and are done.
+    pub done: u64,
+}
+
+/// How much of the segments is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    /// All heads, and contents where no later group says that they were committed: a start.
+    Heads,
+    /// All contents that some record knows, those of ended messages too: a check.
+    Everything,
 }
 
 /// What a log goes on from: made by `recover` alone.
@@ -115,9 +141,20 @@ pub fn recover(
     directory: u16,
     segments: &[(u32, Arc<dyn SegmentBytes>)],
 ) -> Result<Recovered, RecoverError> {
-    let segments: Maps<'_> = segments.iter().map(|(number, map)| (*number, map)).collect();
-    let mut recovery = Recovery::new(directory, &segments);
-    for (number, map) in &segments {
+    let maps = segments.iter().map(|(number, map)| (*number, map));
+    read(directory, &maps.collect(), Depth::Heads)
+}
+
+/// As `recover`, but with every content verified and all damage listed. A message whose content is
+/// damaged is lost, unless an older copy of it is whole.
+pub(super) fn verify(directory: u16, segments: &Segments) -> Result<Recovered, RecoverError> {
+    let maps = segments.iter().map(|(number, map)| (*number, map));
+    read(directory, &maps.collect(), Depth::Everything)
+}
+
+fn read(directory: u16, segments: &Maps<'_>, depth: Depth) -> Result<Recovered, RecoverError> {
+    let mut recovery = Recovery::new(directory, segments, depth);
+    for (number, map) in segments {
         recovery.read_segment(*number, map)?;
     }
     recovery.finish()
@@ -150,6 +187,7 @@ impl Waiting<'_> {
 #[derive(Debug)]
 struct Recovery<'a> {
     directory: u16,
+    depth: Depth,
     segments: &'a Maps<'a>,
     drafts: Drafts<'a>,
     /// Not yet known to be proven; the last has the records that are being read.
@@ -162,16 +200,18 @@ struct Recovery<'a> {
     epoch: u32,
     sequence: u64,
     files: BTreeMap<u32, File>,
+    tally: Tally,
     damage: Vec<Damage>,
     torn: Vec<Damage>,
 }
 
 impl<'a> Recovery<'a> {
-    fn new(directory: u16, segments: &'a Maps<'a>) -> Self {
+    fn new(directory: u16, segments: &'a Maps<'a>, depth: Depth) -> Self {
         Self {
             directory,
+            depth,
             segments,
-            drafts: Drafts::new(directory, segments),
+            drafts: Drafts::new(directory, segments, depth),
             waiting: Vec::new(),
             suspects: Vec::new(),
             seen: LogEnd::default(),
@@ -179,6 +219,7 @@ impl<'a> Recovery<'a> {
             epoch: 0,
             sequence: 0,
             files: BTreeMap::new(),
+            tally: Tally::default(),
             damage: Vec::new(),
             torn: Vec::new(),
         }
@@ -190,6 +231,7 @@ impl<'a> Recovery<'a> {
         map: &'a Arc<dyn SegmentBytes>,
     ) -> Result<(), RecoverError> {
         let bytes = map.bytes();
+        let mut is_headless = false;
         let life = match SegmentHeader::decode(bytes) {
             HeaderBlock::Version(found) => {
                 return Err(RecoverError::Version { segment: self.name(number), found });
@@ -197,7 +239,7 @@ impl<'a> Recovery<'a> {
             HeaderBlock::Valid(header) if self.is_foreign(&header) => {
                 let whole = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 let damage = self.at(number, 0, whole, Fault::Foreign);
-                push_bounded(&mut self.damage, damage);
+                self.damaged(damage);
                 return Ok(());
             }
             HeaderBlock::Valid(header) if header.number == number => {
@@ -207,19 +249,27 @@ impl<'a> Recovery<'a> {
             // A prepared file, perhaps recycled, whose header never reached the disk: unless the
             // first group says otherwise, nothing else did.
             HeaderBlock::Valid(_) | HeaderBlock::Blank | HeaderBlock::Invalid => {
-                let life = life_by_first_group(number, bytes);
-                if life.is_some() {
-                    let damage = self.at(number, 0, SEGMENT_HEADER_BYTES, Fault::Header);
-                    self.suspects.push(damage);
-                }
-                life
+                is_headless = true;
+                life_by_first_group(number, bytes)
             }
         };
+        if bytes.len() < SEGMENT_HEADER_BYTES as usize {
+            // No crash shortens a file that got its name when it had its size.
+            self.damaged(self.at(number, 0, SEGMENT_HEADER_BYTES, Fault::Header));
+        }
         let nonce = life.map(|(nonce, _)| nonce);
         self.files.insert(number, File { map: Arc::clone(map), nonce });
         if let Some((nonce, epoch)) = life {
             self.epoch = self.epoch.max(epoch);
-            Scan::new(bytes, nonce).for_each(|found| self.take(number, epoch, found));
+            for found in Scan::new(bytes, number, nonce) {
+                self.take(number, epoch, found);
+                // It was written with the first group: what says that this was committed says so
+                // of the header.
+                if std::mem::take(&mut is_headless) {
+                    let damage = self.at(number, 0, SEGMENT_HEADER_BYTES, Fault::Header);
+                    self.suspects.push(damage);
+                }
+            }
         }
         Ok(())
     }
@@ -234,6 +284,7 @@ impl<'a> Recovery<'a> {
         match found {
             Found::Group { offset, sequence, head } => {
                 self.settle(&head);
+                self.tally.groups += 1;
                 let start = LogEnd { segment: number, offset };
                 let end = LogEnd { segment: number, offset: offset + head.bytes };
                 let epoch = head.epoch;
@@ -271,9 +322,9 @@ impl<'a> Recovery<'a> {
             let at = LogEnd { segment: damage.segment.number, offset: damage.offset };
             if at < head.committed {
                 is_gap_known |= at >= last || damage.fault == Fault::Group;
-                push_bounded(&mut self.damage, damage);
+                self.damaged(damage);
             } else {
-                push_bounded(&mut self.torn, damage);
+                self.left_behind(damage);
             }
         }
         let oldest = self.segments.first_key_value().map_or(0, |(number, _)| *number);
@@ -281,7 +332,7 @@ impl<'a> Recovery<'a> {
             let LogEnd { segment, offset: end } = head.committed;
             let start = if last.segment == segment { last.offset } else { 0 };
             let damage = self.at(segment, start, end - start, Fault::Group);
-            push_bounded(&mut self.damage, damage);
+            self.damaged(damage);
         }
     }
 
@@ -292,6 +343,10 @@ impl<'a> Recovery<'a> {
                 RecordKind::Message => {
                     let damaged = self.drafts.message(record, waiting.start, trust);
                     self.suspects.extend(damaged);
+                    if self.depth == Depth::Everything {
+                        let rotten = self.drafts.rotten(record, waiting.start, trust);
+                        self.damage.extend(rotten);
+                    }
                 }
                 RecordKind::State => self.drafts.state(record, segment),
                 RecordKind::Done => self.drafts.done(record.header.id),
@@ -305,14 +360,21 @@ impl<'a> Recovery<'a> {
             self.apply(&waiting, Trust::Unproven);
         }
         for damage in std::mem::take(&mut self.suspects) {
-            push_bounded(&mut self.torn, damage);
+            self.left_behind(damage);
         }
         let (directory, epoch) = (self.directory, self.epoch + 1);
         let newest = self.segments.last_key_value().map_or(0, |(number, _)| *number);
         let next_number = newest.checked_add(1).filter(|_| epoch < EPOCHS_MAX);
         let next_number = next_number.ok_or(RecoverError::Spent { directory })?;
-        let (messages, live, lost) = self.drafts.finish();
-        lost.into_iter().for_each(|damage| push_bounded(&mut self.damage, damage));
+        let room = self.damage_max();
+        let Finished { messages, live, lost, done, ended } = self.drafts.finish();
+        let (mut damage, torn) = (self.damage, self.torn);
+        let known: HashSet<Fault> = damage.iter().map(|damage| damage.fault).collect();
+        // What is wrong with a content was said where that lies, if it lies anywhere.
+        let unknown = lost.damage().into_iter().filter(|damage| !known.contains(&damage.fault));
+        damage.extend(unknown);
+        damage.truncate(room);
+        let tally = Tally { done, ..self.tally };
         let start = LogStart {
             directory,
             epoch,
@@ -322,7 +384,26 @@ impl<'a> Recovery<'a> {
             files: self.files,
             live,
         };
-        Ok(Recovered { messages, damage: self.damage, torn: self.torn, start })
+        Ok(Recovered { messages, damage, torn, lost, tally, ended, start })
+    }
+
+    fn damaged(&mut self, damage: Damage) {
+        if self.damage.len() < self.damage_max() {
+            self.damage.push(damage);
+        }
+    }
+
+    fn left_behind(&mut self, torn: Damage) {
+        if self.torn.len() < self.damage_max() {
+            self.torn.push(torn);
+        }
+    }
+
+    fn damage_max(&self) -> usize {
+        match self.depth {
+            Depth::Heads => DAMAGE_MAX,
+            Depth::Everything => usize::MAX,
+        }
     }
 
     fn name(&self, number: u32) -> SegmentName {
@@ -340,10 +421,4 @@ fn life_by_first_group(number: u32, bytes: &[u8]) -> Option<(u64, u32)> {
     let record = Record::decode(bytes, SEGMENT_HEADER_BYTES, limit)?;
     let head = GroupHead::decode(&record, limit - SEGMENT_HEADER_BYTES)?;
     (head.segment == number).then_some((record.header.nonce, head.epoch))
-}
-
-fn push_bounded(list: &mut Vec<Damage>, damage: Damage) {
-    if list.len() < DAMAGE_MAX {
-        list.push(damage);
-    }
 }

@@ -32,6 +32,7 @@ pub(super) enum Found<'a> {
 pub(super) struct Scan<'a> {
     bytes: &'a [u8],
     limit: u32,
+    number: u32,
     nonce: [u8; 8],
     /// Of the last valid record.
     sequence: u64,
@@ -50,12 +51,12 @@ enum Place {
 }
 
 impl<'a> Scan<'a> {
-    /// Walk a segment from its first group on.
-    pub(super) fn new(bytes: &'a [u8], nonce: u64) -> Self {
+    /// Walk segment `number` from its first group on.
+    pub(super) fn new(bytes: &'a [u8], number: u32, nonce: u64) -> Self {
         // Positions are 32 bits wide with room to round up; no file of ours is that large.
         let limit = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(u32::MAX / 2);
         let (nonce, position) = (nonce.to_le_bytes(), SEGMENT_HEADER_BYTES);
-        Self { bytes, limit, nonce, sequence: 0, position, place: Place::Between }
+        Self { bytes, limit, number, nonce, sequence: 0, position, place: Place::Between }
     }
 
     /// The valid record at `offset` that ends by `end`.
@@ -124,10 +125,26 @@ impl<'a> Scan<'a> {
         if let Some(group) = self.enter() {
             return Some(group);
         }
-        // Nothing valid after this place: the segment ends here.
-        let next = self.seek(self.position, self.limit)?;
-        self.place = Place::Lost;
-        Some(self.skip_to(next, Fault::Group))
+        if let Some(next) = self.seek(self.position, self.limit) {
+            self.place = Place::Lost;
+            return Some(self.skip_to(next, Fault::Group));
+        }
+        // Nothing valid after this place: the segment ends here, perhaps amid a group.
+        let next = (self.position + GROUP_RECORD_BYTES).min(self.limit);
+        let was_begun = self.was_begun(self.position);
+        self.limit = self.position;
+        was_begun.then(|| self.skip_to(next, Fault::Group))
+    }
+
+    /// Whether the invalid octets at `offset` were a Group record of this segment's present life:
+    /// by its nonce or, where just that is broken, by its payload.
+    fn was_begun(&self, offset: u32) -> bool {
+        let end = offset as usize + GROUP_RECORD_BYTES as usize;
+        let Some(record) = self.bytes.get(offset as usize..end) else {
+            return false;
+        };
+        let has_nonce = record[NONCE_OFFSET..].starts_with(&self.nonce);
+        has_nonce || GroupHead::segment_of(record) == Some(self.number)
     }
 
     fn next_in_head(&mut self, end: u32) -> Found<'a> {

@@ -198,6 +198,10 @@ fn help_names_every_flag_and_verb() {
     for verb in ["list", "show", "stats", "flush", "hold", "release", "remove"] {
         assert!(queue.lines().any(|line| line.trim_start().starts_with(verb)), "{verb}: {queue}");
     }
+    let spool = printed(&run(&["spool", "--help"]));
+    for verb in ["check", "dump", "repair"] {
+        assert!(spool.lines().any(|line| line.trim_start().starts_with(verb)), "{verb}: {spool}");
+    }
 }
 
 #[test]

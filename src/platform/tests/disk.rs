@@ -225,10 +225,10 @@ fn a_spool_that_is_no_directory_is_refused_in_one_line() {
 }
 
 /// A file system of so many octets, unmounted when this is dropped; `None` without the right.
-struct Small(TempDir);
+pub(super) struct Small(TempDir);
 
 impl Small {
-    fn mount(octets: u32) -> Option<Self> {
+    pub(super) fn mount(octets: u32) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let options = format!("size={octets}");
         let arguments = ["-t", "tmpfs", "-o", &options, "tmpfs"];
@@ -237,7 +237,7 @@ impl Small {
         mounted.then(|| Self(directory))
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.0.path()
     }
 }

@@ -65,7 +65,7 @@ impl Log {
     /// Prepared files to have beside the reserve. A directory that admits nothing makes one only
     /// for what must be written.
     fn files_wanted(&self) -> usize {
-        if self.options.admits {
+        if self.options.admits || self.must_open() {
             return 1;
         }
         let waits = self.queue.front().filter(|group| !group.is_empty());
@@ -89,7 +89,7 @@ impl Log {
             }
         }
         let fails = self.failures_in_a_row >= COMMIT_FAILURES_MAX;
-        if self.queue.is_empty() && ((self.options.admits && !self.is_open) || fails) {
+        if self.queue.is_empty() && (self.must_open() || fails) {
             // Put this run's epoch on disk before any message id of it is told to anyone. And find
             // out whether commits succeed again: nothing is admitted before.
             self.queue.push_back(Group::new(self.serial));
@@ -101,6 +101,11 @@ impl Log {
         }
         let group = self.queue.pop_front()?;
         Some(self.commit(group))
+    }
+
+    /// Whether this run's epoch must get on disk, even if there is nothing else to write.
+    fn must_open(&self) -> bool {
+        !self.is_open && (self.options.admits || self.evacuated.is_some())
     }
 
     fn commit(&mut self, mut group: Group) -> Io {
@@ -267,7 +272,11 @@ impl Log {
     /// The oldest segment, if nothing in it is needed any more. Never one that this run did not get
     /// past with a commit: it may be the only one that says what the epoch was.
     fn removable(&self) -> Option<u32> {
+        let is_meant = |oldest| self.evacuated.is_none_or(|through| oldest <= through);
         let oldest = self.space.oldest().filter(|oldest| *oldest < self.committed.segment)?;
+        if !is_meant(oldest) {
+            return None;
+        }
         let flying = self.in_flight.as_ref();
         let is_empty =
             self.live.bytes_in(oldest) == 0 && flying.is_none_or(|flight| flight.segment != oldest);

@@ -14,6 +14,7 @@ use crate::spool::reclaim::{self, Situation};
 use crate::spool::record::state::encode_state;
 use crate::spool::record::{Extent, MessageView};
 use crate::spool::recovery::Damage;
+use crate::spool::segment::SegmentName;
 use crate::spool::stored::{EnvelopeAt, RecipientState, Standing, StateAt};
 
 /// What is being moved.
@@ -210,6 +211,21 @@ impl Log {
         self.events.push_back(LogEvent::Moved { id, at, states });
     }
 
+    /// Empty all segments up to `through`, whatever they hold: `LogEvent::Move` comes for each
+    /// message that lives there, and `Io::Remove` for each segment in turn; no other is removed.
+    /// Call it again after each `Io::Remove`. A repair's wish.
+    pub(in crate::spool) fn evacuate(&mut self, through: u32) {
+        self.evacuated = Some(through);
+        self.ask_moves();
+    }
+
+    /// Whether all that `evacuate` was told of is gone; otherwise the segment that is left.
+    pub(in crate::spool) fn evacuated(&self) -> Result<(), SegmentName> {
+        let oldest = self.space.oldest();
+        let left = oldest.filter(|oldest| self.evacuated.is_some_and(|last| *oldest <= last));
+        left.map_or(Ok(()), |left| Err(self.name(left)))
+    }
+
     /// Ask for the next messages to move, if the files take too much.
     pub(super) fn ask_moves(&mut self) {
         let Some(oldest) = self.space.oldest() else {
@@ -223,7 +239,8 @@ impl Log {
             oldest_live: self.live.bytes_in(oldest),
             left_on_full_disk: full.then(|| self.space.admissible()),
         };
-        if !reclaim::should_move(&situation) {
+        let by_size = || reclaim::should_move(&situation);
+        if !self.evacuated.map_or_else(by_size, |through| oldest <= through) {
             return;
         }
         let under_way = &self.moves.under_way;

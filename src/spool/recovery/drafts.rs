@@ -4,7 +4,7 @@
 //! that exist and are not done, and what lives in each segment.
 //! Invariant: a message that comes out has a complete content, or its damage comes out too.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::base::ids::MessageId;
@@ -14,7 +14,7 @@ use crate::spool::live::Live;
 use crate::spool::record::state::{StateBlock, Summary};
 use crate::spool::record::{Extent, MessageView};
 use crate::spool::recovery::messages::Messages;
-use crate::spool::recovery::{Damage, Fault};
+use crate::spool::recovery::{Damage, Depth, Fault};
 use crate::spool::segment::{SegmentBytes, SegmentName};
 use crate::spool::stored::{EnvelopeAt, StateAt};
 
@@ -85,12 +85,32 @@ impl Draft {
 pub(super) struct Drafts<'a> {
     directory: u16,
     segments: &'a Maps<'a>,
+    depth: Depth,
     drafts: HashMap<MessageId, Draft>,
+    /// Messages that came and were ended.
+    done: u64,
+    /// All that were ended, if everything is read.
+    ended: HashSet<MessageId>,
+}
+
+/// What the records of a directory come to.
+#[derive(Debug)]
+pub(super) struct Finished {
+    /// In the queue.
+    pub(super) messages: Messages,
+    /// What of it lives where.
+    pub(super) live: Live,
+    /// Should be in the queue, and are not whole.
+    pub(super) lost: Messages,
+    /// Messages that came and are done.
+    pub(super) done: u64,
+    /// All that have an end, if everything is read.
+    pub(super) ended: HashSet<MessageId>,
 }
 
 impl<'a> Drafts<'a> {
-    pub(super) fn new(directory: u16, segments: &'a Maps<'a>) -> Self {
-        Self { directory, segments, drafts: HashMap::new() }
+    pub(super) fn new(directory: u16, segments: &'a Maps<'a>, depth: Depth) -> Self {
+        Self { directory, segments, depth, drafts: HashMap::new(), done: 0, ended: HashSet::new() }
     }
 
     /// A Message record in a group that starts at `group`. What comes back is why it is not taken.
@@ -105,19 +125,22 @@ impl<'a> Drafts<'a> {
         }
         let id = record.header.id;
         let view = MessageView::decode(record.payload)?;
+        // Contents before the group were committed before it was written.
+        let is_older =
+            |extent: &Extent| (extent.segment, extent.offset) < (group.segment, group.offset);
         let verified = |extent: &Extent| {
-            // Contents before the group were committed before it was written.
-            let is_new = (extent.segment, extent.offset) >= (group.segment, group.offset);
-            let must_match = trust == Trust::Unproven && is_new;
+            let must_match =
+                self.depth == Depth::Everything || (trust == Trust::Unproven && !is_older(extent));
             self.content(extent)
                 .is_some_and(|content| !must_match || crc32c::crc32c(content) == extent.crc)
         };
-        let broken = view.extents().find(|extent| !verified(extent));
-        if let (Some(extent), Trust::Unproven) = (broken, trust) {
+        let mut broken = view.extents().filter(|extent| !verified(extent)).peekable();
+        let is_complete = broken.peek().is_none();
+        let mut torn = broken.filter(|extent| !is_older(extent) || self.content(extent).is_none());
+        if let (Some(extent), Trust::Unproven) = (torn.next(), trust) {
             let Extent { segment, offset, bytes, .. } = extent;
             return Some(self.damage(segment, offset, bytes, Fault::Content(id)));
         }
-        let is_complete = broken.is_none();
         let yields = self
             .drafts
             .get(&id)
@@ -134,6 +157,23 @@ impl<'a> Drafts<'a> {
         None
     }
 
+    /// Contents of the message in `record` that were committed for certain, are here, and are not
+    /// what they were.
+    pub(super) fn rotten(&self, record: &Record<'_>, group: LogEnd, trust: Trust) -> Vec<Damage> {
+        let Some(view) = MessageView::decode(record.payload) else {
+            return Vec::new();
+        };
+        let fault = Fault::Content(record.header.id);
+        let is_rotten = |extent: &Extent| {
+            let is_older = (extent.segment, extent.offset) < (group.segment, group.offset);
+            let is_committed = trust == Trust::Proven || (trust == Trust::Unproven && is_older);
+            let content = self.content(extent);
+            is_committed && content.is_some_and(|content| crc32c::crc32c(content) != extent.crc)
+        };
+        let rotten = view.extents().filter(is_rotten);
+        rotten.map(|one| self.damage(one.segment, one.offset, one.bytes, fault)).collect()
+    }
+
     /// A State record.
     pub(super) fn state(&mut self, record: &Record<'_>, segment: u32) {
         let block = StateBlock::split(record.payload).map(|(block, _)| block);
@@ -145,30 +185,36 @@ impl<'a> Drafts<'a> {
 
     /// A Done record.
     pub(super) fn done(&mut self, id: MessageId) {
-        self.drafts.remove(&id);
+        self.done += u64::from(self.drafts.remove(&id).is_some());
+        if self.depth == Depth::Everything {
+            self.ended.insert(id);
+        }
     }
 
-    /// All records were read: what is in the queue, what lives where, and what is not whole.
-    pub(super) fn finish(self) -> (Messages, Live, Vec<Damage>) {
-        let mut lost = Vec::new();
+    /// All records were read.
+    pub(super) fn finish(self) -> Finished {
+        let mut lost: Vec<(MessageId, Draft)> = Vec::new();
         let mut live = Live::default();
+        let known = self.drafts.len() as u64;
         let mut drafts: Vec<(MessageId, Draft)> = Vec::with_capacity(self.drafts.len());
         let mut all: Vec<_> =
             self.drafts.into_iter().filter(|(_, draft)| !draft.is_ended()).collect();
         all.sort_by_key(|(_, draft)| draft.at);
-        let (directory, segments) = (self.directory, self.segments);
+        let done = self.done + known - all.len() as u64;
+        let (directory, segments, ended) = (self.directory, self.segments, self.ended);
         for (id, draft) in all {
             if draft.is_complete {
                 live.add(id, draft.at, extents(segments, draft.at));
                 drafts.push((id, draft));
-                continue;
+            } else {
+                lost.push((id, draft));
             }
-            let EnvelopeAt { segment, offset, bytes } = draft.at;
-            let segment = SegmentName { directory, number: segment };
-            lost.push(Damage { segment, offset, bytes, fault: Fault::Content(id) });
         }
-        let maps = segments.iter().map(|(number, map)| (*number, Arc::clone(map))).collect();
-        (Messages { directory, maps, drafts: drafts.into_iter() }, live, lost)
+        let messages = |drafts: Vec<(MessageId, Draft)>| {
+            let maps = segments.iter().map(|(number, map)| (*number, Arc::clone(map))).collect();
+            Messages { directory, maps, drafts: drafts.into_iter() }
+        };
+        Finished { messages: messages(drafts), live, lost: messages(lost), done, ended }
     }
 
     /// The octets of an extent, if its segment is here and reaches so far.

@@ -63,9 +63,7 @@ impl Iterator for Messages {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (id, draft) = self.drafts.next()?;
-        let EnvelopeAt { segment, offset, bytes } = draft.at;
-        let segment = SegmentName { directory: self.directory, number: segment };
-        let damage = Damage { segment, offset, bytes, fault: Fault::Record };
+        let damage = self.at(draft.at, Fault::Record);
         Some(self.decode(id, &draft).ok_or(damage))
     }
 
@@ -77,6 +75,33 @@ impl Iterator for Messages {
 impl ExactSizeIterator for Messages {}
 
 impl Messages {
+    /// All of them, to be read more than once.
+    pub(in crate::spool) fn iter(
+        &self,
+    ) -> impl Iterator<Item = Result<RecoveredMessage, Damage>> + '_ {
+        self.drafts.as_slice().iter().map(|(id, draft)| {
+            let damage = self.at(draft.at, Fault::Record);
+            self.decode(*id, draft).ok_or(damage)
+        })
+    }
+
+    /// Their names.
+    pub(in crate::spool) fn ids(&self) -> impl Iterator<Item = MessageId> + '_ {
+        self.drafts.as_slice().iter().map(|(id, _)| *id)
+    }
+
+    /// Of messages that are not whole: where their records are.
+    pub(super) fn damage(&self) -> Vec<Damage> {
+        let drafts = self.drafts.as_slice().iter();
+        drafts.map(|(id, draft)| self.at(draft.at, Fault::Content(*id))).collect()
+    }
+
+    fn at(&self, at: EnvelopeAt, fault: Fault) -> Damage {
+        let EnvelopeAt { segment, offset, bytes } = at;
+        let segment = SegmentName { directory: self.directory, number: segment };
+        Damage { segment, offset, bytes, fault }
+    }
+
     fn decode(&self, id: MessageId, draft: &Draft) -> Option<RecoveredMessage> {
         let map = self.maps.get(&draft.at.segment)?;
         let end = draft.at.offset.checked_add(draft.at.bytes)?;
