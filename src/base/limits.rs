@@ -287,6 +287,11 @@ pub const SPARE_BUFFERS: usize = 256;
 pub const SPARE_BUFFER_BYTES: usize = 64 * 1024;
 /// Connections that wait to be accepted, a listener a shard.
 pub const LISTEN_BACKLOG: i32 = 4_096;
+/// How often a taken port is looked at before a start is given up: a relay that was killed leaves
+/// it within a second, another program does not.
+pub const PORT_LOOKS_MAX: u32 = 60;
+/// From one of these looks to the next.
+pub const PORT_LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Pause after an accept that failed for lack of descriptors or memory.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a closed connection may take to send what it was given.
