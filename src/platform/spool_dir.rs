@@ -82,12 +82,10 @@ impl Spool {
             }
             Err(error) => return Err(unusable(&path, error.into())),
         }
-        let sign = || -> io::Result<()> {
-            lock.set_len(0)?;
-            (&lock).write_all(format!("{}\n", std::process::id()).as_bytes())?;
-            sync_directory(root)
-        };
-        sign().map_err(|error| unusable(&path, error))?;
+        // Always of one length, so that a full disk has room for it.
+        let signed = (&lock).write_all(format!("{:>10}\n", std::process::id()).as_bytes());
+        signed.or_else(ignore_full).map_err(|error| unusable(&path, error))?;
+        sync_directory(root).map_err(|error| unusable(root, error))?;
         Ok(Self { root: root.to_owned(), _lock: lock })
     }
 
@@ -135,6 +133,14 @@ impl Spool {
 
     fn unusable(&self, path: &Path, error: io::Error) -> SpoolError {
         SpoolError::Unusable { spool: self.root.clone(), path: path.to_owned(), error }
+    }
+}
+
+/// The process id is for people: a relay starts without it, to make room by delivering.
+fn ignore_full(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Ok(()),
+        _ => Err(error),
     }
 }
 
