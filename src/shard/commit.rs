@@ -34,6 +34,8 @@ pub(crate) struct Commit {
     commit_began: Monotonic,
     /// A commit of some log has failed, and none has succeeded since.
     failing: bool,
+    /// A segment could not be made, and none could since.
+    cramped: bool,
 }
 
 /// A message between its append and its commit.
@@ -92,6 +94,7 @@ impl Commit {
             retry_at: None,
             commit_began: Monotonic::default(),
             failing: false,
+            cramped: false,
         }
     }
 
@@ -153,10 +156,16 @@ impl Commit {
         segment: SegmentName,
         result: Result<Arc<dyn SegmentBytes>, IoError>,
     ) {
-        let result = result.map_err(|error| {
-            tracing::warn!(%segment, %error, "cannot make a spool segment");
-            error.errno
-        });
+        // Tried again each second while the disk is full: said once.
+        let cramped = std::mem::replace(&mut self.cramped, result.is_err());
+        match &result {
+            Err(error) if !cramped => {
+                tracing::warn!(%segment, %error, "cannot make a spool segment");
+            }
+            Ok(_) if cramped => tracing::info!(%segment, "spool segments can be made again"),
+            Ok(_) | Err(_) => {}
+        }
+        let result = result.map_err(|error| error.errno);
         self.log(segment.directory).handle_segment_ready(segment, result);
     }
 
