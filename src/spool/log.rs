@@ -83,7 +83,7 @@ pub enum Io {
     },
     /// Nothing in the segment is live: take the file away. No answer.
     Remove {
-        /// The oldest segment of the directory.
+        /// The oldest segment of the directory, or one of which the first commit failed.
         segment: SegmentName,
     },
 }
@@ -264,6 +264,8 @@ pub struct Log {
     /// This run's epoch is on disk.
     is_open: bool,
     failures_in_a_row: u32,
+    /// Segments of which the first commit failed, to be removed.
+    spoiled: Vec<u32>,
     /// Nothing is written until `retry`.
     is_paused: bool,
     /// Where payloads are encoded.
@@ -304,6 +306,7 @@ impl Log {
             events: VecDeque::new(),
             is_open: false,
             failures_in_a_row: 0,
+            spoiled: Vec::new(),
             is_paused: false,
             scratch: Vec::new(),
             counters: Stats::default(),
