@@ -25,9 +25,11 @@ mod ingress;
 mod journal;
 mod load;
 mod lookup;
+mod memory;
 mod operate;
 mod outbound;
 mod reasons;
+mod refusals;
 mod report;
 mod settling;
 mod upstreams;
@@ -60,6 +62,7 @@ use crate::shard::drain::{Drain, Drained};
 use crate::shard::early::{EarlyClient, EarlyClients};
 use crate::shard::ingress::Ingress;
 use crate::shard::lookup::Lookups;
+use crate::shard::memory::Memory;
 use crate::shard::mesh::Crossing;
 use crate::shard::operate::Operations;
 use crate::shard::platform::{Event, Machine, Platform, Turn};
@@ -156,7 +159,7 @@ impl Shard {
         Self {
             early: EarlyClients::default(),
             ingress: Ingress::new(Admission::new(settings.admission.clone())),
-            commit: Commit::new(opened),
+            commit: Commit::new(opened, Memory::new(settings.admission.memory_bytes)),
             home,
             operations: Operations::default(),
             lookups: Lookups::new(settings.dns.clone(), settings.own_names.clone(), dns_prng),
@@ -230,6 +233,7 @@ impl Shard {
 
     fn reload<P: Platform>(&mut self, settings: Arc<Settings>, platform: &mut P) {
         self.ingress.admission().replace_limits(settings.admission.clone());
+        self.commit.memory.set_limit(settings.admission.memory_bytes);
         self.lookups.reconfigure(settings.dns.clone(), settings.own_names.clone());
         self.home.reconfigure(&settings);
         self.settings = settings;
@@ -404,6 +408,7 @@ impl Machine for Shard {
         self.operations.drive(&mut self.home, &mut self.commit, context!(self, platform));
         for _ in 0..TURN_ROUNDS_MAX {
             self.settle_commits(platform);
+            self.ingress.relieve(&self.commit, context!(self, platform));
             self.greet_early(platform);
             self.home.drive(&mut self.commit, context!(self, platform));
             while let Some(found) = self.lookups.poll_found() {

@@ -383,7 +383,7 @@ impl Log {
     }
 
     /// Octets that wait to be written, and those being written.
-    fn pending_bytes(&self) -> u64 {
+    pub fn pending_bytes(&self) -> u64 {
         let flying = self.in_flight.as_ref().map(|flight| &flight.group);
         self.queue.iter().chain(flying).map(|group| u64::from(group.bytes())).sum()
     }
