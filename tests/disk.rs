@@ -25,6 +25,8 @@ mod sink;
 
 #[path = "disk/errors.rs"]
 mod errors;
+#[path = "disk/faults.rs"]
+mod faults;
 #[path = "disk/full.rs"]
 mod full;
 #[path = "disk/mounts.rs"]

@@ -308,6 +308,8 @@ pub const CLOSE_LINGER_BYTES: usize = 1024 * 1024;
 pub const BLOCKING_THREADS: usize = 2;
 /// Segment files kept for reuse, a spool directory.
 pub const SEGMENTS_SPARE: usize = 4;
+/// Segments that are named should their map fault: 1 TiB of 64 MiB each.
+pub const MAPS_NAMED_MAX: usize = 16_384;
 /// Slices of one gathered write (IOV_MAX).
 pub const WRITE_SLICES_MAX: usize = 1_024;
 /// Octets of events that wait for the disk; more are counted as lost.

@@ -119,7 +119,7 @@ impl Spool {
                 }
                 let Some(segment) = segment_number(&path) else { continue };
                 let name = SegmentName { directory: number, number: segment };
-                let open = open(&path).map_err(|error| self.unusable(&path, error))?;
+                let open = open(&path, name).map_err(|error| self.unusable(&path, error))?;
                 found.push((name, open));
             }
         }
@@ -178,7 +178,7 @@ pub(super) fn create(spool: &Path, segment: SegmentName, bytes: u32) -> io::Resu
         fs::rename(&new, &path)?;
     }
     sync_directory(directory)?;
-    open(&path)
+    open(&path, segment)
 }
 
 fn preallocate(path: &Path, bytes: u32) -> io::Result<()> {
@@ -224,9 +224,9 @@ pub(super) fn remove(spool: &Path, segment: SegmentName, map: Arc<SegmentMap>) -
     sync_directory(directory)
 }
 
-fn open(path: &Path) -> io::Result<OpenSegment> {
+fn open(path: &Path, name: SegmentName) -> io::Result<OpenSegment> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
-    let map = Arc::new(SegmentMap::new(&file)?);
+    let map = Arc::new(SegmentMap::new(&file, name)?);
     Ok(OpenSegment { file, map })
 }
 
