@@ -138,10 +138,8 @@ impl Spool {
 
 /// The process id is for people: a relay starts without it, to make room by delivering.
 fn ignore_full(error: io::Error) -> io::Result<()> {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Ok(()),
-        _ => Err(error),
-    }
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind());
+    if full { Ok(()) } else { Err(error) }
 }
 
 fn holder_of(lock: &mut File) -> Option<String> {

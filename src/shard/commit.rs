@@ -114,10 +114,9 @@ impl Commit {
 
     /// Whether a client may begin a message: there is room, on the disk and on the way to it.
     pub(crate) fn admission(&self) -> Room {
-        match self.room() {
-            Room::Open if self.memory.is_full(self.pending()) => Room::Busy,
-            room => room,
-        }
+        let room = self.room();
+        let is_full = room == Room::Open && self.memory.is_full(self.pending());
+        if is_full { Room::Busy } else { room }
     }
 
     /// Whether clients are to be read no further.
