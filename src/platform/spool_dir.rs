@@ -119,8 +119,13 @@ impl Spool {
                 }
                 let Some(segment) = segment_number(&path) else { continue };
                 let name = SegmentName { directory: number, number: segment };
-                let open = open(&path, name).map_err(|error| self.unusable(&path, error))?;
-                found.push((name, open));
+                let open = open(&path, name).and_then(|open| {
+                    // What a killed relay wrote and did not sync would be read, believed and acted
+                    // on, and a power cut could still take it back.
+                    open.file.sync_data()?;
+                    Ok(open)
+                });
+                found.push((name, open.map_err(|error| self.unusable(&path, error))?));
             }
         }
         found.sort_unstable_by_key(|(name, _)| *name);
