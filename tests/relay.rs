@@ -30,6 +30,8 @@ mod delivery;
 mod lifecycle;
 #[path = "relay/limits.rs"]
 mod limits;
+#[path = "relay/memory.rs"]
+mod memory;
 #[path = "relay/notify.rs"]
 mod notify;
 #[path = "relay/operator.rs"]

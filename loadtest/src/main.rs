@@ -46,6 +46,8 @@ enum Command {
     Ledger(ledger::LedgerOptions),
     /// Run a whole campaign through the relay, and account for every message
     Campaign(campaign::CampaignOptions),
+    /// Kill the relay again and again under load, and account for every message after each kill
+    Crash(campaign::CrashOptions),
     /// Run the relay in front of a server that is down for a while
     Scenario(campaign::ScenarioOptions),
     /// Become another program that dies with this one's parent (used by campaign)
@@ -87,6 +89,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             ledger::run(&options)
         }
         Command::Campaign(options) => campaign::run(&options),
+        Command::Crash(options) => campaign::run_crash(&options),
         Command::Scenario(options) => campaign::run_scenario(&options),
         Command::Become { program, arguments } => {
             campaign::relay::become_program(&program, &arguments).map(|()| ExitCode::SUCCESS)

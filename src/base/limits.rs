@@ -54,6 +54,12 @@ pub const MESSAGE_OVERRUN: u64 = 2;
 /// Octets of content that a client must send within the time for a block: 3 minutes, so 23 octets a
 /// second, less than any link that mail still passes.
 pub const CONTENT_BLOCK: u64 = 4 * 1024;
+/// Octets of content that a session hands to the spool at once where memory is short: each costs a
+/// buffer of a write and an extent of a record.
+pub const CONTENT_EARLY: usize = 16 * 1024;
+/// Octets that a client may have sent by the time that it is slowed again: what it may add when it
+/// is let go on.
+pub const CONTENT_BURST: usize = 512 * 1024;
 /// Octets set aside for content before any has come, whatever SIZE promises.
 pub const CONTENT_RESERVE_MAX: usize = 64 * 1024;
 /// Errors in a session, since it last brought a message, before 421.
@@ -276,9 +282,6 @@ pub const RECEIVE_BUFFERS: u16 = 512;
 const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_BUFFERS <= 1 << 15);
 /// Octets of one receive buffer: a typical message comes in one.
 pub const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
-/// Octets that a paused connection takes in before its receive is cancelled: a pipelined command
-/// or two should not cost a cancellation.
-pub const PAUSED_RECEIVE_MAX: usize = 8 * 1024;
 /// Small sends of one connection are joined up to this many octets.
 pub const SEND_JOIN_MAX: usize = 64 * 1024;
 /// Buffers kept for `buffer()`, and the room above which one is not kept.
@@ -287,6 +290,11 @@ pub const SPARE_BUFFERS: usize = 256;
 pub const SPARE_BUFFER_BYTES: usize = 64 * 1024;
 /// Connections that wait to be accepted, a listener a shard.
 pub const LISTEN_BACKLOG: i32 = 4_096;
+/// How often a taken port is looked at before a start is given up: a relay that was killed leaves
+/// it within a second, another program does not.
+pub const PORT_LOOKS_MAX: u32 = 60;
+/// From one of these looks to the next.
+pub const PORT_LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Pause after an accept that failed for lack of descriptors or memory.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a closed connection may take to send what it was given.
@@ -300,6 +308,8 @@ pub const CLOSE_LINGER_BYTES: usize = 1024 * 1024;
 pub const BLOCKING_THREADS: usize = 2;
 /// Segment files kept for reuse, a spool directory.
 pub const SEGMENTS_SPARE: usize = 4;
+/// Segments that are named should their map fault: 1 TiB of 64 MiB each.
+pub const MAPS_NAMED_MAX: usize = 16_384;
 /// Slices of one gathered write (IOV_MAX).
 pub const WRITE_SLICES_MAX: usize = 1_024;
 /// Octets of events that wait for the disk; more are counted as lost.

@@ -27,6 +27,7 @@ use crate::platform::event_log::EventLogOptions;
 use crate::platform::kernel::Parts;
 use crate::platform::listener::{self, BindError};
 use crate::platform::probe::{self, ProbeError};
+use crate::platform::segment_map;
 use crate::platform::spool_dir::{OpenSegment, Spool, SpoolError};
 use crate::platform::supervise::{End, Report, RunError, Signals, StartError, Supervisor};
 use crate::shard::platform::{Machine, PlatformCounters};
@@ -108,6 +109,7 @@ impl Node {
             return Err(BootError::Shards(options.shards));
         }
         probe::probe()?;
+        segment_map::end_on_faults()?;
         raise_open_files();
         let spool = Spool::open(&options.spool)?;
         let mut shards: Vec<Share> = (0..options.shards).map(|_| Share::default()).collect();

@@ -184,7 +184,7 @@ impl Platform for Kernel {
     }
 
     fn pause(&mut self, connection: ConnectionId) {
-        self.streams.pause(connection.0);
+        self.streams.pause(connection.0, &mut self.gear);
     }
 
     fn resume(&mut self, connection: ConnectionId) {

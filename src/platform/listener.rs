@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::base::limits::{ACCEPT_PAUSE, LISTEN_BACKLOG};
+use crate::base::limits::{ACCEPT_PAUSE, LISTEN_BACKLOG, PORT_LOOK_EVERY, PORT_LOOKS_MAX};
 use crate::platform::gear::{Gear, Notice, Tag, Timer, io_error};
 use crate::platform::ring::{Completion, OperationId};
 use crate::platform::stream::Streams;
@@ -45,12 +45,26 @@ fn remedy(error: &io::Error) -> String {
 pub fn bind(address: SocketAddr, shards: usize) -> Result<Vec<OwnedFd>, BindError> {
     let fail = |error| BindError { address, error };
     // SO_REUSEPORT would let two relays of one user share a port in silence: look first.
-    listen(address, false).map(drop).map_err(fail)?;
+    wait_until_free(address).map_err(fail)?;
     let first = listen(address, true).map_err(fail)?;
     let local = SockRef::from(&first).local_addr().map_err(fail)?;
     let address = local.as_socket().unwrap_or(address);
     let others = (1..shards).map(|_| listen(address, true).map_err(fail));
     std::iter::once(Ok(first)).chain(others).collect()
+}
+
+/// A relay that was killed is gone before its ports are: the kernel winds up its rings afterwards,
+/// and they hold the sockets on which they accepted.
+fn wait_until_free(address: SocketAddr) -> io::Result<()> {
+    for _ in 1..PORT_LOOKS_MAX {
+        match listen(address, false) {
+            Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => {
+                std::thread::sleep(PORT_LOOK_EVERY);
+            }
+            free => return free.map(drop),
+        }
+    }
+    listen(address, false).map(drop)
 }
 
 fn listen(address: SocketAddr, shared: bool) -> io::Result<OwnedFd> {

@@ -11,6 +11,7 @@ mod datagram;
 mod disk;
 pub mod drive;
 pub mod event_log;
+mod faults;
 mod gear;
 mod kernel;
 pub mod listener;

@@ -117,12 +117,10 @@ impl Spool {
             }
             Err(error) => return Err(unusable(&path, error.into())),
         }
-        let sign = || -> io::Result<()> {
-            lock.set_len(0)?;
-            (&lock).write_all(format!("{}\n", std::process::id()).as_bytes())?;
-            sync_directory(root)
-        };
-        sign().map_err(|error| unusable(&path, error))?;
+        // Always of one length, so that a full disk has room for it.
+        let signed = (&lock).write_all(format!("{:>10}\n", std::process::id()).as_bytes());
+        signed.or_else(ignore_full).map_err(|error| unusable(&path, error))?;
+        sync_directory(root).map_err(|error| unusable(root, error))?;
         Ok(Self { root: root.to_owned(), _lock: lock })
     }
 
@@ -156,8 +154,13 @@ impl Spool {
                 }
                 let Some(segment) = segment_number(&path) else { continue };
                 let name = SegmentName { directory: number, number: segment };
-                let open = open(&path).map_err(|error| self.unusable(&path, error))?;
-                found.push((name, open));
+                let open = open(&path, name).and_then(|open| {
+                    // What a killed relay wrote and did not sync would be read, believed and acted
+                    // on, and a power cut could still take it back.
+                    open.file.sync_data()?;
+                    Ok(open)
+                });
+                found.push((name, open.map_err(|error| self.unusable(&path, error))?));
             }
         }
         found.sort_unstable_by_key(|(name, _)| *name);
@@ -239,7 +242,8 @@ impl QuietSpool {
         let mut found = Segments::new();
         for path in paths(&path).map_err(|error| self.unreadable(&path, error))? {
             let Some(number) = segment_number(&path) else { continue };
-            let map = read(&path).map_err(|error| self.unreadable(&path, error))?;
+            let segment = SegmentName { directory, number };
+            let map = read(&path, segment).map_err(|error| self.unreadable(&path, error))?;
             found.insert(number, Arc::new(map));
         }
         Ok(found)
@@ -251,13 +255,19 @@ impl QuietSpool {
 }
 
 /// Map a file that is not written, with everything in memory that fits.
-fn read(path: &Path) -> io::Result<SegmentMap> {
+fn read(path: &Path, segment: SegmentName) -> io::Result<SegmentMap> {
     let file = File::open(path)?;
     // What a power cut could still take back must not be trusted.
     file.sync_data()?;
-    let map = SegmentMap::new(&file)?;
+    let map = SegmentMap::new(&file, segment)?;
     map.populate(0, map.bytes().len())?;
     Ok(map)
+}
+
+/// The process id is for people: a relay starts without it, to make room by delivering.
+fn ignore_full(error: io::Error) -> io::Result<()> {
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind());
+    if full { Ok(()) } else { Err(error) }
 }
 
 fn holder_of(lock: &mut File) -> Option<String> {
@@ -294,7 +304,7 @@ pub(super) fn create(spool: &Path, segment: SegmentName, bytes: u32) -> io::Resu
         fs::rename(&new, &path)?;
     }
     sync_directory(directory)?;
-    open(&path)
+    open(&path, segment)
 }
 
 fn preallocate(path: &Path, bytes: u32) -> io::Result<()> {
@@ -340,9 +350,9 @@ pub(super) fn remove(spool: &Path, segment: SegmentName, map: Arc<SegmentMap>) -
     sync_directory(directory)
 }
 
-fn open(path: &Path) -> io::Result<OpenSegment> {
+fn open(path: &Path, name: SegmentName) -> io::Result<OpenSegment> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
-    let map = Arc::new(SegmentMap::new(&file)?);
+    let map = Arc::new(SegmentMap::new(&file, name)?);
     Ok(OpenSegment { file, map })
 }
 

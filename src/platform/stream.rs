@@ -96,9 +96,10 @@ impl Streams {
     }
 
     /// See `Platform::pause`. Costs nothing until something arrives.
-    pub(super) fn pause(&mut self, slot: Slot) {
+    pub(super) fn pause(&mut self, slot: Slot, gear: &mut Gear) {
         if let Some(stream) = self.all.get_mut(slot) {
             stream.paused = true;
+            stream.cancel_receiving(gear);
         }
     }
 
@@ -286,7 +287,6 @@ impl Streams {
         }
         if stream.phase == Phase::Open {
             stream.held.extend_from_slice(buffers.bytes(&buffer, length));
-            stream.cancel_if_full(gear);
         } else {
             stream.dropped += length;
         }

@@ -17,6 +17,7 @@ use crate::base::time::Monotonic;
 use crate::outcome::counters::{Count, Latency};
 use crate::outcome::dsn::Action;
 use crate::shard::context::Context;
+use crate::shard::memory::Memory;
 use crate::shard::platform::{ConnectionId, IoError, Platform};
 use crate::spool::log::{Io, Log, LogError, LogEvent, Refusal, Room};
 use crate::spool::segment::{SegmentBytes, SegmentName};
@@ -29,11 +30,15 @@ pub(crate) struct Commit {
     logs: Vec<(u16, Log)>,
     waiting: HashMap<MessageId, Waiting>,
     events: VecDeque<CommitEvent>,
+    /// What is on its way to the disk.
+    pub(crate) memory: Memory,
     /// When a log that is full or failing is tried again.
     retry_at: Option<Monotonic>,
     commit_began: Monotonic,
     /// A commit of some log has failed, and none has succeeded since.
     failing: bool,
+    /// A segment could not be made, and none could since.
+    cramped: bool,
 }
 
 /// A message between its append and its commit.
@@ -83,15 +88,17 @@ pub(crate) enum CommitEvent {
 
 impl Commit {
     /// The logs of a shard, its own first.
-    pub(crate) fn new(logs: Vec<(u16, Log)>) -> Self {
+    pub(crate) fn new(logs: Vec<(u16, Log)>, memory: Memory) -> Self {
         assert!(!logs.is_empty(), "a shard has a log of its own");
         Self {
             logs,
             waiting: HashMap::new(),
             events: VecDeque::new(),
+            memory,
             retry_at: None,
             commit_began: Monotonic::default(),
             failing: false,
+            cramped: false,
         }
     }
 
@@ -103,6 +110,27 @@ impl Commit {
     /// Whether new messages may be admitted.
     pub(crate) fn room(&self) -> Room {
         self.logs[0].1.room()
+    }
+
+    /// Whether a client may begin a message: there is room, on the disk and on the way to it.
+    pub(crate) fn admission(&self) -> Room {
+        let room = self.room();
+        let is_full = room == Room::Open && self.memory.is_full(self.pending());
+        if is_full { Room::Busy } else { room }
+    }
+
+    /// Whether clients are to be read no further.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.memory.is_pressed(self.pending())
+    }
+
+    /// How many of them may go on.
+    pub(crate) fn relieved(&self) -> usize {
+        self.memory.relieved(self.pending())
+    }
+
+    fn pending(&self) -> usize {
+        usize::try_from(self.logs[0].1.pending_bytes()).unwrap_or(usize::MAX)
     }
 
     /// Whether commits fail at present.
@@ -153,10 +181,16 @@ impl Commit {
         segment: SegmentName,
         result: Result<Arc<dyn SegmentBytes>, IoError>,
     ) {
-        let result = result.map_err(|error| {
-            tracing::warn!(%segment, %error, "cannot make a spool segment");
-            error.errno
-        });
+        // Tried again each second while the disk is full: said once.
+        let cramped = std::mem::replace(&mut self.cramped, result.is_err());
+        match &result {
+            Err(error) if !cramped => {
+                tracing::warn!(%segment, %error, "cannot make a spool segment");
+            }
+            Ok(_) if cramped => tracing::info!(%segment, "spool segments can be made again"),
+            Ok(_) | Err(_) => {}
+        }
+        let result = result.map_err(|error| error.errno);
         self.log(segment.directory).handle_segment_ready(segment, result);
     }
 

@@ -4,8 +4,8 @@
 //! Out: replies, and messages handed to [`Commit`]. Invariant: `250` to the end of content is
 //! answered only against [`Ingress::stored`]. Lives on: the home shard.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use crate::base::ids::MessageId;
 use crate::base::limits::{SESSION_HELD_MAX, SESSION_OUTPUT_MAX};
@@ -14,16 +14,18 @@ use crate::mail::status::Reply;
 use crate::outcome::counters::Count;
 use crate::policy::admission::Admission;
 use crate::policy::content::ContentScan;
-use crate::policy::content::received::{Protocol, Received};
 use crate::policy::relay::RecipientVerdict;
 use crate::shard::commit::{Commit, From};
 use crate::shard::connections::Connections;
 use crate::shard::context::{Context, Timer};
 use crate::shard::platform::{ConnectionId, Platform};
+use crate::shard::refusals::{answer_to, refusal};
 use crate::smtp::answer::Answer;
 use crate::smtp::server::{Event, Session};
-use crate::spool::log::{LogError, Refusal, Room};
-use crate::spool::stored::{NewMessage, Origin};
+use crate::spool::log::{LogError, Refusal};
+
+mod message;
+mod slowing;
 
 /// Every client's session on a shard.
 #[derive(Debug)]
@@ -31,6 +33,10 @@ pub(crate) struct Ingress {
     sessions: Connections<Inbound>,
     admission: Admission,
     draining: bool,
+    /// Clients that are read no further until the disk has caught up.
+    slowed: VecDeque<ConnectionId>,
+    /// Too much content waited for it when it was last looked at.
+    pressed: bool,
 }
 
 /// One session and what it has under way.
@@ -41,6 +47,10 @@ struct Inbound {
     /// Bytes that came behind a content that is being committed.
     held: Vec<u8>,
     paused: bool,
+    /// In `Ingress::slowed`.
+    slowed: bool,
+    /// Octets of content that the session held when it was last looked at.
+    gathered: usize,
     /// The peer has said all it will.
     ended: bool,
     /// When the transaction began.
@@ -77,7 +87,13 @@ struct Receiving {
 impl Ingress {
     /// No session yet.
     pub(crate) fn new(admission: Admission) -> Self {
-        Self { sessions: Connections::default(), admission, draining: false }
+        Self {
+            sessions: Connections::default(),
+            admission,
+            draining: false,
+            slowed: VecDeque::new(),
+            pressed: false,
+        }
     }
 
     /// Sessions that are open.
@@ -126,6 +142,8 @@ impl Ingress {
             client,
             held: Vec::new(),
             paused: false,
+            slowed: false,
+            gathered: 0,
             ended: false,
             mail_at: cx.mono(),
             receiving: None,
@@ -152,6 +170,7 @@ impl Ingress {
             inbound.feed(bytes, commit, cx);
         }
         self.settle(connection, commit, cx);
+        self.slow(connection, commit, cx);
     }
 
     /// A client will send nothing more.
@@ -174,6 +193,7 @@ impl Ingress {
     pub(crate) fn lost(&mut self, connection: ConnectionId, commit: &mut Commit) {
         let Some(mut inbound) = self.sessions.remove(connection) else { return };
         inbound.abandon(commit);
+        commit.memory.gathered(inbound.gathered, 0);
         self.forget(inbound.client);
     }
 
@@ -262,7 +282,7 @@ impl Ingress {
         }
         if inbound.paused && inbound.held.len() <= SESSION_HELD_MAX / 2 {
             inbound.paused = false;
-            cx.platform.resume(connection);
+            inbound.resume(cx);
         }
         self.settle(connection, commit, cx);
     }
@@ -278,6 +298,8 @@ impl Ingress {
         // What the end of the session or a deadline made of the transaction.
         inbound.answer_questions(commit, cx);
         inbound.send(cx);
+        let gathered = inbound.session.content_waiting();
+        commit.memory.gathered(std::mem::replace(&mut inbound.gathered, gathered), gathered);
         if inbound.session.is_over() && inbound.committing.is_none() {
             cx.platform.close(connection);
         } else if inbound.unsent > SESSION_OUTPUT_MAX {
@@ -306,6 +328,13 @@ impl Inbound {
         }
     }
 
+    /// Read on, unless something else speaks against it.
+    fn resume<P: Platform>(&self, cx: &mut Context<'_, P>) {
+        if !self.paused && !self.slowed {
+            cx.platform.resume(self.client.connection);
+        }
+    }
+
     /// Let the session take `bytes`, answering its questions, up to the end of a content.
     fn feed<P: Platform>(&mut self, bytes: &[u8], commit: &mut Commit, cx: &mut Context<'_, P>) {
         let mut rest = bytes;
@@ -315,6 +344,9 @@ impl Inbound {
             self.answer_questions(commit, cx);
             if self.committing.is_some() {
                 return self.hold(rest, cx);
+            }
+            if self.receiving.is_some() && commit.memory.wants(self.session.content_waiting()) {
+                self.on_chunk(commit);
             }
             if rest.is_empty() || self.session.is_over() {
                 return;
@@ -341,7 +373,7 @@ impl Inbound {
 
     fn on_mail<P: Platform>(&mut self, commit: &Commit, cx: &mut Context<'_, P>) {
         self.mail_at = cx.mono();
-        let answer = match refusal(commit.room()) {
+        let answer = match refusal(commit.admission()) {
             None => Answer::SENDER_OK,
             Some(answer) => {
                 cx.common.counters.increment(Count::RefusedMail);
@@ -368,7 +400,7 @@ impl Inbound {
     }
 
     fn on_content<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
-        if let Some(answer) = refusal(commit.room()) {
+        if let Some(answer) = refusal(commit.admission()) {
             cx.common.counters.increment(Count::RefusedContent);
             return self.session.answer(answer, cx.mono());
         }
@@ -377,7 +409,7 @@ impl Inbound {
         self.session.answer(Answer::GO_ON, cx.mono());
     }
 
-    /// A chunk is full: it goes to the spool ahead of its message.
+    /// A chunk is full, or memory is short: it goes to the spool ahead of its message.
     fn on_chunk(&mut self, commit: &mut Commit) {
         let chunk = self.session.take_content();
         let receiving = self.receiving.as_mut().expect("content was answered with go on");
@@ -415,49 +447,6 @@ impl Inbound {
         }
     }
 
-    /// The message as it is stored, with our `Received:` before it.
-    fn message<P: Platform>(
-        &mut self,
-        receiving: Receiving,
-        content: Vec<u8>,
-        cx: &Context<'_, P>,
-    ) -> NewMessage {
-        let facts = receiving.scan.facts();
-        let has_eight_bit = facts.header_eight_bit || facts.body_eight_bit;
-        let mut envelope = self.session.take_envelope();
-        if let Some(mailbox) = cx.settings.relay.postmaster_mailbox() {
-            envelope.place_postmaster(mailbox);
-        }
-        let prefix = Received {
-            hello: self.session.hello(),
-            client: self.client.peer.ip(),
-            hostname: &cx.settings.hostname,
-            protocol: match (self.session.is_esmtp(), envelope.smtp_utf8) {
-                (_, true) => Protocol::Utf8Smtp,
-                (true, false) => Protocol::Esmtp,
-                (false, false) => Protocol::Smtp,
-            },
-            id: receiving.id,
-            recipient: match envelope.recipients.as_slice() {
-                [only] => Some(&only.forward_path),
-                _ => None,
-            },
-            now: cx.now.wall,
-        }
-        .to_field();
-        let origin = Origin::Client { peer: self.client.peer.ip(), listener: self.client.listener };
-        NewMessage {
-            id: receiving.id,
-            envelope: Arc::new(envelope),
-            received: cx.now.wall,
-            intake: cx.mono().since(self.mail_at),
-            prefix,
-            content,
-            has_eight_bit,
-            origin,
-        }
-    }
-
     /// Drop what was taken of a message that will not be.
     fn abandon(&mut self, commit: &mut Commit) {
         if let Some(receiving) = self.receiving.take() {
@@ -472,23 +461,5 @@ impl Inbound {
             self.unsent += output.len();
             cx.platform.send(self.client.connection, output);
         }
-    }
-}
-
-/// Why no message may be taken now, as the client is told.
-fn refusal(room: Room) -> Option<Answer> {
-    match room {
-        Room::Open => None,
-        Room::Opening => Some(Answer::STARTING),
-        Room::Busy | Room::Full | Room::Closed => Some(Answer::NO_ROOM),
-        Room::Failing => Some(Answer::NOT_STORED),
-    }
-}
-
-fn answer_to(error: LogError) -> Answer {
-    match error {
-        LogError::Full | LogError::Busy => Answer::NO_ROOM,
-        LogError::TooLarge => Answer::MESSAGE_TOO_BIG,
-        LogError::Lost | LogError::Failing => Answer::NOT_STORED,
     }
 }

@@ -25,10 +25,12 @@ mod ingress;
 mod journal;
 mod load;
 mod lookup;
+mod memory;
 mod notices;
 mod operate;
 mod outbound;
 mod reasons;
+mod refusals;
 mod report;
 mod settling;
 mod upstreams;
@@ -61,6 +63,7 @@ use crate::shard::drain::{Drain, Drained};
 use crate::shard::early::{EarlyClient, EarlyClients};
 use crate::shard::ingress::Ingress;
 use crate::shard::lookup::Lookups;
+use crate::shard::memory::Memory;
 use crate::shard::mesh::Crossing;
 use crate::shard::operate::Operations;
 use crate::shard::platform::{Event, Machine, Platform, Turn};
@@ -157,7 +160,7 @@ impl Shard {
         Self {
             early: EarlyClients::default(),
             ingress: Ingress::new(Admission::new(settings.admission.clone())),
-            commit: Commit::new(opened),
+            commit: Commit::new(opened, Memory::new(settings.admission.memory_bytes)),
             home,
             operations: Operations::default(),
             lookups: Lookups::new(settings.dns.clone(), settings.own_names.clone(), dns_prng),
@@ -231,6 +234,7 @@ impl Shard {
 
     fn reload<P: Platform>(&mut self, settings: Arc<Settings>, platform: &mut P) {
         self.ingress.admission().replace_limits(settings.admission.clone());
+        self.commit.memory.set_limit(settings.admission.memory_bytes);
         self.lookups.reconfigure(settings.dns.clone(), settings.own_names.clone());
         self.home.reconfigure(&settings);
         self.settings = settings;
@@ -405,6 +409,7 @@ impl Machine for Shard {
         self.operations.drive(&mut self.home, &mut self.commit, context!(self, platform));
         for _ in 0..TURN_ROUNDS_MAX {
             self.settle_commits(platform);
+            self.ingress.relieve(&self.commit, context!(self, platform));
             self.greet_early(platform);
             self.home.drive(&mut self.commit, context!(self, platform));
             while let Some(found) = self.lookups.poll_found() {

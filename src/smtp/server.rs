@@ -327,8 +327,14 @@ impl Session {
     }
 
     /// Take the content that has come since it was last taken; at most `RECORD_CONTENT_MAX` octets.
+    /// Without a `ContentFull` too, where memory is short.
     pub fn take_content(&mut self) -> Vec<u8> {
         self.intake.as_mut().map(Intake::take).unwrap_or_default()
+    }
+
+    /// Octets of content that have come since it was last taken.
+    pub fn content_waiting(&self) -> usize {
+        self.intake.as_ref().map_or(0, Intake::waiting)
     }
 
     /// Octets of content so far, taken ones included.

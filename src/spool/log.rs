@@ -83,7 +83,7 @@ pub enum Io {
     },
     /// Nothing in the segment is live: take the file away. No answer.
     Remove {
-        /// The oldest segment of the directory.
+        /// The oldest segment of the directory, or one of which the first commit failed.
         segment: SegmentName,
     },
 }
@@ -264,6 +264,8 @@ pub struct Log {
     /// This run's epoch is on disk.
     is_open: bool,
     failures_in_a_row: u32,
+    /// Segments of which the first commit failed, to be removed.
+    spoiled: Vec<u32>,
     /// Nothing is written until `retry`.
     is_paused: bool,
     /// Segments up to this one are to be emptied, and no other is removed.
@@ -306,6 +308,7 @@ impl Log {
             events: VecDeque::new(),
             is_open: false,
             failures_in_a_row: 0,
+            spoiled: Vec::new(),
             is_paused: false,
             evacuated: None,
             scratch: Vec::new(),
@@ -383,7 +386,7 @@ impl Log {
     }
 
     /// Octets that wait to be written, and those being written.
-    fn pending_bytes(&self) -> u64 {
+    pub fn pending_bytes(&self) -> u64 {
         let flying = self.in_flight.as_ref().map(|flight| &flight.group);
         self.queue.iter().chain(flying).map(|group| u64::from(group.bytes())).sum()
     }

@@ -169,6 +169,16 @@ impl Space {
     /// Forget a file that holds nothing live.
     pub(super) fn remove(&mut self, number: u32) {
         assert_eq!(self.oldest(), Some(number), "segments go in the order in which they came");
+        self.forget(number);
+    }
+
+    /// Forget a file in which nothing was ever committed, and which is sealed.
+    pub(super) fn discard(&mut self, number: u32) {
+        assert!(self.tail.is_none_or(|tail| tail.segment != number), "it is being written");
+        self.forget(number);
+    }
+
+    fn forget(&mut self, number: u32) {
         let file = self.files.remove(&number);
         self.written -= file.map_or(0, |file| file.map.bytes().len() as u64);
         // What this frees may be what was missing.

@@ -144,6 +144,25 @@ fn kill_9_and_other_numbers_of_shards_lose_nothing_acknowledged() {
     assert!(!node.log().contains("damaged"), "{}", node.log());
 }
 
+/// A relay that was killed is gone before its port is: rings are wound up later.
+#[test]
+fn a_port_that_is_let_go_of_in_a_moment_is_waited_for() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let config = to_upstream("127.0.0.1:9", "").replace("127.0.0.1:0", &address.to_string());
+    let mut node = Node::idle(&config);
+    let lock = node.spool().join("LOCK");
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // The spool is locked just before the listeners are made.
+            wait_for("a locked spool", || std::fs::read_to_string(&lock).ok()?.pop());
+            drop(taken);
+        });
+        node.run(2);
+    });
+    assert_eq!(node.listen, [address]);
+}
+
 #[test]
 fn held_attempts_and_the_last_reply_survive_a_crash_and_another_number_of_shards() {
     let words = "451 4.7.1 Come back after the crash";

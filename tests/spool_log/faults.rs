@@ -65,6 +65,37 @@ fn commits_that_fail_one_after_another_wait_to_be_told_to_go_on() {
     assert_eq!(rig.log.stats().live_messages, 0, "the end was not forgotten");
 }
 
+#[test]
+fn one_failed_commit_is_followed_by_an_attempt_that_nobody_has_to_ask_for() {
+    let mut rig = rig();
+    rig.append(100);
+    rig.run();
+    rig.fail(EIO);
+    rig.run();
+    assert!(rig.disk.in_flight.is_some(), "an empty group, in another segment");
+    rig.settle();
+    assert_eq!((rig.log.room(), rig.healthy), (Room::Open, vec![false, true]));
+}
+
+#[test]
+fn a_disk_that_fails_for_long_is_not_filled_with_segments() {
+    let mut rig = rig();
+    let (id, _) = rig.append(100);
+    rig.settle();
+    rig.append(100);
+    for _ in 0..100 {
+        rig.log.retry();
+        rig.run();
+        rig.fail(EIO);
+    }
+    let files = rig.disk.durable.len();
+    assert!(files <= 5, "{files}: the written one, those prepared, and no more");
+    rig.log.retry();
+    rig.settle();
+    assert_eq!(rig.log.room(), Room::Open);
+    assert!(rig.accepted.contains_key(&id));
+}
+
 //= RFC 5321 §4.2.2, type=test
 //# 452 Requested action not taken: insufficient system storage
 #[test]

@@ -38,6 +38,8 @@ pub(crate) struct RelayPlan {
     pub(crate) spool: PathBuf,
     /// File that gets what it prints.
     pub(crate) log: PathBuf,
+    /// It is killed as one of its threads enters a ring for the so-manieth time.
+    pub(crate) dies_at_entry: Option<u64>,
 }
 
 /// A running relay.
@@ -78,12 +80,24 @@ impl RelayPlan {
     /// Errors: it cannot be started, ends at once, or is not ready in time; with the end of its
     /// log.
     pub(crate) async fn start(&self) -> Result<Relay> {
+        let mut relay = self.spawn()?;
+        relay.wait_until_ready().await?;
+        relay.cpu_at_start = relay.cpu_us();
+        Ok(relay)
+    }
+
+    /// Starts the relay, ready or not.
+    pub(crate) fn spawn(&self) -> Result<Relay> {
         let log = File::options().create(true).append(true).open(&self.log);
         let log = log.with_context(|| format!("opening {}", self.log.display()))?;
         let errors = log.try_clone().context("sharing the relay's log")?;
         let ourselves = std::env::current_exe().context("finding this program")?;
+        let mut command = match self.dies_at_entry {
+            None => Command::new(&ourselves),
+            Some(entry) => killed_at_entry(entry, &ourselves),
+        };
         // This program becomes the relay, once it has asked to die with its parent.
-        let child = Command::new(ourselves)
+        let child = command
             .arg("become")
             .arg(&self.binary)
             .args(self.arguments())
@@ -93,10 +107,21 @@ impl RelayPlan {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("starting {}", self.binary.display()))?;
-        let mut relay = Relay { child, plan: self.clone(), cpu_at_start: 0 };
-        relay.wait_until_ready().await?;
-        relay.cpu_at_start = relay.cpu_us();
-        Ok(relay)
+        Ok(Relay { child, plan: self.clone(), cpu_at_start: 0 })
+    }
+
+    /// Runs `queue flush --all`: everything that waits is due now.
+    pub(crate) async fn flush(&self) -> Result<()> {
+        let output = Command::new(&self.binary)
+            .args(["queue", "flush", "--all", "--admin", &self.admin.to_string()])
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .with_context(|| format!("running {} queue flush", self.binary.display()))?;
+        if !output.status.success() {
+            bail!("queue flush: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
     }
 
     /// Runs `report --since 1h` and returns what it prints.
@@ -188,6 +213,16 @@ impl Relay {
     }
 }
 
+/// `program` under strace, which kills it as one of its threads enters a ring for the
+/// `entry`-th time: before the kernel looks at what was submitted.
+fn killed_at_entry(entry: u64, program: &Path) -> Command {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=io_uring_enter"]);
+    command.arg("-e").arg(format!("inject=io_uring_enter:signal=KILL:when={entry}"));
+    command.arg("--").arg(program);
+    command
+}
+
 /// Turns this process into `program`, which then dies with the process that started this one.
 pub(crate) fn become_program(program: &Path, arguments: &[OsString]) -> Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("asking to die with the parent")?;
@@ -243,6 +278,7 @@ mod tests {
             upstream: Some("127.0.0.1:3*3,127.0.0.1:4".into()),
             spool: "spool".into(),
             log: "log".into(),
+            dies_at_entry: None,
         }
     }
 

@@ -17,7 +17,8 @@ use tempfile::TempDir;
 
 use super::progress::Progress;
 use super::relay::{self, Relay, RelayPlan};
-use crate::ledger::{self, account::Account, queued};
+use crate::ledger::account::{Account, Ledger};
+use crate::ledger::{self, queued};
 use crate::net::free_ports;
 use crate::sink::{Sink, SinkOptions, SinkReport};
 use crate::source::{self, SourceControl, SourceOptions, SourceReport};
@@ -67,9 +68,20 @@ pub(crate) struct Rig {
     pub(crate) progress: Progress,
     /// CPU of relays that were killed.
     cpu_of_killed_us: u64,
+    /// What a sink found that was replaced.
+    violations: Vec<String>,
     last_count: u64,
     last_change: Instant,
     asked: Option<Instant>,
+}
+
+/// What a run brings along instead of files of the operator's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Files {
+    /// How the sink misbehaves.
+    pub(crate) script: Option<&'static str>,
+    /// The relay's configuration, where the operator gives none.
+    pub(crate) config: Option<&'static str>,
 }
 
 /// What a run leaves when all is over.
@@ -86,6 +98,16 @@ pub(crate) struct Outcome {
 impl Rig {
     /// Starts a sink with one listener a weight, and the relay in front of them.
     pub(crate) async fn start(options: &RigOptions, weights: &[u32], total: u64) -> Result<Self> {
+        Self::with_files(options, weights, total, &Files::default()).await
+    }
+
+    /// The same, with a sink that misbehaves and knobs for the relay.
+    pub(crate) async fn with_files(
+        options: &RigOptions,
+        weights: &[u32],
+        total: u64,
+        files: &Files,
+    ) -> Result<Self> {
         let binary = relay::binary(options.relay.as_deref()).await?;
         let folder = tempfile::Builder::new().prefix("relay-fast-load-").tempdir_in(&options.work);
         let mut folder =
@@ -96,16 +118,23 @@ impl Rig {
         let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let sinks: Vec<SocketAddr> = ports[2..].iter().map(|&port| at(port)).collect();
         let received = folder.path().join("received");
-        let sink = Sink::start(&SinkOptions::plain(sinks.clone(), Some(received)))?;
+        let mut behaviour = SinkOptions::plain(sinks.clone(), Some(received));
+        if let Some(script) = files.script {
+            behaviour = behaviour.with_script(write(folder.path(), "sink.toml", script)?);
+        }
+        let sink = Sink::start(&behaviour)?;
         let upstreams: Vec<String> =
             sinks.iter().zip(weights).map(|(sink, weight)| format!("{sink}*{weight}")).collect();
-        let (config, upstream) =
-            configure(options.config.as_deref(), folder.path(), &upstreams.join(","))?;
+        let ours = files.config.map(|text| write(folder.path(), "knobs.toml", text)).transpose()?;
+        let config = options.config.as_deref().or(ours.as_deref());
+        let (config, upstream) = configure(config, folder.path(), &upstreams.join(","))?;
         let spool = folder.path().join("spool");
         std::fs::create_dir(&spool).with_context(|| format!("creating {}", spool.display()))?;
         let log = folder.path().join("relay.log");
         let (cores, listen, admin) = (options.cores, at(ports[0]), at(ports[1]));
-        let plan = RelayPlan { binary, config, cores, listen, admin, upstream, spool, log };
+        let dies_at_entry = None;
+        let plan =
+            RelayPlan { binary, config, cores, listen, admin, upstream, spool, log, dies_at_entry };
         eprintln!("{}", plan.shown());
         let relay = Some(plan.start().await?);
         Ok(Self {
@@ -118,6 +147,7 @@ impl Rig {
             control: SourceControl::new(0),
             progress: Progress::new(total),
             cpu_of_killed_us: 0,
+            violations: Vec::new(),
             last_count: 0,
             last_change: Instant::now(),
             asked: None,
@@ -158,8 +188,8 @@ impl Rig {
         tokio::time::sleep(TICK).await;
         let (accepted, recorded) = (self.accepted(), self.sink.recorded());
         self.progress.show(accepted, recorded);
-        if let Some(relay) = &mut self.relay {
-            relay.expect_running()?;
+        if self.plan.dies_at_entry.is_none() {
+            self.relay.as_mut().map_or(Ok(()), Relay::expect_running)?;
         }
         if self.sink.has_ended() {
             bail!("the sink has ended");
@@ -182,15 +212,54 @@ impl Rig {
 
     /// SIGKILL for the relay, and a new one with `cores` on the same spool.
     pub(crate) async fn crash(&mut self, cores: u32) -> Result<Duration> {
-        if let Some(relay) = self.relay.take() {
-            self.cpu_of_killed_us += relay.cpu_since_ready_us();
-            relay.kill().await?;
-        }
+        self.kill().await?;
         self.plan.cores = cores;
         let begin = Instant::now();
         self.relay = Some(self.plan.start().await?);
         self.excuse();
         Ok(begin.elapsed())
+    }
+
+    /// SIGKILL for the relay, if it runs.
+    pub(crate) async fn kill(&mut self) -> Result<()> {
+        if let Some(relay) = self.relay.take() {
+            self.cpu_of_killed_us += relay.cpu_since_ready_us();
+            relay.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// Starts the relay, killed before, without waiting until it is ready.
+    pub(crate) fn spawn(&mut self) -> Result<()> {
+        assert!(self.relay.is_none(), "it runs");
+        self.relay = Some(self.plan.spawn()?);
+        Ok(())
+    }
+
+    /// Whether the relay has ended.
+    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        self.relay.as_mut().map_or(Ok(true), |relay| Ok(relay.ended()?.is_some()))
+    }
+
+    /// From now on the sink takes everything.
+    pub(crate) async fn relent(&mut self) -> Result<()> {
+        let addresses = self.sink.addresses.clone();
+        (0..addresses.len()).for_each(|place| self.sink.kill(place));
+        let behaviour = SinkOptions::plain(addresses, Some(self.received_file()));
+        let began = Instant::now();
+        loop {
+            match Sink::start(&behaviour) {
+                Ok(sink) => {
+                    let old = std::mem::replace(&mut self.sink, sink);
+                    self.violations.extend(old.finish()?.violations);
+                    break;
+                }
+                Err(error) if began.elapsed() > QUIET => return Err(error),
+                // The old one's listeners are not closed yet.
+                Err(_) => tokio::time::sleep(TICK).await,
+            }
+        }
+        self.plan.flush().await
     }
 
     /// Waits until nothing that was accepted is missing, or nothing moves any more.
@@ -222,7 +291,12 @@ impl Rig {
     }
 
     fn account(&self, queued: u64) -> Result<Account> {
-        Ok(ledger::read(&[self.accepted_file()], &[self.received_file()])?.account(queued))
+        Ok(self.ledger()?.account(queued))
+    }
+
+    /// What the files say by now.
+    pub(crate) fn ledger(&self) -> Result<Ledger> {
+        ledger::read(&[self.accepted_file()], &[self.received_file()])
     }
 
     /// Ends source, relay and sink, and reads what they wrote.
@@ -251,9 +325,16 @@ impl Rig {
         } else {
             eprintln!("kept: {}", self.folder.path().display());
         }
-        let sink = self.sink.finish()?;
+        let mut sink = self.sink.finish()?;
+        sink.violations.append(&mut self.violations);
         Ok(Outcome { source, sink, account, relay_cpu_us, relay_report, end })
     }
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
+    let path = folder.join(name);
+    std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    Ok(path)
 }
 
 /// The configuration file with the upstreams filled in, and what goes on the command line instead.

@@ -134,6 +134,11 @@ impl Ledger {
         account
     }
 
+    /// How often the source sent the message of `name`, which is `id recipient`.
+    pub(crate) fn copies_of(&self, name: &str) -> u32 {
+        self.entries.get(name).map_or(0, |entry| entry.copies)
+    }
+
     fn entry(&mut self, id: &str, recipient: &str) -> &mut Entry {
         self.write_key(id, recipient);
         self.entries.entry_ref(self.key.as_str()).or_default()

@@ -72,6 +72,11 @@ impl SinkOptions {
         Self { listen: vec![Addresses(listen)], hide, script, received, store, seed: 1 }
     }
 
+    /// The same sink, misbehaving as the script in a file says.
+    pub(crate) fn with_script(self, script: PathBuf) -> Self {
+        Self { script: Some(script), ..self }
+    }
+
     /// Every address that the options name.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.listen.iter().flat_map(|Addresses(all)| all).copied().collect()

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::base::limits::PAUSED_RECEIVE_MAX;
 use crate::base::slots::Slot;
 use crate::base::time::Monotonic;
 use crate::platform::gear::{Gear, Tag};
@@ -100,12 +99,11 @@ impl Stream {
         }
     }
 
-    /// A paused stream takes in a little, then leaves the rest to the kernel's window.
-    pub(super) fn cancel_if_full(&mut self, gear: &mut Gear) {
-        if self.held.len() < PAUSED_RECEIVE_MAX || self.cancelling {
-            return;
-        }
-        if let Some(receiving) = self.receiving {
+    /// Leave what the peer sends to the kernel's window. At once: one multishot receive that is
+    /// not cancelled fills dozens of buffers at a time, of each stream.
+    pub(super) fn cancel_receiving(&mut self, gear: &mut Gear) {
+        let receiving = self.receiving.filter(|_| !self.cancelling);
+        if let Some(receiving) = receiving {
             self.cancelling = true;
             gear.ring.cancel(receiving, Tag::Nobody);
         }

@@ -55,8 +55,19 @@ impl Intake {
         self.decoder.bytes()
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.content.len()
+    }
+
     pub(super) fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.content)
+        let mut content = std::mem::take(&mut self.content);
+        // Taken early, it would keep room that it does not need until it is on the disk; and so
+        // would the next.
+        if content.len() < content.capacity() / 2 {
+            content.shrink_to_fit();
+            self.reserve = content.len();
+        }
+        content
     }
 
     fn decode(&mut self, bytes: &[u8], options: &Options, now: Monotonic) -> (usize, Progress) {

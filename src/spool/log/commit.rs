@@ -35,8 +35,17 @@ impl Log {
         if let Some(io) = self.poll_commit() {
             return Some(io);
         }
-        let number = self.removable()?;
-        self.space.remove(number);
+        let number = match self.spoiled.pop() {
+            Some(number) => {
+                self.space.discard(number);
+                number
+            }
+            None => {
+                let number = self.removable()?;
+                self.space.remove(number);
+                number
+            }
+        };
         self.live.forget(number);
         Some(Io::Remove { segment: self.name(number) })
     }
@@ -88,10 +97,10 @@ impl Log {
                 break;
             }
         }
-        let fails = self.failures_in_a_row >= COMMIT_FAILURES_MAX;
+        let fails = self.failures_in_a_row > 0;
         if self.queue.is_empty() && (self.must_open() || fails) {
             // Put this run's epoch on disk before any message id of it is told to anyone. And find
-            // out whether commits succeed again: nothing is admitted before.
+            // out whether commits succeed again, whether or not a client comes to try.
             self.queue.push_back(Group::new(self.serial));
             self.serial += 1;
         }
@@ -205,6 +214,11 @@ impl Log {
     fn commit_failed(&mut self, flight: InFlight, errno: i32) {
         let InFlight { mut group, segment, range } = flight;
         self.space.seal();
+        if range.start == SEGMENT_HEADER_BYTES {
+            // Its first group: nothing in it was ever committed, and nobody refers to it. Kept, the
+            // attempts of an hour would fill the disk.
+            self.spoiled.push(segment);
+        }
         self.counters.failures += 1;
         self.failures_in_a_row += 1;
         self.is_paused = self.failures_in_a_row >= COMMIT_FAILURES_MAX;

@@ -1,0 +1,54 @@
+//! Make what a session took in into a message for the spool.
+
+use std::sync::Arc;
+
+use crate::policy::content::received::{Protocol, Received};
+use crate::shard::context::Context;
+use crate::shard::ingress::{Inbound, Receiving};
+use crate::shard::platform::Platform;
+use crate::spool::stored::{NewMessage, Origin};
+
+impl Inbound {
+    /// The message as it is stored, with our `Received:` before it.
+    pub(super) fn message<P: Platform>(
+        &mut self,
+        receiving: Receiving,
+        content: Vec<u8>,
+        cx: &Context<'_, P>,
+    ) -> NewMessage {
+        let facts = receiving.scan.facts();
+        let has_eight_bit = facts.header_eight_bit || facts.body_eight_bit;
+        let mut envelope = self.session.take_envelope();
+        if let Some(mailbox) = cx.settings.relay.postmaster_mailbox() {
+            envelope.place_postmaster(mailbox);
+        }
+        let prefix = Received {
+            hello: self.session.hello(),
+            client: self.client.peer.ip(),
+            hostname: &cx.settings.hostname,
+            protocol: match (self.session.is_esmtp(), envelope.smtp_utf8) {
+                (_, true) => Protocol::Utf8Smtp,
+                (true, false) => Protocol::Esmtp,
+                (false, false) => Protocol::Smtp,
+            },
+            id: receiving.id,
+            recipient: match envelope.recipients.as_slice() {
+                [only] => Some(&only.forward_path),
+                _ => None,
+            },
+            now: cx.now.wall,
+        }
+        .to_field();
+        let origin = Origin::Client { peer: self.client.peer.ip(), listener: self.client.listener };
+        NewMessage {
+            id: receiving.id,
+            envelope: Arc::new(envelope),
+            received: cx.now.wall,
+            intake: cx.mono().since(self.mail_at),
+            prefix,
+            content,
+            has_eight_bit,
+            origin,
+        }
+    }
+}

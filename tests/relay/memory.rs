@@ -1,0 +1,142 @@
+//! A bound on memory: under pressure content leaves RAM first, then no message begins.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::client::Client;
+use crate::node::{Node, to_upstream, wait_for};
+use crate::sink::Sink;
+
+const KIB: usize = 1024;
+const MIB: u64 = 1024 * 1024;
+/// The least that the knob takes.
+const LIMIT: &str = "[limits]\nmemory = \"16MiB\"\n";
+const SIZE: &str = "message_size = \"16MiB\"\n";
+const COLD: &str = "reserve = \"16MiB\"\nhot_memory = \"0B\"\n";
+
+/// Memory of a process that no file stands behind, in octets.
+fn anonymous(node: &Node) -> u64 {
+    let path = format!("/proc/{}/status", node.pid().as_raw_nonzero());
+    let status = std::fs::read_to_string(path).unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// One shard with little memory, in front of a sink that takes nothing yet.
+fn small() -> (Node, Sink) {
+    let sink = Sink::by(|_, _| "451 4.7.1 Later".to_owned());
+    let more = format!("{LIMIT}[queue]\nretry_first = \"1h\"\n");
+    let config = to_upstream(&sink.address.to_string(), &more);
+    let config = config.replace("reserve = \"16MiB\"\n", COLD);
+    let address = "address = \"127.0.0.1:0\"\n";
+    let mut node = Node::idle(&config.replace(address, &format!("{address}{SIZE}")));
+    node.run(1);
+    (node, sink)
+}
+
+/// A client in the middle of its content.
+struct Slow(Client);
+
+impl Slow {
+    fn begin(node: &Node, number: usize) -> Self {
+        let mut client = Client::connect(node.listen[0]);
+        let to = format!("<b@d{number}.example>");
+        assert_eq!(client.envelope("<a@a.example>", &[&to]), [250, 250]);
+        assert_eq!(client.say("DATA").code, 354);
+        client.write("Subject: slow\r\n\r\n");
+        Self(client)
+    }
+
+    fn go_on(&mut self, bytes: usize) {
+        let line = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n";
+        self.0.write(line.repeat(bytes / line.len()));
+    }
+}
+
+#[test]
+fn slow_senders_of_large_messages_stay_within_the_limit() {
+    const SESSIONS: usize = 300;
+    let (node, sink) = small();
+    let base = anonymous(&node);
+    let (peak, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    let taken = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                peak.fetch_max(anonymous(&node), Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let mut clients: Vec<Slow> = (0..SESSIONS).map(|n| Slow::begin(&node, n)).collect();
+        // Each stays below a chunk, all together far above the limit.
+        for _ in 0..15 {
+            clients.iter_mut().for_each(|client| client.go_on(16 * KIB));
+        }
+        let written = "relay_fast_spool_written_bytes_total";
+        let sent = (SESSIONS * 15 * 16 * KIB) as f64;
+        wait_for("most of it on disk", || (node.metric(written) > sent * 0.8).then_some(()));
+        for _ in 0..34 {
+            clients.iter_mut().for_each(|client| client.go_on(16 * KIB));
+        }
+        clients.iter_mut().for_each(|client| client.0.write(".\r\n"));
+        let codes: Vec<u16> = clients.iter_mut().map(|client| client.0.reply().code).collect();
+        assert!(codes.iter().all(|code| [250, 452].contains(code)), "{codes:?}");
+        done.store(true, Ordering::Relaxed);
+        codes.iter().filter(|code| **code == 250).count()
+    });
+    // The limit, what each session keeps all the same, and receive buffers and the heap's gaps.
+    let bound = 16 * MIB + (SESSIONS * 16 * KIB) as u64 + 24 * MIB;
+    let peak = peak.load(Ordering::Relaxed) - base;
+    println!("{} MiB above an idle relay's, of {}", peak / MIB, bound / MIB);
+    assert!(peak <= bound, "{} MiB above an idle relay's", peak / MIB);
+    assert!(taken > SESSIONS / 2, "the disk kept up with {taken} of them");
+    wait_for("all deferred", || (node.stat("deferred") == taken as u64).then_some(()));
+    sink.change(|mailbox, _| {
+        let one = mailbox == "b@d7.example";
+        if one { "250 2.1.5 Ok" } else { "451 4.7.1 Later" }.to_owned()
+    });
+    node.ask(&["flush", "--domain", "d7.example"]);
+    let content = sink.wait_for_mail_to("b@d7.example").content;
+    assert_eq!(content.matches("0123456789abcd\r\n").count(), 49 * 16 * KIB / 64, "whole");
+}
+
+//= RFC 5321 §4.2.2, type=test
+//# 452 Requested action not taken: insufficient system storage
+#[test]
+fn no_message_begins_while_memory_is_short() {
+    const SESSIONS: usize = 1_200;
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let all = rustix::process::Rlimit { current: files.maximum, ..files };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, all).unwrap();
+    let (node, _sink) = small();
+    let mut other = Client::connect(node.listen[0]);
+    let mut mail = |code| {
+        wait_for(&format!("{code} to MAIL"), || {
+            let reply = other.say("MAIL FROM:<a@a.example>");
+            other.say("RSET");
+            (reply.code == code).then_some(reply)
+        })
+    };
+    mail(250);
+    // Less than a session hands on early, so that all of it stays.
+    let mut slow: Vec<TcpStream> = (0..SESSIONS).filter_map(|n| hold(&node, n)).collect();
+    let refused = mail(452);
+    assert!(refused.text.starts_with("4.3.1 "), "{refused:?}");
+    slow.truncate(SESSIONS / 4);
+    mail(250);
+}
+
+/// A client with 15 KiB of content under way, if it may begin.
+fn hold(node: &Node, number: usize) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(node.listen[0]).unwrap();
+    let to = format!("<b@d{number}.example>");
+    let hello = "EHLO client.example\r\nMAIL FROM:<a@a.example>\r\n";
+    write!(stream, "{hello}RCPT TO:{to}\r\nDATA\r\n").unwrap();
+    let lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+    let mut ends = lines.filter(|line| line.starts_with("354 ") || line.starts_with("452 "));
+    ends.next().is_some_and(|line| line.starts_with("354 ")).then(|| {
+        stream.write_all("0123456789abcd\r\n".repeat(15 * KIB / 16).as_bytes()).unwrap();
+        stream
+    })
+}
