@@ -91,7 +91,7 @@ impl Rig {
 
     fn run(&mut self, io: Io) {
         match io {
-            Io::Create { segment, bytes } => {
+            Io::Create { segment, bytes, .. } => {
                 if let Some(image) = &mut self.image {
                     image.push((segment.number, vec![0; bytes as usize]));
                 }

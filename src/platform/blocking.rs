@@ -21,7 +21,7 @@ use crate::spool::segment::SegmentName;
 #[derive(Debug)]
 pub(super) enum Job {
     /// Make a segment, or take a spare one.
-    CreateSegment { spool: PathBuf, segment: SegmentName, bytes: u32 },
+    CreateSegment { spool: PathBuf, segment: SegmentName, bytes: u32, keep_free: u64 },
     /// Unlink a segment, or keep it as a spare where nobody reads it any more.
     RemoveSegment { spool: PathBuf, segment: SegmentName, map: Arc<SegmentMap> },
     /// Read a range of a segment from the disk.
@@ -133,8 +133,9 @@ impl Drop for Lane {
 
 fn run(job: Job) -> Option<Finished> {
     match job {
-        Job::CreateSegment { spool, segment, bytes } => {
-            let result = spool_dir::create(&spool, segment, bytes).map_err(|e| io_error(&e));
+        Job::CreateSegment { spool, segment, bytes, keep_free } => {
+            let result = spool_dir::create(&spool, segment, bytes, keep_free);
+            let result = result.map_err(|e| io_error(&e));
             Some(Finished::Segment { segment, result })
         }
         Job::RemoveSegment { spool, segment, map } => {

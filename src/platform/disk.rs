@@ -71,8 +71,9 @@ impl Disk {
     }
 
     /// See `Platform::create_segment`.
-    pub(super) fn create(&self, segment: SegmentName, bytes: u32) {
-        self.submit(Job::CreateSegment { spool: self.spool.clone(), segment, bytes });
+    pub(super) fn create(&self, segment: SegmentName, bytes: u32, keep_free: u64) {
+        let spool = self.spool.clone();
+        self.submit(Job::CreateSegment { spool, segment, bytes, keep_free });
     }
 
     /// A segment was made, or not.

@@ -207,8 +207,8 @@ impl Platform for Kernel {
         self.questions.forget(id.0, &mut self.gear);
     }
 
-    fn create_segment(&mut self, segment: SegmentName, bytes: u32) {
-        self.disk.create(segment, bytes);
+    fn create_segment(&mut self, segment: SegmentName, bytes: u32, keep_free: u64) {
+        self.disk.create(segment, bytes, keep_free);
     }
 
     fn remove_segment(&mut self, segment: SegmentName) {

@@ -16,7 +16,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
 
 use crate::base::limits::SEGMENTS_SPARE;
 use crate::platform::segment_map::SegmentMap;
@@ -291,13 +291,21 @@ fn segment_number(path: &Path) -> Option<u32> {
 }
 
 /// Make `segment` of `bytes` octets, from a spare file if there is one of that size.
-pub(super) fn create(spool: &Path, segment: SegmentName, bytes: u32) -> io::Result<OpenSegment> {
+pub(super) fn create(
+    spool: &Path,
+    segment: SegmentName,
+    bytes: u32,
+    keep_free: u64,
+) -> io::Result<OpenSegment> {
     let path = spool.join(segment.to_string());
     let directory = parent(&path);
     if path.try_exists()? {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
     if !reuse(directory, &path, bytes)? {
+        if keep_free > 0 && free(spool)? < u64::from(bytes) + keep_free {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
         let new = path.with_extension("new");
         // What failed half way must not keep the room that it took.
         preallocate(&new, bytes).inspect_err(|_| drop(fs::remove_file(&new)))?;
@@ -305,6 +313,12 @@ pub(super) fn create(spool: &Path, segment: SegmentName, bytes: u32) -> io::Resu
     }
     sync_directory(directory)?;
     open(&path, segment)
+}
+
+/// Octets of the file system that may still be taken.
+fn free(path: &Path) -> io::Result<u64> {
+    let status = statvfs(path)?;
+    Ok(status.f_bavail.saturating_mul(status.f_frsize))
 }
 
 fn preallocate(path: &Path, bytes: u32) -> io::Result<()> {

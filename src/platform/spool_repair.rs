@@ -209,7 +209,7 @@ impl Bench {
         let mut fresh: HashMap<SegmentName, File> = HashMap::new();
         while let Some(io) = repair.poll_io()? {
             match io {
-                Io::Create { segment, bytes } => {
+                Io::Create { segment, bytes, .. } => {
                     let made = self.create(segment, bytes).map(|OpenSegment { file, map }| {
                         fresh.insert(segment, file);
                         map as Arc<_>
@@ -227,7 +227,7 @@ impl Bench {
     }
 
     fn create(&self, segment: SegmentName, bytes: u32) -> io::Result<OpenSegment> {
-        let open = create(&self.root, segment, bytes)?;
+        let open = create(&self.root, segment, bytes, 0)?;
         give(&self.root.join(segment.to_string()), &self.owner)?;
         Ok(open)
     }

@@ -20,19 +20,6 @@ pub struct AdmissionLimits {
     pub sessions_per_address: u32,
     /// Sessions by listener, in the configuration's order.
     pub listener_sessions: Vec<u32>,
-    /// Octets of messages that are not committed yet.
-    pub memory_bytes: usize,
-    /// Octets of the file system that are left free.
-    pub reserve_bytes: u64,
-}
-
-/// What a shard holds at this moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Room {
-    /// Octets of messages that are not committed yet.
-    pub memory_used: usize,
-    /// Octets free on the spool's file system, preallocated segments' free room included.
-    pub disk_free: u64,
 }
 
 /// What of a shard's limits is taken.
@@ -95,19 +82,6 @@ impl Admission {
         if *count == 0 {
             self.by_address.remove(&client);
         }
-    }
-
-    /// Judge MAIL: is there room for a message of `declared` octets (SIZE), or of unknown size?
-    pub fn message(&self, room: Room, declared: Option<u64>) -> Result<(), Reply> {
-        let size = declared.unwrap_or(0);
-        let memory_left = self.limits.memory_bytes.saturating_sub(room.memory_used);
-        if memory_left == 0 {
-            return Err(reply(452, (4, 3, 1), "Too much in progress, try again later"));
-        }
-        if room.disk_free.saturating_sub(size) < self.limits.reserve_bytes {
-            return Err(reply(452, (4, 3, 1), "Insufficient system storage"));
-        }
-        Ok(())
     }
 }
 

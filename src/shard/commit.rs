@@ -250,7 +250,10 @@ impl Commit {
 
     fn start<P: Platform>(&mut self, io: Io, cx: &mut Context<'_, P>) {
         match io {
-            Io::Create { segment, bytes } => cx.platform.create_segment(segment, bytes),
+            Io::Create { segment, bytes, is_for_admission } => {
+                let keep_free = if is_for_admission { cx.settings.reserve_bytes } else { 0 };
+                cx.platform.create_segment(segment, bytes, keep_free);
+            }
             Io::Commit { segment, offset, buffers } => {
                 let bytes = buffers.iter().map(|buffer| buffer.len() as u64).sum();
                 cx.common.counters.add(Count::SpoolBytes, bytes);

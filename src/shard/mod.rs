@@ -160,7 +160,7 @@ impl Shard {
         Self {
             early: EarlyClients::default(),
             ingress: Ingress::new(Admission::new(settings.admission.clone())),
-            commit: Commit::new(opened, Memory::new(settings.admission.memory_bytes)),
+            commit: Commit::new(opened, Memory::new(settings.memory_bytes)),
             home,
             operations: Operations::default(),
             lookups: Lookups::new(settings.dns.clone(), settings.own_names.clone(), dns_prng),
@@ -234,7 +234,7 @@ impl Shard {
 
     fn reload<P: Platform>(&mut self, settings: Arc<Settings>, platform: &mut P) {
         self.ingress.admission().replace_limits(settings.admission.clone());
-        self.commit.memory.set_limit(settings.admission.memory_bytes);
+        self.commit.memory.set_limit(settings.memory_bytes);
         self.lookups.reconfigure(settings.dns.clone(), settings.own_names.clone());
         self.home.reconfigure(&settings);
         self.settings = settings;

@@ -93,8 +93,9 @@ pub trait Platform {
     /// Close the socket of `ask`. No event follows.
     fn forget(&mut self, id: DatagramId);
 
-    /// Make a segment of `bytes` octets ready for appending: `SegmentReady` follows.
-    fn create_segment(&mut self, segment: SegmentName, bytes: u32);
+    /// Make a segment of `bytes` octets ready for appending, leaving `keep_free` octets of the disk
+    /// free: `SegmentReady` follows.
+    fn create_segment(&mut self, segment: SegmentName, bytes: u32, keep_free: u64);
 
     /// Forget a segment that holds nothing live; its file goes away or is recycled. No event.
     fn remove_segment(&mut self, segment: SegmentName);

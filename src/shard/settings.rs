@@ -36,6 +36,10 @@ pub struct Settings {
     pub content_limits: ContentLimits,
     /// Bounds on sessions.
     pub admission: AdmissionLimits,
+    /// Octets of content that is not committed yet, a shard.
+    pub memory_bytes: usize,
+    /// Octets of the spool's file system that new mail leaves free.
+    pub reserve_bytes: u64,
     /// When what failed is tried again.
     pub schedule: Schedule,
     /// From destination domain to next hop.
@@ -86,6 +90,8 @@ impl Settings {
                 received: config.limits.received,
             },
             admission: admission_limits(config),
+            memory_bytes: config.limits.memory_bytes,
+            reserve_bytes: config.spool.reserve_bytes,
             schedule: schedule(&config.queue),
             router: router(config),
             groups: config.groups.iter().map(group).collect(),
@@ -183,8 +189,6 @@ fn admission_limits(config: &Config) -> AdmissionLimits {
         sessions: config.limits.sessions,
         sessions_per_address: config.limits.sessions_per_address,
         listener_sessions: config.listeners.iter().map(|one| one.sessions).collect(),
-        memory_bytes: config.limits.memory_bytes,
-        reserve_bytes: config.spool.reserve_bytes,
     }
 }
 

@@ -71,6 +71,8 @@ pub enum Io {
         segment: SegmentName,
         /// Octets of the file.
         bytes: u32,
+        /// It is for new messages: not to be made at the cost of the disk that is kept free.
+        is_for_admission: bool,
     },
     /// Write the buffers one after another at `offset`, then sync; `handle_committed` when done.
     Commit {

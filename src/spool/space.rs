@@ -88,6 +88,11 @@ impl Space {
         Some(self.next_number)
     }
 
+    /// Whether as many files are prepared as are kept back from admissions.
+    pub(super) fn has_reserve(&self) -> bool {
+        self.prepared.len() >= self.reserve
+    }
+
     /// A file is ready, or could not be made: then its number is free to be tried again.
     pub(super) fn handle_ready(&mut self, number: u32, result: Result<Arc<dyn SegmentBytes>, i32>) {
         assert_eq!(self.making, Making::Asked(number), "a segment that was not asked for");

@@ -100,7 +100,7 @@ impl Platform for Kernel {
         self.questions.remove(id.0);
     }
 
-    fn create_segment(&mut self, segment: SegmentName, bytes: u32) {
+    fn create_segment(&mut self, segment: SegmentName, bytes: u32, _: u64) {
         self.calls.push(Call::Create { segment, bytes: bytes as usize });
     }
 

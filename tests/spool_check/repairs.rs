@@ -22,7 +22,7 @@ fn steps(image: &Image) -> Vec<Image> {
     while let Some(io) = repair.poll_io().unwrap() {
         let mut now = steps.last().unwrap().clone();
         match io {
-            Io::Create { segment, bytes } => {
+            Io::Create { segment, bytes, .. } => {
                 let zeros = vec![0; bytes as usize];
                 let map = Map::new(zeros.clone());
                 assert!(now.insert(segment.number, zeros).is_none(), "{segment} is new");

@@ -100,7 +100,7 @@ impl Disk {
     pub(crate) fn run(&mut self, log: &mut Log) {
         while let Some(io) = log.poll_io() {
             match io {
-                Io::Create { segment, bytes } => self.create(log, segment, bytes as usize),
+                Io::Create { segment, bytes, .. } => self.create(log, segment, bytes as usize),
                 Io::Commit { segment, offset, buffers } => {
                     let bytes: Vec<u8> =
                         buffers.iter().flat_map(|one| one.iter().copied()).collect();

@@ -98,7 +98,7 @@ pub(in crate::config) const HOT_MEMORY: Knob = Knob {
 pub(in crate::config) const SPOOL_RESERVE: Knob = Knob {
     path: "spool.reserve",
     kind: Kind::Size { default: 256 * MIB, least: 16 * MIB, most: 1024 * GIB },
-    help: "Free disk below which MAIL is answered 452 4.3.1.",
+    help: "Free disk that is left: MAIL is answered 452 4.3.1 once the current segments are full.",
     cost: "disk that mail cannot use",
     takes_effect: TakesEffect::Reload,
 };

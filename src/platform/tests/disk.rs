@@ -50,7 +50,7 @@ fn committing(
         }
     };
     move |event, platform| match event {
-        Event::Crossing(Crossing::Drain) => platform.create_segment(SEGMENT, BYTES),
+        Event::Crossing(Crossing::Drain) => platform.create_segment(SEGMENT, BYTES, 0),
         Event::SegmentReady { segment, result } => {
             tell.send(format!("ready {:?}", result.as_ref().map(|map| map.bytes().len()))).unwrap();
             if let Ok(map) = result {
@@ -112,9 +112,9 @@ fn segments_are_found_again_and_leftovers_are_not() {
         spool.prepare(number).unwrap();
     }
     for name in [segment(2), segment(1), SegmentName { directory: 7, number: 123_456_789 }] {
-        spool_dir::create(directory.path(), name, 4_096).unwrap();
+        spool_dir::create(directory.path(), name, 4_096, 0).unwrap();
     }
-    let again = spool_dir::create(directory.path(), segment(2), 4_096);
+    let again = spool_dir::create(directory.path(), segment(2), 4_096, 0);
     assert_eq!(again.unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
     for leftover in ["000/00000003.new", "000/notes.txt", "000/3.seg", "x.seg"] {
         fs::write(directory.path().join(leftover), "x").unwrap();
@@ -137,19 +137,19 @@ fn a_removed_segment_is_reused_unless_somebody_reads_it() {
         names.sort();
         names.join(" ")
     };
-    let first = spool_dir::create(root, segment(1), 4_096).unwrap();
-    let second = spool_dir::create(root, segment(2), 4_096).unwrap();
+    let first = spool_dir::create(root, segment(1), 4_096, 0).unwrap();
+    let second = spool_dir::create(root, segment(2), 4_096, 0).unwrap();
     fs::write(root.join("000/00000002.seg"), [7; 4_096]).unwrap();
     let reader = Arc::clone(&second.map);
     spool_dir::remove(root, segment(1), first.map).unwrap();
     spool_dir::remove(root, segment(2), second.map).unwrap();
     assert_eq!(names(), "00000001.old");
-    let third = spool_dir::create(root, segment(3), 4_096).unwrap();
+    let third = spool_dir::create(root, segment(3), 4_096, 0).unwrap();
     assert_eq!(names(), "00000003.seg");
     assert_eq!(reader.bytes(), [7; 4_096], "a reader's segment is nobody else's");
     // A spare of another size is of no use.
     spool_dir::remove(root, segment(3), third.map).unwrap();
-    let fourth = spool_dir::create(root, segment(4), 8_192).unwrap();
+    let fourth = spool_dir::create(root, segment(4), 8_192, 0).unwrap();
     assert_eq!((names().as_str(), fourth.map.bytes().len()), ("00000004.seg", 8_192));
 }
 
@@ -159,7 +159,7 @@ fn a_shard_adopts_what_it_finds_reads_ahead_and_removes() {
     {
         let spool = Spool::open(directory.path()).unwrap();
         spool.prepare(0).unwrap();
-        spool_dir::create(directory.path(), SEGMENT, 1 << 20).unwrap();
+        spool_dir::create(directory.path(), SEGMENT, 1 << 20, 0).unwrap();
     }
     let (tell, told) = words();
     let shards = Shards::start_in(directory, 1, EventLogOptions::default(), move |_| {
@@ -178,7 +178,7 @@ fn a_shard_adopts_what_it_finds_reads_ahead_and_removes() {
             Event::Committed { segment, result } => {
                 tell.send(format!("{segment} {}", result.is_ok())).unwrap();
                 if result.is_ok() {
-                    platform.create_segment(self::segment(2), 1 << 20);
+                    platform.create_segment(self::segment(2), 1 << 20, 0);
                 }
             }
             // The removal was asked for before: the file has become this one.
@@ -255,12 +255,15 @@ fn a_full_disk_is_an_error_and_frees_what_it_took() {
         return;
     };
     Spool::open(small.path()).unwrap().prepare(0).unwrap();
-    spool_dir::create(small.path(), segment(1), BYTES).unwrap();
-    let refused = spool_dir::create(small.path(), segment(2), BYTES).unwrap_err();
+    spool_dir::create(small.path(), segment(1), BYTES, 0).unwrap();
+    let refused = spool_dir::create(small.path(), segment(2), BYTES, 0).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::ENOSPC));
     assert!(!small.path().join("000/00000002.new").exists());
-    // There is room for a smaller one, so the failed one left nothing.
-    spool_dir::create(small.path(), segment(2), 1024 * 1024).unwrap();
+    // There is room for a smaller one, so the failed one left nothing; but not for new mail, which
+    // is to leave some of the disk free.
+    let kept = spool_dir::create(small.path(), segment(2), 1024 * 1024, 1 << 40).unwrap_err();
+    assert_eq!(kept.raw_os_error(), Some(libc::ENOSPC));
+    spool_dir::create(small.path(), segment(2), 1024 * 1024, 0).unwrap();
 }
 
 #[test]

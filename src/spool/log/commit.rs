@@ -30,7 +30,8 @@ impl Log {
     pub fn poll_io(&mut self) -> Option<Io> {
         if let Some(number) = self.space.poll_create(self.files_wanted()) {
             let bytes = self.options.segment_bytes;
-            return Some(Io::Create { segment: self.name(number), bytes });
+            let is_for_admission = self.options.admits && self.space.has_reserve();
+            return Some(Io::Create { segment: self.name(number), bytes, is_for_admission });
         }
         if let Some(io) = self.poll_commit() {
             return Some(io);
