@@ -7,7 +7,7 @@
 //! less than `CONTENT_EARLY`, and what one turn receives.
 //! Unit: octets.
 
-use crate::base::limits::{CONTENT_BURST, CONTENT_EARLY};
+use crate::base::limits::{COMMIT_PENDING_MAX, CONTENT_BURST, CONTENT_EARLY};
 
 /// How much is held, and how much may be.
 #[derive(Clone, Copy, Debug)]
@@ -45,14 +45,19 @@ impl Memory {
     /// Whether clients are to be read no further, while `pending` waits in the log. It leaves the
     /// log whatever clients do, so that they are not kept waiting for each other.
     pub(crate) fn is_pressed(&self, pending: usize) -> bool {
-        pending > self.limit / 2
+        pending > self.pending_max()
     }
 
     /// How many of them may go on.
     pub(crate) fn relieved(&self, pending: usize) -> usize {
-        let room = (self.limit / 2).saturating_sub(pending);
+        let room = self.pending_max().saturating_sub(pending);
         // One at least once all has left: the limit may be less than a burst.
         (room / CONTENT_BURST).max(usize::from(pending == 0))
+    }
+
+    /// Well below what the log refuses: who can wait need not be refused.
+    fn pending_max(&self) -> usize {
+        self.limit.min(COMMIT_PENDING_MAX) / 2
     }
 }
 
@@ -75,6 +80,8 @@ mod tests {
         memory.set_limit(0);
         assert!(memory.is_full(0));
         assert_eq!((memory.relieved(0), memory.relieved(1)), (1, 0), "nobody waits for ever");
+        memory.set_limit(usize::MAX);
+        assert!(memory.is_pressed(COMMIT_PENDING_MAX / 2 + 1), "before the log refuses it");
         memory.set_limit(8 * CONTENT_BURST);
         assert_eq!((memory.relieved(0), memory.relieved(CONTENT_BURST + 1)), (4, 2));
     }
