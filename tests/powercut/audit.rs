@@ -1,0 +1,205 @@
+//! Cut a recorded run at many points, and compare what is left with what was promised.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::block_log::BlockLog;
+use crate::campaign::{self, Campaign};
+use crate::cut::{self, Cut, Device};
+use crate::facts::{Facts, Ledger};
+use crate::node::wait_for;
+use crate::place::{self, Mounted};
+use crate::recorder::{Moment, copy};
+use crate::spool::{self, Queued};
+use crate::taker::{self, Mood};
+
+/// What to audit, and how much.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) binary: &'a Path,
+    pub(crate) states: usize,
+    /// The relay is started after one cut in so many.
+    pub(crate) restart_every: usize,
+    pub(crate) seed: u64,
+}
+
+/// What came of it, over all cuts.
+#[derive(Debug, Default)]
+pub(crate) struct Sum {
+    pub(crate) states: usize,
+    pub(crate) restarted: usize,
+    /// Messages acknowledged before the cut.
+    pub(crate) acknowledged: usize,
+    /// Writes that no flush had followed.
+    pub(crate) unsure: usize,
+    pub(crate) lost: Vec<String>,
+    pub(crate) lost_states: usize,
+    pub(crate) lost_states_restarted: usize,
+    pub(crate) garbage: Vec<String>,
+    /// Damage in what was committed, file systems that cannot be mounted.
+    pub(crate) broken: Vec<String>,
+    /// Recipients that had it before the cut and get it again.
+    pub(crate) repeated: usize,
+    /// Recipients that got it twice from a relay that was started.
+    pub(crate) duplicates: usize,
+}
+
+impl Sum {
+    /// All that must not be, at most a screenful.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let all = self.lost.iter().chain(&self.garbage).chain(&self.broken);
+        all.take(40).cloned().collect()
+    }
+}
+
+/// Run `plan.binary` under load once, then cut its power `plan.states` times.
+pub(crate) fn audit(plan: &Plan<'_>) -> Sum {
+    let folder = place::folder();
+    let began = Instant::now();
+    let campaign = campaign::run(plan.binary, folder.path());
+    let log = BlockLog::read(&campaign.recording.log);
+    let until = log.by(campaign.span.1);
+    eprintln!(
+        "recorded in {:.1} s on {}: {} messages acknowledged, {} block writes and {} flushes, \
+         {} segments came and went",
+        began.elapsed().as_secs_f64(),
+        place::file_system(),
+        campaign.facts.acknowledged.len(),
+        until - log.flushes(until),
+        log.flushes(until),
+        campaign.segments_gone,
+    );
+    let acknowledged: Vec<Moment> = campaign.facts.acknowledged.values().copied().collect();
+    let cuts = cut::choose(&log, plan.states, campaign.span, &acknowledged, plan.seed);
+    copy(&campaign.recording.before, &folder.path().join("replayed"));
+    let mut device = Device::new(&log, &folder.path().join("replayed"));
+    let next_hop = taker::start(&campaign.ledger, Mood::TakesAll, None);
+    let mut sum = Sum::default();
+    sum.garbage.clone_from(&campaign.facts.garbage);
+    for (place, cut) in cuts.iter().enumerate() {
+        let image = folder.path().join("cut");
+        sum.unsure += device.cut(cut, &image);
+        let moment = log.moment(cut.entries);
+        let state = State { campaign: &campaign, cut, moment, sum: &mut sum };
+        let restart = (place % plan.restart_every == 0).then_some((plan.binary, next_hop));
+        state.check(&image, &folder.path().join("mounted"), restart);
+        if (place + 1) % 50 == 0 || place + 1 == cuts.len() {
+            eprintln!("{:.0} s: {}", began.elapsed().as_secs_f64(), sum.in_one_line());
+        }
+    }
+    sum
+}
+
+impl Sum {
+    fn in_one_line(&self) -> String {
+        format!(
+            "{} cut states ({} with a start of the relay, {} unsynced writes dropped, kept or torn): \
+             {} acknowledgements checked, {} lost (in {} states), {} garbage, {} broken, \
+             {} recipients repeated, {} duplicates delivered",
+            self.states,
+            self.restarted,
+            self.unsure,
+            self.acknowledged,
+            self.lost.len(),
+            self.lost_states,
+            self.garbage.len(),
+            self.broken.len(),
+            self.repeated,
+            self.duplicates,
+        )
+    }
+}
+
+/// What one cut leaves.
+struct State<'a> {
+    campaign: &'a Campaign,
+    cut: &'a Cut,
+    moment: Moment,
+    sum: &'a mut Sum,
+}
+
+impl State<'_> {
+    fn check(mut self, image: &Path, path: &Path, restart: Option<(&Path, std::net::SocketAddr)>) {
+        self.sum.states += 1;
+        let mounted = match Mounted::image(image, path, false) {
+            Ok(mounted) => mounted,
+            Err(why) => return self.sum.broken.push(format!("{:?}: {why}", self.cut)),
+        };
+        let ledger = &self.campaign.ledger;
+        let queued = spool::read(&mounted.path.join("spool"), ledger);
+        let told = |what: &String| format!("{:?}: {what}", self.cut);
+        self.sum.garbage.extend(queued.garbage.iter().map(told));
+        self.sum.broken.extend(queued.damage.iter().map(told));
+        self.sum.acknowledged += self.acknowledged().count();
+        let before = self.sum.lost.len();
+        self.compare(&queued, "not in the spool");
+        self.sum.lost_states += usize::from(self.sum.lost.len() > before);
+        let facts = &self.campaign.facts;
+        let again = queued.pending.iter().filter(|one| self.had(facts.taken.get(*one)));
+        self.sum.repeated += again.count();
+        if let Some((binary, next_hop)) = restart {
+            let out = deliver(binary, &mounted.path, next_hop, ledger);
+            self.sum.restarted += 1;
+            let before = self.sum.lost.len();
+            let queued = Queued {
+                pending: out.taken.keys().cloned().collect(),
+                told: out.told.keys().copied().collect(),
+                ..Queued::default()
+            };
+            self.compare(&queued, "not delivered after a start");
+            self.sum.lost_states_restarted += usize::from(self.sum.lost.len() > before);
+            self.sum.garbage.extend(out.garbage);
+            let twice = out
+                .taken
+                .iter()
+                .map(|(one, moments)| moments.len() - usize::from(!self.had(facts.taken.get(one))));
+            self.sum.duplicates += twice.sum::<usize>();
+        }
+    }
+
+    /// Whether something came out before the cut.
+    fn had(&self, moments: Option<&Vec<Moment>>) -> bool {
+        moments.is_some_and(|moments| moments.iter().any(|moment| *moment < self.moment))
+    }
+
+    /// The messages that were acknowledged before the cut.
+    fn acknowledged(&self) -> impl Iterator<Item = usize> {
+        let all = self.campaign.facts.acknowledged.iter();
+        all.filter(|(_, moment)| **moment <= self.moment).map(|(number, _)| *number)
+    }
+
+    /// Each recipient of what was acknowledged: had it, or is to get it, or its sender was told.
+    fn compare(&mut self, queued: &Queued, how: &str) {
+        let facts = &self.campaign.facts;
+        let mut lost = Vec::new();
+        for number in self.acknowledged() {
+            let is_told = queued.told.contains(&number) || self.had(facts.told.get(&number));
+            for recipient in &self.campaign.ledger.messages[number].recipients {
+                let is_there =
+                    queued.pending.contains(recipient) || self.had(facts.taken.get(recipient));
+                if !is_there && !(is_told && recipient.starts_with("never.")) {
+                    lost.push(format!("{:?}: {recipient} is {how}", self.cut));
+                }
+            }
+        }
+        self.sum.lost.extend(lost);
+    }
+}
+
+/// Start the relay on what is left, and let it deliver everything: what came out.
+fn deliver(
+    binary: &Path,
+    place: &Path,
+    next_hop: std::net::SocketAddr,
+    ledger: &Arc<Ledger>,
+) -> Facts {
+    drop(ledger.forget_what_came_out());
+    let mut node = campaign::start(binary, place, next_hop);
+    wait_for("an empty queue", || {
+        node.ask(&["flush", "--all"]);
+        (node.stat("messages") == 0).then_some(())
+    });
+    node.kill();
+    ledger.forget_what_came_out()
+}

@@ -1,0 +1,127 @@
+//! Make the device as a power cut would have left it.
+//!
+//! What was written before the last flush before the cut is there. Of the writes after it the disk
+//! may have done any part, in any order: the four ways to [`Lose`] cover the ends and, by seed, the
+//! middle. A sector is written or not; that much disks promise.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use relay_fast::base::prng::Prng;
+
+use crate::block_log::{BlockLog, SECTOR, What, Write};
+use crate::recorder::{Moment, copy};
+
+/// What becomes of writes that no flush followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lose {
+    /// None of them was done.
+    All,
+    /// All were.
+    Nothing,
+    /// Some were, others not: whatever order the disk chose.
+    Writes,
+    /// Some sectors of each were.
+    Sectors,
+}
+
+const LOSSES: [Lose; 4] = [Lose::All, Lose::Nothing, Lose::Writes, Lose::Sectors];
+
+/// A power cut: behind so many entries of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    pub(crate) entries: usize,
+    pub(crate) lose: Lose,
+    pub(crate) seed: u64,
+}
+
+/// `count` cuts by seed, in the order of the log, between two moments: a third just after a
+/// message got its 250, a third just before a flush, when most is at stake, a third anywhere.
+pub(crate) fn choose(
+    log: &BlockLog,
+    count: usize,
+    span: (Moment, Moment),
+    acknowledged: &[Moment],
+    seed: u64,
+) -> Vec<Cut> {
+    let mut prng = Prng::from_number(seed);
+    let (from, to) = (log.by(span.0), log.by(span.1));
+    let mut cuts: Vec<Cut> = (0..count)
+        .map(|place| {
+            let anywhere = from + prng.below((to - from) as u64) as usize;
+            let entries = match place % 3 {
+                0 => log.by(acknowledged[prng.below(acknowledged.len() as u64) as usize]),
+                1 => {
+                    let rest = log.entries[anywhere..to].iter();
+                    let mut whats = rest.map(|entry| &entry.what);
+                    anywhere + whats.position(|what| matches!(what, What::Flush)).unwrap_or(0)
+                }
+                _ => anywhere,
+            };
+            Cut { entries, lose: LOSSES[place / 3 % 4], seed: prng.next_u64() }
+        })
+        .collect();
+    cuts.sort_by_key(|cut| cut.entries);
+    cuts
+}
+
+/// A device that goes forward through a log, and is copied at each cut.
+#[derive(Debug)]
+pub(crate) struct Device<'a> {
+    log: &'a BlockLog,
+    path: PathBuf,
+    file: File,
+    /// Entries that are done, all of them flushed.
+    done: usize,
+}
+
+impl<'a> Device<'a> {
+    /// The device at `path`, before the first entry.
+    pub(crate) fn new(log: &'a BlockLog, path: &Path) -> Self {
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        Self { log, path: path.to_owned(), file, done: 0 }
+    }
+
+    /// Make `image` as `cut`, which is not before the last one, leaves the device. How many writes
+    /// no flush had followed.
+    pub(crate) fn cut(&mut self, cut: &Cut, image: &Path) -> usize {
+        let before = &self.log.entries[..cut.entries];
+        let last_flush = before.iter().rposition(|entry| matches!(entry.what, What::Flush));
+        let flushed = last_flush.map_or(0, |place| place + 1).max(self.done);
+        for write in writes(self.log, self.done..flushed) {
+            self.file.write_all_at(&self.log.octets(write), write.offset).unwrap();
+        }
+        self.done = flushed;
+        copy(&self.path, image);
+        let file = OpenOptions::new().write(true).open(image).unwrap();
+        let mut prng = Prng::from_number(cut.seed);
+        let mut unsure = 0;
+        for write in writes(self.log, flushed..cut.entries) {
+            unsure += 1;
+            let octets = self.log.octets(write);
+            let mut offset = write.offset;
+            let keeps_write = prng.below(2) == 0;
+            for sector in octets.chunks(SECTOR as usize) {
+                let keeps = match cut.lose {
+                    Lose::All => false,
+                    Lose::Nothing => true,
+                    Lose::Writes => keeps_write,
+                    Lose::Sectors => prng.below(2) == 0,
+                };
+                if keeps || write.is_forced {
+                    file.write_all_at(sector, offset).unwrap();
+                }
+                offset += SECTOR;
+            }
+        }
+        unsure
+    }
+}
+
+fn writes(log: &BlockLog, range: std::ops::Range<usize>) -> impl Iterator<Item = &Write> {
+    log.entries[range].iter().filter_map(|entry| match &entry.what {
+        What::Write(write) => Some(write),
+        What::Flush => None,
+    })
+}
