@@ -31,14 +31,14 @@ mod tool;
 
 #[path = "powercut/audit.rs"]
 mod audit;
-#[path = "powercut/block_log.rs"]
-mod block_log;
 #[path = "powercut/campaign.rs"]
 mod campaign;
 #[path = "powercut/cut.rs"]
 mod cut;
 #[path = "powercut/facts.rs"]
 mod facts;
+#[path = "powercut/fuse.rs"]
+mod fuse;
 #[path = "powercut/place.rs"]
 mod place;
 #[path = "powercut/recorder.rs"]
@@ -47,6 +47,8 @@ mod recorder;
 mod spool;
 #[path = "powercut/taker.rs"]
 mod taker;
+#[path = "powercut/tape.rs"]
+mod tape;
 #[path = "powercut/unsafe_relay.rs"]
 mod unsafe_relay;
 

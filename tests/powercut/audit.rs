@@ -4,15 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::block_log::BlockLog;
 use crate::campaign::{self, Campaign};
 use crate::cut::{self, Cut, Device};
 use crate::facts::{Facts, Ledger};
 use crate::node::wait_for;
 use crate::place::{self, Mounted};
-use crate::recorder::{Moment, copy};
+use crate::recorder::copy;
 use crate::spool::{self, Queued};
 use crate::taker::{self, Mood};
+use crate::tape::{Entry, Moment};
 
 /// What to audit, and how much.
 #[derive(Debug)]
@@ -58,30 +58,30 @@ pub(crate) fn audit(plan: &Plan<'_>) -> Sum {
     let folder = place::folder();
     let began = Instant::now();
     let campaign = campaign::run(plan.binary, folder.path());
-    let log = BlockLog::read(&campaign.recording.log);
-    let until = log.by(campaign.span.1);
+    let entries = &campaign.recording.entries;
+    let during = &entries[campaign.span.0..campaign.span.1];
+    let flushes = during.iter().filter(|entry| matches!(entry, Entry::Flush)).count();
     eprintln!(
         "recorded in {:.1} s on {}: {} messages acknowledged, {} block writes and {} flushes, \
          {} segments came and went",
         began.elapsed().as_secs_f64(),
         place::file_system(),
         campaign.facts.acknowledged.len(),
-        until - log.flushes(until),
-        log.flushes(until),
+        during.len() - flushes,
+        flushes,
         campaign.segments_gone,
     );
     let acknowledged: Vec<Moment> = campaign.facts.acknowledged.values().copied().collect();
-    let cuts = cut::choose(&log, plan.states, campaign.span, &acknowledged, plan.seed);
+    let cuts = cut::choose(entries, plan.states, campaign.span, &acknowledged, plan.seed);
     copy(&campaign.recording.before, &folder.path().join("replayed"));
-    let mut device = Device::new(&log, &folder.path().join("replayed"));
+    let mut device = Device::new(entries, &folder.path().join("replayed"));
     let next_hop = taker::start(&campaign.ledger, Mood::TakesAll, None);
     let mut sum = Sum::default();
     sum.garbage.clone_from(&campaign.facts.garbage);
     for (place, cut) in cuts.iter().enumerate() {
         let image = folder.path().join("cut");
         sum.unsure += device.cut(cut, &image);
-        let moment = log.moment(cut.entries);
-        let state = State { campaign: &campaign, cut, moment, sum: &mut sum };
+        let state = State { campaign: &campaign, cut, sum: &mut sum };
         let restart = (place % plan.restart_every == 0).then_some((plan.binary, next_hop));
         state.check(&image, &folder.path().join("mounted"), restart);
         if (place + 1) % 50 == 0 || place + 1 == cuts.len() {
@@ -115,7 +115,6 @@ impl Sum {
 struct State<'a> {
     campaign: &'a Campaign,
     cut: &'a Cut,
-    moment: Moment,
     sum: &'a mut Sum,
 }
 
@@ -160,13 +159,13 @@ impl State<'_> {
 
     /// Whether something came out before the cut.
     fn had(&self, moments: Option<&Vec<Moment>>) -> bool {
-        moments.is_some_and(|moments| moments.iter().any(|moment| *moment < self.moment))
+        moments.is_some_and(|moments| moments.iter().any(|moment| *moment < self.cut.entries))
     }
 
     /// The messages that were acknowledged before the cut.
     fn acknowledged(&self) -> impl Iterator<Item = usize> {
         let all = self.campaign.facts.acknowledged.iter();
-        all.filter(|(_, moment)| **moment <= self.moment).map(|(number, _)| *number)
+        all.filter(|(_, moment)| **moment <= self.cut.entries).map(|(number, _)| *number)
     }
 
     /// Each recipient of what was acknowledged: had it, or is to get it, or its sender was told.

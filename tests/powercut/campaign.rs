@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::client::Client;
 use crate::facts::{Facts, Ledger};
 use crate::node::{Node, to_upstream, wait_for};
-use crate::recorder::{Clock, Moment, Recorder, Recording};
+use crate::recorder::{Recorder, Recording};
 use crate::taker::{self, Mood};
+use crate::tape::{Moment, Tape};
 use crate::unsafe_relay::PERMIT;
 
 /// Messages of a campaign.
@@ -46,7 +47,7 @@ pub(crate) fn start(binary: &Path, place: &Path, next_hop: SocketAddr) -> Node {
 pub(crate) fn run(binary: &Path, folder: &Path) -> Campaign {
     let ledger = Arc::new(Ledger::new(MESSAGES));
     let recorder = Recorder::start(folder);
-    let clock = recorder.clock();
+    let clock = recorder.tape.clone();
     let next_hop = taker::start(&ledger, Mood::ByAddress, Some(clock.clone()));
     let before = clock.now();
     let mut node = start(binary, recorder.path(), next_hop);
@@ -71,7 +72,7 @@ pub(crate) fn run(binary: &Path, folder: &Path) -> Campaign {
 }
 
 /// Send messages, one after the other, until none is left.
-fn send(relay: SocketAddr, ledger: &Ledger, clock: &Clock, next: &AtomicUsize) {
+fn send(relay: SocketAddr, ledger: &Ledger, clock: &Tape, next: &AtomicUsize) {
     let mut client = Client::connect(relay);
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use relay_fast::base::prng::Prng;
 
-use crate::block_log::{BlockLog, SECTOR, What, Write};
-use crate::recorder::{Moment, copy};
+use crate::recorder::copy;
+use crate::tape::{Entry, Moment, SECTOR};
 
 /// What becomes of writes that no flush followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) enum Lose {
 
 const LOSSES: [Lose; 4] = [Lose::All, Lose::Nothing, Lose::Writes, Lose::Sectors];
 
-/// A power cut: behind so many entries of the log.
+/// A power cut: behind so many entries of the tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
     pub(crate) entries: usize,
@@ -36,26 +36,25 @@ pub(crate) struct Cut {
     pub(crate) seed: u64,
 }
 
-/// `count` cuts by seed, in the order of the log, between two moments: a third just after a
+/// `count` cuts by seed, in the order of the tape, between two moments: a third just after a
 /// message got its 250, a third just before a flush, when most is at stake, a third anywhere.
 pub(crate) fn choose(
-    log: &BlockLog,
+    tape: &[Entry],
     count: usize,
     span: (Moment, Moment),
     acknowledged: &[Moment],
     seed: u64,
 ) -> Vec<Cut> {
     let mut prng = Prng::from_number(seed);
-    let (from, to) = (log.by(span.0), log.by(span.1));
+    let (from, to) = span;
     let mut cuts: Vec<Cut> = (0..count)
         .map(|place| {
             let anywhere = from + prng.below((to - from) as u64) as usize;
             let entries = match place % 3 {
-                0 => log.by(acknowledged[prng.below(acknowledged.len() as u64) as usize]),
+                0 => acknowledged[prng.below(acknowledged.len() as u64) as usize],
                 1 => {
-                    let rest = log.entries[anywhere..to].iter();
-                    let mut whats = rest.map(|entry| &entry.what);
-                    anywhere + whats.position(|what| matches!(what, What::Flush)).unwrap_or(0)
+                    let mut rest = tape[anywhere..to].iter();
+                    anywhere + rest.position(|entry| matches!(entry, Entry::Flush)).unwrap_or(0)
                 }
                 _ => anywhere,
             };
@@ -66,10 +65,10 @@ pub(crate) fn choose(
     cuts
 }
 
-/// A device that goes forward through a log, and is copied at each cut.
+/// A device that goes forward through a tape, and is copied at each cut.
 #[derive(Debug)]
 pub(crate) struct Device<'a> {
-    log: &'a BlockLog,
+    tape: &'a [Entry],
     path: PathBuf,
     file: File,
     /// Entries that are done, all of them flushed.
@@ -78,50 +77,48 @@ pub(crate) struct Device<'a> {
 
 impl<'a> Device<'a> {
     /// The device at `path`, before the first entry.
-    pub(crate) fn new(log: &'a BlockLog, path: &Path) -> Self {
+    pub(crate) fn new(tape: &'a [Entry], path: &Path) -> Self {
         let file = OpenOptions::new().write(true).open(path).unwrap();
-        Self { log, path: path.to_owned(), file, done: 0 }
+        Self { tape, path: path.to_owned(), file, done: 0 }
     }
 
     /// Make `image` as `cut`, which is not before the last one, leaves the device. How many writes
     /// no flush had followed.
     pub(crate) fn cut(&mut self, cut: &Cut, image: &Path) -> usize {
-        let before = &self.log.entries[..cut.entries];
-        let last_flush = before.iter().rposition(|entry| matches!(entry.what, What::Flush));
+        let before = &self.tape[..cut.entries];
+        let last_flush = before.iter().rposition(|entry| matches!(entry, Entry::Flush));
         let flushed = last_flush.map_or(0, |place| place + 1).max(self.done);
-        for write in writes(self.log, self.done..flushed) {
-            self.file.write_all_at(&self.log.octets(write), write.offset).unwrap();
+        for (offset, octets) in writes(&self.tape[self.done..flushed]) {
+            self.file.write_all_at(octets, offset).unwrap();
         }
         self.done = flushed;
         copy(&self.path, image);
         let file = OpenOptions::new().write(true).open(image).unwrap();
         let mut prng = Prng::from_number(cut.seed);
         let mut unsure = 0;
-        for write in writes(self.log, flushed..cut.entries) {
+        for (mut offset, octets) in writes(&before[flushed..]) {
             unsure += 1;
-            let octets = self.log.octets(write);
-            let mut offset = write.offset;
             let keeps_write = prng.below(2) == 0;
-            for sector in octets.chunks(SECTOR as usize) {
+            for sector in octets.chunks(SECTOR) {
                 let keeps = match cut.lose {
                     Lose::All => false,
                     Lose::Nothing => true,
                     Lose::Writes => keeps_write,
                     Lose::Sectors => prng.below(2) == 0,
                 };
-                if keeps || write.is_forced {
+                if keeps {
                     file.write_all_at(sector, offset).unwrap();
                 }
-                offset += SECTOR;
+                offset += SECTOR as u64;
             }
         }
         unsure
     }
 }
 
-fn writes(log: &BlockLog, range: std::ops::Range<usize>) -> impl Iterator<Item = &Write> {
-    log.entries[range].iter().filter_map(|entry| match &entry.what {
-        What::Write(write) => Some(write),
-        What::Flush => None,
+fn writes(entries: &[Entry]) -> impl Iterator<Item = (u64, &[u8])> {
+    entries.iter().filter_map(|entry| match entry {
+        Entry::Write { offset, octets } => Some((*offset, octets.as_slice())),
+        Entry::Flush => None,
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use relay_fast::base::prng::Prng;
 
-use crate::recorder::Moment;
+use crate::tape::Moment;
 
 /// A message that is known by its number: who gets it and what it says.
 #[derive(Debug)]

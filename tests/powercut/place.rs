@@ -6,8 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use crate::process::output;
+use crate::process::{outcome, output};
 use crate::tool;
 
 /// Set inside the namespaces.
@@ -26,7 +27,7 @@ pub(crate) fn alone(name: &str, test: impl FnOnce()) {
         return test();
     }
     let _turn = turn();
-    for tool in ["unshare", "setpriv", "qemu-storage-daemon", "losetup", "mount", &mkfs()] {
+    for tool in ["unshare", "setpriv", "losetup", "mount", &mkfs()] {
         if tool::find(tool).is_none() {
             return;
         }
@@ -83,7 +84,7 @@ impl Mounted {
         let device = String::from_utf8(device).unwrap().trim().to_owned();
         let mut mount = Command::new("mount");
         mount.args(["-t", &file_system(), "-o", "noatime", &device]).arg(path);
-        let (is_mounted, _, why) = crate::process::outcome(&mut mount, b"");
+        let (is_mounted, _, why) = outcome(&mut mount, b"");
         // Of a device in use this means: once it is no longer.
         output(Command::new("losetup").args(["--detach", &device]), b"");
         if is_mounted { Ok(Self { path: path.to_owned() }) } else { Err(why) }
@@ -91,14 +92,19 @@ impl Mounted {
 }
 
 impl Drop for Mounted {
-    /// A process that was killed lets go of its files a little later.
     fn drop(&mut self) {
-        for _ in 0..600 {
-            if crate::process::outcome(Command::new("umount").arg(&self.path), b"").0 {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-        eprintln!("{} stays mounted until this process ends", self.path.display());
+        unmount(&self.path);
     }
+}
+
+/// Unmount what is or soon will be unused: a process that was killed lets go of its files a little
+/// later.
+pub(crate) fn unmount(path: &Path) {
+    for _ in 0..600 {
+        if outcome(Command::new("umount").arg(path), b"").0 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    eprintln!("{} stays mounted until this process ends", path.display());
 }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
 use crate::facts::Ledger;
-use crate::recorder::Clock;
+use crate::tape::Tape;
 
 /// How it answers RCPT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(crate) enum Mood {
 }
 
 /// Listen from now to the end of the process.
-pub(crate) fn start(ledger: &Arc<Ledger>, mood: Mood, clock: Option<Clock>) -> SocketAddr {
+pub(crate) fn start(ledger: &Arc<Ledger>, mood: Mood, clock: Option<Tape>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let ledger = Arc::clone(ledger);
@@ -35,7 +35,7 @@ pub(crate) fn start(ledger: &Arc<Ledger>, mood: Mood, clock: Option<Clock>) -> S
 struct Taker {
     ledger: Arc<Ledger>,
     mood: Mood,
-    clock: Option<Clock>,
+    clock: Option<Tape>,
 }
 
 impl Taker {
@@ -98,7 +98,7 @@ impl Taker {
     /// Check and write down; only then may anybody hear of it.
     fn take(&self, recipients: &mut Vec<String>, content: &mut Vec<u8>) -> String {
         let content = std::mem::take(content);
-        let now = self.clock.as_ref().map_or(0, Clock::now);
+        let now = self.clock.as_ref().map_or(0, Tape::now);
         for recipient in recipients.drain(..) {
             let fault = self.ledger.fault(&recipient, &content);
             let mut facts = self.ledger.facts.lock().unwrap();
