@@ -18,9 +18,6 @@
 #![cfg(feature = "runtime")]
 
 #[allow(dead_code, reason = "shared; each test file uses a part")]
-#[path = "relay/client.rs"]
-mod client;
-#[allow(dead_code, reason = "shared; each test file uses a part")]
 #[path = "relay/node.rs"]
 mod node;
 #[allow(dead_code, reason = "shared; each test file uses a part")]

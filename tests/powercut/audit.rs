@@ -31,7 +31,7 @@ pub(crate) struct Sum {
     pub(crate) restarted: usize,
     /// Messages acknowledged before the cut.
     pub(crate) acknowledged: usize,
-    /// Writes that no flush had followed.
+    /// Octets that no flush had followed.
     pub(crate) unsure: usize,
     pub(crate) lost: Vec<String>,
     pub(crate) lost_states: usize,
@@ -94,12 +94,12 @@ pub(crate) fn audit(plan: &Plan<'_>) -> Sum {
 impl Sum {
     fn in_one_line(&self) -> String {
         format!(
-            "{} cut states ({} with a start of the relay, {} unsynced writes dropped, kept or torn): \
+            "{} cut states ({} with a start of the relay, {} KiB unsynced dropped, kept or torn): \
              {} acknowledgements checked, {} lost (in {} states), {} garbage, {} broken, \
              {} recipients repeated, {} duplicates delivered",
             self.states,
             self.restarted,
-            self.unsure,
+            self.unsure >> 10,
             self.acknowledged,
             self.lost.len(),
             self.lost_states,
@@ -138,7 +138,8 @@ impl State<'_> {
         let again = queued.pending.iter().filter(|one| self.had(facts.taken.get(*one)));
         self.sum.repeated += again.count();
         if let Some((binary, next_hop)) = restart {
-            let out = deliver(binary, &mounted.path, next_hop, ledger);
+            let cores = 1 + self.sum.restarted % 4;
+            let out = deliver(binary, &mounted.path, next_hop, cores, ledger);
             self.sum.restarted += 1;
             let before = self.sum.lost.len();
             let queued = Queued {
@@ -186,15 +187,17 @@ impl State<'_> {
     }
 }
 
-/// Start the relay on what is left, and let it deliver everything: what came out.
+/// Start the relay on what is left, with as many shards as it may be, and let it deliver everything:
+/// what came out.
 fn deliver(
     binary: &Path,
     place: &Path,
     next_hop: std::net::SocketAddr,
+    cores: usize,
     ledger: &Arc<Ledger>,
 ) -> Facts {
     drop(ledger.forget_what_came_out());
-    let mut node = campaign::start(binary, place, next_hop);
+    let mut node = campaign::start(binary, place, next_hop, cores);
     wait_for("an empty queue", || {
         node.ask(&["flush", "--all"]);
         (node.stat("messages") == 0).then_some(())

@@ -22,7 +22,7 @@ pub(crate) enum Lose {
     Nothing,
     /// Some were, others not: whatever order the disk chose.
     Writes,
-    /// Some sectors of each were.
+    /// Some sectors or pages of each were: few, half of them, most.
     Sectors,
 }
 
@@ -36,8 +36,9 @@ pub(crate) struct Cut {
     pub(crate) seed: u64,
 }
 
-/// `count` cuts by seed, in the order of the tape, between two moments: a third just after a
-/// message got its 250, a third just before a flush, when most is at stake, a third anywhere.
+/// `count` cuts by seed, in the order of the tape, between two moments: a quarter just after
+/// a message got its 250, a quarter just before a flush, when most is at stake, a quarter before
+/// anything was acknowledged, while the spool is laid out, and a quarter anywhere.
 pub(crate) fn choose(
     tape: &[Entry],
     count: usize,
@@ -47,18 +48,20 @@ pub(crate) fn choose(
 ) -> Vec<Cut> {
     let mut prng = Prng::from_number(seed);
     let (from, to) = span;
+    let first = acknowledged.iter().copied().min().unwrap_or(to);
     let mut cuts: Vec<Cut> = (0..count)
         .map(|place| {
             let anywhere = from + prng.below((to - from) as u64) as usize;
-            let entries = match place % 3 {
+            let entries = match place % 4 {
                 0 => acknowledged[prng.below(acknowledged.len() as u64) as usize],
                 1 => {
                     let mut rest = tape[anywhere..to].iter();
                     anywhere + rest.position(|entry| matches!(entry, Entry::Flush)).unwrap_or(0)
                 }
+                2 => from + prng.below((first - from) as u64) as usize,
                 _ => anywhere,
             };
-            Cut { entries, lose: LOSSES[place / 3 % 4], seed: prng.next_u64() }
+            Cut { entries, lose: LOSSES[place / 4 % 4], seed: prng.next_u64() }
         })
         .collect();
     cuts.sort_by_key(|cut| cut.entries);
@@ -82,7 +85,7 @@ impl<'a> Device<'a> {
         Self { tape, path: path.to_owned(), file, done: 0 }
     }
 
-    /// Make `image` as `cut`, which is not before the last one, leaves the device. How many writes
+    /// Make `image` as `cut`, which is not before the last one, leaves the device. How many octets
     /// no flush had followed.
     pub(crate) fn cut(&mut self, cut: &Cut, image: &Path) -> usize {
         let before = &self.tape[..cut.entries];
@@ -96,20 +99,22 @@ impl<'a> Device<'a> {
         let file = OpenOptions::new().write(true).open(image).unwrap();
         let mut prng = Prng::from_number(cut.seed);
         let mut unsure = 0;
+        let unit = [SECTOR, 8 * SECTOR][prng.below(2) as usize];
+        let share = [1, 8, 15][prng.below(3) as usize];
         for (mut offset, octets) in writes(&before[flushed..]) {
-            unsure += 1;
+            unsure += octets.len();
             let keeps_write = prng.below(2) == 0;
-            for sector in octets.chunks(SECTOR) {
+            for sector in octets.chunks(unit) {
                 let keeps = match cut.lose {
                     Lose::All => false,
                     Lose::Nothing => true,
                     Lose::Writes => keeps_write,
-                    Lose::Sectors => prng.below(2) == 0,
+                    Lose::Sectors => prng.below(16) < share,
                 };
                 if keeps {
                     file.write_all_at(sector, offset).unwrap();
                 }
-                offset += SECTOR as u64;
+                offset += sector.len() as u64;
             }
         }
         unsure
