@@ -87,7 +87,7 @@ fn a_relay_that_acknowledges_before_the_sync_is_found_out() {
         let plan = Plan {
             binary: &binary,
             states: number("POWERCUT_STATES_OF_UNSAFE", STATES_OF_UNSAFE),
-            restart_every: RESTART_EVERY,
+            restart_every: 2,
             seed: number("POWERCUT_SEED", 1) as u64,
         };
         let sum = audit(&plan);

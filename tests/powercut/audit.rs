@@ -41,6 +41,8 @@ pub(crate) struct Sum {
     pub(crate) broken: Vec<String>,
     /// Recipients that had it before the cut and get it again.
     pub(crate) repeated: usize,
+    /// Flushes from when one of these had it to the end of that life of the relay, at most.
+    pub(crate) longest_flight: usize,
     /// Recipients that got it twice from a relay that was started.
     pub(crate) duplicates: usize,
 }
@@ -96,7 +98,7 @@ impl Sum {
         format!(
             "{} cut states ({} with a start of the relay, {} KiB unsynced dropped, kept or torn): \
              {} acknowledgements checked, {} lost (in {} states), {} garbage, {} broken, \
-             {} recipients repeated, {} duplicates delivered",
+             {} recipients repeated (in flight for {} flushes at most), {} duplicates delivered",
             self.states,
             self.restarted,
             self.unsure >> 10,
@@ -106,6 +108,7 @@ impl Sum {
             self.garbage.len(),
             self.broken.len(),
             self.repeated,
+            self.longest_flight,
             self.duplicates,
         )
     }
@@ -134,28 +137,49 @@ impl State<'_> {
         let before = self.sum.lost.len();
         self.compare(&queued, "not in the spool");
         self.sum.lost_states += usize::from(self.sum.lost.len() > before);
-        let facts = &self.campaign.facts;
-        let again = queued.pending.iter().filter(|one| self.had(facts.taken.get(*one)));
-        self.sum.repeated += again.count();
+        for recipient in &queued.pending {
+            self.repeated(recipient);
+        }
         if let Some((binary, next_hop)) = restart {
             let cores = 1 + self.sum.restarted % 4;
             let out = deliver(binary, &mounted.path, next_hop, cores, ledger);
-            self.sum.restarted += 1;
-            let before = self.sum.lost.len();
-            let queued = Queued {
-                pending: out.taken.keys().cloned().collect(),
-                told: out.told.keys().copied().collect(),
-                ..Queued::default()
-            };
-            self.compare(&queued, "not delivered after a start");
-            self.sum.lost_states_restarted += usize::from(self.sum.lost.len() > before);
-            self.sum.garbage.extend(out.garbage);
-            let twice = out
-                .taken
-                .iter()
-                .map(|(one, moments)| moments.len() - usize::from(!self.had(facts.taken.get(one))));
-            self.sum.duplicates += twice.sum::<usize>();
+            self.restarted(&queued, out);
         }
+    }
+
+    /// What came out of a relay that was started on what the cut left.
+    fn restarted(&mut self, queued: &Queued, out: Facts) {
+        self.sum.restarted += 1;
+        let before = self.sum.lost.len();
+        let delivered = Queued {
+            pending: out.taken.keys().cloned().collect(),
+            told: out.told.keys().copied().collect(),
+            ..Queued::default()
+        };
+        self.compare(&delivered, "not delivered after a start");
+        let stuck = queued.pending.difference(&delivered.pending);
+        let stuck =
+            stuck.map(|one| format!("{:?}: {one} is in the spool and stays there", self.cut));
+        self.sum.lost.extend(stuck);
+        self.sum.lost_states_restarted += usize::from(self.sum.lost.len() > before);
+        self.sum.garbage.extend(out.garbage);
+        for (recipient, moments) in &out.taken {
+            let had = self.had(self.campaign.facts.taken.get(recipient));
+            self.sum.duplicates += moments.len() - usize::from(!had);
+        }
+    }
+
+    /// A recipient is to get something; if it had it, then it was in flight at the cut, or at the
+    /// kill -9 that ended that life of the relay.
+    fn repeated(&mut self, recipient: &String) {
+        let taken = self.campaign.facts.taken.get(recipient).into_iter().flatten();
+        let Some(last) = taken.filter(|moment| **moment < self.cut.entries).max() else { return };
+        self.sum.repeated += 1;
+        let kills = self.campaign.kills.iter().filter(|kill| *kill >= last);
+        let end = kills.min().map_or(self.cut.entries, |kill| self.cut.entries.min(*kill));
+        let entries = &self.campaign.recording.entries[*last..end];
+        let flushes = entries.iter().filter(|entry| matches!(entry, Entry::Flush)).count();
+        self.sum.longest_flight = self.sum.longest_flight.max(flushes);
     }
 
     /// Whether something came out before the cut.

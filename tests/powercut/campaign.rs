@@ -33,6 +33,8 @@ pub(crate) struct Campaign {
     pub(crate) recording: Recording,
     /// From before the relay's start to when nothing was left to do.
     pub(crate) span: (Moment, Moment),
+    /// When each life of the relay but the last was ended.
+    pub(crate) kills: Vec<Moment>,
     /// Segment files that came and went.
     pub(crate) segments_gone: usize,
 }
@@ -54,6 +56,7 @@ pub(crate) fn run(binary: &Path, folder: &Path) -> Campaign {
     let next_hop = taker::start(&ledger, Mood::ByAddress, Some(recorder.tape.clone()));
     let before = recorder.tape.now();
     let next = Arc::new(AtomicUsize::new(0));
+    let mut kills = Vec::new();
     for (life, cores) in (1..).zip(LIVES) {
         let mut node = start(binary, recorder.path(), next_hop, cores);
         let clients: Vec<_> = (0..CLIENTS)
@@ -68,6 +71,7 @@ pub(crate) fn run(binary: &Path, folder: &Path) -> Campaign {
             let enough = ledger.messages.len() * life / LIVES.len();
             wait_for("some messages", || (next.load(Ordering::Relaxed) >= enough).then_some(()));
             node.kill();
+            kills.push(recorder.tape.now());
         }
         clients.into_iter().for_each(|client| client.join().unwrap());
         if life == LIVES.len() {
@@ -81,7 +85,7 @@ pub(crate) fn run(binary: &Path, folder: &Path) -> Campaign {
     let segments_gone = segments_gone(&recorder.path().join("spool"));
     let recording = recorder.stop();
     let facts = ledger.forget_what_came_out();
-    Campaign { ledger, facts, recording, span, segments_gone }
+    Campaign { ledger, facts, recording, span, kills, segments_gone }
 }
 
 /// Send messages, one after the other, until none is left or the relay is gone.

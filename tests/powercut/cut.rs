@@ -36,9 +36,9 @@ pub(crate) struct Cut {
     pub(crate) seed: u64,
 }
 
-/// `count` cuts by seed, in the order of the tape, between two moments: a quarter just after
-/// a message got its 250, a quarter just before a flush, when most is at stake, a quarter before
-/// anything was acknowledged, while the spool is laid out, and a quarter anywhere.
+/// `count` cuts by seed, in the order of the tape, between two moments: of eight three
+/// just after a message got its 250, two just before a flush, when most is at stake, one before
+/// anything was acknowledged, while the spool is laid out, and two anywhere.
 pub(crate) fn choose(
     tape: &[Entry],
     count: usize,
@@ -52,16 +52,16 @@ pub(crate) fn choose(
     let mut cuts: Vec<Cut> = (0..count)
         .map(|place| {
             let anywhere = from + prng.below((to - from) as u64) as usize;
-            let entries = match place % 4 {
-                0 => acknowledged[prng.below(acknowledged.len() as u64) as usize],
-                1 => {
+            let entries = match place % 8 {
+                0..=2 => acknowledged[prng.below(acknowledged.len() as u64) as usize],
+                3 | 4 => {
                     let mut rest = tape[anywhere..to].iter();
                     anywhere + rest.position(|entry| matches!(entry, Entry::Flush)).unwrap_or(0)
                 }
-                2 => from + prng.below((first - from) as u64) as usize,
+                5 => from + prng.below((first - from) as u64) as usize,
                 _ => anywhere,
             };
-            Cut { entries, lose: LOSSES[place / 4 % 4], seed: prng.next_u64() }
+            Cut { entries, lose: LOSSES[prng.below(4) as usize], seed: prng.next_u64() }
         })
         .collect();
     cuts.sort_by_key(|cut| cut.entries);
