@@ -37,13 +37,14 @@ pub(crate) struct Sum {
     pub(crate) lost_states: usize,
     pub(crate) lost_states_restarted: usize,
     pub(crate) garbage: Vec<String>,
-    /// Damage in what was committed, file systems that cannot be mounted.
+    /// Damage in what was committed, file systems that cannot be mounted, what came out though the
+    /// spool knew better.
     pub(crate) broken: Vec<String>,
     /// Recipients that had it before the cut and get it again.
     pub(crate) repeated: usize,
     /// Flushes from when one of these had it to the end of that life of the relay, at most.
     pub(crate) longest_flight: usize,
-    /// Recipients that got it twice from a relay that was started.
+    /// Those of them to whom a relay that was started delivered it again.
     pub(crate) duplicates: usize,
 }
 
@@ -165,7 +166,12 @@ impl State<'_> {
         self.sum.garbage.extend(out.garbage);
         for (recipient, moments) in &out.taken {
             let had = self.had(self.campaign.facts.taken.get(recipient));
-            self.sum.duplicates += moments.len() - usize::from(!had);
+            self.sum.duplicates += usize::from(had);
+            if moments.len() > 1 || !queued.pending.contains(recipient) {
+                let times = moments.len();
+                let what = format!("{:?}: {recipient} got it {times} times more", self.cut);
+                self.sum.broken.push(what);
+            }
         }
     }
 
@@ -200,9 +206,10 @@ impl State<'_> {
         for number in self.acknowledged() {
             let is_told = queued.told.contains(&number) || self.had(facts.told.get(&number));
             for recipient in &self.campaign.ledger.messages[number].recipients {
-                let is_there =
-                    queued.pending.contains(recipient) || self.had(facts.taken.get(recipient));
-                if !is_there && !(is_told && recipient.starts_with("never.")) {
+                let is_kept = queued.pending.contains(recipient)
+                    || self.had(facts.taken.get(recipient))
+                    || is_told && recipient.starts_with("never.");
+                if !is_kept {
                     lost.push(format!("{:?}: {recipient} is {how}", self.cut));
                 }
             }
@@ -211,7 +218,7 @@ impl State<'_> {
     }
 }
 
-/// Start the relay on what is left, with as many shards as it may be, and let it deliver everything:
+/// Start the relay on what is left, with as many shards as it may be, and let it deliver everything;
 /// what came out.
 fn deliver(
     binary: &Path,
