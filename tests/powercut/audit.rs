@@ -218,7 +218,7 @@ impl State<'_> {
     }
 }
 
-/// Start the relay on what is left, with as many shards as it may be, and let it deliver everything;
+/// Start the relay on what is left, with as many shards as it may be, and let it deliver all of it;
 /// what came out.
 fn deliver(
     binary: &Path,
