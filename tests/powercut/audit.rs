@@ -8,7 +8,7 @@ use crate::campaign::{self, Campaign};
 use crate::cut::{self, Cut, Device};
 use crate::facts::{Facts, Ledger};
 use crate::node::wait_for;
-use crate::place::{self, Mounted};
+use crate::place::{Folder, Mounted, file_system};
 use crate::recorder::copy;
 use crate::spool::{self, Queued};
 use crate::taker::{self, Mood};
@@ -58,7 +58,7 @@ impl Sum {
 
 /// Run `plan.binary` under load once, then cut its power `plan.states` times.
 pub(crate) fn audit(plan: &Plan<'_>) -> Sum {
-    let folder = place::folder();
+    let folder = Folder::new();
     let began = Instant::now();
     let campaign = campaign::run(plan.binary, folder.path());
     let entries = &campaign.recording.entries;
@@ -68,7 +68,7 @@ pub(crate) fn audit(plan: &Plan<'_>) -> Sum {
         "recorded in {:.1} s on {}: {} messages acknowledged, {} block writes and {} flushes, \
          {} segments came and went",
         began.elapsed().as_secs_f64(),
-        place::file_system(),
+        file_system(),
         campaign.facts.acknowledged.len(),
         during.len() - flushes,
         flushes,

@@ -1,12 +1,14 @@
 //! Where an audit runs: a process and mount namespace of its own, so that nothing outlives it.
 //!
 //! Whatever ends the test, the kernel then ends its processes; with them go the mounts, and with
-//! the mounts the loop devices, which are told at once to detach when nobody uses them any more.
+//! the mounts their loop devices.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use tempfile::TempDir;
 
 use crate::process::{outcome, output};
 use crate::tool;
@@ -27,7 +29,7 @@ pub(crate) fn alone(name: &str, test: impl FnOnce()) {
         return test();
     }
     let _turn = turn();
-    for tool in ["unshare", "setpriv", "losetup", "mount", &mkfs()] {
+    for tool in ["unshare", "setpriv", "losetup", "findmnt", &mkfs()] {
         if tool::find(tool).is_none() {
             return;
         }
@@ -61,11 +63,25 @@ pub(crate) fn mkfs() -> String {
     format!("mkfs.{}", file_system())
 }
 
-/// A folder for devices: in memory if there is room.
-pub(crate) fn folder() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    tempfile::Builder::new().prefix("powercut.").tempdir_in(parent).unwrap()
+/// A folder in memory, which goes with the namespace.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    memory: Mounted,
+    /// Under it; removed after it.
+    _folder: TempDir,
+}
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        output(mount.args(["-t", "tmpfs", "powercut"]).arg(folder.path()), b"");
+        Self { memory: Mounted { path: folder.path().to_owned() }, _folder: folder }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.memory.path
+    }
 }
 
 /// A mounted file system, until dropped.
@@ -78,33 +94,32 @@ impl Mounted {
     /// Mount the file system in `image` through a loop device; the reason if that fails.
     pub(crate) fn image(image: &Path, path: &Path, direct: bool) -> Result<Self, String> {
         std::fs::create_dir_all(path).unwrap();
-        let mut setup = Command::new("losetup");
-        setup.arg(format!("--direct-io={}", if direct { "on" } else { "off" }));
-        let device = output(setup.args(["--find", "--show"]).arg(image), b"");
-        let device = String::from_utf8(device).unwrap().trim().to_owned();
         let mut mount = Command::new("mount");
-        mount.args(["-t", &file_system(), "-o", "noatime", &device]).arg(path);
+        mount.args(["-t", &file_system(), "-o", "loop,noatime"]).arg(image).arg(path);
         let (is_mounted, _, why) = outcome(&mut mount, b"");
-        // Of a device in use this means: once it is no longer.
-        output(Command::new("losetup").args(["--detach", &device]), b"");
-        if is_mounted { Ok(Self { path: path.to_owned() }) } else { Err(why) }
+        if !is_mounted {
+            return Err(why);
+        }
+        let mounted = Self { path: path.to_owned() };
+        if direct {
+            let mut find = Command::new("findmnt");
+            let device = output(find.args(["-n", "-o", "SOURCE", "--mountpoint"]).arg(path), b"");
+            let device = String::from_utf8(device).unwrap();
+            output(Command::new("losetup").args(["--direct-io=on", device.trim()]), b"");
+        }
+        Ok(mounted)
     }
 }
 
 impl Drop for Mounted {
+    /// A process that was killed lets go of its files a little later.
     fn drop(&mut self) {
-        unmount(&self.path);
-    }
-}
-
-/// Unmount what is or soon will be unused: a process that was killed lets go of its files a little
-/// later.
-pub(crate) fn unmount(path: &Path) {
-    for _ in 0..600 {
-        if outcome(Command::new("umount").arg(path), b"").0 {
-            return;
+        for _ in 0..600 {
+            if outcome(Command::new("umount").arg(&self.path), b"").0 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
         }
-        std::thread::sleep(Duration::from_millis(100));
+        eprintln!("{} stays mounted until this process ends", self.path.display());
     }
-    eprintln!("{} stays mounted until this process ends", path.display());
 }

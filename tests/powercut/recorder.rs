@@ -12,7 +12,7 @@ use std::process::Command;
 use std::thread::JoinHandle;
 
 use crate::fuse;
-use crate::place::{Mounted, file_system, mkfs, unmount};
+use crate::place::{Mounted, file_system, mkfs};
 use crate::process::output;
 use crate::tape::{Entry, Recorded, Tape};
 
@@ -22,9 +22,10 @@ const DEVICE_BYTES: u64 = 512 << 20;
 #[derive(Debug)]
 pub(crate) struct Recorder {
     before: PathBuf,
-    device: PathBuf,
-    server: JoinHandle<()>,
+    /// Unmounted in this order.
     mounted: Mounted,
+    device: Mounted,
+    server: JoinHandle<()>,
     pub(crate) tape: Tape,
 }
 
@@ -49,8 +50,9 @@ impl Recorder {
         let image = OpenOptions::new().read(true).write(true).open(image).unwrap();
         let recorded = Recorded { image, bytes: DEVICE_BYTES, tape: tape.clone() };
         let server = fuse::mount(&device, recorded);
-        let mounted = Mounted::image(&device, &folder.join("recorded"), true).unwrap();
-        Self { before, device, server, mounted, tape }
+        let device = Mounted { path: device };
+        let mounted = Mounted::image(&device.path, &folder.join("recorded"), true).unwrap();
+        Self { before, mounted, device, server, tape }
     }
 
     /// Where the file system is.
@@ -61,7 +63,7 @@ impl Recorder {
     /// Unmount; what was recorded.
     pub(crate) fn stop(self) -> Recording {
         drop(self.mounted);
-        unmount(&self.device);
+        drop(self.device);
         self.server.join().unwrap();
         Recording { before: self.before, entries: self.tape.take() }
     }
