@@ -27,6 +27,7 @@ use crate::platform::event_log::EventLogOptions;
 use crate::platform::kernel::Parts;
 use crate::platform::listener::{self, BindError};
 use crate::platform::probe::{self, ProbeError};
+use crate::platform::sabotage::{self, Sabotaged};
 use crate::platform::segment_map;
 use crate::platform::spool_dir::{OpenSegment, Spool, SpoolError};
 use crate::platform::supervise::{End, Report, RunError, Signals, StartError, Supervisor};
@@ -49,6 +50,9 @@ pub struct Options {
 /// Why a node cannot start: one line, with what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
+    /// A build that is made to lose mail.
+    #[error(transparent)]
+    Sabotaged(#[from] Sabotaged),
     /// io_uring is not ours to use.
     #[error(transparent)]
     Ring(#[from] ProbeError),
@@ -108,6 +112,7 @@ impl Node {
         if !(1..=SHARDS_MAX).contains(&options.shards) {
             return Err(BootError::Shards(options.shards));
         }
+        sabotage::confess()?;
         probe::probe()?;
         segment_map::end_on_faults()?;
         raise_open_files();

@@ -14,6 +14,7 @@ use crate::platform::blocking::{Job, Pool};
 use crate::platform::channels::Mailbox;
 use crate::platform::gear::{Gear, Notice, Tag};
 use crate::platform::ring::{Completion, Kept};
+use crate::platform::sabotage::ACKNOWLEDGES_BEFORE_SYNC;
 use crate::platform::segment_map::SegmentMap;
 use crate::platform::spool_dir::OpenSegment;
 use crate::shard::platform::IoError;
@@ -196,11 +197,11 @@ impl Disk {
     fn advance(&mut self, name: SegmentName, gear: &mut Gear) {
         let Some(segment) = self.segments.get_mut(&name) else { return };
         let Some(commit) = &mut segment.commit else { return };
-        if commit.sync_linked && commit.synced.is_none() {
+        if commit.sync_linked && commit.synced.is_none() && !ACKNOWLEDGES_BEFORE_SYNC {
             return;
         }
         let Some(Written { result: written, buffers }) = commit.written.take() else { return };
-        let synced = commit.synced.take();
+        let synced = commit.synced.take().or(ACKNOWLEDGES_BEFORE_SYNC.then_some(Ok(0)));
         let result = match written {
             Ok(0) if commit.total > 0 => Err(IoError { errno: libc::EIO }),
             Err(error) => Err(error),

@@ -19,6 +19,7 @@ pub mod machine;
 pub mod probe;
 pub mod relay;
 mod ring;
+mod sabotage;
 mod segment_map;
 pub mod spool_dir;
 pub mod spool_repair;
