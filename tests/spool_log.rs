@@ -420,3 +420,20 @@ fn damaged_content_is_never_handed_out() {
         "{shown}"
     );
 }
+
+#[test]
+fn only_what_no_client_waits_for_is_patient() {
+    let mut rig = rig();
+    assert!(!rig.log.is_patient(), "nothing waits");
+    let (id, _) = rig.append(100);
+    assert!(!rig.log.is_patient(), "a client waits for this");
+    rig.run();
+    rig.log.append_state(id, &pending_state(0, 1));
+    assert!(!rig.log.is_patient(), "a commit is under way: the next begins as it ends");
+    rig.disk.finish(&mut rig.log);
+    assert!(rig.log.is_patient());
+    rig.append(100);
+    assert!(!rig.log.is_patient());
+    rig.settle();
+    assert_eq!(rig.disk.commits, 3, "the first is the epoch's; the state went with the message");
+}

@@ -202,6 +202,9 @@ pub const REPORT_ROWS_MAX: usize = 2_000;
 
 /// How often a log that is full or whose commits fail is tried again.
 pub const LOG_RETRY: Duration = Duration::from_secs(1);
+/// Outcomes wait so long for a message to be committed with: a sync of their own would cost as much
+/// as the message's. A crash may repeat the deliveries of as much time.
+pub const OUTCOME_PATIENCE: Duration = Duration::from_millis(20);
 /// Messages that a shard reads back from the spool at a time.
 pub const LOADS_MAX: usize = 256;
 /// Destination domains whose MX hosts an owner remembers at a time.

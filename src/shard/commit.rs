@@ -11,7 +11,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::base::ids::MessageId;
-use crate::base::limits::LOG_RETRY;
+use crate::base::limits::{LOG_RETRY, OUTCOME_PATIENCE};
 use crate::base::slots::Slot;
 use crate::base::time::Monotonic;
 use crate::outcome::counters::{Count, Latency};
@@ -35,6 +35,8 @@ pub(crate) struct Commit {
     /// When a log that is full or failing is tried again.
     retry_at: Option<Monotonic>,
     commit_began: Monotonic,
+    /// When outcomes are committed although no message came with which they could have been.
+    patient_until: Option<Monotonic>,
     /// A commit of some log has failed, and none has succeeded since.
     failing: bool,
     /// A segment could not be made, and none could since.
@@ -97,6 +99,7 @@ impl Commit {
             memory,
             retry_at: None,
             commit_began: Monotonic::default(),
+            patient_until: None,
             failing: false,
             cramped: false,
         }
@@ -221,7 +224,14 @@ impl Commit {
     /// in the turn makes one commit group.
     pub(crate) fn start_io<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
         self.retry(cx);
+        let is_patient = self.logs.iter().any(|(_, log)| log.is_patient());
+        let until = self.patient_until.filter(|_| is_patient);
+        let until = until.unwrap_or_else(|| cx.mono() + OUTCOME_PATIENCE);
+        self.patient_until = (is_patient && cx.mono() < until).then_some(until);
         for index in 0..self.logs.len() {
+            if self.patient_until.is_some() && self.logs[index].1.is_patient() {
+                continue;
+            }
             while let Some(io) = self.logs[index].1.poll_io() {
                 self.start(io, cx);
             }
@@ -235,7 +245,7 @@ impl Commit {
 
     /// When `start_io` is to be called again without an event.
     pub(crate) fn deadline(&self) -> Option<Monotonic> {
-        self.retry_at
+        [self.retry_at, self.patient_until].into_iter().flatten().min()
     }
 
     /// Whether all that was given is on stable storage, or refused.

@@ -371,6 +371,14 @@ impl Log {
         nothing_waits && self.in_flight.is_none() && self.events.is_empty()
     }
 
+    /// Whether all that waits for a commit is outcomes and the like, for which no client waits:
+    /// more of them may come before it begins. Full groups are not kept waiting.
+    pub fn is_patient(&self) -> bool {
+        let works = self.is_open && self.failures_in_a_row == 0 && self.evacuated.is_none();
+        let only = self.queue.front().filter(|_| self.queue.len() == 1);
+        works && self.in_flight.is_none() && only.is_some_and(|group| !group.is_admission)
+    }
+
     /// Figures for `/metrics`.
     pub fn stats(&self) -> Stats {
         Stats {
