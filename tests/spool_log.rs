@@ -422,18 +422,19 @@ fn damaged_content_is_never_handed_out() {
 }
 
 #[test]
-fn only_what_no_client_waits_for_is_patient() {
+fn what_waits_for_a_commit_may_wait_for_more() {
     let mut rig = rig();
-    assert!(!rig.log.is_patient(), "nothing waits");
+    let waits = |rig: &Rig| (rig.log.is_patient(), rig.log.is_gathering());
+    assert_eq!(waits(&rig), (false, false), "nothing waits");
     let (id, _) = rig.append(100);
-    assert!(!rig.log.is_patient(), "a client waits for this");
+    assert_eq!(waits(&rig), (false, true), "a client waits for this");
     rig.run();
     rig.log.append_state(id, &pending_state(0, 1));
-    assert!(!rig.log.is_patient(), "a commit is under way: the next begins as it ends");
+    assert_eq!(waits(&rig), (false, false), "a commit is under way: the next begins as it ends");
     rig.disk.finish(&mut rig.log);
-    assert!(rig.log.is_patient());
+    assert_eq!(waits(&rig), (true, false), "nobody waits for a state");
     rig.append(100);
-    assert!(!rig.log.is_patient());
+    assert_eq!(waits(&rig), (false, true));
     rig.settle();
     assert_eq!(rig.disk.commits, 3, "the first is the epoch's; the state went with the message");
 }

@@ -202,9 +202,14 @@ pub const REPORT_ROWS_MAX: usize = 2_000;
 
 /// How often a log that is full or whose commits fail is tried again.
 pub const LOG_RETRY: Duration = Duration::from_secs(1);
+/// A commit waits for messages that are about to come about as long as a sync takes, and no longer
+/// than this: `250` comes after two or three syncs' time at most, and a group holds more.
+pub const GATHERING_MAX: Duration = Duration::from_millis(2);
+/// Octets of a commit group that waits for no further message: its write takes longer than a sync.
+pub const GATHERED_MAX: u32 = 1024 * 1024;
 /// Outcomes wait so long for a message to be committed with: a sync of their own would cost as much
 /// as the message's. A crash may repeat the deliveries of as much time.
-pub const OUTCOME_PATIENCE: Duration = Duration::from_millis(20);
+pub const OUTCOME_PATIENCE: Duration = Duration::from_millis(5);
 /// Messages that a shard reads back from the spool at a time.
 pub const LOADS_MAX: usize = 256;
 /// Destination domains whose MX hosts an owner remembers at a time.

@@ -7,11 +7,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
 use crate::base::ids::MessageId;
-use crate::base::limits::{LOG_RETRY, OUTCOME_PATIENCE};
+use crate::base::limits::{GATHERING_MAX, LOG_RETRY, OUTCOME_PATIENCE};
 use crate::base::slots::Slot;
 use crate::base::time::Monotonic;
 use crate::outcome::counters::{Count, Latency};
@@ -35,8 +36,12 @@ pub(crate) struct Commit {
     /// When a log that is full or failing is tried again.
     retry_at: Option<Monotonic>,
     commit_began: Monotonic,
-    /// When outcomes are committed although no message came with which they could have been.
-    patient_until: Option<Monotonic>,
+    /// How long a commit takes, by the last ones.
+    usual_time: Duration,
+    /// By log: when what waits is committed, though more was expected to come with it.
+    patient_until: Vec<Option<Monotonic>>,
+    /// Sessions in whose transaction the end of content has not come.
+    pub(crate) joining: usize,
     /// A commit of some log has failed, and none has succeeded since.
     failing: bool,
     /// A segment could not be made, and none could since.
@@ -92,6 +97,7 @@ impl Commit {
     /// The logs of a shard, its own first.
     pub(crate) fn new(logs: Vec<(u16, Log)>, memory: Memory) -> Self {
         assert!(!logs.is_empty(), "a shard has a log of its own");
+        let patient_until = vec![None; logs.len()];
         Self {
             logs,
             waiting: HashMap::new(),
@@ -99,7 +105,9 @@ impl Commit {
             memory,
             retry_at: None,
             commit_began: Monotonic::default(),
-            patient_until: None,
+            usual_time: Duration::ZERO,
+            patient_until,
+            joining: 0,
             failing: false,
             cramped: false,
         }
@@ -206,7 +214,9 @@ impl Commit {
     ) {
         let count = if result.is_ok() { Count::SpoolCommits } else { Count::SpoolCommitsFailed };
         cx.common.counters.increment(count);
-        cx.common.counters.record(Latency::Commit, cx.mono().since(self.commit_began));
+        let took = cx.mono().since(self.commit_began);
+        self.usual_time = (self.usual_time * 7 + took) / 8;
+        cx.common.counters.record(Latency::Commit, took);
         let result = result.map_err(|error| error.errno);
         self.log(segment.directory).handle_committed(segment, result);
     }
@@ -224,18 +234,30 @@ impl Commit {
     /// in the turn makes one commit group.
     pub(crate) fn start_io<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
         self.retry(cx);
-        let is_patient = self.logs.iter().any(|(_, log)| log.is_patient());
-        let until = self.patient_until.filter(|_| is_patient);
-        let until = until.unwrap_or_else(|| cx.mono() + OUTCOME_PATIENCE);
-        self.patient_until = (is_patient && cx.mono() < until).then_some(until);
         for index in 0..self.logs.len() {
-            if self.patient_until.is_some() && self.logs[index].1.is_patient() {
+            if self.expects_more(index, cx.mono()) {
                 continue;
             }
             while let Some(io) = self.logs[index].1.poll_io() {
                 self.start(io, cx);
             }
         }
+    }
+
+    /// Whether what waits in a log waits a little longer, since more may come with it.
+    fn expects_more(&mut self, index: usize, now: Monotonic) -> bool {
+        let log = &self.logs[index].1;
+        let patience = if log.is_patient() {
+            OUTCOME_PATIENCE
+        } else if log.is_gathering() && self.joining > 0 {
+            self.usual_time.min(GATHERING_MAX)
+        } else {
+            Duration::ZERO
+        };
+        let until = self.patient_until[index].map_or(now + patience, |at| at.min(now + patience));
+        let waits = now < until;
+        self.patient_until[index] = waits.then_some(until);
+        waits
     }
 
     /// The next thing that the logs came to know.
@@ -245,7 +267,8 @@ impl Commit {
 
     /// When `start_io` is to be called again without an event.
     pub(crate) fn deadline(&self) -> Option<Monotonic> {
-        [self.retry_at, self.patient_until].into_iter().flatten().min()
+        let patient = self.patient_until.iter().copied().flatten();
+        self.retry_at.into_iter().chain(patient).min()
     }
 
     /// Whether all that was given is on stable storage, or refused.

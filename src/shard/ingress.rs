@@ -51,6 +51,8 @@ struct Inbound {
     slowed: bool,
     /// Octets of content that the session held when it was last looked at.
     gathered: usize,
+    /// Its message is to come: counted in `Commit::joining`.
+    joins: bool,
     /// The peer has said all it will.
     ended: bool,
     /// When the transaction began.
@@ -144,6 +146,7 @@ impl Ingress {
             paused: false,
             slowed: false,
             gathered: 0,
+            joins: false,
             ended: false,
             mail_at: cx.mono(),
             receiving: None,
@@ -194,6 +197,7 @@ impl Ingress {
         let Some(mut inbound) = self.sessions.remove(connection) else { return };
         inbound.abandon(commit);
         commit.memory.gathered(inbound.gathered, 0);
+        commit.joining -= usize::from(inbound.joins);
         self.forget(inbound.client);
     }
 
@@ -300,6 +304,7 @@ impl Ingress {
         inbound.send(cx);
         let gathered = inbound.session.content_waiting();
         commit.memory.gathered(std::mem::replace(&mut inbound.gathered, gathered), gathered);
+        inbound.count_joining(commit);
         if inbound.session.is_over() && inbound.committing.is_none() {
             cx.platform.close(connection);
         } else if inbound.unsent > SESSION_OUTPUT_MAX {
@@ -319,6 +324,13 @@ impl Ingress {
 }
 
 impl Inbound {
+    /// Let a commit know of a message that may join it, as long as that is to come.
+    fn count_joining(&mut self, commit: &mut Commit) {
+        let joins = self.session.envelope().is_some() && self.committing.is_none();
+        let before = std::mem::replace(&mut self.joins, joins);
+        commit.joining = commit.joining + usize::from(joins) - usize::from(before);
+    }
+
     /// Keep what came behind a content that is being committed; no more than a bound.
     fn hold<P: Platform>(&mut self, bytes: &[u8], cx: &mut Context<'_, P>) {
         self.held.extend_from_slice(bytes);

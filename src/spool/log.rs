@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::base::ids::MessageId;
 use crate::base::limits::COMMIT_FAILURES_MAX;
-use crate::base::limits::{COMMIT_GROUP_MAX, COMMIT_PENDING_MAX, RECORD_CONTENT_MAX};
+use crate::base::limits::{COMMIT_GROUP_MAX, COMMIT_PENDING_MAX, GATHERED_MAX, RECORD_CONTENT_MAX};
 use crate::base::prng::Prng;
 use crate::base::time::WallTime;
 use crate::spool::format::LogEnd;
@@ -374,9 +374,20 @@ impl Log {
     /// Whether all that waits for a commit is outcomes and the like, for which no client waits:
     /// more of them may come before it begins. Full groups are not kept waiting.
     pub fn is_patient(&self) -> bool {
+        self.only_group().is_some_and(|group| !group.is_admission)
+    }
+
+    /// Whether clients' messages wait for a commit, which others that are about to come could join.
+    pub fn is_gathering(&self) -> bool {
+        let few = |group: &Group| group.bytes() <= GATHERED_MAX;
+        self.only_group().is_some_and(|group| group.is_admission && few(group))
+    }
+
+    /// The group that could be committed now, if no other waits behind it.
+    fn only_group(&self) -> Option<&Group> {
         let works = self.is_open && self.failures_in_a_row == 0 && self.evacuated.is_none();
-        let only = self.queue.front().filter(|_| self.queue.len() == 1);
-        works && self.in_flight.is_none() && only.is_some_and(|group| !group.is_admission)
+        let only = works && self.in_flight.is_none() && self.queue.len() == 1;
+        self.queue.front().filter(|group| only && !group.is_empty())
     }
 
     /// Figures for `/metrics`.
