@@ -280,7 +280,7 @@ impl<H> Queue<H> {
             parked,
             parked_until: (parked && domain.parked_until > 0)
                 .then_some(WallTime(domain.parked_until)),
-            why: domain.why.clone().filter(|_| parked),
+            why: parked.then(|| domain.why.clone()).flatten(),
             attempts: entry.attempts,
             due: from_seconds(entry.due),
             reason_at: entry.reason_at(),

@@ -186,7 +186,7 @@ impl Delivery {
         let Some(row) = self.jobs.get_mut(job.0) else { return };
         let is_whole = row.settled.is_empty() && cause.stage <= Stage::Hello;
         row.settle_rest(cause.stage, &cause.failure, &cause.peer);
-        let relay = self.sites.get(site.0).filter(|row| is_whole && row.upstream_name().is_some());
+        let relay = self.sites.get(site.0).filter(|row| is_whole && row.upstream().is_some());
         let wait = relay.and_then(|row| row.site.why().zip(row.site.suspended_until()));
         let Some((why, until)) = wait else { return self.conclude(job, Some(site), None, cx) };
         let tried = self.attempted(job, Some(site), None, cx);
@@ -342,7 +342,7 @@ impl Delivery {
             };
             row.settled.push((recipient, settlement));
         }
-        if !row.unsettled().is_empty() {
+        if !row.is_settled() {
             // The connection ends before the others had their turn: `Closed` follows.
             outbound.finished = false;
             outbound.carried = Some(carried);

@@ -86,6 +86,11 @@ impl Job {
         all.iter().copied().filter(|index| !is_settled(index)).collect()
     }
 
+    /// Whether all of them are settled, each once.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled.len() == self.dispatch.departure.recipients.as_slice().len()
+    }
+
     /// Settle the others as the judge makes of `failure`.
     pub(super) fn settle_rest(&mut self, stage: Stage, failure: &Failure, peer: &str) {
         let settling = Settling { stage, failure, peer };
@@ -115,7 +120,7 @@ pub(super) struct SiteRow {
 
 impl SiteRow {
     /// The upstream relay that this site is, or was before the configuration changed.
-    fn upstream(&self) -> Option<UpstreamId> {
+    pub(super) fn upstream(&self) -> Option<UpstreamId> {
         match self.key {
             SiteKey::Upstream(upstream) => Some(upstream),
             SiteKey::Hosts(_) | SiteKey::Address(_) => None,
