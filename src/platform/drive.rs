@@ -44,6 +44,7 @@ pub(super) struct Drive<M> {
     completed: Vec<Completion<Tag>>,
     /// The read that completes when the bell is rung.
     bell: Option<OperationId>,
+    exper: Option<(usize, u64)>,
     deadline: Option<Monotonic>,
     turn_panics: u32,
 }
@@ -58,6 +59,7 @@ impl<M: Machine> Drive<M> {
             machine: Some(machine),
             completed: Vec::new(),
             bell: None,
+            exper: None,
             deadline: None,
             turn_panics: 0,
         };
@@ -111,7 +113,9 @@ impl<M: Machine> Drive<M> {
         let now = self.kernel.now().mono;
         let longest = self.deadline.map(|deadline| deadline.since(now));
         let may_sleep = longest != Some(Duration::ZERO) && self.kernel.mailbox.fall_asleep();
-        let wait = Wait { longest, batch: 1, patience: Duration::ZERO };
+        let env = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+        let (batch, patience) = *self.exper.get_or_insert_with(|| (env("RF_BATCH", 1) as usize, env("RF_US", 0)));
+        let wait = Wait { longest, batch, patience: Duration::from_micros(patience) };
         let entered = self.kernel.enter(may_sleep.then_some(wait), &mut completed);
         self.kernel.mailbox.awake();
         entered?;
