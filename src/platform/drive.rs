@@ -15,7 +15,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::base::limits::{RING_QUIESCE_MAX, TURN_PANICS_MAX};
+use crate::base::limits::{RING_QUIESCE_MAX, TURN_PANICS_MAX, WAKE_BATCH, WAKE_PATIENCE};
 use crate::base::time::Monotonic;
 use crate::platform::gear::{Notice, Tag};
 use crate::platform::kernel::{Kernel, Parts};
@@ -44,7 +44,6 @@ pub(super) struct Drive<M> {
     completed: Vec<Completion<Tag>>,
     /// The read that completes when the bell is rung.
     bell: Option<OperationId>,
-    exper: Option<(usize, u64)>,
     deadline: Option<Monotonic>,
     turn_panics: u32,
 }
@@ -59,7 +58,6 @@ impl<M: Machine> Drive<M> {
             machine: Some(machine),
             completed: Vec::new(),
             bell: None,
-            exper: None,
             deadline: None,
             turn_panics: 0,
         };
@@ -113,9 +111,7 @@ impl<M: Machine> Drive<M> {
         let now = self.kernel.now().mono;
         let longest = self.deadline.map(|deadline| deadline.since(now));
         let may_sleep = longest != Some(Duration::ZERO) && self.kernel.mailbox.fall_asleep();
-        let env = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-        let (batch, patience) = *self.exper.get_or_insert_with(|| (env("RF_BATCH", 1) as usize, env("RF_US", 0)));
-        let wait = Wait { longest, batch, patience: Duration::from_micros(patience) };
+        let wait = Wait { longest, batch: WAKE_BATCH, patience: WAKE_PATIENCE };
         let entered = self.kernel.enter(may_sleep.then_some(wait), &mut completed);
         self.kernel.mailbox.awake();
         entered?;

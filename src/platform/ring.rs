@@ -104,6 +104,9 @@ pub(super) struct Wait {
 
 const RECEIVE_GROUP: u16 = 0;
 
+/// Without a bound on the whole wait the kernel would end it once it has been patient.
+const FOR_EVER: Duration = Duration::from_secs(3_600);
+
 impl<T: Copy> Ring<T> {
     /// A ring of this thread, and the buffers that its receives fill.
     pub(super) fn new() -> io::Result<(Self, ReceiveBuffers)> {
@@ -259,11 +262,8 @@ impl<T: Copy> Ring<T> {
         if !self.early.is_empty() {
             return self.enter();
         }
-        let longest = wait.longest.map(|longest| types::Timespec::from(longest));
-        let mut arguments = types::SubmitArgs::new();
-        if let Some(longest) = &longest {
-            arguments = arguments.timespec(longest);
-        }
+        let longest = types::Timespec::from(wait.longest.unwrap_or(FOR_EVER));
+        let arguments = types::SubmitArgs::new().timespec(&longest);
         if !self.gathers || wait.batch <= 1 {
             return self.enter_with(1, &arguments);
         }
