@@ -1,8 +1,5 @@
 //! The command line: run a node, or ask a running one.
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 use std::cell::RefCell;
 use std::error::Error;
 use std::io;

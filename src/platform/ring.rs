@@ -22,7 +22,7 @@ use socket2::SockAddr;
 
 use crate::base::limits::{
     RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_COMPLETIONS, RING_QUIESCE_MAX, RING_SUBMISSIONS,
-    WRITE_SLICES_MAX,
+    SLEEP_MAX, WRITE_SLICES_MAX,
 };
 use crate::base::slots::{Slot, Slots};
 use crate::platform::clock;
@@ -103,9 +103,6 @@ pub(super) struct Wait {
 }
 
 const RECEIVE_GROUP: u16 = 0;
-
-/// Without a bound on the whole wait the kernel would end it once it has been patient.
-const FOR_EVER: Duration = Duration::from_secs(3_600);
 
 impl<T: Copy> Ring<T> {
     /// A ring of this thread, and the buffers that its receives fill.
@@ -262,7 +259,7 @@ impl<T: Copy> Ring<T> {
         if !self.early.is_empty() {
             return self.enter();
         }
-        let longest = types::Timespec::from(wait.longest.unwrap_or(FOR_EVER));
+        let longest = types::Timespec::from(wait.longest.unwrap_or(SLEEP_MAX));
         let arguments = types::SubmitArgs::new().timespec(&longest);
         if !self.gathers || wait.batch <= 1 {
             return self.enter_with(1, &arguments);
