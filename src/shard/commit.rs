@@ -15,7 +15,7 @@ use crate::base::ids::MessageId;
 use crate::base::limits::{GATHERING_MAX, LOG_RETRY, OUTCOME_PATIENCE};
 use crate::base::slots::Slot;
 use crate::base::time::Monotonic;
-use crate::outcome::counters::{Count, Latency};
+use crate::outcome::counters::{Count, Latency, Size};
 use crate::outcome::dsn::Action;
 use crate::shard::context::Context;
 use crate::shard::memory::Memory;
@@ -35,7 +35,8 @@ pub(crate) struct Commit {
     pub(crate) memory: Memory,
     /// When a log that is full or failing is tried again.
     retry_at: Option<Monotonic>,
-    commit_began: Monotonic,
+    /// By log: when its commit under way began, and its octets.
+    under_way: Vec<(Monotonic, u64)>,
     /// How long a commit takes, by the last ones.
     usual_time: Duration,
     /// By log: when what waits is committed, though more was expected to come with it.
@@ -81,8 +82,9 @@ pub(crate) struct About {
 /// What the logs came to know.
 #[derive(Debug)]
 pub(crate) enum CommitEvent {
-    /// On stable storage: the message may be queued, and `from` told.
-    Stored { stored: Arc<Stored>, directory: u16, at: EnvelopeAt, from: From },
+    /// On stable storage, so long after its content was complete: the message may be queued, and
+    /// `from` told.
+    Stored { stored: Arc<Stored>, directory: u16, at: EnvelopeAt, from: From, took: Duration },
     /// Not stored, and nothing kept.
     Refused { from: From, why: Refusal },
     /// A recipient's last reply lies there.
@@ -98,13 +100,14 @@ impl Commit {
     pub(crate) fn new(logs: Vec<(u16, Log)>, memory: Memory) -> Self {
         assert!(!logs.is_empty(), "a shard has a log of its own");
         let patient_until = vec![None; logs.len()];
+        let under_way = vec![Default::default(); logs.len()];
         Self {
             logs,
             waiting: HashMap::new(),
             events: VecDeque::new(),
             memory,
             retry_at: None,
-            commit_began: Monotonic::default(),
+            under_way,
             usual_time: Duration::ZERO,
             patient_until,
             joining: 0,
@@ -178,8 +181,13 @@ impl Commit {
 
     /// The log of a directory, to note outcomes in or to load from.
     pub(crate) fn log(&mut self, directory: u16) -> &mut Log {
-        let log = self.logs.iter_mut().find(|(number, _)| *number == directory);
-        &mut log.expect("a directory of this shard").1
+        let index = self.index(directory);
+        &mut self.logs[index].1
+    }
+
+    fn index(&self, directory: u16) -> usize {
+        let index = self.logs.iter().position(|(number, _)| *number == directory);
+        index.expect("a directory of this shard")
     }
 
     fn own(&mut self) -> &mut Log {
@@ -212,13 +220,25 @@ impl Commit {
         result: Result<(), IoError>,
         cx: &mut Context<'_, P>,
     ) {
-        let count = if result.is_ok() { Count::SpoolCommits } else { Count::SpoolCommitsFailed };
-        cx.common.counters.increment(count);
-        let took = cx.mono().since(self.commit_began);
+        let index = self.index(segment.directory);
+        let (began, bytes) = self.under_way[index];
+        let took = cx.mono().since(began);
         self.usual_time = (self.usual_time * 7 + took) / 8;
-        cx.common.counters.record(Latency::Commit, took);
-        let result = result.map_err(|error| error.errno);
-        self.log(segment.directory).handle_committed(segment, result);
+        let succeeded = result.is_ok();
+        let log = &mut self.logs[index].1;
+        let accepted_before = log.stats().accepted;
+        log.handle_committed(segment, result.map_err(|error| error.errno));
+        let messages = log.stats().accepted - accepted_before;
+        let counters = &mut cx.common.counters;
+        counters.record(Latency::Commit, took);
+        if !succeeded {
+            return counters.increment(Count::SpoolCommitsFailed);
+        }
+        counters.increment(Count::SpoolCommits);
+        counters.measure(Size::GroupBytes, bytes);
+        if messages > 0 {
+            counters.measure(Size::GroupMessages, messages);
+        }
     }
 
     /// Take in what the logs came to know.
@@ -290,7 +310,8 @@ impl Commit {
             Io::Commit { segment, offset, buffers } => {
                 let bytes = buffers.iter().map(|buffer| buffer.len() as u64).sum();
                 cx.common.counters.add(Count::SpoolBytes, bytes);
-                self.commit_began = cx.mono();
+                let index = self.index(segment.directory);
+                self.under_way[index] = (cx.mono(), bytes);
                 cx.platform.commit(segment, offset, buffers);
             }
             Io::Remove { segment } => cx.platform.remove_segment(segment),
@@ -302,10 +323,12 @@ impl Commit {
             LogEvent::Accepted(accepted) => {
                 let waiting = self.waiting.remove(&accepted.id()).expect("appended by this shard");
                 let took = cx.mono().since(waiting.since);
-                cx.common.counters.record(Latency::Accept, took);
                 let (stored, from) = (waiting.stored, waiting.from);
+                if matches!(from, From::Session(_)) {
+                    cx.common.counters.record(Latency::Accept, took);
+                }
                 let at = accepted.at();
-                self.events.push_back(CommitEvent::Stored { stored, directory, at, from });
+                self.events.push_back(CommitEvent::Stored { stored, directory, at, from, took });
             }
             LogEvent::Refused { id, why } => {
                 let waiting = self.waiting.remove(&id).expect("appended by this shard");

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::ids::{MessageId, ShardId};
 use crate::base::slots::Slot;
@@ -86,12 +87,12 @@ impl Home {
         self.queue.insert(message, recipients, now);
     }
 
-    /// Queue a message that was just stored.
+    /// Queue a message that was just stored, so long after its content was complete.
     pub(crate) fn accept<P: Platform>(
         &mut self,
         stored: &Arc<Stored>,
-        directory: u16,
-        at: StoredAt,
+        (directory, at): (u16, StoredAt),
+        took: Duration,
         cx: &mut Context<'_, P>,
     ) {
         let counters = &mut cx.common.counters;
@@ -115,7 +116,8 @@ impl Home {
         });
         self.queue.insert(message, recipients, cx.now.wall);
         for index in (0u16..).take(stored.envelope.recipients.len()) {
-            self.journal.tell(Kind::Received, stored, index, Attempt::default(), Said::Nothing, cx);
+            let attempt = Attempt { accept: (index == 0).then_some(took), ..Attempt::default() };
+            self.journal.tell(Kind::Received, stored, index, attempt, Said::Nothing, cx);
         }
     }
 

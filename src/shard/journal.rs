@@ -2,6 +2,8 @@
 //!
 //! Invariant: sequence numbers of a run have no gap. Lives on: the home shard.
 
+use std::time::Duration;
+
 use crate::base::time::WallTime;
 use crate::mail::outcome::{Reason, Stage};
 use crate::mail::status::{EnhancedStatus, Reply};
@@ -33,6 +35,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) upstream: &'a str,
     /// Where the time went.
     pub(crate) delays: Option<Delays>,
+    /// None was made yet: from the end of content to our 250.
+    pub(crate) accept: Option<Duration>,
 }
 
 /// What was said, and by whom.
@@ -83,6 +87,7 @@ impl Journal {
             attempt: attempt.number,
             next_attempt: attempt.next,
             delays: attempt.delays,
+            accept: attempt.accept,
         }
         .write_line(&mut self.line);
         cx.platform.log_events(&self.line);

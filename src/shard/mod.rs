@@ -289,8 +289,8 @@ impl Shard {
         while let Some(event) = self.commit.poll_event() {
             let cx = context!(self, platform);
             match event {
-                CommitEvent::Stored { stored, directory, at, from } => {
-                    self.home.accept(&stored, directory, at, cx);
+                CommitEvent::Stored { stored, directory, at, from, took } => {
+                    self.home.accept(&stored, (directory, at), took, cx);
                     match from {
                         From::Session(connection) => {
                             self.ingress.stored(connection, stored.id, &mut self.commit, cx);

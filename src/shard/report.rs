@@ -389,5 +389,6 @@ fn attempt<'a>(
         peer: &attempted.peer,
         upstream: attempted.upstream.as_deref().unwrap_or(""),
         delays: Some(delays(&report.stored, now, attempted.delays)),
+        accept: None,
     }
 }
