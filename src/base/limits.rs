@@ -210,6 +210,11 @@ pub const GATHERED_MAX: u32 = 1024 * 1024;
 /// Outcomes wait so long for a message to be committed with: a sync of their own would cost as much
 /// as the message's. A crash may repeat the deliveries of as much time.
 pub const OUTCOME_PATIENCE: Duration = Duration::from_millis(5);
+/// The wall clock was set if it moved by so much more or less than the monotonic one: between a look
+/// at the one and at the other a thread may be put aside.
+pub const CLOCK_STEP_MIN: Duration = Duration::from_secs(1);
+/// A message that a start finds older than its lifetime is kept so long for its last attempt.
+pub const LAST_ATTEMPT_WITHIN: Duration = Duration::from_secs(3_600);
 /// Messages that a shard reads back from the spool at a time.
 pub const LOADS_MAX: usize = 256;
 /// Destination domains whose MX hosts an owner remembers at a time.

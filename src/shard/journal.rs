@@ -112,16 +112,16 @@ fn words(said: Said<'_>) -> (Option<Stage>, Option<u16>, Option<EnhancedStatus>,
     }
 }
 
-/// The delays of an attempt, as the event tells them.
+/// The delays of an attempt, as the event tells them; `age`: since the message was accepted.
 pub(crate) fn delays(
     stored: &Stored,
-    now: WallTime,
+    age: Duration,
     on_owner: crate::shard::mesh::Delays,
 ) -> Delays {
     let there = on_owner.connect + on_owner.transmit;
     Delays {
         before_queue: stored.intake,
-        in_queue: now.since(stored.received).saturating_sub(there),
+        in_queue: age.saturating_sub(there),
         connect: on_owner.connect,
         transmit: on_owner.transmit,
     }

@@ -146,12 +146,13 @@ impl Shard {
         let schedule = &settings.schedule;
         let queue = Queue::new(schedule.delay_report_after, schedule.lifetime, settings.hot_bytes);
         let mut home = Home::new(queue, shared.loads.clone());
+        home.follow(now);
         let mut opened = Vec::new();
         for (directory, log, recovered) in logs {
             opened.push((directory, log));
             for message in recovered {
                 match message {
-                    Ok(found) => home.recover(directory, found, &settings.hostname, now.wall),
+                    Ok(found) => home.recover(directory, found, &settings, now.wall),
                     Err(damage) => tracing::error!(%damage, "a queued message cannot be read"),
                 }
             }
@@ -351,6 +352,7 @@ impl Shard {
 
 impl Machine for Shard {
     fn handle<P: Platform>(&mut self, event: Event<'_>, platform: &mut P) {
+        self.home.follow(platform.now());
         if self.is_early() && self.early.handle(&event, platform) {
             return;
         }
@@ -404,6 +406,7 @@ impl Machine for Shard {
     }
 
     fn turn<P: Platform>(&mut self, platform: &mut P) -> Turn {
+        self.home.follow(platform.now());
         self.fire_timers(platform);
         self.lookups.handle_deadline(context!(self, platform));
         self.operations.drive(&mut self.home, &mut self.commit, context!(self, platform));
