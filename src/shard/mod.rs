@@ -277,7 +277,7 @@ impl Shard {
         if self.is_early() {
             return;
         }
-        for client in self.early.let_in(platform) {
+        for client in self.early.let_in(self.ingress.admission(), platform) {
             let EarlyClient { connection, listener, peer } = client;
             let cx = context!(self, platform);
             self.ingress.accepted(connection, listener, peer, &mut self.commit, cx);
@@ -353,7 +353,7 @@ impl Shard {
 impl Machine for Shard {
     fn handle<P: Platform>(&mut self, event: Event<'_>, platform: &mut P) {
         self.home.follow(platform.now());
-        if self.is_early() && self.early.handle(&event, platform) {
+        if self.is_early() && self.early.handle(&event, self.ingress.admission(), platform) {
             return;
         }
         let cx = context!(self, platform);
