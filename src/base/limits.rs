@@ -60,6 +60,8 @@ pub const CONTENT_EARLY: usize = 16 * 1024;
 /// Octets that a client may have sent by the time that it is slowed again: what it may add when it
 /// is let go on.
 pub const CONTENT_BURST: usize = 512 * 1024;
+/// Octets of memory that a recipient of a transaction under way is taken to hold.
+pub const RECIPIENT_BYTES: usize = 512;
 /// Octets set aside for content before any has come, whatever SIZE promises.
 pub const CONTENT_RESERVE_MAX: usize = 64 * 1024;
 /// Errors in a session, since it last brought a message, before 421.
@@ -341,6 +343,14 @@ pub const EVENT_FILES_DEFAULT: usize = 16;
 pub const EVENT_FILE_AGE_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
 /// Panics in a row in a machine's own turn before its shard, and with it the process, ends.
 pub const TURN_PANICS_MAX: u32 = 3;
+/// A shard whose ring the kernel did not take everything from (out of memory, too many completions)
+/// pauses so long and tries again; it does not sleep until it is told of something.
+pub const RING_RETRY: Duration = Duration::from_millis(1);
+/// How often it is seen to that no shard sleeps over what was posted to it.
+pub const MAILBOX_LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Octets from which on a buffer goes back to the kernel once it is free. It is what glibc starts
+/// with; but by itself it raises that as soon as a larger one is freed, and then keeps the peak.
+pub const HEAP_RETURNED_MIN: i32 = 128 * 1024;
 /// How long a ring that ends waits for the kernel to let go of its buffers; then they are leaked.
 pub const RING_QUIESCE_MAX: Duration = Duration::from_secs(5);
 

@@ -15,7 +15,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::base::limits::{RING_QUIESCE_MAX, TURN_PANICS_MAX};
+use crate::base::limits::{RING_QUIESCE_MAX, RING_RETRY, TURN_PANICS_MAX};
 use crate::base::time::Monotonic;
 use crate::platform::gear::{Notice, Tag};
 use crate::platform::kernel::{Kernel, Parts};
@@ -190,6 +190,10 @@ impl<M: Machine> Drive<M> {
             self.kernel.gear.ring.wake_on_completion(true);
             self.kernel.mailbox.fall_asleep();
             self.set_timer();
+            return Ok(());
+        }
+        if self.kernel.gear.ring.is_behind() {
+            std::thread::sleep(RING_RETRY);
             return Ok(());
         }
         self.kernel.gear.counters.sleeps += 1;

@@ -20,8 +20,8 @@ use memmap2::MmapMut;
 use socket2::SockAddr;
 
 use crate::base::limits::{
-    RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_COMPLETIONS, RING_QUIESCE_MAX, RING_SUBMISSIONS,
-    WRITE_SLICES_MAX,
+    HEAP_RETURNED_MIN, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_COMPLETIONS, RING_QUIESCE_MAX,
+    RING_SUBMISSIONS, WRITE_SLICES_MAX,
 };
 use crate::base::slots::{Slot, Slots};
 use crate::base::time::Monotonic;
@@ -89,6 +89,8 @@ pub(super) struct Ring<T: Copy> {
     /// Completions that had to be taken while the submission queue was full.
     early: Vec<cqueue::Entry>,
     enters: u64,
+    /// The kernel left something of the last call undone.
+    behind: bool,
 }
 
 const RECEIVE_GROUP: u16 = 0;
@@ -119,7 +121,10 @@ impl<T: Copy> Ring<T> {
         let mut buffers = ReceiveBuffers { memory: Rc::clone(&memory), tail: 0 };
         (0..RECEIVE_BUFFERS).for_each(|number| buffers.give_back(BufferToken(number)));
         let early = Vec::new();
-        Ok((Self { uring, operations: Slots::default(), memory, early, enters: 0 }, buffers))
+        Ok((
+            Self { uring, operations: Slots::default(), memory, early, enters: 0, behind: false },
+            buffers,
+        ))
     }
 
     /// Operations that the kernel has not completed.
@@ -143,6 +148,17 @@ impl<T: Copy> Ring<T> {
     /// Receive from `socket` again and again, each time into a receive buffer; 0 is the end.
     pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, tag: T) -> OperationId {
         let entry = opcode::RecvMulti::new(types::Fd(socket.as_raw_fd()), RECEIVE_GROUP).build();
+        self.start(entry, tag, Kept::Nothing)
+    }
+
+    /// Receive from `socket` once, into one receive buffer; 0 is the end.
+    pub(super) fn receive_once(&mut self, socket: BorrowedFd<'_>, tag: T) -> OperationId {
+        let length = u32::try_from(RECEIVE_BUFFER_BYTES).expect("small");
+        // The buffer is the kernel's choice: none is pointed to.
+        let entry = opcode::Recv::new(types::Fd(socket.as_raw_fd()), std::ptr::null_mut(), length)
+            .buf_group(RECEIVE_GROUP)
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT);
         self.start(entry, tag, Kept::Nothing)
     }
 
@@ -250,7 +266,14 @@ impl<T: Copy> Ring<T> {
         if wake { completions.enable_eventfd() } else { completions.disable_eventfd() }
     }
 
-    /// Submit all that was asked and let the kernel post what is complete; never waits.
+    /// Whether the last [`Ring::enter`] left something unsubmitted, or completions where they
+    /// were: nobody will be woken for them, so it must be called again before anyone sleeps.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    /// Submit all that was asked and let the kernel post what is complete; never waits. Where the
+    /// kernel does only a part of it, [`Ring::is_behind`] says so.
     pub(super) fn enter(&mut self) -> io::Result<()> {
         self.enters += 1;
         let submissions = u32::try_from(self.uring.submission().len()).expect("bounded by u32");
@@ -266,10 +289,15 @@ impl<T: Copy> Ring<T> {
                 )
             };
             match entered {
-                Ok(_) => return Ok(()),
+                // After a part of the submissions the kernel posts no completions.
+                Ok(submitted) => {
+                    self.behind = submitted < submissions as usize;
+                    return Ok(());
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The completion queue overflows or memory is short: reap, and come again.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => {
+                    self.behind = true;
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -461,6 +489,17 @@ impl Sleeper {
     pub(super) async fn sleep(&self) -> io::Result<()> {
         self.0.read_at(0, size_of::<u64>()).await.map(drop).map_err(io::Error::from)
     }
+}
+
+/// Let the heap give large buffers back to the kernel as soon as they are free: before threads
+/// start. Content comes in such, and what a burst of it took would otherwise stay for good, in
+/// pieces that the next burst does not fit in.
+pub(super) fn return_large_buffers() {
+    // SAFETY: takes two numbers by value, and changes nothing but how the heap behaves.
+    #[cfg(target_env = "gnu")]
+    let taken = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, HEAP_RETURNED_MIN) };
+    #[cfg(target_env = "gnu")]
+    assert_eq!(taken, 1, "glibc takes {HEAP_RETURNED_MIN} octets");
 }
 
 /// Let `bind` to port 0 leave the port to `connect`, which can choose it by the whole four-tuple

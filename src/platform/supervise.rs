@@ -7,8 +7,10 @@ use std::error::Error;
 use glommio::ExecutorJoinHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
 use crate::base::ids::ShardId;
+use crate::base::limits::MAILBOX_LOOK_EVERY;
 use crate::platform::channels::Posts;
 use crate::platform::drive::DriveError;
 use crate::shard::mesh::Crossing;
@@ -130,8 +132,17 @@ impl Supervisor {
         let mut draining = false;
         let mut left = self.posts.shards();
         let mut sum = PlatformCounters::default();
+        let mut look = tokio::time::interval(MAILBOX_LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut waiting = 0;
         while left > 0 {
             tokio::select! {
+                _ = look.tick() => {
+                    let shards = self.posts.nudge(&mut waiting);
+                    if shards != 0 {
+                        tracing::info!(shards = format!("{shards:#b}"), "these take no mail: woken");
+                    }
+                }
                 _ = self.signals.terminate.recv() => self.drain(&mut draining)?,
                 _ = self.signals.interrupt.recv() => self.drain(&mut draining)?,
                 _ = self.signals.hangup.recv() => reload(),
