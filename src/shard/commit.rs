@@ -43,8 +43,6 @@ pub(crate) struct Commit {
     patient_until: Vec<Option<Monotonic>>,
     /// Sessions in whose transaction the end of content has not come.
     pub(crate) joining: usize,
-    /// A commit of some log has failed, and none has succeeded since.
-    failing: bool,
     /// A segment could not be made, and none could since.
     cramped: bool,
 }
@@ -111,7 +109,6 @@ impl Commit {
             usual_time: Duration::ZERO,
             patient_until,
             joining: 0,
-            failing: false,
             cramped: false,
         }
     }
@@ -129,8 +126,12 @@ impl Commit {
     /// Whether a client may begin a message: there is room, on the disk and on the way to it.
     pub(crate) fn admission(&self) -> Room {
         let room = self.room();
-        let is_full = room == Room::Open && self.memory.is_full(self.pending());
-        if is_full { Room::Busy } else { room }
+        if room == Room::Open && self.is_full() { Room::Busy } else { room }
+    }
+
+    /// Whether what clients have under way takes no more memory.
+    pub(crate) fn is_full(&self) -> bool {
+        self.memory.is_full(self.pending())
     }
 
     /// Whether clients are to be read no further.
@@ -147,9 +148,9 @@ impl Commit {
         usize::try_from(self.logs[0].1.pending_bytes()).unwrap_or(usize::MAX)
     }
 
-    /// Whether commits fail at present.
+    /// Whether commits of some log fail at present.
     pub(crate) fn is_failing(&self) -> bool {
-        self.failing
+        self.logs().any(Log::is_failing)
     }
 
     /// Store a chunk of content ahead of its message.
@@ -342,12 +343,10 @@ impl Commit {
                 self.events.push_back(CommitEvent::Moved { id, directory, at, states });
             }
             LogEvent::Unhealthy { segment, errno } => {
-                self.failing = true;
                 let error = IoError { errno };
                 tracing::error!(%segment, %error, "a commit failed: its segment is sealed");
             }
             LogEvent::Healthy => {
-                self.failing = false;
                 tracing::info!(directory, "commits succeed again");
             }
         }

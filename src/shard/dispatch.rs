@@ -108,7 +108,6 @@ impl Home {
         counters.increment(Count::MessagesReceived);
         counters.add(Count::RecipientsReceived, stored.envelope.recipients.len() as u64);
         counters.add(Count::BytesReceived, stored.content_bytes);
-        let bytes = usize::try_from(stored.bytes()).unwrap_or(usize::MAX);
         let message = NewMessage {
             id: stored.id,
             envelope: queue_place(directory, at),
@@ -117,7 +116,7 @@ impl Home {
             last_attempt: false,
             reverse_path: reverse_path_hash(stored.envelope.reverse_path.as_str()),
             content_bytes: stored.bytes(),
-            hot: stored.is_hot().then(|| (stored.clone(), bytes)),
+            hot: stored.is_hot().then(|| (stored.clone(), stored.memory())),
         };
         let own = &cx.settings.hostname;
         let recipients = (0u16..).zip(&stored.envelope.recipients).map(|(index, recipient)| {
