@@ -212,8 +212,8 @@ pub const GATHERED_MAX: u32 = 1024 * 1024;
 /// Outcomes wait so long for a message to be committed with: a sync of their own would cost as much
 /// as the message's. A crash may repeat the deliveries of as much time.
 pub const OUTCOME_PATIENCE: Duration = Duration::from_millis(5);
-/// The wall clock was set if it moved by so much more or less than the monotonic one: between a look
-/// at the one and at the other a thread may be put aside.
+/// The wall clock was set if it moved by so much more or less than the monotonic one: between a
+/// look at the one and at the other a thread may be put aside.
 pub const CLOCK_STEP_MIN: Duration = Duration::from_secs(1);
 /// A message that a start finds older than its lifetime is kept so long for its last attempt.
 pub const LAST_ATTEMPT_WITHIN: Duration = Duration::from_secs(3_600);
@@ -335,6 +335,8 @@ pub const EVENT_LOG_BATCH: usize = 64 * 1024;
 pub const EVENT_LOG_DELAY: Duration = Duration::from_millis(150);
 /// Octets of one event file unless a knob says otherwise.
 pub const EVENT_FILE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+/// The latest start in an event file's name that has 13 digits, in milliseconds: in the year 2286.
+pub const EVENT_FILE_START_MAX: i64 = 9_999_999_999_999;
 /// How long event files are kept unless a knob says otherwise.
 pub const EVENT_RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Event files kept a shard, however young.

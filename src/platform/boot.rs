@@ -116,6 +116,7 @@ impl Node {
         sabotage::confess()?;
         probe::probe()?;
         segment_map::end_on_faults()?;
+        #[cfg(target_env = "gnu")]
         ring::return_large_buffers();
         raise_open_files();
         let spool = Spool::open(&options.spool)?;

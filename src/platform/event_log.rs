@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use crate::base::ids::ShardId;
 use crate::base::limits::{
-    EVENT_FILE_AGE_DEFAULT, EVENT_FILE_BYTES_DEFAULT, EVENT_FILES_DEFAULT, EVENT_LOG_BATCH,
-    EVENT_LOG_DELAY, EVENT_LOG_PENDING_MAX, EVENT_RETENTION_DEFAULT,
+    EVENT_FILE_AGE_DEFAULT, EVENT_FILE_BYTES_DEFAULT, EVENT_FILE_START_MAX, EVENT_FILES_DEFAULT,
+    EVENT_LOG_BATCH, EVENT_LOG_DELAY, EVENT_LOG_PENDING_MAX, EVENT_RETENTION_DEFAULT,
 };
 use crate::base::time::{Monotonic, Now, WallTime};
 use crate::platform::blocking::{Job, Pool};
@@ -295,7 +295,7 @@ pub(super) fn open(file: &EventFile) -> io::Result<OwnedFd> {
     let newest =
         before.iter().filter(|name| name.starts_with(&own)).filter_map(|name| start_of(name));
     // Later ones have more digits than sort by their names.
-    let newest = newest.filter(|start| start.0 < START_MAX).max();
+    let newest = newest.filter(|start| start.0 < EVENT_FILE_START_MAX).max();
     let mut start = newest.map_or(0, |newest| newest.0 + 1).max(file.start.0);
     let options = OpenOptions::new().write(true).create_new(true).clone();
     let made = loop {
@@ -308,9 +308,6 @@ pub(super) fn open(file: &EventFile) -> io::Result<OwnedFd> {
     remove_oldest(file)?;
     Ok(made.into())
 }
-
-/// The latest start of 13 digits, in the year 2286.
-const START_MAX: i64 = 9_999_999_999_999;
 
 fn prefix(shard: usize) -> String {
     format!("shard-{shard:02}-")

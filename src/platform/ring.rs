@@ -21,12 +21,15 @@ use socket2::SockAddr;
 
 use crate::base::limits::{
     HEAP_RETURNED_MIN, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_COMPLETIONS, RING_QUIESCE_MAX,
-    RING_SUBMISSIONS, WRITE_SLICES_MAX,
+    RING_SUBMISSIONS,
 };
 use crate::base::slots::{Slot, Slots};
 use crate::base::time::Monotonic;
 use crate::platform::clock;
+use crate::platform::ring::forms::{slices_after, timespec};
 use crate::shard::platform::IoError;
+
+mod forms;
 
 /// An operation under way, to cancel it by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,12 +156,9 @@ impl<T: Copy> Ring<T> {
 
     /// Receive from `socket` once, into one receive buffer; 0 is the end.
     pub(super) fn receive_once(&mut self, socket: BorrowedFd<'_>, tag: T) -> OperationId {
-        let length = u32::try_from(RECEIVE_BUFFER_BYTES).expect("small");
-        // The buffer is the kernel's choice: none is pointed to.
-        let entry = opcode::Recv::new(types::Fd(socket.as_raw_fd()), std::ptr::null_mut(), length)
-            .buf_group(RECEIVE_GROUP)
-            .build()
-            .flags(squeue::Flags::BUFFER_SELECT);
+        // The buffer, and so its length, is the kernel's choice: none is pointed to.
+        let entry = opcode::Recv::new(types::Fd(socket.as_raw_fd()), std::ptr::null_mut(), 0);
+        let entry = entry.buf_group(RECEIVE_GROUP).build().flags(squeue::Flags::BUFFER_SELECT);
         self.start(entry, tag, Kept::Nothing)
     }
 
@@ -266,8 +266,7 @@ impl<T: Copy> Ring<T> {
         if wake { completions.enable_eventfd() } else { completions.disable_eventfd() }
     }
 
-    /// Whether the last [`Ring::enter`] left something unsubmitted, or completions where they
-    /// were: nobody will be woken for them, so it must be called again before anyone sleeps.
+    /// Whether the last [`Ring::enter`] left something undone, for which nobody will be woken.
     pub(super) fn is_behind(&self) -> bool {
         self.behind
     }
@@ -358,25 +357,6 @@ fn completion<T: Copy>(
     let result = u32::try_from(entry.result()).map_err(|_| IoError { errno: -entry.result() });
     let buffer = cqueue::buffer_select(entry.flags()).map(BufferToken);
     Completion { tag, result, more, buffer, socket, kept }
-}
-
-/// The slices of `buffers` after the first `skip` octets, and whether these are all of them.
-fn slices_after(buffers: &[Arc<Vec<u8>>], mut skip: usize) -> (Box<[libc::iovec]>, bool) {
-    let mut rest = buffers.iter().filter_map(|buffer| {
-        let skipped = skip.min(buffer.len());
-        skip -= skipped;
-        (skipped < buffer.len()).then(|| libc::iovec {
-            iov_base: buffer[skipped..].as_ptr().cast_mut().cast(),
-            iov_len: buffer.len() - skipped,
-        })
-    });
-    let slices = rest.by_ref().take(WRITE_SLICES_MAX).collect();
-    (slices, rest.next().is_none())
-}
-
-fn timespec(at: Monotonic) -> types::Timespec {
-    let nanos = u32::try_from(at.0 % 1_000_000_000).expect("below 10^9");
-    types::Timespec::new().sec(at.0 / 1_000_000_000).nsec(nanos)
 }
 
 impl<T: Copy> Drop for Ring<T> {
@@ -492,14 +472,11 @@ impl Sleeper {
 }
 
 /// Let the heap give large buffers back to the kernel as soon as they are free: before threads
-/// start. Content comes in such, and what a burst of it took would otherwise stay for good, in
-/// pieces that the next burst does not fit in.
+/// start. Content comes in such, and what a burst of it took would otherwise stay for good.
+#[cfg(target_env = "gnu")]
 pub(super) fn return_large_buffers() {
     // SAFETY: takes two numbers by value, and changes nothing but how the heap behaves.
-    #[cfg(target_env = "gnu")]
-    let taken = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, HEAP_RETURNED_MIN) };
-    #[cfg(target_env = "gnu")]
-    assert_eq!(taken, 1, "glibc takes {HEAP_RETURNED_MIN} octets");
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, HEAP_RETURNED_MIN) };
 }
 
 /// Let `bind` to port 0 leave the port to `connect`, which can choose it by the whole four-tuple

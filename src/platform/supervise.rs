@@ -137,12 +137,7 @@ impl Supervisor {
         let mut waiting = 0;
         while left > 0 {
             tokio::select! {
-                _ = look.tick() => {
-                    let shards = self.posts.nudge(&mut waiting);
-                    if shards != 0 {
-                        tracing::info!(shards = format!("{shards:#b}"), "these take no mail: woken");
-                    }
-                }
+                _ = look.tick() => self.nudge(&mut waiting),
                 _ = self.signals.terminate.recv() => self.drain(&mut draining)?,
                 _ = self.signals.interrupt.recv() => self.drain(&mut draining)?,
                 _ = self.signals.hangup.recv() => reload(),
@@ -156,6 +151,14 @@ impl Supervisor {
             join(executor, shard)?;
         }
         Ok(sum)
+    }
+
+    /// See that no shard sleeps over what was posted to it.
+    fn nudge(&self, waiting: &mut u64) {
+        let shards = self.posts.nudge(waiting);
+        if shards != 0 {
+            tracing::info!(shards = format!("{shards:#b}"), "these take no mail: woken");
+        }
     }
 
     /// The first signal drains, the second leaves.

@@ -52,8 +52,8 @@ impl Schedule {
         WallTime(at.0.div_euclid(1_000).saturating_add(1).saturating_mul(1_000))
     }
 
-    /// When a recipient is due of which an earlier run said `due`: by a clock that may have been set
-    /// since, so no later than any attempt can be that is put off now.
+    /// When a recipient is due of which an earlier run said `due`: by a clock that may have been
+    /// set since, so no later than any attempt can be that is put off now.
     pub fn due_again(&self, due: WallTime, now: WallTime) -> WallTime {
         let longest = self.max.as_secs_f64() * (1.0 + self.jitter.clamp(0.0, 1.0));
         let longest = Duration::try_from_secs_f64(longest).unwrap_or(self.max);

@@ -1,8 +1,8 @@
 //! Let what waits wait by time that passes, whatever is done to the wall clock meanwhile.
 //!
 //! The queue's own clock goes as the monotonic one does. Times go in and come out as the wall clock
-//! has them: when that is set, what waits moves with it. So nothing is tried late, or expires early,
-//! because somebody set the clock.
+//! has them: when that is set, what waits moves with it. So nothing is tried late, or expires
+//! early, because somebody set the clock.
 //!
 //! Unit: milliseconds. Invariant: `ahead` is whole seconds, so that a whole second is one on both.
 

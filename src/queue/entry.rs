@@ -5,8 +5,8 @@
 //! index by id (`tests` in `mod.rs` adds it up). What differs by destination domain is held once
 //! for each domain (`domains.rs`).
 //!
-//! Unit: times are those of the queue's own clock (`clock.rs`), due times whole seconds of it; a time
-//! between two is moved to the later one.
+//! Unit: times are those of the queue's own clock (`clock.rs`), due times whole seconds of it; a
+//! time between two is moved to the later one.
 
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
