@@ -57,10 +57,10 @@ impl<H> Queue<H> {
         let domain = row.domain;
         self.returned(domain);
         let is_last = self.messages[self.entries[entry].message].last_attempt;
-        let fate = match self.fate(entry) {
-            Deferral::Waiting if is_last => Deferral::Expired,
-            fate => fate,
-        };
+        let mut fate = self.fate(entry);
+        if is_last && fate == Deferral::Waiting {
+            fate = Deferral::Expired;
+        }
         match fate {
             Deferral::Waiting => {
                 self.detach(entry);
