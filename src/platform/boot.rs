@@ -27,6 +27,7 @@ use crate::platform::event_log::EventLogOptions;
 use crate::platform::kernel::Parts;
 use crate::platform::listener::{self, BindError};
 use crate::platform::probe::{self, ProbeError};
+use crate::platform::ring;
 use crate::platform::sabotage::{self, Sabotaged};
 use crate::platform::segment_map;
 use crate::platform::spool_dir::{OpenSegment, Spool, SpoolError};
@@ -115,6 +116,8 @@ impl Node {
         sabotage::confess()?;
         probe::probe()?;
         segment_map::end_on_faults()?;
+        #[cfg(target_env = "gnu")]
+        ring::return_large_buffers();
         raise_open_files();
         let spool = Spool::open(&options.spool)?;
         let mut shards: Vec<Share> = (0..options.shards).map(|_| Share::default()).collect();

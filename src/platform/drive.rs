@@ -15,7 +15,9 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::base::limits::{RING_QUIESCE_MAX, TURN_PANICS_MAX, WAKE_BATCH, WAKE_PATIENCE};
+use crate::base::limits::{
+    RING_QUIESCE_MAX, RING_RETRY, TURN_PANICS_MAX, WAKE_BATCH, WAKE_PATIENCE,
+};
 use crate::base::time::Monotonic;
 use crate::platform::gear::{Notice, Tag};
 use crate::platform::kernel::{Kernel, Parts};
@@ -115,6 +117,9 @@ impl<M: Machine> Drive<M> {
         let entered = self.kernel.enter(may_sleep.then_some(wait), &mut completed);
         self.kernel.mailbox.awake();
         entered?;
+        if completed.is_empty() && self.kernel.gear.ring.is_behind() {
+            std::thread::sleep(RING_RETRY);
+        }
         let mut happened = false;
         for completion in completed.drain(..) {
             happened |= completion.tag != Tag::Nobody;

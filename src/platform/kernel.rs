@@ -60,7 +60,8 @@ impl Kernel {
         let mut gear = Gear::new(ring, clock::now());
         let listeners = Listeners::new(listeners, &mut gear);
         let place = (shard, posts.shards());
-        let event_log = EventLog::new(spool, place, events, pool.clone(), Arc::clone(&mailbox));
+        let event_log =
+            EventLog::new(spool, place, events, gear.now, (pool.clone(), Arc::clone(&mailbox)));
         let disk = Disk::new(spool.to_owned(), segments, pool, Arc::clone(&mailbox));
         let kernel = Self {
             gear,

@@ -21,12 +21,15 @@ use memmap2::MmapMut;
 use socket2::SockAddr;
 
 use crate::base::limits::{
-    RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_COMPLETIONS, RING_QUIESCE_MAX, RING_SUBMISSIONS,
-    SLEEP_MAX, WRITE_SLICES_MAX,
+    HEAP_RETURNED_MIN, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_COMPLETIONS, RING_QUIESCE_MAX,
+    RING_SUBMISSIONS, SLEEP_MAX,
 };
 use crate::base::slots::{Slot, Slots};
 use crate::platform::clock;
+use crate::platform::ring::forms::slices_after;
 use crate::shard::platform::IoError;
+
+mod forms;
 
 /// An operation under way, to cancel it by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +92,7 @@ pub(super) struct Ring<T: Copy> {
     enters: u64,
     /// The kernel can wait for a batch, with a bound on how long (Linux 6.12).
     gathers: bool,
+    behind: bool,
 }
 
 /// How long to wait for completions.
@@ -131,7 +135,7 @@ impl<T: Copy> Ring<T> {
         (0..RECEIVE_BUFFERS).for_each(|number| buffers.give_back(BufferToken(number)));
         let gathers = uring.params().is_feature_min_timeout();
         let (operations, early) = (Slots::default(), Vec::new());
-        Ok((Self { uring, operations, memory, early, enters: 0, gathers }, buffers))
+        Ok((Self { uring, operations, memory, early, enters: 0, gathers, behind: false }, buffers))
     }
 
     /// Operations that the kernel has not completed.
@@ -155,6 +159,14 @@ impl<T: Copy> Ring<T> {
     /// Receive from `socket` again and again, each time into a receive buffer; 0 is the end.
     pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, tag: T) -> OperationId {
         let entry = opcode::RecvMulti::new(types::Fd(socket.as_raw_fd()), RECEIVE_GROUP).build();
+        self.start(entry, tag, Kept::Nothing)
+    }
+
+    /// Receive from `socket` once, into one receive buffer; 0 is the end.
+    pub(super) fn receive_once(&mut self, socket: BorrowedFd<'_>, tag: T) -> OperationId {
+        // The buffer, and so its length, is the kernel's choice: none is pointed to.
+        let entry = opcode::Recv::new(types::Fd(socket.as_raw_fd()), std::ptr::null_mut(), 0);
+        let entry = entry.buf_group(RECEIVE_GROUP).build().flags(squeue::Flags::BUFFER_SELECT);
         self.start(entry, tag, Kept::Nothing)
     }
 
@@ -249,7 +261,13 @@ impl<T: Copy> Ring<T> {
         self.start(opcode::AsyncCancel2::new(which).build(), tag, Kept::Nothing);
     }
 
-    /// Submit all that was asked and let the kernel post what is complete; never waits.
+    /// Whether the kernel refused the last call: what was asked waits for the next one.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    /// Submit all that was asked and let the kernel post what is complete; never waits. What the
+    /// kernel does not take is submitted by the next call.
     pub(super) fn enter(&mut self) -> io::Result<()> {
         self.enter_with(0, &types::SubmitArgs::new())
     }
@@ -270,14 +288,21 @@ impl<T: Copy> Ring<T> {
 
     fn enter_with(&mut self, want: usize, arguments: &types::SubmitArgs<'_, '_>) -> io::Result<()> {
         self.enters += 1;
-        match self.uring.submitter().submit_with_args(want, arguments) {
-            Ok(_) => Ok(()),
-            // A signal, or the time is over. The completion queue overflows or memory is short:
-            // reap, and come again; what is not submitted yet is submitted then.
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EINTR | libc::ETIME | libc::EBUSY | libc::EAGAIN) => Ok(()),
-                _ => Err(error),
-            },
+        self.behind = false;
+        // After a part of the submissions the kernel neither waits nor posts completions: it
+        // returns, and the next call goes on.
+        let Err(error) = self.uring.submitter().submit_with_args(want, arguments) else {
+            return Ok(());
+        };
+        match error.raw_os_error() {
+            // A signal, or the time is over.
+            Some(libc::EINTR | libc::ETIME) => Ok(()),
+            // The completion queue overflows or memory is short: reap, and come again.
+            Some(libc::EBUSY | libc::EAGAIN) => {
+                self.behind = true;
+                Ok(())
+            }
+            _ => Err(error),
         }
     }
 
@@ -332,20 +357,6 @@ fn completion<T: Copy>(
     let result = u32::try_from(entry.result()).map_err(|_| IoError { errno: -entry.result() });
     let buffer = cqueue::buffer_select(entry.flags()).map(BufferToken);
     Completion { tag, result, more, buffer, socket, kept }
-}
-
-/// The slices of `buffers` after the first `skip` octets, and whether these are all of them.
-fn slices_after(buffers: &[Arc<Vec<u8>>], mut skip: usize) -> (Box<[libc::iovec]>, bool) {
-    let mut rest = buffers.iter().filter_map(|buffer| {
-        let skipped = skip.min(buffer.len());
-        skip -= skipped;
-        (skipped < buffer.len()).then(|| libc::iovec {
-            iov_base: buffer[skipped..].as_ptr().cast_mut().cast(),
-            iov_len: buffer.len() - skipped,
-        })
-    });
-    let slices = rest.by_ref().take(WRITE_SLICES_MAX).collect();
-    (slices, rest.next().is_none())
 }
 
 impl<T: Copy> Drop for Ring<T> {
@@ -441,6 +452,14 @@ impl ReceiveMemory {
         // SAFETY: below RECEIVE_BUFFERS, so inside the mapping.
         unsafe { self.buffers.add(usize::from(number) * RECEIVE_BUFFER_BYTES) }
     }
+}
+
+/// Let the heap give large buffers back to the kernel as soon as they are free: before threads
+/// start. Content comes in such, and what a burst of it took would otherwise stay for good.
+#[cfg(target_env = "gnu")]
+pub(super) fn return_large_buffers() {
+    // SAFETY: takes two numbers by value, and changes nothing but how the heap behaves.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, HEAP_RETURNED_MIN) };
 }
 
 /// Let `bind` to port 0 leave the port to `connect`, which can choose it by the whole four-tuple

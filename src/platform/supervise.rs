@@ -7,8 +7,10 @@ use std::thread::JoinHandle;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
 use crate::base::ids::ShardId;
+use crate::base::limits::MAILBOX_LOOK_EVERY;
 use crate::platform::channels::Posts;
 use crate::platform::drive::DriveError;
 use crate::shard::mesh::Crossing;
@@ -130,8 +132,12 @@ impl Supervisor {
         let mut draining = false;
         let mut left = self.posts.shards();
         let mut sum = PlatformCounters::default();
+        let mut look = tokio::time::interval(MAILBOX_LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut waiting = 0;
         while left > 0 {
             tokio::select! {
+                _ = look.tick() => self.nudge(&mut waiting),
                 _ = self.signals.terminate.recv() => self.drain(&mut draining)?,
                 _ = self.signals.interrupt.recv() => self.drain(&mut draining)?,
                 _ = self.signals.hangup.recv() => reload(),
@@ -145,6 +151,14 @@ impl Supervisor {
             join(thread, shard)?;
         }
         Ok(sum)
+    }
+
+    /// See that no shard sleeps over what was posted to it.
+    fn nudge(&self, waiting: &mut u64) {
+        let shards = self.posts.nudge(waiting);
+        if shards != 0 {
+            tracing::info!(shards = format!("{shards:#b}"), "these take no mail: woken");
+        }
     }
 
     /// The first signal drains, the second leaves.

@@ -146,12 +146,13 @@ impl Shard {
         let schedule = &settings.schedule;
         let queue = Queue::new(schedule.delay_report_after, schedule.lifetime, settings.hot_bytes);
         let mut home = Home::new(queue, shared.loads.clone());
+        home.follow(now);
         let mut opened = Vec::new();
         for (directory, log, recovered) in logs {
             opened.push((directory, log));
             for message in recovered {
                 match message {
-                    Ok(found) => home.recover(directory, found, &settings.hostname, now.wall),
+                    Ok(found) => home.recover(directory, found, &settings, now.wall),
                     Err(damage) => tracing::error!(%damage, "a queued message cannot be read"),
                 }
             }
@@ -276,7 +277,7 @@ impl Shard {
         if self.is_early() {
             return;
         }
-        for client in self.early.let_in(platform) {
+        for client in self.early.let_in(self.ingress.admission(), platform) {
             let EarlyClient { connection, listener, peer } = client;
             let cx = context!(self, platform);
             self.ingress.accepted(connection, listener, peer, &mut self.commit, cx);
@@ -289,8 +290,8 @@ impl Shard {
         while let Some(event) = self.commit.poll_event() {
             let cx = context!(self, platform);
             match event {
-                CommitEvent::Stored { stored, directory, at, from } => {
-                    self.home.accept(&stored, directory, at, cx);
+                CommitEvent::Stored { stored, directory, at, from, took } => {
+                    self.home.accept(&stored, (directory, at), took, cx);
                     match from {
                         From::Session(connection) => {
                             self.ingress.stored(connection, stored.id, &mut self.commit, cx);
@@ -351,7 +352,8 @@ impl Shard {
 
 impl Machine for Shard {
     fn handle<P: Platform>(&mut self, event: Event<'_>, platform: &mut P) {
-        if self.is_early() && self.early.handle(&event, platform) {
+        self.home.follow(platform.now());
+        if self.is_early() && self.early.handle(&event, self.ingress.admission(), platform) {
             return;
         }
         let cx = context!(self, platform);
@@ -404,6 +406,7 @@ impl Machine for Shard {
     }
 
     fn turn<P: Platform>(&mut self, platform: &mut P) -> Turn {
+        self.home.follow(platform.now());
         self.fire_timers(platform);
         self.lookups.handle_deadline(context!(self, platform));
         self.operations.drive(&mut self.home, &mut self.commit, context!(self, platform));
