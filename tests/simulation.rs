@@ -20,6 +20,8 @@ mod client;
 #[path = "support/disk.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]
 mod disk;
+#[path = "simulation/from_memory.rs"]
+mod from_memory;
 #[path = "simulation/kernel.rs"]
 mod kernel;
 #[path = "simulation/ledger.rs"]

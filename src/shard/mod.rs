@@ -29,6 +29,7 @@ mod memory;
 mod notices;
 mod operate;
 mod outbound;
+mod owed;
 mod reasons;
 mod refusals;
 mod report;
@@ -229,6 +230,7 @@ impl Shard {
             platform: platform.counters(),
             admits: self.commit.room() == Room::Open,
             failing: self.commit.is_failing(),
+            owed: self.commit.owed(),
         }
     }
 
@@ -289,17 +291,21 @@ impl Shard {
         while let Some(event) = self.commit.poll_event() {
             let cx = context!(self, platform);
             match event {
-                CommitEvent::Stored { stored, directory, at, from } => {
-                    self.home.accept(&stored, directory, at, cx);
+                CommitEvent::Stored { stored, directory, accepted, from } => {
+                    self.home.accept(&stored, directory, accepted.at(), cx);
                     match from {
                         From::Session(connection) => {
-                            self.ingress.stored(connection, stored.id, &mut self.commit, cx);
+                            self.ingress.stored(connection, &accepted, &mut self.commit, cx);
                         }
+                        From::Answered => {}
                         From::Dsn(about) => self.home.dsn_stored(&about, &mut self.commit),
                     }
                 }
                 CommitEvent::Refused { from: From::Session(connection), why } => {
                     self.ingress.refused(connection, why, &mut self.commit, cx);
+                }
+                CommitEvent::Refused { from: From::Answered, .. } => {
+                    unreachable!("what was answered is owed, not refused")
                 }
                 CommitEvent::Refused { from: From::Dsn(about), why: _ } => {
                     self.home.dsn_refused(&about, &mut self.commit, cx);
