@@ -67,7 +67,11 @@ impl Rig {
                 prefix: b"Received: from client.example by mx.example\r\n".to_vec(),
                 content: self.content.clone(),
                 has_eight_bit: false,
-                origin: Origin::Client { peer: [192, 0, 2, 1].into(), listener: 0, durability: Durability::Commit },
+                origin: Origin::Client {
+                    peer: [192, 0, 2, 1].into(),
+                    listener: 0,
+                    durability: Durability::Commit,
+                },
             };
             black_box(self.log.append_message(message).expect("there is room"));
         }

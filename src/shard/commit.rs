@@ -205,6 +205,12 @@ impl Commit {
         self.owed.len()
     }
 
+    /// Messages that were answered from memory and are not on stable storage yet.
+    pub(crate) fn in_memory_only(&self) -> usize {
+        let answered = |waiting: &&Waiting| matches!(waiting.from, From::Answered);
+        self.owed.len() + self.waiting.values().filter(answered).count()
+    }
+
     /// Append what is owed, as far as the disk takes it.
     fn append_owed(&mut self, now: Monotonic) {
         let log = &mut self.logs[0].1;

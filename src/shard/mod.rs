@@ -220,6 +220,7 @@ impl Shard {
         counters.set(Count::QueueActive, stats.dispatched);
         counters.set(Count::QueueDeferred, stats.deferred);
         counters.set(Count::QueueHeld, stats.held);
+        counters.set(Count::InMemoryOnly, self.commit.in_memory_only() as u64);
         counters
             .set(Count::SpoolSegments, self.commit.logs().map(|log| log.stats().segments).sum());
         counters.add(Count::DnsQuestions, dns.traffic.udp_queries + dns.traffic.tcp_queries);

@@ -100,7 +100,8 @@ impl Ledger {
         if self.answers_from_memory {
             let saved = |mail: &Mail| store.synced_since(mail.number).is_some();
             let unsaved = self.mail.iter().filter(|mail| !saved(mail));
-            let acknowledged = unsaved.filter(|mail| matches!(mail.verdict, Verdict::Acknowledged(_)));
+            let acknowledged =
+                unsaved.filter(|mail| matches!(mail.verdict, Verdict::Acknowledged(_)));
             self.unsaved.extend(acknowledged.map(|mail| mail.number));
         }
     }

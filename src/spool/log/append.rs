@@ -34,7 +34,11 @@ impl Log {
         content: Vec<u8>,
     ) -> Result<(), LogError> {
         self.check(transaction, &content, true)?;
-        if content.is_empty() { Ok(()) } else { self.push_chunk(id, transaction, Arc::new(content)) }
+        if content.is_empty() {
+            Ok(())
+        } else {
+            self.push_chunk(id, transaction, Arc::new(content))
+        }
     }
 
     fn push_chunk(
