@@ -189,7 +189,8 @@ mod tests {
         let expected = "{\"sequence\":7,\"time\":\"2026-11-24T03:41:01.007Z\",\"shard\":3,\
             \"kind\":\"deferred\",\"id\":\"0000000000001\",\"reverse_path\":\"s@a.example\",\
             \"recipient\":\"r@b.example\",\"domain\":\"b.example\",\"size\":10240,\
-            \"durability\":\"memory\",\"site\":\"mx.b.example\",\"peer\":\"mx.b.example[192.0.2.1]:25\",\
+            \"durability\":\"memory\",\"site\":\"mx.b.example\",\
+            \"peer\":\"mx.b.example[192.0.2.1]:25\",\
             \"stage\":\"RCPT\",\"code\":450,\"status\":\"4.7.1\",\
             \"reply\":\"greylisted\\n\\\"later\\\"\",\"attempt\":2,\
             \"next_attempt\":\"2026-11-24T03:42:01.000Z\",\

@@ -1,9 +1,9 @@
 //! Keep messages that were answered from memory and that the disk did not take, until it does.
 //!
-//! In: what a commit refused though its client has the 250. Out: the same, appended again to a later
-//! segment, first come first served. Invariant: a message leaves only to be appended.
-//! What is kept counts against `limits.memory`, and while the disk takes nothing no client may begin
-//! a message: so it is at most what was admitted while the disk still worked.
+//! In: what a commit refused though its client has the 250. Out: the same, appended again to a
+//! later segment, first come first served. Invariant: a message leaves only to be appended.
+//! What is kept counts against `limits.memory`, and while the disk takes nothing no client may
+//! begin a message: so it is at most what was admitted while the disk still worked.
 //! Lives on: the home shard.
 
 use std::collections::VecDeque;

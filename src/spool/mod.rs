@@ -58,11 +58,11 @@
 //! The exception is made in one place, `InMemory` in `shard/commit.rs`; what waits to be appended
 //! again is in `shard/owed.rs`. A DSN, also one about such a message, is always committed first.
 //!
-//! What is true in every row: a message that got its `250` in state 4 is found whole until its Done is
-//! committed; nothing without a valid record exists; no id is given twice, since a run tells none
-//! before its epoch is on disk. `tests/spool_crash.rs` holds all rows together against a model, at
-//! every octet and for every subset of the sectors of the last group; failed commits are in
-//! `tests/spool_log/faults.rs`, whole relays in `tests/simulation.rs` and in
+//! What is true in every row: a message that got its `250` in state 4 is found whole until its
+//! Done is committed; nothing without a valid record exists; no id is given twice, since a run
+//! tells none before its epoch is on disk. `tests/spool_crash.rs` holds all rows together against
+//! a model, at every octet and for every subset of the sectors of the last group; failed commits
+//! are in `tests/spool_log/faults.rs`, whole relays in `tests/simulation.rs` and in
 //! `tests/relay/lifecycle.rs`.
 //!
 //! # Damage
