@@ -39,8 +39,8 @@ pub(crate) struct RigOptions {
     /// The relay's binary; built from this workspace without it
     #[arg(long, value_name = "PATH")]
     relay: Option<PathBuf>,
-    /// Configuration file for the relay; @UPSTREAM@ in it stands for the upstreams, @LISTEN@ for the
-    /// address of its listener, which are then not given on its command line
+    /// Configuration file for the relay; @UPSTREAM@ in it stands for the upstreams, @LISTEN@ for
+    /// the address of its listener, which are then not given on its command line
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Shards of the relay
