@@ -10,7 +10,7 @@ use crate::sink::Sink;
 const LATER: &str = "[queue]\nretry_first = \"1h\"\nretry_jitter = 0\n";
 const MEMORY: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\ndurability = \"memory\"\n";
 
-fn of<'a>(events: &'a [Event<'static>], recipient: &str) -> Vec<(Kind, Durability)> {
+fn of(events: &[Event<'static>], recipient: &str) -> Vec<(Kind, Durability)> {
     let theirs = events.iter().filter(|event| event.recipient == recipient);
     theirs.map(|event| (event.kind, event.durability)).collect()
 }

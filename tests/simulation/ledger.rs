@@ -106,8 +106,8 @@ impl Ledger {
         }
     }
 
-    /// A message is acknowledged by words that were sent at `sent_at`, and not synced by now: if the
-    /// process died meanwhile, it may be lost.
+    /// A message is acknowledged by words that were sent at `sent_at`, and not synced by now: if
+    /// the process died meanwhile, it may be lost.
     pub(crate) fn acknowledged_unsynced(&mut self, number: u64, sent_at: u64) {
         if self.crashes.last().is_some_and(|crash| *crash >= sent_at) {
             self.unsaved.insert(number);
