@@ -284,6 +284,14 @@ pub const RING_SUBMISSIONS: u32 = 1_024;
 /// Completions that wait in the ring; the kernel keeps what passes it, at a cost.
 pub const RING_COMPLETIONS: u32 = 16_384;
 const _: () = assert!(RING_COMPLETIONS >= 2 * RING_SUBMISSIONS);
+/// A shard that falls asleep is woken by so many completions, or by the first after
+/// [`WAKE_PATIENCE`]. A wake costs as much as a completion: a busy shard takes them together.
+pub const WAKE_BATCH: usize = 8;
+/// What a completion is late by at most. A shard that has slept longer is woken by the first.
+pub const WAKE_PATIENCE: Duration = Duration::from_micros(200);
+/// A shard with nothing to wait for looks up so often. Without a bound on the whole wait the kernel
+/// would end it once it has been patient.
+pub const SLEEP_MAX: Duration = Duration::from_secs(3_600);
 /// Receive buffers a shard. They are held for one call each, so that connections share them.
 pub const RECEIVE_BUFFERS: u16 = 512;
 // The kernel asks for a power of two, at most 2^15.

@@ -3,8 +3,8 @@
 //! Lives on: the main thread.
 
 use std::error::Error;
+use std::thread::JoinHandle;
 
-use glommio::ExecutorJoinHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -36,12 +36,12 @@ pub enum RunError {
         /// Why.
         error: DriveError,
     },
-    /// A shard's executor could not be made, or its thread is gone.
-    #[error("shard {shard}: its executor ended: {detail}")]
-    Executor {
+    /// A shard's thread could not be made, or is gone.
+    #[error("shard {shard}: its thread ended: {detail}")]
+    Thread {
         /// Which.
         shard: ShardId,
-        /// The executor's words.
+        /// Why.
         detail: String,
     },
     /// Signals cannot be waited for.
@@ -118,7 +118,7 @@ pub(super) struct Supervisor {
     pub(super) posts: Posts,
     pub(super) signals: Signals,
     pub(super) ended: mpsc::UnboundedReceiver<End>,
-    pub(super) executors: Vec<ExecutorJoinHandle<()>>,
+    pub(super) threads: Vec<JoinHandle<()>>,
 }
 
 impl Supervisor {
@@ -141,8 +141,8 @@ impl Supervisor {
                 }
             }
         }
-        for (executor, shard) in self.executors.drain(..).zip(self.posts.shard_ids()) {
-            join(executor, shard)?;
+        for (thread, shard) in self.threads.drain(..).zip(self.posts.shard_ids()) {
+            join(thread, shard)?;
         }
         Ok(sum)
     }
@@ -161,14 +161,16 @@ impl Supervisor {
         let shard = end.shard;
         end.outcome.unwrap_or_else(|| {
             // The thread is ending: it has dropped what it was to run.
-            let executor = self.executors.swap_remove(shard.index());
-            let detail = "a panic; the lines above say where".to_owned();
-            join(executor, shard)?;
-            Err(RunError::Executor { shard, detail })
+            join(self.threads.swap_remove(shard.index()), shard)?;
+            Err(panicked(shard))
         })
     }
 }
 
-fn join(executor: ExecutorJoinHandle<()>, shard: ShardId) -> Result<(), RunError> {
-    executor.join().map_err(|error| RunError::Executor { shard, detail: error.to_string() })
+fn join(thread: JoinHandle<()>, shard: ShardId) -> Result<(), RunError> {
+    thread.join().map_err(|_| panicked(shard))
+}
+
+fn panicked(shard: ShardId) -> RunError {
+    RunError::Thread { shard, detail: "a panic; the lines above say where".to_owned() }
 }

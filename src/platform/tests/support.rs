@@ -8,7 +8,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use glommio::{LocalExecutorBuilder, Placement};
 use tempfile::TempDir;
 
 use crate::base::ids::ShardId;
@@ -111,19 +110,11 @@ impl Shards {
                 .partition(|(name, _)| usize::from(name.directory) % count == shard.index());
             segments = rest;
             std::thread::spawn(move || {
-                let executor = LocalExecutorBuilder::new(Placement::Unbound)
-                    .io_memory(64 * 1024)
-                    .ring_depth(32)
-                    .make()
-                    .unwrap();
-                executor.run(async move {
-                    let listeners = vec![socket];
-                    let spool = root.as_path();
-                    let parts =
-                        Parts { shard, posts, listeners, spool, segments: own, pool, events };
-                    let drive = Drive::new(parts, Box::new(Scripted(make(shard)))).unwrap();
-                    drive.run().await.unwrap()
-                })
+                let listeners = vec![socket];
+                let spool = root.as_path();
+                let parts = Parts { shard, posts, listeners, spool, segments: own, pool, events };
+                let drive = Drive::new(parts, Box::new(Scripted(make(shard)))).unwrap();
+                drive.run().unwrap()
             })
         });
         let threads = threads.collect();
