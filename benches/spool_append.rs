@@ -10,6 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use relay_fast::base::limits::SEGMENT_BYTES_DEFAULT;
 use relay_fast::base::prng::Prng;
 use relay_fast::base::time::WallTime;
+use relay_fast::mail::durability::Durability;
 use relay_fast::mail::envelope::Envelope;
 use relay_fast::spool::log::{Io, Log, LogEvent, Options};
 use relay_fast::spool::recovery::recover;
@@ -66,7 +67,11 @@ impl Rig {
                 prefix: b"Received: from client.example by mx.example\r\n".to_vec(),
                 content: self.content.clone(),
                 has_eight_bit: false,
-                origin: Origin::Client { peer: [192, 0, 2, 1].into(), listener: 0 },
+                origin: Origin::Client {
+                    peer: [192, 0, 2, 1].into(),
+                    listener: 0,
+                    durability: Durability::Commit,
+                },
             };
             black_box(self.log.append_message(message).expect("there is room"));
         }

@@ -22,6 +22,8 @@ mod clock;
 #[path = "support/disk.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]
 mod disk;
+#[path = "simulation/from_memory.rs"]
+mod from_memory;
 #[path = "simulation/kernel.rs"]
 mod kernel;
 #[path = "simulation/ledger.rs"]

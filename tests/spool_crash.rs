@@ -9,6 +9,7 @@
 #[path = "support/disk.rs"]
 mod disk;
 #[path = "support/mail.rs"]
+#[allow(dead_code, reason = "not every test uses all kinds of messages")]
 mod mail;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -15,10 +15,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use disk::{Disk, EIO, ENOSPC, Image, maps};
-use mail::{content, message, pending, pending_state, whole};
+use mail::{content, from_memory, message, pending, pending_state, whole};
 use relay_fast::base::ids::MessageId;
 use relay_fast::base::limits::{COMMIT_PENDING_MAX, RECORD_CONTENT_MAX};
 use relay_fast::base::prng::Prng;
+use relay_fast::mail::durability::Durability;
 use relay_fast::spool::log::{Log, LogError, LogEvent, MovedRecipient, Options, Refusal, Room};
 use relay_fast::spool::recovery::{Fault, Recovered, recover};
 use relay_fast::spool::stored::{EnvelopeAt, NewMessage, Origin, StateAt, Stored};

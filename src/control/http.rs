@@ -102,13 +102,25 @@ async fn snapshots(shards: &Shards) -> Result<Vec<Snapshot>, Silent> {
 async fn healthz(State(shards): State<Shards>) -> Response {
     let words = match snapshots(&shards).await {
         Err(silent) => silent.to_string(),
-        Ok(all) => match all.iter().position(|shard| !shard.admits || shard.failing) {
+        Ok(all) => match all.iter().position(|one| !one.admits || one.failing || one.owed > 0) {
             None => return "ok\n".into_response(),
-            Some(shard) if all[shard].failing => format!("shard {shard}: commits fail"),
-            Some(shard) => format!("shard {shard}: the spool takes no messages"),
+            Some(shard) => complaint(shard, &all[shard]),
         },
     };
     (StatusCode::SERVICE_UNAVAILABLE, words + "\n").into_response()
+}
+
+/// What is wrong with a shard's spool.
+fn complaint(shard: usize, snapshot: &Snapshot) -> String {
+    let disk = match (snapshot.failing, snapshot.admits) {
+        (true, _) => "commits fail",
+        (false, false) => "the spool takes no messages",
+        (false, true) => "the spool works again",
+    };
+    match snapshot.owed {
+        0 => format!("shard {shard}: {disk}"),
+        owed => format!("shard {shard}: {disk}; {owed} acknowledged messages are in memory only"),
+    }
 }
 
 async fn exposition(State(shards): State<Shards>) -> Result<Response, Refused> {

@@ -110,7 +110,7 @@ mod tests {
         counters.record(Latency::Commit, Duration::from_millis(2));
         counters.measure(Size::GroupMessages, 3);
         let platform = PlatformCounters::default();
-        let shard = Snapshot { counters, platform, admits: true, failing: false };
+        let shard = Snapshot { counters, platform, admits: true, failing: false, owed: 0 };
         let text = render(&[shard.clone(), shard]);
         let outcomes = "relay_fast_recipient_outcomes_total";
         assert_eq!(text.matches(&format!("# TYPE {outcomes} counter")).count(), 1);

@@ -141,6 +141,8 @@ counts! {
         "Commit groups, by what came of their sync.";
     SpoolBytes Counter "relay_fast_spool_written_bytes_total" ""
         "Octets appended to the spool.";
+    InMemoryOnly Gauge "relay_fast_messages_in_memory_only" ""
+        "Messages answered from memory (durability memory) that are not on stable storage yet.";
     SpoolSegments Gauge "relay_fast_spool_segments" ""
         "Segments of the spool that hold something live.";
     DnsQuestions Counter "relay_fast_dns_questions_total" ""

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::ids::{MessageId, ShardId};
 use crate::base::time::WallTime;
+use crate::mail::durability::Durability;
 use crate::mail::outcome::Stage;
 use crate::mail::status::EnhancedStatus;
 
@@ -90,6 +91,9 @@ pub struct Event<'a> {
     pub domain: Cow<'a, str>,
     /// Octets of content.
     pub size: u64,
+    /// What the 250 to its content was worth; lines of earlier versions do not say it.
+    #[serde(with = "form::text", default)]
+    pub durability: Durability,
     /// The site that the attempt went to.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub site: Cow<'a, str>,
@@ -158,6 +162,7 @@ mod tests {
             recipient: "r@b.example".into(),
             domain: "b.example".into(),
             size: 10_240,
+            durability: Durability::Memory,
             site: "mx.b.example".into(),
             peer: "mx.b.example[192.0.2.1]:25".into(),
             upstream: "".into(),
@@ -188,7 +193,8 @@ mod tests {
         let expected = "{\"sequence\":7,\"time\":\"2026-11-24T03:41:01.007Z\",\"shard\":3,\
             \"kind\":\"deferred\",\"id\":\"0000000000001\",\"reverse_path\":\"s@a.example\",\
             \"recipient\":\"r@b.example\",\"domain\":\"b.example\",\"size\":10240,\
-            \"site\":\"mx.b.example\",\"peer\":\"mx.b.example[192.0.2.1]:25\",\
+            \"durability\":\"memory\",\"site\":\"mx.b.example\",\
+            \"peer\":\"mx.b.example[192.0.2.1]:25\",\
             \"stage\":\"RCPT\",\"code\":450,\"status\":\"4.7.1\",\
             \"reply\":\"greylisted\\n\\\"later\\\"\",\"attempt\":2,\
             \"next_attempt\":\"2026-11-24T03:42:01.000Z\",\

@@ -149,6 +149,7 @@ mod tests {
     use super::*;
     use crate::base::ids::{MessageId, ShardId};
     use crate::base::time::WallTime;
+    use crate::mail::durability::Durability;
     use crate::outcome::event::Delays;
     use std::time::Duration;
 
@@ -162,6 +163,7 @@ mod tests {
             reverse_path: "".into(),
             recipient: "".into(),
             domain: domain.into(),
+            durability: Durability::Commit,
             size: 0,
             site: "".into(),
             peer: if kind == Kind::Expired { "" } else { "mx" }.into(),

@@ -6,6 +6,7 @@
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
 use crate::mail::address::{Domain, ForwardPath, ReversePath};
+use crate::mail::durability::Durability;
 use crate::mail::outcome::{Outcome, Reason};
 use crate::outcome::counters::Counters;
 use crate::shard::platform::PlatformCounters;
@@ -102,6 +103,8 @@ pub struct Snapshot {
     pub admits: bool,
     /// Commits fail at present.
     pub failing: bool,
+    /// Messages that were answered from memory, and are kept there since their commit failed.
+    pub owed: usize,
 }
 
 /// Where a recipient stands.
@@ -151,6 +154,8 @@ pub struct QueuedMessage {
     pub expires: WallTime,
     /// Octets of content.
     pub bytes: u64,
+    /// What the 250 to its content was worth.
+    pub durability: Durability,
     /// In the order of the envelope.
     pub recipients: Vec<RecipientStory>,
 }

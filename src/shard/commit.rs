@@ -15,12 +15,14 @@ use crate::base::ids::MessageId;
 use crate::base::limits::{GATHERING_MAX, LOG_RETRY, OUTCOME_PATIENCE};
 use crate::base::slots::Slot;
 use crate::base::time::Monotonic;
+use crate::mail::durability::Durability;
 use crate::outcome::counters::{Count, Latency, Size};
 use crate::outcome::dsn::Action;
 use crate::shard::context::Context;
 use crate::shard::memory::Memory;
+use crate::shard::owed::Owed;
 use crate::shard::platform::{ConnectionId, IoError, Platform};
-use crate::spool::log::{Io, Log, LogError, LogEvent, Refusal, Room};
+use crate::spool::log::{Accepted, Io, Log, LogError, LogEvent, Refusal, Room};
 use crate::spool::segment::{SegmentBytes, SegmentName};
 use crate::spool::stored::{EnvelopeAt, NewMessage, StateAt, Stored};
 
@@ -45,6 +47,8 @@ pub(crate) struct Commit {
     pub(crate) joining: usize,
     /// A segment could not be made, and none could since.
     cramped: bool,
+    /// Answered from memory, and their commit failed.
+    owed: Owed,
 }
 
 /// A message between its append and its commit.
@@ -60,8 +64,27 @@ struct Waiting {
 pub(crate) enum From {
     /// A client, for its 250.
     Session(ConnectionId),
+    /// Nobody: its client was answered from memory. It must be stored all the same.
+    Answered,
     /// The queue, to finish those whom a DSN is about.
     Dsn(About),
+}
+
+/// Proof that a message is in memory and on its way to the disk, and that the listener it came to
+/// asks for no more: `durability = "memory"`. Private field: made by [`Commit::message`] alone.
+///
+/// This is the one exception to the rule that only the log's `Accepted` becomes 250. What follows
+/// for the message is in the table of `spool/mod.rs`, rows 2m to 4m.
+#[derive(Debug)]
+pub(crate) struct InMemory {
+    id: MessageId,
+}
+
+impl InMemory {
+    /// The message.
+    pub(crate) fn id(&self) -> MessageId {
+        self.id
+    }
 }
 
 /// Whom a DSN of ours is about.
@@ -82,7 +105,7 @@ pub(crate) struct About {
 pub(crate) enum CommitEvent {
     /// On stable storage, so long after its content was complete: the message may be queued, and
     /// `from` told.
-    Stored { stored: Arc<Stored>, directory: u16, at: EnvelopeAt, from: From, took: Duration },
+    Stored { stored: Arc<Stored>, directory: u16, accepted: Accepted, from: From, took: Duration },
     /// Not stored, and nothing kept.
     Refused { from: From, why: Refusal },
     /// A recipient's last reply lies there.
@@ -110,6 +133,7 @@ impl Commit {
             patient_until,
             joining: 0,
             cramped: false,
+            owed: Owed::default(),
         }
     }
 
@@ -131,7 +155,7 @@ impl Commit {
 
     /// Whether what clients have under way takes no more memory.
     pub(crate) fn is_full(&self) -> bool {
-        self.memory.is_full(self.pending())
+        self.memory.is_full(self.pending() + self.owed.bytes())
     }
 
     /// Whether clients are to be read no further.
@@ -158,20 +182,44 @@ impl Commit {
         self.own().append_content(id, chunk)
     }
 
-    /// Store a message; `Stored` or `Refused` follows.
+    /// Store a message; `Stored` or `Refused` follows, unless it is promised from memory: then what
+    /// comes back says so, `from` hears no more, and the message is appended until it is stored.
     pub(crate) fn message(
         &mut self,
         message: NewMessage,
         from: From,
         now: Monotonic,
-    ) -> Result<(), (LogError, From)> {
-        let id = message.id;
-        match self.own().append_message(message) {
-            Ok(stored) => {
-                self.waiting.insert(id, Waiting { stored, from, since: now });
-                Ok(())
-            }
-            Err(error) => Err((error, from)),
+    ) -> Result<Option<InMemory>, (LogError, From)> {
+        let (id, durability) = (message.id, message.origin.durability());
+        let stored = match self.own().append_message(message) {
+            Ok(stored) => stored,
+            Err(error) => return Err((error, from)),
+        };
+        let (from, promised) = match durability {
+            Durability::Commit => (from, None),
+            Durability::Memory => (From::Answered, Some(InMemory { id })),
+        };
+        self.waiting.insert(id, Waiting { stored, from, since: now });
+        Ok(promised)
+    }
+
+    /// Messages that were answered from memory, and are kept there since their commit failed.
+    pub(crate) fn owed(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// Messages that were answered from memory and are not on stable storage yet.
+    pub(crate) fn in_memory_only(&self) -> usize {
+        let answered = |waiting: &&Waiting| matches!(waiting.from, From::Answered);
+        self.owed.len() + self.waiting.values().filter(answered).count()
+    }
+
+    /// Append what is owed, as far as the disk takes it.
+    fn append_owed(&mut self, now: Monotonic) {
+        let log = &mut self.logs[0].1;
+        while let Some(stored) = self.owed.append_one(log) {
+            let waiting = Waiting { stored, from: From::Answered, since: now };
+            self.waiting.insert(waiting.stored.id, waiting);
         }
     }
 
@@ -255,6 +303,7 @@ impl Commit {
     /// in the turn makes one commit group.
     pub(crate) fn start_io<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
         self.retry(cx);
+        self.append_owed(cx.mono());
         for index in 0..self.logs.len() {
             if self.expects_more(index, cx.mono()) {
                 continue;
@@ -294,7 +343,8 @@ impl Commit {
 
     /// Whether all that was given is on stable storage, or refused.
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.logs.iter().all(|(_, log)| log.is_idle())
+        let nothing_waits = self.waiting.is_empty() && self.owed.len() == 0;
+        nothing_waits && self.logs.iter().all(|(_, log)| log.is_idle())
     }
 
     /// The figures of all logs.
@@ -323,17 +373,26 @@ impl Commit {
         match event {
             LogEvent::Accepted(accepted) => {
                 let waiting = self.waiting.remove(&accepted.id()).expect("appended by this shard");
-                let took = cx.mono().since(waiting.since);
                 let (stored, from) = (waiting.stored, waiting.from);
-                if matches!(from, From::Session(_)) {
+                let took = match from {
+                    // It had its 250 as soon as it was appended.
+                    From::Answered => Duration::ZERO,
+                    From::Session(_) | From::Dsn(_) => cx.mono().since(waiting.since),
+                };
+                if !matches!(from, From::Dsn(_)) {
                     cx.common.counters.record(Latency::Accept, took);
                 }
-                let at = accepted.at();
-                self.events.push_back(CommitEvent::Stored { stored, directory, at, from, took });
+                let stored = CommitEvent::Stored { stored, directory, accepted, from, took };
+                self.events.push_back(stored);
             }
             LogEvent::Refused { id, why } => {
                 let waiting = self.waiting.remove(&id).expect("appended by this shard");
-                self.events.push_back(CommitEvent::Refused { from: waiting.from, why });
+                match waiting.from {
+                    From::Answered => self.owed.push(waiting.stored),
+                    from @ (From::Session(_) | From::Dsn(_)) => {
+                        self.events.push_back(CommitEvent::Refused { from, why });
+                    }
+                }
             }
             LogEvent::Noted { id, recipient, at } => {
                 self.events.push_back(CommitEvent::Noted { id, recipient, directory, at });

@@ -2,7 +2,8 @@
 //!
 //! In: what the platform says of clients' connections; what the spool says of their messages.
 //! Out: replies, and messages handed to [`Commit`]. Invariant: `250` to the end of content is
-//! answered only against [`Ingress::stored`]. Lives on: the home shard.
+//! answered only against the spool's [`Accepted`], or where the listener's `durability` is `memory`
+//! against [`InMemory`]. Lives on: the home shard.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,14 +16,14 @@ use crate::outcome::counters::Count;
 use crate::policy::admission::Admission;
 use crate::policy::content::ContentScan;
 use crate::policy::relay::RecipientVerdict;
-use crate::shard::commit::{Commit, From};
+use crate::shard::commit::{Commit, From, InMemory};
 use crate::shard::connections::Connections;
 use crate::shard::context::{Context, Timer};
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::shard::refusals::{answer_to, refusal};
 use crate::smtp::answer::Answer;
 use crate::smtp::server::{Event, Session};
-use crate::spool::log::{LogError, Refusal};
+use crate::spool::log::{Accepted, LogError, Refusal};
 
 mod message;
 mod slowing;
@@ -229,11 +230,11 @@ impl Ingress {
     pub(crate) fn stored<P: Platform>(
         &mut self,
         connection: ConnectionId,
-        id: MessageId,
+        accepted: &Accepted,
         commit: &mut Commit,
         cx: &mut Context<'_, P>,
     ) {
-        self.committed(connection, Answer::stored(id), commit, cx);
+        self.committed(connection, Answer::stored(accepted.id()), commit, cx);
     }
 
     /// The message that a session waits for could not be stored.
@@ -456,7 +457,11 @@ impl Inbound {
             commit.message(message, from, cx.mono()).map_err(|(error, _)| answer_to(error))
         });
         match stored {
-            Ok(()) => self.committing = Some(id),
+            Ok(None) => self.committing = Some(id),
+            Ok(Some(in_memory)) => {
+                let answer = Answer::stored(InMemory::id(&in_memory));
+                self.session.answer(answer, cx.mono());
+            }
             Err(answer) => {
                 cx.common.counters.increment(Count::RefusedContent);
                 commit.abandon(id);

@@ -77,6 +77,7 @@ impl Journal {
             recipient: to.into(),
             domain: forward_path.domain().map_or("", |domain| domain.as_str()).into(),
             size: stored.bytes(),
+            durability: stored.origin.durability(),
             site: attempt.site.into(),
             peer: attempt.peer.into(),
             upstream: attempt.upstream.into(),

@@ -29,6 +29,7 @@ mod memory;
 mod notices;
 mod operate;
 mod outbound;
+mod owed;
 mod reasons;
 mod refusals;
 mod report;
@@ -220,6 +221,7 @@ impl Shard {
         counters.set(Count::QueueActive, stats.dispatched);
         counters.set(Count::QueueDeferred, stats.deferred);
         counters.set(Count::QueueHeld, stats.held);
+        counters.set(Count::InMemoryOnly, self.commit.in_memory_only() as u64);
         counters
             .set(Count::SpoolSegments, self.commit.logs().map(|log| log.stats().segments).sum());
         counters.add(Count::DnsQuestions, dns.traffic.udp_queries + dns.traffic.tcp_queries);
@@ -230,6 +232,7 @@ impl Shard {
             platform: platform.counters(),
             admits: self.commit.room() == Room::Open,
             failing: self.commit.is_failing(),
+            owed: self.commit.owed(),
         }
     }
 
@@ -290,17 +293,21 @@ impl Shard {
         while let Some(event) = self.commit.poll_event() {
             let cx = context!(self, platform);
             match event {
-                CommitEvent::Stored { stored, directory, at, from, took } => {
-                    self.home.accept(&stored, (directory, at), took, cx);
+                CommitEvent::Stored { stored, directory, accepted, from, took } => {
+                    self.home.accept(&stored, (directory, accepted.at()), took, cx);
                     match from {
                         From::Session(connection) => {
-                            self.ingress.stored(connection, stored.id, &mut self.commit, cx);
+                            self.ingress.stored(connection, &accepted, &mut self.commit, cx);
                         }
+                        From::Answered => {}
                         From::Dsn(about) => self.home.dsn_stored(&about, &mut self.commit),
                     }
                 }
                 CommitEvent::Refused { from: From::Session(connection), why } => {
                     self.ingress.refused(connection, why, &mut self.commit, cx);
+                }
+                CommitEvent::Refused { from: From::Answered, .. } => {
+                    unreachable!("what was answered is owed, not refused")
                 }
                 CommitEvent::Refused { from: From::Dsn(about), why: _ } => {
                     self.home.dsn_refused(&about, &mut self.commit, cx);

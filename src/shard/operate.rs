@@ -209,6 +209,7 @@ impl Home {
             accepted: view.message.received,
             expires: view.message.received + cx.settings.schedule.lifetime,
             bytes: stored.bytes(),
+            durability: stored.origin.durability(),
             recipients,
         })
     }

@@ -105,6 +105,8 @@ pub(super) struct Group {
     pub(super) unfinished: Vec<MessageId>,
     /// Something of a client's is in it: it may not use the reserve.
     pub(super) is_admission: bool,
+    /// A client waits for its commit, or soon may.
+    pub(super) is_awaited: bool,
     chunks: Vec<Chunk>,
     payloads: Vec<u8>,
     contents: Vec<Arc<Vec<u8>>>,
@@ -133,6 +135,7 @@ impl Group {
             items: Vec::new(),
             unfinished: Vec::new(),
             is_admission: false,
+            is_awaited: false,
             chunks: Vec::new(),
             payloads: Vec::new(),
             contents: Vec::new(),
@@ -165,11 +168,10 @@ impl Group {
     }
 
     /// Append a content; what refers to it. Not for empty ones.
-    pub(super) fn push_content(&mut self, content: Vec<u8>) -> Chunk {
-        let bytes = u32::try_from(content.len()).expect("checked by `fits`");
-        let crc = crc32c::crc32c(&content);
+    pub(super) fn push_content(&mut self, hot: Arc<Vec<u8>>) -> Chunk {
+        let bytes = u32::try_from(hot.len()).expect("checked by `fits`");
+        let crc = crc32c::crc32c(&hot);
         let place = Place::Group { serial: self.serial, offset: self.content_bytes };
-        let hot = Arc::new(content);
         self.contents.push(Arc::clone(&hot));
         self.content_bytes += bytes;
         Chunk { place, bytes, crc, hot: Some(hot) }
@@ -235,7 +237,7 @@ impl Group {
         self.contents.clear();
         self.chunks.clear();
         self.unfinished.clear();
-        self.is_admission = false;
+        (self.is_admission, self.is_awaited) = (false, false);
         self.content_bytes = 0;
     }
 

@@ -96,6 +96,7 @@ pub enum LogEvent {
     /// The message is on stable storage: answer 250.
     Accepted(Accepted),
     /// The message could not be committed, nothing is kept of it. A DSN: append it again later.
+    /// One that was answered from memory: `append_again`, until it is accepted.
     Refused {
         /// The message.
         id: MessageId,
@@ -374,13 +375,13 @@ impl Log {
     /// Whether all that waits for a commit is outcomes and the like, for which no client waits:
     /// more of them may come before it begins. Full groups are not kept waiting.
     pub fn is_patient(&self) -> bool {
-        self.only_group().is_some_and(|group| !group.is_admission)
+        self.only_group().is_some_and(|group| !group.is_awaited)
     }
 
     /// Whether clients' messages wait for a commit, which others that are about to come could join.
     pub fn is_gathering(&self) -> bool {
         let few = |group: &Group| group.bytes() <= GATHERED_MAX;
-        self.only_group().is_some_and(|group| group.is_admission && few(group))
+        self.only_group().is_some_and(|group| group.is_awaited && few(group))
     }
 
     /// The group that could be committed now, if no other waits behind it.
@@ -425,11 +426,18 @@ impl Log {
 
     /// Whether `bytes` more may come in from clients.
     fn admit(&self, bytes: u64) -> Result<(), LogError> {
+        let is_busy = self.pending_bytes() + bytes > COMMIT_PENDING_MAX as u64;
+        match self.has_room(bytes) {
+            Err(LogError::Failing) => Err(LogError::Failing),
+            _ if is_busy => Err(LogError::Busy),
+            other => other,
+        }
+    }
+
+    /// Whether the disk works and takes `bytes` more from clients, however much waits for it.
+    fn has_room(&self, bytes: u64) -> Result<(), LogError> {
         if self.failures_in_a_row >= COMMIT_FAILURES_MAX {
             return Err(LogError::Failing);
-        }
-        if self.pending_bytes() + bytes > COMMIT_PENDING_MAX as u64 {
-            return Err(LogError::Busy);
         }
         if !self.space.is_full() {
             return Ok(());

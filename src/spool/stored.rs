@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::base::ids::MessageId;
 use crate::base::limits::RECIPIENT_BYTES;
 use crate::base::time::WallTime;
+use crate::mail::durability::Durability;
 use crate::mail::envelope::Envelope;
 use crate::mail::outcome::Reason;
 use crate::spool::segment::SegmentBytes;
@@ -57,9 +58,21 @@ pub enum Origin {
         peer: IpAddr,
         /// The listener's place in the configuration of that time.
         listener: u16,
+        /// What its 250 was worth.
+        durability: Durability,
     },
     /// The relay itself: a DSN. May use the space that is kept back for outcomes.
     Own,
+}
+
+impl Origin {
+    /// When the message was promised: what we write ourselves is promised once it is committed.
+    pub fn durability(self) -> Durability {
+        match self {
+            Self::Client { durability, .. } => durability,
+            Self::Own => Durability::Commit,
+        }
+    }
 }
 
 /// A message to be appended.

@@ -5,7 +5,7 @@ use crate::client::{Abort, Client, Habits};
 use crate::ledger::Notify;
 use crate::node::settings;
 use crate::peer::{Moods, Reach};
-use crate::town::config;
+use crate::town::{config, from_memory};
 use crate::world::World;
 use crate::zone::Owner;
 
@@ -76,8 +76,13 @@ impl Storm {
              [[upstream]]\nname = \"pair\"\nhosts = \"{list}\"\n\
              [[relay_domain]]\ndomains = [\"corp.example\"]\nupstream = \"pair\"\n"
         );
-        let mut world = World::new(seed, settings(&config(&queue, &more)));
+        // One storm in three blows over a listener that answers from memory.
+        let answers_from_memory = seed % 3 == 1;
+        let text = config(&queue, &more);
+        let text = if answers_from_memory { from_memory(&text) } else { text };
+        let mut world = World::new(seed, settings(&text));
         world.agenda = agenda;
+        world.ledger.answers_from_memory = answers_from_memory;
         world.ledger.lifetime = minutes * MINUTE;
         let calm_at = world.agenda.between(2 * MINUTE, 10 * MINUTE);
         // Its last outages end 3 minutes after it.

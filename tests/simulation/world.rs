@@ -84,7 +84,7 @@ impl World {
     /// The process dies at this moment.
     pub(crate) fn crash(&mut self) {
         self.node = None;
-        self.ledger.crashes.push(self.agenda.now);
+        self.ledger.crashed(self.agenda.now, &self.store);
         self.store.crash(&mut self.agenda);
         self.end_of_life();
     }

@@ -32,6 +32,8 @@ pub(crate) struct RelayPlan {
     pub(crate) config: Option<PathBuf>,
     pub(crate) cores: u32,
     pub(crate) listen: SocketAddr,
+    /// The configuration says where to listen, and what holds there.
+    pub(crate) listens_by_config: bool,
     pub(crate) admin: SocketAddr,
     /// As `--upstream` takes it; nothing leaves routing to the configuration.
     pub(crate) upstream: Option<String>,
@@ -58,7 +60,9 @@ impl RelayPlan {
             add("--config", config.into());
         }
         add("--cores", self.cores.to_string().into());
-        add("--listen", self.listen.to_string().into());
+        if !self.listens_by_config {
+            add("--listen", self.listen.to_string().into());
+        }
         if let Some(upstream) = &self.upstream {
             add("--upstream", upstream.into());
         }
@@ -274,6 +278,7 @@ mod tests {
             config: None,
             cores: 2,
             listen: "127.0.0.1:1".parse().unwrap(),
+            listens_by_config: false,
             admin: "127.0.0.1:2".parse().unwrap(),
             upstream: Some("127.0.0.1:3*3,127.0.0.1:4".into()),
             spool: "spool".into(),
@@ -290,6 +295,8 @@ mod tests {
         let routed = RelayPlan { config: Some("c".into()), upstream: None, ..plan() };
         assert!(routed.shown().starts_with("relay-fast --config c --cores 2"));
         assert!(!routed.shown().contains("--upstream"));
+        let by_config = RelayPlan { listens_by_config: true, ..plan() };
+        assert!(!by_config.shown().contains("--listen"));
     }
 
     #[test]

@@ -240,7 +240,7 @@ impl Log {
         let serial = group.serial;
         let refused = group.retain(|_, item| !item.what.is_admission());
         let unfinished = std::mem::take(&mut group.unfinished);
-        group.is_admission = false;
+        (group.is_admission, group.is_awaited) = (false, false);
         if group.items.iter().all(|item| item.what.is_fact()) {
             group.drop_contents();
         }
