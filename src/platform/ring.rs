@@ -179,10 +179,33 @@ impl<T: Copy> Ring<T> {
         from: usize,
         tag: T,
     ) {
+        self.write_with(0, (file, offset), (bytes, from), tag);
+    }
+
+    /// As `write`, and what was written is on stable storage when it completes (RWF_DSYNC).
+    pub(super) fn write_synced(
+        &mut self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        bytes: Vec<u8>,
+        from: usize,
+        tag: T,
+    ) {
+        self.write_with(libc::RWF_DSYNC, (file, offset), (bytes, from), tag);
+    }
+
+    fn write_with(
+        &mut self,
+        flags: libc::c_int,
+        (file, offset): (BorrowedFd<'_>, u64),
+        (bytes, from): (Vec<u8>, usize),
+        tag: T,
+    ) {
         let rest = &bytes[from..];
         let length = u32::try_from(rest.len()).expect("a write is bounded far below 4 GiB");
         let entry = opcode::Write::new(types::Fd(file.as_raw_fd()), rest.as_ptr(), length)
             .offset(offset)
+            .rw_flags(flags)
             .build();
         self.start(entry, tag, Kept::Bytes(bytes));
     }
