@@ -179,64 +179,30 @@ impl<T: Copy> Ring<T> {
         from: usize,
         tag: T,
     ) {
-        self.write_with(0, (file, offset), (bytes, from), tag);
-    }
-
-    /// As `write`, and what was written is on stable storage when it completes (RWF_DSYNC).
-    pub(super) fn write_synced(
-        &mut self,
-        file: BorrowedFd<'_>,
-        offset: u64,
-        bytes: Vec<u8>,
-        from: usize,
-        tag: T,
-    ) {
-        self.write_with(libc::RWF_DSYNC, (file, offset), (bytes, from), tag);
-    }
-
-    fn write_with(
-        &mut self,
-        flags: libc::c_int,
-        (file, offset): (BorrowedFd<'_>, u64),
-        (bytes, from): (Vec<u8>, usize),
-        tag: T,
-    ) {
         let rest = &bytes[from..];
         let length = u32::try_from(rest.len()).expect("a write is bounded far below 4 GiB");
         let entry = opcode::Write::new(types::Fd(file.as_raw_fd()), rest.as_ptr(), length)
             .offset(offset)
-            .rw_flags(flags)
             .build();
         self.start(entry, tag, Kept::Bytes(bytes));
     }
 
-    /// Write `buffers`, less their first `skip` octets, at `offset`, and where this is all of them
-    /// sync after it. The count may be short; the sync is then cancelled.
-    ///
-    /// Returns whether a completion tagged `sync` will come besides the one tagged `write`.
+    /// Write `buffers`, less their first `skip` octets, at `offset`. What was written is on stable
+    /// storage when this completes; the count may be short.
     pub(super) fn write_gathered(
         &mut self,
         file: BorrowedFd<'_>,
         offset: u64,
-        buffers: Vec<Arc<Vec<u8>>>,
-        skip: usize,
-        (write, sync): (T, T),
-    ) -> bool {
-        let fd = types::Fd(file.as_raw_fd());
-        let (slices, all) = slices_after(&buffers, skip);
+        (buffers, skip): (Vec<Arc<Vec<u8>>>, usize),
+        tag: T,
+    ) {
+        let slices = slices_after(&buffers, skip);
         let count = u32::try_from(slices.len()).expect("at most WRITE_SLICES_MAX");
-        let entry = opcode::Writev::new(fd, slices.as_ptr(), count).offset(offset).build();
-        let kept = Kept::Gathered(Gathered { buffers, slices });
-        if !all {
-            self.start(entry, write, kept);
-            return false;
-        }
-        // A link holds within one submission only.
-        self.make_room(2);
-        self.start(entry.flags(squeue::Flags::IO_LINK), write, kept);
-        let entry = opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build();
-        self.start(entry, sync, Kept::Nothing);
-        true
+        let entry = opcode::Writev::new(types::Fd(file.as_raw_fd()), slices.as_ptr(), count)
+            .offset(offset)
+            .rw_flags(libc::RWF_DSYNC)
+            .build();
+        self.start(entry, tag, Kept::Gathered(Gathered { buffers, slices }));
     }
 
     /// Complete (with ETIME) once `at` has come.
@@ -309,7 +275,7 @@ impl<T: Copy> Ring<T> {
 
     /// Keep `kept` in `operations`, then queue `entry`, which points to nothing but `kept`.
     fn start(&mut self, entry: squeue::Entry, tag: T, kept: Kept) -> OperationId {
-        self.make_room(1);
+        self.make_room();
         let slot = self.operations.insert(Operation { tag, kept });
         let entry = entry.user_data(slot.to_bits());
         // SAFETY: what `entry` points to is on the heap and owned by the operation, which stays
@@ -318,10 +284,10 @@ impl<T: Copy> Ring<T> {
         OperationId(slot)
     }
 
-    fn make_room(&mut self, entries: usize) {
+    fn make_room(&mut self) {
         loop {
             let queue = self.uring.submission();
-            if queue.capacity() - queue.len() >= entries {
+            if !queue.is_full() {
                 return;
             }
             drop(queue);
@@ -355,9 +321,9 @@ fn completion<T: Copy>(
     Completion { tag, result, more, buffer, socket, kept }
 }
 
-/// The slices of `buffers` after the first `skip` octets, and whether these are all of them.
-fn slices_after(buffers: &[Arc<Vec<u8>>], mut skip: usize) -> (Box<[libc::iovec]>, bool) {
-    let mut rest = buffers.iter().filter_map(|buffer| {
+/// The slices of `buffers` after the first `skip` octets, as many as one write takes.
+fn slices_after(buffers: &[Arc<Vec<u8>>], mut skip: usize) -> Box<[libc::iovec]> {
+    let rest = buffers.iter().filter_map(|buffer| {
         let skipped = skip.min(buffer.len());
         skip -= skipped;
         (skipped < buffer.len()).then(|| libc::iovec {
@@ -365,8 +331,7 @@ fn slices_after(buffers: &[Arc<Vec<u8>>], mut skip: usize) -> (Box<[libc::iovec]
             iov_len: buffer.len() - skipped,
         })
     });
-    let slices = rest.by_ref().take(WRITE_SLICES_MAX).collect();
-    (slices, rest.next().is_none())
+    rest.take(WRITE_SLICES_MAX).collect()
 }
 
 fn timespec(at: Monotonic) -> types::Timespec {

@@ -1,7 +1,7 @@
 //! Measure the ways in which commit groups could reach a disk, in a file of their own.
 //!
 //! In: a directory on that disk. Out: a line for each size of group, kind of file and way.
-//! Each group is written and synced as a shard would see it: ask, sleep until it is done, ask again.
+//! Each group is written and synced as a shard would have it: ask, sleep until it is done, go on.
 //! Unit: microseconds a group; CPU of the thread that asks, of its helpers (the ring's workers, a
 //! thread of our own) and of the kernel's workers and journals, whomever they work for: measure on
 //! a quiet machine.
@@ -22,7 +22,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use crate::base::limits::{BENCH_GROUP_BYTES, BENCH_GROUPS};
 use crate::platform::clock;
 use crate::platform::gear::Tag;
-use crate::platform::ring::{Completion, Kept, Ring};
+use crate::platform::ring::{Completion, Ring};
 use crate::platform::spool_dir::preallocate;
 use crate::shard::platform::IoError;
 
@@ -42,17 +42,15 @@ const BEFORE: [Before; 3] = [Before::Reserved, Before::Zeros, Before::Groups];
 /// How a group is written and synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// Through the ring: a write, and fdatasync linked to it. The relay's way.
-    Linked,
-    /// Through the ring: a write with RWF_DSYNC.
+    /// Through the ring, a write with RWF_DSYNC: the relay's way.
     Synced,
     /// The same past the page cache (O_DIRECT).
     Direct,
-    /// A thread that writes and syncs.
+    /// A thread that writes and calls fdatasync.
     Thread,
 }
 
-const WAYS: [Way; 4] = [Way::Linked, Way::Synced, Way::Direct, Way::Thread];
+const WAYS: [Way; 3] = [Way::Synced, Way::Direct, Way::Thread];
 
 /// What O_DIRECT wants addresses, lengths and offsets to be multiples of, at most.
 const ALIGNMENT: usize = 4_096;
@@ -79,8 +77,8 @@ struct Row {
     kernel: Duration,
 }
 
-/// Measure the disk below `directory`, and write a line for each way to `out`. Takes some tens of seconds and at
-/// most 64 MiB of room, which is free again at the end; a relay may run meanwhile.
+/// Measure the disk below `directory`, and write a line for each way to `out`. It takes some tens of
+/// seconds, and at most 64 MiB of room until it ends; a relay may run meanwhile.
 ///
 /// Errors: a file cannot be made there, or not written.
 pub fn bench(directory: &Path, mut out: impl Write) -> io::Result<()> {
@@ -96,10 +94,7 @@ pub fn bench(directory: &Path, mut out: impl Write) -> io::Result<()> {
                 prepare(&file.0, bytes, before)?;
                 match measure(&file.0, bytes, before, way) {
                     Ok(row) => writeln!(out, "{row}")?,
-                    // Not every file system can be written past its cache.
-                    Err(error)
-                        if way == Way::Direct && error.raw_os_error() == Some(libc::EINVAL) =>
-                    {
+                    Err(error) if is_refused(way, &error) => {
                         writeln!(out, "{bytes:>6}  {before:<8}  {way:<22} not possible here")?;
                     }
                     Err(error) => return Err(error),
@@ -108,6 +103,11 @@ pub fn bench(directory: &Path, mut out: impl Write) -> io::Result<()> {
         }
     }
     writeln!(out, "{FOOTING}")
+}
+
+/// Not every file system can be written past its cache.
+fn is_refused(way: Way, error: &io::Error) -> bool {
+    way == Way::Direct && error.raw_os_error() == Some(libc::EINVAL)
 }
 
 const HEADING: &str = "\
@@ -166,26 +166,26 @@ enum Writer {
 }
 
 struct RingWriter {
-    way: Way,
     file: File,
     ring: Ring<Tag>,
     bell: OwnedFd,
     completed: Vec<Completion<Tag>>,
     group: Arc<Vec<u8>>,
-    /// The same for O_DIRECT, from a place on that is aligned; away while it is being written.
-    aligned: Vec<u8>,
+    /// Where the group begins: aligned, as O_DIRECT wants it.
     from: usize,
 }
 
 impl Writer {
     fn new(way: Way, file: File, bytes: usize) -> io::Result<Self> {
-        let group = vec![9; bytes];
+        let mut group: Vec<u8> = Vec::with_capacity(bytes + ALIGNMENT);
+        let from = group.as_ptr().align_offset(ALIGNMENT);
+        group.resize(from + bytes, 9);
         if way == Way::Thread {
             let ((ask, asked), (tell, told)) = (channel(), channel());
             thread::Builder::new().spawn(move || {
                 for offset in asked {
-                    let done = file.write_all_at(&group, offset).and_then(|()| file.sync_data());
-                    if tell.send(done).is_err() {
+                    let written = file.write_all_at(&group[from..], offset);
+                    if tell.send(written.and_then(|()| file.sync_data())).is_err() {
                         return;
                     }
                 }
@@ -194,12 +194,8 @@ impl Writer {
         }
         let bell = eventfd(0, EventfdFlags::CLOEXEC)?;
         let (ring, _) = Ring::new(bell.as_fd())?;
-        let mut aligned: Vec<u8> = Vec::with_capacity(bytes + ALIGNMENT);
-        let from = aligned.as_ptr().align_offset(ALIGNMENT);
-        aligned.resize(from + bytes, 9);
         let (completed, group) = (Vec::new(), Arc::new(group));
-        let writer = RingWriter { way, file, ring, bell, completed, group, aligned, from };
-        Ok(Self::Ring(Box::new(writer)))
+        Ok(Self::Ring(Box::new(RingWriter { file, ring, bell, completed, group, from })))
     }
 
     /// Return once a group is on stable storage at `offset`.
@@ -207,38 +203,28 @@ impl Writer {
         match self {
             Self::Ring(writer) => writer.write(offset),
             Self::Thread { ask, told } => {
-                let ended = |_| io::Error::other("the thread has ended");
-                ask.send(offset).map_err(|_| io::Error::other("the thread has ended"))?;
+                ask.send(offset).map_err(ended)?;
                 told.recv().map_err(ended)?
             }
         }
     }
 }
 
+/// What a thread that is gone comes to.
+fn ended<E>(_: E) -> io::Error {
+    io::Error::other("the thread has ended")
+}
+
 impl RingWriter {
     fn write(&mut self, offset: u64) -> io::Result<()> {
-        let file = self.file.as_fd();
-        let mut awaited = 1;
-        if self.way == Way::Linked {
-            let (group, tags) = (vec![Arc::clone(&self.group)], (Tag::Nobody, Tag::Nobody));
-            awaited += u32::from(self.ring.write_gathered(file, offset, group, 0, tags));
-        } else {
-            let bytes = std::mem::take(&mut self.aligned);
-            self.ring.write_synced(file, offset, bytes, self.from, Tag::Nobody);
-        }
+        let what = (vec![Arc::clone(&self.group)], self.from);
+        self.ring.write_gathered(self.file.as_fd(), offset, what, Tag::Nobody);
         loop {
             self.ring.enter()?;
             self.ring.reap(&mut self.completed);
-            for completion in self.completed.drain(..) {
-                awaited -= 1;
-                if let Kept::Bytes(bytes) = completion.kept {
-                    self.aligned = bytes;
-                }
+            if let Some(completion) = self.completed.pop() {
                 let failed = |error: IoError| io::Error::from_raw_os_error(error.errno);
-                completion.result.map_err(failed)?;
-            }
-            if awaited == 0 {
-                return Ok(());
+                return completion.result.map(drop).map_err(failed);
             }
             rustix::io::read(&self.bell, &mut [0; 8])?;
         }
@@ -280,10 +266,9 @@ impl fmt::Display for Before {
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Linked => "* write, fdatasync",
-            Self::Synced => "  write RWF_DSYNC",
+            Self::Synced => "* write RWF_DSYNC",
             Self::Direct => "  the same, O_DIRECT",
-            Self::Thread => "  a thread",
+            Self::Thread => "  thread, fdatasync",
         })
     }
 }
