@@ -77,8 +77,8 @@ struct Row {
     kernel: Duration,
 }
 
-/// Measure the disk below `directory`, and write a line for each way to `out`. It takes some tens of
-/// seconds, and at most 64 MiB of room until it ends; a relay may run meanwhile.
+/// Measure the disk below `directory`, and write a line for each way to `out`. It takes some tens
+/// of seconds, and at most 64 MiB of room until it ends; a relay may run meanwhile.
 ///
 /// Errors: a file cannot be made there, or not written.
 pub fn bench(directory: &Path, mut out: impl Write) -> io::Result<()> {
