@@ -118,8 +118,8 @@ impl Sum {
     fn in_one_line(&self) -> String {
         format!(
             "{} cut states ({} with a start of the relay, {} in a recovery; {} KiB unsynced, \
-             dropped, kept or torn): {} acknowledgements checked, {} lost (in {} states), {} garbage, \
-             {} broken, {} recipients repeated (in flight for {} flushes at most), \
+             dropped, kept or torn): {} acknowledgements checked, {} lost (in {} states), \
+             {} garbage, {} broken, {} recipients repeated (in flight for {} flushes at most), \
              {} duplicates delivered",
             self.states,
             self.restarted,
