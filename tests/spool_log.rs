@@ -336,6 +336,8 @@ fn long_deferrals_do_not_pin_the_disk() {
         }
         rig.settle();
         let stats = rig.log.stats();
+        let files: usize = rig.disk.durable.values().map(Vec::len).sum();
+        assert_eq!(stats.disk_bytes, files as u64, "what is counted is what is there");
         let constant = u64::from(SEGMENT) * (u64::from(OPTIONS.reserve) + 5);
         worst = worst.max(stats.disk_bytes as f64 / (2 * stats.live_bytes + constant) as f64);
         assert!(worst <= 1.0, "round {round}: {stats:?}");

@@ -369,6 +369,11 @@ pub const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Domains that `queue stats` shows unless asked for more.
 pub const STATS_DOMAINS_DEFAULT: usize = 10;
 
+/// Octets of the groups by which `spool bench` measures: an outcome's, a few messages', many.
+pub const BENCH_GROUP_BYTES: [usize; 3] = [4 * 1024, 64 * 1024, 512 * 1024];
+/// Groups of each: the last has two above its 99th percentile.
+pub const BENCH_GROUPS: usize = 128;
+
 // --- Bounds of single decisions ---
 
 /// Longer assignments push no other row's comment to the right.

@@ -32,8 +32,6 @@ pub(super) enum Tag {
     Answer(Slot),
     /// The write of a commit.
     Write(SegmentName),
-    /// The sync of a commit.
-    Sync(SegmentName),
     /// A write to the event log.
     Events,
     /// The bell that other threads ring.

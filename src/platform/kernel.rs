@@ -108,7 +108,6 @@ impl Kernel {
             Tag::Ask(question) => self.questions.sent(question, done, gear),
             Tag::Answer(question) => self.questions.received(question, done, buffers, gear),
             Tag::Write(segment) => self.disk.written(segment, done, gear),
-            Tag::Sync(segment) => self.disk.synced(segment, done.result, gear),
             Tag::Events => self.event_log.wrote(done, gear),
             Tag::Bell | Tag::Nobody => {}
         }

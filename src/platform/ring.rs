@@ -211,33 +211,22 @@ impl<T: Copy> Ring<T> {
         self.start(entry, tag, Kept::Bytes(bytes));
     }
 
-    /// Write `buffers`, less their first `skip` octets, at `offset`, and where this is all of them
-    /// sync after it. The count may be short; the sync is then cancelled.
-    ///
-    /// Returns whether a completion tagged `sync` will come besides the one tagged `write`.
+    /// Write `buffers`, less their first `skip` octets, at `offset`. What was written is on stable
+    /// storage when this completes; the count may be short.
     pub(super) fn write_gathered(
         &mut self,
         file: BorrowedFd<'_>,
         offset: u64,
-        buffers: Vec<Arc<Vec<u8>>>,
-        skip: usize,
-        (write, sync): (T, T),
-    ) -> bool {
-        let fd = types::Fd(file.as_raw_fd());
-        let (slices, all) = slices_after(&buffers, skip);
+        (buffers, skip): (Vec<Arc<Vec<u8>>>, usize),
+        tag: T,
+    ) {
+        let slices = slices_after(&buffers, skip);
         let count = u32::try_from(slices.len()).expect("at most WRITE_SLICES_MAX");
-        let entry = opcode::Writev::new(fd, slices.as_ptr(), count).offset(offset).build();
-        let kept = Kept::Gathered(Gathered { buffers, slices });
-        if !all {
-            self.start(entry, write, kept);
-            return false;
-        }
-        // A link holds within one submission only.
-        self.make_room(2);
-        self.start(entry.flags(squeue::Flags::IO_LINK), write, kept);
-        let entry = opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build();
-        self.start(entry, sync, Kept::Nothing);
-        true
+        let entry = opcode::Writev::new(types::Fd(file.as_raw_fd()), slices.as_ptr(), count)
+            .offset(offset)
+            .rw_flags(libc::RWF_DSYNC)
+            .build();
+        self.start(entry, tag, Kept::Gathered(Gathered { buffers, slices }));
     }
 
     /// Read what there is in `file` now, or comes to be there, into `bytes`, as much as has room.
@@ -315,7 +304,7 @@ impl<T: Copy> Ring<T> {
 
     /// Keep `kept` in `operations`, then queue `entry`, which points to nothing but `kept`.
     fn start(&mut self, entry: squeue::Entry, tag: T, kept: Kept) -> OperationId {
-        self.make_room(1);
+        self.make_room();
         let slot = self.operations.insert(Operation { tag, kept });
         let entry = entry.user_data(slot.to_bits());
         // SAFETY: what `entry` points to is on the heap and owned by the operation, which stays
@@ -324,10 +313,10 @@ impl<T: Copy> Ring<T> {
         OperationId(slot)
     }
 
-    fn make_room(&mut self, entries: usize) {
+    fn make_room(&mut self) {
         loop {
             let queue = self.uring.submission();
-            if queue.capacity() - queue.len() >= entries {
+            if !queue.is_full() {
                 return;
             }
             drop(queue);

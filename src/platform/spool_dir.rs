@@ -321,7 +321,8 @@ fn free(path: &Path) -> io::Result<u64> {
     Ok(status.f_bavail.saturating_mul(status.f_frsize))
 }
 
-fn preallocate(path: &Path, bytes: u32) -> io::Result<()> {
+/// Make a file of `bytes` octets at `path`, all of them there to be written.
+pub(super) fn preallocate(path: &Path, bytes: u32) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
     fallocate(&file, FallocateFlags::empty(), 0, u64::from(bytes))?;
     file.sync_all()

@@ -260,3 +260,20 @@ fn what_is_no_spool_or_of_another_version_cannot_be_read() {
         refusal(&spool("dump", folder.path(), &["X"])).contains("neither a directory nor an id")
     );
 }
+
+#[test]
+fn the_ways_to_write_are_measured_and_nothing_is_left() {
+    // In memory where there is such a place: what is tested is not how fast the disk is.
+    let memory = Path::new("/dev/shm");
+    let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let folder = tempfile::tempdir_in(base).unwrap();
+    let table = printed(&spool("bench", folder.path(), &[]));
+    for octets in ["4096", "65536", "524288"] {
+        let rows = table.lines().filter(|line| line.trim_start().starts_with(octets));
+        assert_eq!(rows.clone().filter(|row| row.contains(" * write")).count(), 3, "{table}");
+        assert!(rows.count() > 3, "others to compare with: {table}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    let refused = refusal(&spool("bench", &folder.path().join("not/there"), &[]));
+    assert!(refused.contains("not/there cannot be written to: No such file"), "{refused}");
+}

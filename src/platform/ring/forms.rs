@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use crate::base::limits::WRITE_SLICES_MAX;
 
-/// The slices of `buffers` after the first `skip` octets, and whether these are all of them.
-pub(super) fn slices_after(
-    buffers: &[Arc<Vec<u8>>],
-    mut skip: usize,
-) -> (Box<[libc::iovec]>, bool) {
-    let mut rest = buffers.iter().filter_map(|buffer| {
+/// The slices of `buffers` after the first `skip` octets, as many as one write takes.
+pub(super) fn slices_after(buffers: &[Arc<Vec<u8>>], mut skip: usize) -> Box<[libc::iovec]> {
+    let rest = buffers.iter().filter_map(|buffer| {
         let skipped = skip.min(buffer.len());
         skip -= skipped;
         (skipped < buffer.len()).then(|| libc::iovec {
@@ -17,6 +14,5 @@ pub(super) fn slices_after(
             iov_len: buffer.len() - skipped,
         })
     });
-    let slices = rest.by_ref().take(WRITE_SLICES_MAX).collect();
-    (slices, rest.next().is_none())
+    rest.take(WRITE_SLICES_MAX).collect()
 }
