@@ -11,7 +11,7 @@ use crate::base::slots::Slot;
 use crate::base::time::{Monotonic, Now, WallTime};
 use crate::egress::domain_hash;
 use crate::egress::owner::Loads;
-use crate::mail::address::Domain;
+use crate::mail::address::{Domain, ReversePath};
 use crate::outcome::counters::Count;
 use crate::outcome::event::Kind;
 use crate::queue::{
@@ -70,7 +70,7 @@ impl Home {
             received: found.received,
             // Told before the restart, or due a little later than it would have been.
             delay_reported: false,
-            reverse_path: reverse_path_hash(found.reverse_path.as_str()),
+            reverse_path: found.reverse_path,
             content_bytes: found.bytes,
             hot: None,
         };
@@ -104,7 +104,7 @@ impl Home {
             envelope: queue_place(directory, at),
             received: stored.received,
             delay_reported: false,
-            reverse_path: reverse_path_hash(stored.envelope.reverse_path.as_str()),
+            reverse_path: ReversePath::hash_of(stored.envelope.reverse_path.as_str()),
             content_bytes: stored.bytes(),
             hot: stored.is_hot().then(|| (stored.clone(), bytes)),
         };
@@ -326,9 +326,4 @@ pub(super) fn queue_place(directory: u16, at: StoredAt) -> EnvelopeAt {
 
 pub(super) fn record_at(directory: u16, at: StateAt) -> RecordAt {
     RecordAt { log: directory, segment: at.segment, offset: at.offset }
-}
-
-/// By which operators select: see `queue::Selector`.
-pub(super) fn reverse_path_hash(path: &str) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(path.as_bytes())
 }

@@ -260,3 +260,56 @@ fn what_is_no_spool_or_of_another_version_cannot_be_read() {
         refusal(&spool("dump", folder.path(), &["X"])).contains("neither a directory nor an id")
     );
 }
+
+/// The segment of directory 000 that holds these words.
+fn segment_with(node: &Node, words: &str) -> PathBuf {
+    let holds = |bytes: &[u8]| bytes.windows(words.len()).any(|window| window == words.as_bytes());
+    let found = files(&node.spool().join("000")).into_iter().find(|(_, bytes)| holds(bytes));
+    found.expect(words).0
+}
+
+/// A segment that cannot be opened holds recovery up for as long as the test wants.
+#[test]
+fn mail_is_taken_and_delivered_while_the_spool_is_recovered() {
+    let is_new = |mailbox: &str| mailbox.starts_with("new");
+    let answer = move |mailbox: &str| if is_new(mailbox) { "250 Ok" } else { "451 4.7.1 Later" };
+    let sink = Sink::by(move |mailbox, _| answer(mailbox).to_owned());
+    let mut node = Node::idle(&crate::node::to_upstream(&sink.address.to_string(), LATER));
+    for run in 1..=3 {
+        node.run(1);
+        send(node.listen[0], "<a@a.example>", &["<b@b.example>"], &format!("of run {run}"));
+        wait_for("deferred", || (node.stat("deferred") == run).then_some(()));
+        node.drain();
+    }
+    let dumped = objects(&spool("dump", &node.spool(), &["--json"]));
+    let ids: Vec<&str> = dumped.iter().map(|one| one["id"].as_str().unwrap()).collect();
+    let segment = segment_with(&node, "of run 2");
+    let aside = node.folder.path().join("aside");
+    fs::rename(&segment, &aside).unwrap();
+    fs::create_dir(&segment).unwrap();
+    for new in ["<new1@b.example>", "<new2@b.example>"] {
+        node.run_ahead(node.command(1));
+        node.wait_for_log("a segment cannot be opened, and is awaited");
+        send(node.listen[0], "<a@a.example>", &[new], new);
+        sink.wait_for_mail_to(&new[1..new.len() - 1]);
+        assert_eq!(node.metric("relay_fast_recovering"), 1.0);
+        assert_eq!(node.metric("relay_fast_messages_recovered_total"), 0.0);
+        assert!(node.get("/healthz").0.contains(" 200 "), "it takes mail");
+        for id in &ids {
+            let refused = refusal(&node.queue(&["show", id]));
+            assert!(refused.contains("the spool is being recovered"), "{refused}");
+        }
+        // Neither a stop nor a kill in the midst of it loses anything.
+        if new.contains("new1") { node.drain() } else { node.kill() }
+    }
+    node.run_ahead(node.command(1));
+    fs::remove_dir(&segment).unwrap();
+    fs::rename(&aside, &segment).unwrap();
+    node.wait_until_recovered();
+    let recovered = node.metric("relay_fast_messages_recovered_total");
+    assert!((3.0..=4.0).contains(&recovered), "{recovered}: the kill may bring one back");
+    ids.iter().for_each(|id| assert!(node.ask(&["show", id]).contains("<b@b.example>")));
+    wait_for("what was deferred", || (node.stat("recipients") == 3).then_some(()));
+    assert_eq!(node.metric("relay_fast_spool_damaged_total"), 0.0);
+    node.drain();
+}

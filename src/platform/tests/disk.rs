@@ -119,7 +119,7 @@ fn segments_are_found_again_and_leftovers_are_not() {
     for leftover in ["000/00000003.new", "000/notes.txt", "000/3.seg", "x.seg"] {
         fs::write(directory.path().join(leftover), "x").unwrap();
     }
-    let found: Vec<_> = spool.segments().unwrap().into_iter().map(|(name, _)| name).collect();
+    let found = spool.segments().unwrap();
     assert_eq!(found, [segment(1), segment(2), SegmentName { directory: 7, number: 123_456_789 }]);
     assert!(!directory.path().join("000/00000003.new").exists());
     assert!(directory.path().join("000/notes.txt").exists(), "what is not ours stays");
