@@ -152,7 +152,7 @@ const _: () = assert!(RECORD_MAX + RECORD_CONTENT_MAX + 64 * 1024 <= COMMIT_GROU
 const _: () = assert!(COMMIT_GROUP_MAX <= SEGMENT_BYTES_DEFAULT as usize / 4);
 /// Buffers of one commit; the kernel takes at most 1,024 (IOV_MAX).
 pub const COMMIT_BUFFERS_MAX: usize = 1_000;
-/// Octets of a segment's index, in RAM too while the segment is written: what 100,000 messages need.
+/// Octets of a segment's index, in RAM too while it is written: what 100,000 messages need.
 pub const INDEX_MAX: u32 = 8 * 1024 * 1024;
 /// An index may take this part of its segment; one of 10 KB messages takes a hundred and fiftieth.
 pub const INDEX_SHARE: u32 = 8;

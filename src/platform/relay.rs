@@ -1,7 +1,7 @@
 //! Run a relay: from a configuration to shards on this machine.
 //!
-//! Opens the spool and hands each shard its part; what lies in it is found while it runs. Lives on: the main
-//! thread; each shard's machine is made on its own.
+//! Opens the spool and hands each shard its part; what lies in it is found while it runs. Lives on:
+//! the main thread; each shard's machine is made on its own.
 
 use std::net::SocketAddr;
 use std::path::Path;

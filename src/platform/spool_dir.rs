@@ -370,11 +370,21 @@ pub(super) fn reopen(spool: &Path, segment: SegmentName) -> io::Result<OpenSegme
         })?,
         Ahead::Everything => {
             open.file.sync_data()?;
-            open.map.populate(0, open.map.bytes().len())?;
+            read_through(&open.file)?;
         }
     }
     Ok(open)
 }
+
+/// Bring a file into the kernel's memory, without mapping pages of which few are looked at.
+fn read_through(mut file: &File) -> io::Result<()> {
+    let mut window = vec![0; READ_WINDOW];
+    while file.read(&mut window)? > 0 {}
+    Ok(())
+}
+
+/// Octets that are read at a time.
+const READ_WINDOW: usize = 1024 * 1024;
 
 /// The first octets of a segment, for `recovery::begin`.
 pub(super) fn head(spool: &Path, segment: SegmentName) -> Result<Vec<u8>, SpoolError> {

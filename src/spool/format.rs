@@ -86,10 +86,10 @@
 //! An index counts if and only if the segment's header is valid, the trailer's checksum is right
 //! and its nonce the segment's, and the record that it names is a valid Index record. Then it says
 //! all that the segment holds, and that it is proven: it was written after the sync of the last
-//! group before it came back, a segment with a failed commit gets none, and nothing is written after
-//! it. So it may be believed before it is synced itself: what it says was on stable storage when it
-//! was written. Where there is none that counts, the segment is read record by record, and says the
-//! same. A segment whose index would be too large, or whose only group fills it, has none.
+//! group before it came back, a segment with a failed commit gets none, and nothing is written
+//! after it. So it may be believed before it is synced itself: what it says was on stable storage
+//! when it was written. Where there is none that counts, the segment is read record by record, and
+//! says the same. A segment whose index would be too large, or whose only group fills it, has none.
 //!
 //! # What a sync is a barrier for
 //!

@@ -1,8 +1,8 @@
 //! Read a directory's segments after a start and say what is in the queue.
 //!
-//! In: the heads of a few segments, then the maps of all, as they are opened. Out: what the log goes
-//! on from, at once ([`begin`]); then, step by step, the messages that are not done and how their
-//! recipients stand, and what is damaged.
+//! In: the heads of a few segments, then the maps of all, as they are opened. Out: what the log
+//! goes on from, at once ([`begin`]); then, step by step, the messages that are not done and how
+//! their recipients stand, and what is damaged.
 //! Invariant: what was acknowledged and not done is found, or its damage is reported; what is found
 //! is whole. Contents are read only in groups of which no later group says that they were
 //! committed. A message is given out after everything was read: an end that comes later in the log

@@ -341,8 +341,9 @@ mod tests {
         let tail = |segment, offset| Some(Tail { segment, offset });
         assert_eq!(space.place(need(1), || 7), tail(4, 4_096));
         assert_eq!(space.place(need(4_097), || unreachable!("no new file")), tail(4, 8_192));
-        assert_eq!(space.place(need(space.group_max() - 12_288), || 8), tail(4, 16_384));
-        assert_eq!(space.place(need(1), || 9), tail(5, 4_096), "the first is full to the octet");
+        assert_eq!(space.place(need(space.group_max() - 16_384), || 8), tail(4, 16_384));
+        assert_eq!(space.leave_for(need(1)).map(|(tail, _)| tail), tail(4, 61_440), "index's room");
+        assert_eq!(space.place(need(1), || 9), tail(5, 4_096));
         assert_eq!(space.file(5).and_then(|file| file.nonce), Some(9));
         assert_eq!(space.oldest(), Some(4));
         space.remove(4);

@@ -146,8 +146,8 @@ impl Recovery {
         std::mem::take(&mut self.files)
     }
 
-    /// Go on for about `budget` records; a segment without an index is read in one go. What is found
-    /// is counted in `live` and given to `found`.
+    /// Go on for about `budget` records; a segment without an index is read in one go. What is
+    /// found is counted in `live` and given to `found`.
     pub(in crate::spool) fn go_on(
         &mut self,
         budget: usize,
