@@ -17,6 +17,8 @@ mod agenda;
 mod changes;
 #[path = "simulation/client.rs"]
 mod client;
+#[path = "simulation/clock.rs"]
+mod clock;
 #[path = "support/disk.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]
 mod disk;

@@ -120,6 +120,9 @@ pub struct Event<'a> {
     /// Where the time went.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delays: Option<Delays>,
+    /// From the end of content to our 250, with the first recipient of a message received.
+    #[serde(with = "form::optional_seconds", default, skip_serializing_if = "Option::is_none")]
+    pub accept: Option<Duration>,
 }
 
 fn is_zero(attempt: &u32) -> bool {
@@ -170,6 +173,7 @@ mod tests {
                 connect: Duration::ZERO,
                 transmit: Duration::from_millis(42),
             }),
+            accept: None,
         }
     }
 
@@ -217,9 +221,11 @@ mod tests {
             attempt: 0,
             next_attempt: None,
             delays: None,
+            accept: Some(Duration::from_millis(7)),
             ..deferred()
         };
         let text = line(&received);
+        assert!(text.ends_with(",\"accept\":0.007}\n"), "{text}");
         assert!(!text.contains("null") && !text.contains("site") && !text.contains("attempt"));
         assert_eq!(Event::parse(text.as_bytes()).expect("a line"), received);
     }

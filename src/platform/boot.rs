@@ -1,18 +1,18 @@
-//! Bring the shards up, one executor each, pass signals on to them, and wait for their end.
+//! Bring the shards up, one thread each, pass signals on to them, and wait for their end.
 //!
 //! ```text
 //! Node::prepare  io_uring? spool locked? ports free? each failure one line with its remedy
-//! Node::run      N executors; SIGTERM or SIGINT drains, a second one leaves at once; SIGHUP reloads
+//! Node::run      N threads; SIGTERM or SIGINT drains, a second one leaves at once; SIGHUP reloads
 //! ```
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, sched_getaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use socket2::SockRef;
 use tokio::sync::mpsc;
 
@@ -27,6 +27,7 @@ use crate::platform::event_log::EventLogOptions;
 use crate::platform::kernel::Parts;
 use crate::platform::listener::{self, BindError};
 use crate::platform::probe::{self, ProbeError};
+use crate::platform::ring;
 use crate::platform::sabotage::{self, Sabotaged};
 use crate::platform::segment_map;
 use crate::platform::spool_dir::{self, Spool, SpoolError};
@@ -129,6 +130,8 @@ impl Node {
         sabotage::confess()?;
         probe::probe()?;
         segment_map::end_on_faults()?;
+        #[cfg(target_env = "gnu")]
+        ring::return_large_buffers();
         raise_open_files();
         let spool = Spool::open(&options.spool)?;
         let mut shards: Vec<Share> = (0..options.shards).map(|_| Share::default()).collect();
@@ -171,9 +174,9 @@ impl Node {
         let signals = runtime.block_on(async { Signals::catch() }).map_err(RunError::Signals)?;
         let (ends, ended) = mpsc::unbounded_channel();
         let posts = self.posts();
-        let executors = self.spawn(&Arc::new(make), &ends)?;
+        let threads = self.spawn(&Arc::new(make), &ends)?;
         drop(ends);
-        let supervisor = Supervisor { posts, signals, ended, executors };
+        let supervisor = Supervisor { posts, signals, ended, threads };
         runtime.block_on(supervisor.run(reload))
     }
 
@@ -181,7 +184,7 @@ impl Node {
         self,
         make: &Arc<F>,
         ends: &mpsc::UnboundedSender<End>,
-    ) -> Result<Vec<ExecutorJoinHandle<()>>, RunError>
+    ) -> Result<Vec<JoinHandle<()>>, RunError>
     where
         M: Machine + 'static,
         F: Fn(ShardStart) -> Result<M, StartError> + Send + Sync + 'static,
@@ -194,26 +197,21 @@ impl Node {
             let report = Report::new(shard, ends.clone());
             let (make, spool, posts) = (Arc::clone(make), Arc::clone(&spool), self.posts.clone());
             let (pool, events) = (pool.clone(), self.events);
-            let builder = LocalExecutorBuilder::new(placement)
-                .name("shard")
-                .io_memory(EXECUTOR_IO_MEMORY)
-                .ring_depth(EXECUTOR_RING_DEPTH);
-            let spawned = builder.spawn(move || async move {
+            let spawned = Builder::new().name(format!("shard-{shard}")).spawn(move || {
+                if let Some(cpu) = placement {
+                    pin_to(cpu);
+                }
                 let root = spool.root();
                 let parts = Parts { shard, posts, listeners, spool: root, pool, events };
-                report.tell(run_shard(parts, segments, make.as_ref()).await);
+                report.tell(run_shard(parts, segments, make.as_ref()));
             });
-            spawned.map_err(|error| RunError::Executor { shard, detail: error.to_string() })
+            spawned.map_err(|error| RunError::Thread { shard, detail: error.to_string() })
         });
         spawned.collect()
     }
 }
 
-/// The executor moves eight octets at a time; this is the least it takes.
-const EXECUTOR_IO_MEMORY: usize = 64 * 1024;
-const EXECUTOR_RING_DEPTH: usize = 32;
-
-async fn run_shard<M, F>(
+fn run_shard<M, F>(
     parts: Parts<'_>,
     segments: Vec<SegmentName>,
     make: &F,
@@ -223,11 +221,10 @@ where
     F: Fn(ShardStart) -> Result<M, StartError>,
 {
     let shard = parts.shard;
-    // On the heap: a future is moved around before it is first polled.
     let machine = make(start_of(&parts, segments));
     let machine = machine.map(Box::new).map_err(|error| RunError::Start { shard, error })?;
     let drive = Drive::new(parts, machine).map_err(|error| RunError::Drive { shard, error })?;
-    Box::pin(drive.run()).await.map_err(|error| RunError::Drive { shard, error })
+    drive.run().map_err(|error| RunError::Drive { shard, error })
 }
 
 fn start_of(parts: &Parts<'_>, segments: Vec<SegmentName>) -> ShardStart {
@@ -262,13 +259,22 @@ fn raise_open_files() {
 }
 
 /// Where each of `shards` runs: on a CPU of its own while there are enough.
-fn placements(shards: usize) -> Vec<Placement> {
+fn placements(shards: usize) -> Vec<Option<usize>> {
     let cpus = allowed_cpus();
     if shards <= cpus.len() {
-        return cpus.into_iter().take(shards).map(Placement::Fixed).collect();
+        return cpus.into_iter().take(shards).map(Some).collect();
     }
     tracing::info!(shards, cpus = cpus.len(), "more shards than CPUs: they are not pinned");
-    (0..shards).map(|_| Placement::Unbound).collect()
+    vec![None; shards]
+}
+
+/// Keep this thread on `cpu`: its data stay in one cache.
+fn pin_to(cpu: usize) {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu);
+    if let Err(error) = sched_setaffinity(None, &cpus) {
+        tracing::warn!(cpu, %error, "a shard cannot be pinned");
+    }
 }
 
 /// The CPUs that this process may run on.
@@ -285,12 +291,8 @@ mod tests {
     fn shards_are_pinned_to_allowed_cpus_while_there_are_enough() {
         let cpus = allowed_cpus();
         assert!(!cpus.is_empty());
-        let pinned = placements(cpus.len());
-        let expected: Vec<_> =
-            cpus.iter().map(|cpu| format!("{:?}", Placement::Fixed(*cpu))).collect();
-        assert_eq!(pinned.iter().map(|p| format!("{p:?}")).collect::<Vec<_>>(), expected);
-        let unbound = placements(cpus.len() + 1);
-        assert!(unbound.iter().all(|placement| matches!(placement, Placement::Unbound)));
-        assert_eq!(unbound.len(), cpus.len() + 1);
+        let pinned: Vec<_> = cpus.iter().copied().map(Some).collect();
+        assert_eq!(placements(cpus.len()), pinned);
+        assert_eq!(placements(cpus.len() + 1), vec![None; cpus.len() + 1]);
     }
 }

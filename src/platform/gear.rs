@@ -36,8 +36,8 @@ pub(super) enum Tag {
     Sync(SegmentName),
     /// A write to the event log.
     Events,
-    /// The loop's timer.
-    Timer,
+    /// The bell that other threads ring.
+    Bell,
     /// Nobody waits for it: a close, a cancellation.
     Nobody,
 }

@@ -5,7 +5,8 @@
 //! index by id (`tests` in `mod.rs` adds it up). What differs by destination domain is held once
 //! for each domain (`domains.rs`).
 //!
-//! Unit: due times are whole seconds of wall time; a time between two is moved to the later one.
+//! Unit: times are those of the queue's own clock (`clock.rs`), due times whole seconds of it; a
+//! time between two is moved to the later one.
 
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
@@ -42,6 +43,8 @@ pub struct NewMessage<H> {
     pub received: WallTime,
     /// Whether a delay report has been sent already.
     pub delay_reported: bool,
+    /// Its recipients have one more attempt each, whatever is left of its lifetime.
+    pub last_attempt: bool,
     /// A hash of the reverse-path, by which operators select.
     pub reverse_path: u64,
     /// Octets of content, for people; more than `u32::MAX` counts as `u32::MAX`.
@@ -98,6 +101,8 @@ pub(super) struct Message {
     pub(super) delay_reported: bool,
     /// Its lifetime is over; its recipients are the shard's to finish.
     pub(super) expired: bool,
+    /// The next attempt of each recipient is its last.
+    pub(super) last_attempt: bool,
 }
 
 /// A recipient's row. 48 bytes, and no more.
@@ -107,7 +112,7 @@ pub(super) struct Entry {
     pub(super) domain: u32,
     /// The next entry of the same message, in a ring.
     pub(super) sibling: u32,
-    /// Seconds since 1970; until 2106.
+    /// Seconds of the own clock.
     pub(super) due: u32,
     pub(super) reason_segment: u32,
     pub(super) reason_offset: u32,

@@ -18,6 +18,7 @@
 
 mod ages;
 mod calendar;
+mod clock;
 mod domains;
 mod entry;
 mod hot;
@@ -34,7 +35,7 @@ pub mod deferred;
 
 use crate::base::ids::MessageId;
 use crate::base::slots::Slot;
-use crate::base::time::WallTime;
+use crate::base::time::{Now, WallTime};
 use crate::mail::address::Domain;
 
 pub use crate::queue::deferred::{Deferral, Due};
@@ -49,6 +50,7 @@ use std::time::Duration;
 
 use crate::queue::ages::Ages;
 use crate::queue::calendar::Calendar;
+use crate::queue::clock::Clock;
 use crate::queue::domains::Domains;
 use crate::queue::entry::{Entry, Marks, Message, to_seconds};
 use crate::queue::hot::Hot;
@@ -60,6 +62,7 @@ use crate::queue::view::Counts;
 /// All that waits on one shard. `H` holds a message in RAM, as an `Arc` of it.
 #[derive(Debug)]
 pub struct Queue<H> {
+    clock: Clock,
     messages: Table<Message>,
     entries: Table<Entry>,
     domains: Domains,
@@ -69,7 +72,7 @@ pub struct Queue<H> {
     ring: List,
     deferred: Calendar,
     ages: Ages,
-    /// Parked domains by when they are tried again.
+    /// Parked domains by when, on the own clock, they are tried again.
     parks: BTreeSet<(i64, u32)>,
     counts: Counts,
 }
@@ -92,6 +95,7 @@ impl<H> Queue<H> {
     /// An empty queue that keeps at most `hot_bytes_max` octets of messages in RAM.
     pub fn new(delay_report_after: Duration, lifetime: Duration, hot_bytes_max: usize) -> Self {
         Self {
+            clock: Clock::default(),
             messages: Table::default(),
             entries: Table::default(),
             domains: Domains::default(),
@@ -103,6 +107,12 @@ impl<H> Queue<H> {
             parks: BTreeSet::new(),
             counts: Counts::default(),
         }
+    }
+
+    /// The time is `now`: to be said before anything else of a moment is. By how many milliseconds
+    /// the wall clock was set since it was last said, if it was; what waits moves with it.
+    pub fn follow(&mut self, now: Now) -> Option<i64> {
+        self.clock.follow(now)
     }
 
     /// Queue a message with those of its recipients that are not final, each with its place in the
@@ -118,7 +128,7 @@ impl<H> Queue<H> {
         if self.ids.find(message.id, &self.messages).is_some() {
             return None;
         }
-        let row = self.messages.insert(Message::new(&message));
+        let row = self.messages.insert(Message::new(&message, self.clock));
         self.counts.content_bytes += u64::from(self.messages[row].content_bytes);
         self.ids.insert(message.id, row, &self.messages);
         self.keep_age(row);
@@ -140,7 +150,8 @@ impl<H> Queue<H> {
         now: WallTime,
     ) {
         let domain = self.domains.intern(domain);
-        let entry = self.entries.insert(Entry::new(message, domain, index, &state));
+        let due = self.clock.own(state.due);
+        let entry = self.entries.insert(Entry::new(message, domain, index, due, &state));
         self.join_siblings(message, entry);
         let state = match state {
             RecipientState { held: true, .. } => State::Held,
@@ -320,11 +331,11 @@ impl<H> Queue<H> {
 }
 
 impl Message {
-    fn new<H>(message: &NewMessage<H>) -> Self {
+    fn new<H>(message: &NewMessage<H>, clock: Clock) -> Self {
         let EnvelopeAt { record: RecordAt { log, segment, offset }, bytes } = message.envelope;
         Self {
             id: message.id,
-            received: message.received,
+            received: clock.own(message.received),
             reverse_path: message.reverse_path,
             segment,
             offset,
@@ -337,17 +348,18 @@ impl Message {
             remaining: 0,
             delay_reported: message.delay_reported,
             expired: false,
+            last_attempt: message.last_attempt,
         }
     }
 }
 
 impl Entry {
-    fn new(message: u32, domain: u32, index: u16, state: &RecipientState) -> Self {
+    fn new(message: u32, domain: u32, index: u16, due: WallTime, state: &RecipientState) -> Self {
         let mut entry = Self {
             message,
             domain,
             sibling: NONE,
-            due: to_seconds(state.due),
+            due: to_seconds(due),
             reason_segment: 0,
             reason_offset: 0,
             lane: Links::default(),

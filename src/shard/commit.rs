@@ -15,7 +15,7 @@ use crate::base::ids::MessageId;
 use crate::base::limits::{GATHERING_MAX, LOG_RETRY, OUTCOME_PATIENCE};
 use crate::base::slots::Slot;
 use crate::base::time::Monotonic;
-use crate::outcome::counters::{Count, Latency};
+use crate::outcome::counters::{Count, Latency, Size};
 use crate::outcome::dsn::Action;
 use crate::shard::context::Context;
 use crate::shard::memory::Memory;
@@ -35,15 +35,14 @@ pub(crate) struct Commit {
     pub(crate) memory: Memory,
     /// When a log that is full or failing is tried again.
     retry_at: Option<Monotonic>,
-    commit_began: Monotonic,
+    /// By log: when its commit under way began, and its octets.
+    under_way: Vec<(Monotonic, u64)>,
     /// How long a commit takes, by the last ones.
     usual_time: Duration,
     /// By log: when what waits is committed, though more was expected to come with it.
     patient_until: Vec<Option<Monotonic>>,
     /// Sessions in whose transaction the end of content has not come.
     pub(crate) joining: usize,
-    /// A commit of some log has failed, and none has succeeded since.
-    failing: bool,
     /// A segment could not be made, and none could since.
     cramped: bool,
 }
@@ -81,8 +80,9 @@ pub(crate) struct About {
 /// What the logs came to know.
 #[derive(Debug)]
 pub(crate) enum CommitEvent {
-    /// On stable storage: the message may be queued, and `from` told.
-    Stored { stored: Arc<Stored>, directory: u16, at: EnvelopeAt, from: From },
+    /// On stable storage, so long after its content was complete: the message may be queued, and
+    /// `from` told.
+    Stored { stored: Arc<Stored>, directory: u16, at: EnvelopeAt, from: From, took: Duration },
     /// Not stored, and nothing kept.
     Refused { from: From, why: Refusal },
     /// A recipient's last reply lies there.
@@ -98,17 +98,17 @@ impl Commit {
     pub(crate) fn new(logs: Vec<(u16, Log)>, memory: Memory) -> Self {
         assert!(!logs.is_empty(), "a shard has a log of its own");
         let patient_until = vec![None; logs.len()];
+        let under_way = vec![Default::default(); logs.len()];
         Self {
             logs,
             waiting: HashMap::new(),
             events: VecDeque::new(),
             memory,
             retry_at: None,
-            commit_began: Monotonic::default(),
+            under_way,
             usual_time: Duration::ZERO,
             patient_until,
             joining: 0,
-            failing: false,
             cramped: false,
         }
     }
@@ -126,8 +126,12 @@ impl Commit {
     /// Whether a client may begin a message: there is room, on the disk and on the way to it.
     pub(crate) fn admission(&self) -> Room {
         let room = self.room();
-        let is_full = room == Room::Open && self.memory.is_full(self.pending());
-        if is_full { Room::Busy } else { room }
+        if room == Room::Open && self.is_full() { Room::Busy } else { room }
+    }
+
+    /// Whether what clients have under way takes no more memory.
+    pub(crate) fn is_full(&self) -> bool {
+        self.memory.is_full(self.pending())
     }
 
     /// Whether clients are to be read no further.
@@ -144,9 +148,9 @@ impl Commit {
         usize::try_from(self.logs[0].1.pending_bytes()).unwrap_or(usize::MAX)
     }
 
-    /// Whether commits fail at present.
+    /// Whether commits of some log fail at present.
     pub(crate) fn is_failing(&self) -> bool {
-        self.failing
+        self.logs().any(Log::is_failing)
     }
 
     /// Store a chunk of content ahead of its message.
@@ -178,8 +182,13 @@ impl Commit {
 
     /// The log of a directory, to note outcomes in or to load from.
     pub(crate) fn log(&mut self, directory: u16) -> &mut Log {
-        let log = self.logs.iter_mut().find(|(number, _)| *number == directory);
-        &mut log.expect("a directory of this shard").1
+        let index = self.index(directory);
+        &mut self.logs[index].1
+    }
+
+    fn index(&self, directory: u16) -> usize {
+        let index = self.logs.iter().position(|(number, _)| *number == directory);
+        index.expect("a directory of this shard")
     }
 
     fn own(&mut self) -> &mut Log {
@@ -212,13 +221,25 @@ impl Commit {
         result: Result<(), IoError>,
         cx: &mut Context<'_, P>,
     ) {
-        let count = if result.is_ok() { Count::SpoolCommits } else { Count::SpoolCommitsFailed };
-        cx.common.counters.increment(count);
-        let took = cx.mono().since(self.commit_began);
+        let index = self.index(segment.directory);
+        let (began, bytes) = self.under_way[index];
+        let took = cx.mono().since(began);
         self.usual_time = (self.usual_time * 7 + took) / 8;
-        cx.common.counters.record(Latency::Commit, took);
-        let result = result.map_err(|error| error.errno);
-        self.log(segment.directory).handle_committed(segment, result);
+        let succeeded = result.is_ok();
+        let log = &mut self.logs[index].1;
+        let accepted_before = log.stats().accepted;
+        log.handle_committed(segment, result.map_err(|error| error.errno));
+        let messages = log.stats().accepted - accepted_before;
+        let counters = &mut cx.common.counters;
+        counters.record(Latency::Commit, took);
+        if !succeeded {
+            return counters.increment(Count::SpoolCommitsFailed);
+        }
+        counters.increment(Count::SpoolCommits);
+        counters.measure(Size::GroupBytes, bytes);
+        if messages > 0 {
+            counters.measure(Size::GroupMessages, messages);
+        }
     }
 
     /// Take in what the logs came to know.
@@ -290,7 +311,8 @@ impl Commit {
             Io::Commit { segment, offset, buffers } => {
                 let bytes = buffers.iter().map(|buffer| buffer.len() as u64).sum();
                 cx.common.counters.add(Count::SpoolBytes, bytes);
-                self.commit_began = cx.mono();
+                let index = self.index(segment.directory);
+                self.under_way[index] = (cx.mono(), bytes);
                 cx.platform.commit(segment, offset, buffers);
             }
             Io::Remove { segment } => cx.platform.remove_segment(segment),
@@ -302,10 +324,12 @@ impl Commit {
             LogEvent::Accepted(accepted) => {
                 let waiting = self.waiting.remove(&accepted.id()).expect("appended by this shard");
                 let took = cx.mono().since(waiting.since);
-                cx.common.counters.record(Latency::Accept, took);
                 let (stored, from) = (waiting.stored, waiting.from);
+                if matches!(from, From::Session(_)) {
+                    cx.common.counters.record(Latency::Accept, took);
+                }
                 let at = accepted.at();
-                self.events.push_back(CommitEvent::Stored { stored, directory, at, from });
+                self.events.push_back(CommitEvent::Stored { stored, directory, at, from, took });
             }
             LogEvent::Refused { id, why } => {
                 let waiting = self.waiting.remove(&id).expect("appended by this shard");
@@ -319,12 +343,10 @@ impl Commit {
                 self.events.push_back(CommitEvent::Moved { id, directory, at, states });
             }
             LogEvent::Unhealthy { segment, errno } => {
-                self.failing = true;
                 let error = IoError { errno };
                 tracing::error!(%segment, %error, "a commit failed: its segment is sealed");
             }
             LogEvent::Healthy => {
-                self.failing = false;
                 tracing::info!(directory, "commits succeed again");
             }
         }

@@ -49,7 +49,8 @@ struct Inbound {
     paused: bool,
     /// In `Ingress::slowed`.
     slowed: bool,
-    /// Octets of content that the session held when it was last looked at.
+    /// Octets of memory that the session held when it was last looked at: content, recipients,
+    /// what came too early, what was not sent.
     gathered: usize,
     /// Its message is to come: counted in `Commit::joining`.
     joins: bool,
@@ -302,7 +303,7 @@ impl Ingress {
         // What the end of the session or a deadline made of the transaction.
         inbound.answer_questions(commit, cx);
         inbound.send(cx);
-        let gathered = inbound.session.content_waiting();
+        let gathered = inbound.session.memory() + inbound.held.capacity() + inbound.unsent;
         commit.memory.gathered(std::mem::replace(&mut inbound.gathered, gathered), gathered);
         inbound.count_joining(commit);
         if inbound.session.is_over() && inbound.committing.is_none() {
@@ -374,7 +375,7 @@ impl Inbound {
             let Some(event) = self.session.poll_event() else { return };
             match event {
                 Event::Mail => self.on_mail(commit, cx),
-                Event::Rcpt => self.on_rcpt(cx),
+                Event::Rcpt => self.on_rcpt(commit, cx),
                 Event::Content => self.on_content(commit, cx),
                 Event::ContentFull => self.on_chunk(commit),
                 Event::End => self.on_end(commit, cx),
@@ -395,7 +396,12 @@ impl Inbound {
         self.session.answer(answer, cx.mono());
     }
 
-    fn on_rcpt<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+    fn on_rcpt<P: Platform>(&mut self, commit: &Commit, cx: &mut Context<'_, P>) {
+        // Recipients take memory too, a thousand of a transaction as much as its content.
+        if commit.is_full() {
+            cx.common.counters.increment(Count::RefusedRcpt);
+            return self.session.answer(Answer::NO_ROOM, cx.mono());
+        }
         let Client { listener, peer, .. } = self.client;
         let Some(recipient) = self.session.recipient() else { return };
         let policy = &cx.settings.relay;

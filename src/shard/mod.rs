@@ -148,6 +148,8 @@ impl Shard {
         let Start { id, settings, shared, logs, mut prng, now } = start;
         let schedule = &settings.schedule;
         let queue = Queue::new(schedule.delay_report_after, schedule.lifetime, settings.hot_bytes);
+        let mut home = Home::new(queue, shared.loads.clone());
+        home.follow(now);
         let split = |(directory, log, recovery)| ((directory, log), (directory, recovery));
         let (opened, recoveries): (Vec<_>, Vec<_>) = logs.into_iter().map(split).unzip();
         let dns_prng = prng.fork();
@@ -155,7 +157,7 @@ impl Shard {
             early: EarlyClients::default(),
             ingress: Ingress::new(Admission::new(settings.admission.clone())),
             commit: Commit::new(opened, Memory::new(settings.memory_bytes)),
-            home: Home::new(queue, shared.loads.clone()),
+            home,
             recovering: Recovering::new(recoveries.into_iter()),
             operations: Operations::default(),
             lookups: Lookups::new(settings.dns.clone(), settings.own_names.clone(), dns_prng),
@@ -282,7 +284,7 @@ impl Shard {
         if self.is_early() {
             return;
         }
-        for client in self.early.let_in(platform) {
+        for client in self.early.let_in(self.ingress.admission(), platform) {
             let EarlyClient { connection, listener, peer } = client;
             let cx = context!(self, platform);
             self.ingress.accepted(connection, listener, peer, &mut self.commit, cx);
@@ -295,8 +297,8 @@ impl Shard {
         while let Some(event) = self.commit.poll_event() {
             let cx = context!(self, platform);
             match event {
-                CommitEvent::Stored { stored, directory, at, from } => {
-                    self.home.accept(&stored, directory, at, cx);
+                CommitEvent::Stored { stored, directory, at, from, took } => {
+                    self.home.accept(&stored, (directory, at), took, cx);
                     match from {
                         From::Session(connection) => {
                             self.ingress.stored(connection, stored.id, &mut self.commit, cx);
@@ -358,7 +360,8 @@ impl Shard {
 
 impl Machine for Shard {
     fn handle<P: Platform>(&mut self, event: Event<'_>, platform: &mut P) {
-        if self.is_early() && self.early.handle(&event, platform) {
+        self.home.follow(platform.now());
+        if self.is_early() && self.early.handle(&event, self.ingress.admission(), platform) {
             return;
         }
         let cx = context!(self, platform);
@@ -414,6 +417,7 @@ impl Machine for Shard {
     }
 
     fn turn<P: Platform>(&mut self, platform: &mut P) -> Turn {
+        self.home.follow(platform.now());
         self.fire_timers(platform);
         self.lookups.handle_deadline(context!(self, platform));
         self.operations.drive(&mut self.home, &mut self.commit, context!(self, platform));

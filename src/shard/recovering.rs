@@ -157,12 +157,12 @@ impl Directory {
             cx.platform.open_segment(SegmentName { directory, number });
         }
         let before = self.messages;
-        let (own, now) = (&cx.settings.hostname, cx.now.wall);
+        let (settings, now) = (cx.settings, cx.now.wall);
         let log = commit.log(directory);
         let progress = log.recover(&mut self.recovery, RECOVERED_TURN_MAX, |found| match found {
             Ok(found) => {
                 self.messages += 1;
-                home.recover(directory, found, own, now);
+                home.recover(directory, found, settings, now);
             }
             Err(damage) => tracing::error!(%damage, "a queued message cannot be read"),
         });

@@ -394,6 +394,11 @@ impl Log {
         self.queue.front().filter(|group| only && !group.is_empty())
     }
 
+    /// Whether the last commit failed.
+    pub fn is_failing(&self) -> bool {
+        self.failures_in_a_row > 0
+    }
+
     /// Figures for `/metrics`.
     pub fn stats(&self) -> Stats {
         Stats {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::ids::MessageId;
+use crate::base::limits::RECIPIENT_BYTES;
 use crate::base::time::WallTime;
 use crate::mail::envelope::Envelope;
 use crate::mail::outcome::Reason;
@@ -139,6 +140,16 @@ impl Stored {
     /// Octets of the message as it is sent: prefix and content.
     pub fn bytes(&self) -> u64 {
         self.prefix.len() as u64 + self.content_bytes
+    }
+
+    /// Octets of memory that it takes while its content is in RAM.
+    pub fn memory(&self) -> usize {
+        let hot = |part: &Part| match part {
+            Part::Hot(content) => content.capacity(),
+            Part::Mapped { .. } => 0,
+        };
+        let recipients = self.envelope.recipients.len() * RECIPIENT_BYTES;
+        self.prefix.capacity() + recipients + self.parts.iter().map(hot).sum::<usize>()
     }
 
     /// The octets at `offset`, as many as lie together, at most `max`; empty at the end only.

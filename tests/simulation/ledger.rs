@@ -84,6 +84,8 @@ pub(crate) struct Ledger {
     pub(crate) dead: BTreeSet<String>,
     /// From acceptance to expiry.
     pub(crate) lifetime: u64,
+    /// By what the wall clock was set ahead in all: a restart takes it for age.
+    pub(crate) set_ahead: u64,
     /// How long things go wrong.
     pub(crate) storm: u64,
 }
@@ -182,14 +184,15 @@ impl Ledger {
             }
             Verdict::Acknowledged(at) => {
                 // What the storm outlives may expire.
-                let is_dead = self.lifetime < self.storm
+                let is_dead = self.lifetime < self.storm + self.set_ahead
                     || address.starts_with("full")
                     || self.dead.contains(domain);
                 let ends_silently = !can_be_told && (refused || is_dead);
                 let is_told = failures().next().is_some() || ends_silently;
                 assert!(!account.deliveries.is_empty() || is_told, "lost: {name}: {account:?}");
                 for notice in failures() {
-                    let expired = notice.at + SECOND >= at + self.lifetime;
+                    let age = notice.at + SECOND + self.set_ahead;
+                    let expired = age >= at + self.lifetime;
                     assert!(refused || expired, "bounced for nothing: {name}: {notice:?}");
                 }
             }

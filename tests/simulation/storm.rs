@@ -33,6 +33,8 @@ enum Step {
     Drain,
     DiskFull(bool),
     DiskFails(u64),
+    /// The wall clock is set, by so many seconds.
+    SetClock(i64),
     Calm,
 }
 
@@ -170,6 +172,14 @@ impl Storm {
                 }
             }
         }
+        if self.world.agenda.chance(400) {
+            for _ in 0..self.world.agenda.between(1, 4) {
+                let at = self.world.agenda.between(SECOND, self.calm_at - SECOND);
+                let most = [2, 600, 10_000, 1_000_000][self.world.agenda.index(4)];
+                let seconds = i64::try_from(self.world.agenda.between(0, 2 * most)).unwrap();
+                self.at(at, Step::SetClock(seconds - i64::try_from(most).unwrap()));
+            }
+        }
         self.at(self.calm_at, Step::Calm);
     }
 
@@ -212,6 +222,7 @@ impl Storm {
             Step::Crash | Step::Start(_) | Step::Drain => {}
             Step::DiskFull(full) => self.world.store.full = full,
             Step::DiskFails(often) => self.world.store.failing = often,
+            Step::SetClock(seconds) => self.world.set_clock(seconds),
             Step::Calm => {
                 self.world.store.full = false;
                 self.world.store.failing = 0;

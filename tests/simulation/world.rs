@@ -10,7 +10,7 @@ use relay_fast::shard::mesh::Crossing;
 use relay_fast::shard::platform::{ConnectionId, Event, IoError};
 use relay_fast::shard::settings::Settings;
 
-use crate::agenda::{Agenda, Happening, MS};
+use crate::agenda::{Agenda, Happening, MS, SECOND};
 use crate::client::Client;
 use crate::kernel::Call;
 use crate::ledger::Ledger;
@@ -78,6 +78,12 @@ impl World {
         self.open_time = if self.agenda.chance(300) { 3_000 * MS } else { 10 * MS };
         let node = Node::boot(shards, &self.settings, &mut self.store, &mut self.agenda);
         self.node = Some(node);
+    }
+
+    /// The wall clock is set ahead by so many seconds, or back.
+    pub(crate) fn set_clock(&mut self, seconds: i64) {
+        self.agenda.set_ahead += seconds;
+        self.ledger.set_ahead += u64::try_from(seconds).unwrap_or(0) * SECOND;
     }
 
     /// The process dies at this moment.

@@ -8,7 +8,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use glommio::{LocalExecutorBuilder, Placement};
 use tempfile::TempDir;
 
 use crate::base::ids::ShardId;
@@ -106,18 +105,11 @@ impl Shards {
             let root = spool.path().to_owned();
             let (posts, pool, make) = (posts.clone(), pool.clone(), make.clone());
             std::thread::spawn(move || {
-                let executor = LocalExecutorBuilder::new(Placement::Unbound)
-                    .io_memory(64 * 1024)
-                    .ring_depth(32)
-                    .make()
-                    .unwrap();
-                executor.run(async move {
-                    let listeners = vec![socket];
-                    let spool = root.as_path();
-                    let parts = Parts { shard, posts, listeners, spool, pool, events };
-                    let drive = Drive::new(parts, Box::new(Scripted(make(shard)))).unwrap();
-                    drive.run().await.unwrap()
-                })
+                let listeners = vec![socket];
+                let spool = root.as_path();
+                let parts = Parts { shard, posts, listeners, spool, pool, events };
+                let drive = Drive::new(parts, Box::new(Scripted(make(shard)))).unwrap();
+                drive.run().unwrap()
             })
         });
         let threads = threads.collect();
