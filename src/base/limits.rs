@@ -154,6 +154,15 @@ const _: () = assert!(RECORD_MAX + RECORD_CONTENT_MAX + 64 * 1024 <= COMMIT_GROU
 const _: () = assert!(COMMIT_GROUP_MAX <= SEGMENT_BYTES_DEFAULT as usize / 4);
 /// Buffers of one commit; the kernel takes at most 1,024 (IOV_MAX).
 pub const COMMIT_BUFFERS_MAX: usize = 1_000;
+/// Octets of a segment's index, in RAM too while it is written: what 100,000 messages need.
+pub const INDEX_MAX: u32 = 8 * 1024 * 1024;
+/// An index may take this part of its segment; one of 10 KB messages takes a hundred and fiftieth.
+pub const INDEX_SHARE: u32 = 8;
+/// Segments of earlier runs that a start has opened ahead of reading them.
+pub const OPENED_AHEAD_MAX: usize = 4;
+/// Records that a start takes in, and messages that it queues, in one turn of the shard: about a
+/// millisecond each, so that new mail is answered in between.
+pub const RECOVERED_TURN_MAX: usize = 4_096;
 /// Octets that may wait for the disk before the spool takes no more: a second of a slow one.
 pub const COMMIT_PENDING_MAX: usize = 64 * 1024 * 1024;
 /// Octets of header fields that the relay puts before a message's content.

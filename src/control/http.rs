@@ -159,11 +159,24 @@ async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<Message>, Refused> {
     let id = id.parse().map_err(|error| bad(format!("{id}: {error}")))?;
+    let mut not_yet = None;
     for answer in shards.ask_all(&Command::Show(id)).await? {
-        if let Answer::Show(Some(mut message)) = answer {
-            add_waits(&shards, &mut message).await?;
-            return Ok(Json(Message::from(message.as_ref())));
+        match answer {
+            Answer::Show(Some(mut message)) => {
+                add_waits(&shards, &mut message).await?;
+                return Ok(Json(Message::from(message.as_ref())));
+            }
+            Answer::Failed(words) => not_yet = Some(words),
+            Answer::Show(None)
+            | Answer::List { .. }
+            | Answer::Waits(_)
+            | Answer::Stats(_)
+            | Answer::Snapshot(_)
+            | Answer::Changed(_) => {}
         }
+    }
+    if let Some(words) = not_yet {
+        return Err(Refused(StatusCode::SERVICE_UNAVAILABLE, words.into()));
     }
     Err(Refused(StatusCode::NOT_FOUND, format!("{id} is not in the queue")))
 }

@@ -145,6 +145,12 @@ counts! {
         "Messages answered from memory (durability memory) that are not on stable storage yet.";
     SpoolSegments Gauge "relay_fast_spool_segments" ""
         "Segments of the spool that hold something live.";
+    SpoolDamaged Counter "relay_fast_spool_damaged_total" ""
+        "Places of the spool that were found damaged at the start.";
+    Recovering Gauge "relay_fast_recovering" ""
+        "Spool directories of which the messages are not all back in the queue.";
+    MessagesRecovered Counter "relay_fast_messages_recovered_total" ""
+        "Messages of earlier runs that came back into the queue.";
     DnsQuestions Counter "relay_fast_dns_questions_total" ""
         "Questions sent to DNS servers.";
     DnsCacheHits Counter "relay_fast_dns_cache_hits_total" ""

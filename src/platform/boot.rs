@@ -30,10 +30,10 @@ use crate::platform::probe::{self, ProbeError};
 use crate::platform::ring;
 use crate::platform::sabotage::{self, Sabotaged};
 use crate::platform::segment_map;
-use crate::platform::spool_dir::{OpenSegment, Spool, SpoolError};
+use crate::platform::spool_dir::{self, Spool, SpoolError};
 use crate::platform::supervise::{End, Report, RunError, Signals, StartError, Supervisor};
 use crate::shard::platform::{Machine, PlatformCounters};
-use crate::spool::segment::{SegmentBytes, SegmentName};
+use crate::spool::segment::SegmentName;
 
 /// What a node is to be.
 #[derive(Clone, Debug)]
@@ -85,8 +85,22 @@ pub struct ShardStart {
     /// The spool directories that are this shard's, in order: its own (of its own number), where
     /// it appends, and those that a run with more shards left.
     pub directories: Vec<u16>,
-    /// All segments of these directories, in order.
-    pub segments: Vec<(SegmentName, Arc<dyn SegmentBytes>)>,
+    /// All segments of these directories, in order; none is open.
+    pub segments: Vec<SegmentName>,
+    spool: PathBuf,
+}
+
+impl ShardStart {
+    /// The numbers of a directory's segments, in order.
+    pub fn numbers(&self, directory: u16) -> Vec<u32> {
+        let all = self.segments.iter().filter(|segment| segment.directory == directory);
+        all.map(|segment| segment.number).collect()
+    }
+
+    /// The first octets of a segment, as `recovery::begin` wants them; reads the disk.
+    pub fn head(&self, segment: SegmentName) -> Result<Vec<u8>, SpoolError> {
+        spool_dir::head(&self.spool, segment)
+    }
 }
 
 /// A machine that is ready to become a relay: all that can be refused has been asked for.
@@ -104,7 +118,7 @@ pub struct Node {
 #[derive(Debug, Default)]
 struct Share {
     listeners: Vec<OwnedFd>,
-    segments: Vec<(SegmentName, OpenSegment)>,
+    segments: Vec<SegmentName>,
 }
 
 impl Node {
@@ -131,9 +145,9 @@ impl Node {
         for number in (0u16..).take(options.shards) {
             spool.prepare(number)?;
         }
-        for (name, segment) in spool.segments()? {
+        for name in spool.segments()? {
             let adopter = usize::from(name.directory) % options.shards;
-            shards[adopter].segments.push((name, segment));
+            shards[adopter].segments.push(name);
         }
         let posts = Posts::new(options.shards)?;
         Ok(Self { spool, events: options.events, posts, addresses, shards })
@@ -188,8 +202,8 @@ impl Node {
                     pin_to(cpu);
                 }
                 let root = spool.root();
-                let parts = Parts { shard, posts, listeners, spool: root, segments, pool, events };
-                report.tell(run_shard(parts, make.as_ref()));
+                let parts = Parts { shard, posts, listeners, spool: root, pool, events };
+                report.tell(run_shard(parts, segments, make.as_ref()));
             });
             spawned.map_err(|error| RunError::Thread { shard, detail: error.to_string() })
         });
@@ -197,28 +211,28 @@ impl Node {
     }
 }
 
-fn run_shard<M, F>(parts: Parts<'_>, make: &F) -> Result<PlatformCounters, RunError>
+fn run_shard<M, F>(
+    parts: Parts<'_>,
+    segments: Vec<SegmentName>,
+    make: &F,
+) -> Result<PlatformCounters, RunError>
 where
     M: Machine,
     F: Fn(ShardStart) -> Result<M, StartError>,
 {
     let shard = parts.shard;
-    let machine =
-        make(start_of(&parts)).map(Box::new).map_err(|error| RunError::Start { shard, error })?;
+    let machine = make(start_of(&parts, segments));
+    let machine = machine.map(Box::new).map_err(|error| RunError::Start { shard, error })?;
     let drive = Drive::new(parts, machine).map_err(|error| RunError::Drive { shard, error })?;
     drive.run().map_err(|error| RunError::Drive { shard, error })
 }
 
-fn start_of(parts: &Parts<'_>) -> ShardStart {
+fn start_of(parts: &Parts<'_>, segments: Vec<SegmentName>) -> ShardStart {
     let mut seed = [0; 32];
     let filled = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty());
     assert_eq!(filled, Ok(seed.len()), "the kernel's randomness comes whole up to 256 octets");
-    let segments = parts.segments.iter().map(|(name, open)| {
-        let bytes: Arc<dyn SegmentBytes> = Arc::clone(&open.map) as _;
-        (*name, bytes)
-    });
     let own = u16::from(parts.shard.0);
-    let mut directories: Vec<u16> = parts.segments.iter().map(|(name, _)| name.directory).collect();
+    let mut directories: Vec<u16> = segments.iter().map(|name| name.directory).collect();
     directories.push(own);
     directories.sort_unstable();
     directories.dedup();
@@ -230,7 +244,8 @@ fn start_of(parts: &Parts<'_>) -> ShardStart {
         now: clock::now(),
         seed,
         directories,
-        segments: segments.collect(),
+        segments,
+        spool: parts.spool.to_owned(),
     }
 }
 

@@ -49,17 +49,25 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// A shard's part of `spool`, with the segments that were found in it.
-    pub(super) fn new(
-        spool: PathBuf,
-        found: Vec<(SegmentName, OpenSegment)>,
-        pool: Pool,
-        mailbox: Arc<Mailbox>,
-    ) -> Self {
-        let (segments, held_back) = (HashMap::new(), HeldBack::default());
-        let mut disk = Self { spool, segments, pool, mailbox, held_back };
-        found.into_iter().for_each(|(name, open)| drop(disk.keep(name, open)));
-        disk
+    /// A shard's part of `spool`, in which nothing is open yet.
+    pub(super) fn new(spool: PathBuf, pool: Pool, mailbox: Arc<Mailbox>) -> Self {
+        Self { spool, segments: HashMap::new(), pool, mailbox, held_back: HeldBack::default() }
+    }
+
+    /// See `Platform::open_segment`.
+    pub(super) fn open(&self, segment: SegmentName) {
+        self.submit(Job::OpenSegment { spool: self.spool.clone(), segment });
+    }
+
+    /// A segment was opened, or not.
+    pub(super) fn opened(
+        &mut self,
+        segment: SegmentName,
+        result: Result<OpenSegment, IoError>,
+        gear: &mut Gear,
+    ) {
+        let result = result.map(|open| self.keep(segment, open));
+        gear.notices.push_back(Notice::SegmentOpened { segment, result });
     }
 
     /// See `Platform::create_segment`.

@@ -249,6 +249,9 @@ impl<M: Machine> Drive<M> {
             Notice::SegmentReady { segment, result } => {
                 self.hand(Event::SegmentReady { segment, result });
             }
+            Notice::SegmentOpened { segment, result } => {
+                self.hand(Event::SegmentOpened { segment, result });
+            }
             Notice::Committed { segment, result } => {
                 self.hand(Event::Committed { segment, result });
             }

@@ -67,6 +67,8 @@ pub(super) enum Notice {
     /// See `Event`.
     SegmentReady { segment: SegmentName, result: Result<Arc<dyn SegmentBytes>, IoError> },
     /// See `Event`.
+    SegmentOpened { segment: SegmentName, result: Result<Arc<dyn SegmentBytes>, IoError> },
+    /// See `Event`.
     Committed { segment: SegmentName, result: Result<(), IoError> },
     /// See `Event`.
     Populated { ticket: u64 },

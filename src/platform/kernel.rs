@@ -19,7 +19,6 @@ use crate::platform::event_log::{EventLog, EventLogOptions};
 use crate::platform::gear::{Gear, Notice, Tag, Timer};
 use crate::platform::listener::Listeners;
 use crate::platform::ring::{Completion, ReceiveBuffers, Ring, Wait};
-use crate::platform::spool_dir::OpenSegment;
 use crate::platform::stream::Streams;
 use crate::shard::mesh::Crossing;
 use crate::shard::platform::{ConnectionId, DatagramId, Platform, PlatformCounters};
@@ -32,7 +31,6 @@ pub(super) struct Parts<'a> {
     pub(super) posts: Posts,
     pub(super) listeners: Vec<OwnedFd>,
     pub(super) spool: &'a Path,
-    pub(super) segments: Vec<(SegmentName, OpenSegment)>,
     pub(super) pool: Pool,
     pub(super) events: EventLogOptions,
 }
@@ -54,7 +52,7 @@ pub(super) struct Kernel {
 impl Kernel {
     /// The kernel of this thread's shard, and the buffers that its receives fill.
     pub(super) fn new(parts: Parts<'_>) -> std::io::Result<(Self, ReceiveBuffers)> {
-        let Parts { shard, posts, listeners, spool, segments, pool, events } = parts;
+        let Parts { shard, posts, listeners, spool, pool, events } = parts;
         let mailbox = Arc::clone(posts.mailbox(shard));
         let (ring, buffers) = Ring::new()?;
         let mut gear = Gear::new(ring, clock::now());
@@ -62,7 +60,7 @@ impl Kernel {
         let place = (shard, posts.shards());
         let event_log =
             EventLog::new(spool, place, events, gear.now, (pool.clone(), Arc::clone(&mailbox)));
-        let disk = Disk::new(spool.to_owned(), segments, pool, Arc::clone(&mailbox));
+        let disk = Disk::new(spool.to_owned(), pool, Arc::clone(&mailbox));
         let kernel = Self {
             gear,
             mailbox,
@@ -118,6 +116,9 @@ impl Kernel {
         match finished {
             Finished::Segment { segment, result } => {
                 self.disk.created(segment, result, &mut self.gear);
+            }
+            Finished::Opened { segment, result } => {
+                self.disk.opened(segment, result, &mut self.gear);
             }
             Finished::Populated { ticket } => {
                 self.gear.notices.push_back(Notice::Populated { ticket });
@@ -219,6 +220,10 @@ impl Platform for Kernel {
 
     fn create_segment(&mut self, segment: SegmentName, bytes: u32, keep_free: u64) {
         self.disk.create(segment, bytes, keep_free);
+    }
+
+    fn open_segment(&mut self, segment: SegmentName) {
+        self.disk.open(segment);
     }
 
     fn remove_segment(&mut self, segment: SegmentName) {

@@ -45,7 +45,8 @@ pub enum Command {
         /// Rows at most, 1 to `LIST_ROWS_MAX`.
         limit: usize,
     },
-    /// Everything of one message. Answered by `Answer::Show`.
+    /// Everything of one message. Answered by `Answer::Show`, or by `Answer::Failed` while it may
+    /// come to light that it is here.
     Show(MessageId),
     /// What keeps those of a message's recipients that this shard holds as an owner. Answered by
     /// `Answer::Waits`.

@@ -13,7 +13,7 @@ use crate::base::slots::Slot;
 use crate::base::time::{Monotonic, Now, WallTime};
 use crate::egress::domain_hash;
 use crate::egress::owner::Loads;
-use crate::mail::address::Domain;
+use crate::mail::address::{Domain, ReversePath};
 use crate::outcome::counters::Count;
 use crate::outcome::event::Kind;
 use crate::queue::{
@@ -80,7 +80,7 @@ impl Home {
             // bounce is near, that is what is to be told.
             delay_reported: last_attempt,
             last_attempt,
-            reverse_path: reverse_path_hash(found.reverse_path.as_str()),
+            reverse_path: found.reverse_path,
             content_bytes: found.bytes,
             hot: None,
         };
@@ -114,7 +114,7 @@ impl Home {
             received: stored.received,
             delay_reported: false,
             last_attempt: false,
-            reverse_path: reverse_path_hash(stored.envelope.reverse_path.as_str()),
+            reverse_path: ReversePath::hash_of(stored.envelope.reverse_path.as_str()),
             content_bytes: stored.bytes(),
             hot: stored.is_hot().then(|| (stored.clone(), stored.memory())),
         };
@@ -350,9 +350,4 @@ pub(super) fn queue_place(directory: u16, at: StoredAt) -> EnvelopeAt {
 
 pub(super) fn record_at(directory: u16, at: StateAt) -> RecordAt {
     RecordAt { log: directory, segment: at.segment, offset: at.offset }
-}
-
-/// By which operators select: see `queue::Selector`.
-pub(super) fn reverse_path_hash(path: &str) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(path.as_bytes())
 }

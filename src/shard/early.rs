@@ -62,6 +62,7 @@ impl EarlyClients {
             | Event::Datagram { .. }
             | Event::DatagramFailed { .. }
             | Event::SegmentReady { .. }
+            | Event::SegmentOpened { .. }
             | Event::Committed { .. }
             | Event::Populated { .. }
             | Event::Crossing(_) => false,

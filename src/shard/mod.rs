@@ -31,6 +31,7 @@ mod operate;
 mod outbound;
 mod owed;
 mod reasons;
+mod recovering;
 mod refusals;
 mod report;
 mod settling;
@@ -68,9 +69,10 @@ use crate::shard::memory::Memory;
 use crate::shard::mesh::Crossing;
 use crate::shard::operate::Operations;
 use crate::shard::platform::{Event, Machine, Platform, Turn};
+use crate::shard::recovering::Recovering;
 use crate::shard::settings::Settings;
 use crate::spool::log::{Log, Room};
-use crate::spool::recovery::Messages;
+use crate::spool::recovery::Recovery;
 
 /// What all shards of a process share: atomics and rarely taken locks, nothing that waits.
 #[derive(Debug)]
@@ -103,8 +105,8 @@ pub struct Start {
     pub settings: Arc<Settings>,
     /// What it shares with the others.
     pub shared: Arc<Shared>,
-    /// Its own directory's log first, then those that it adopted, each with what recovery found.
-    pub logs: Vec<(u16, Log, Messages)>,
+    /// Its own directory's log first, then those that it adopted, each with its recovery.
+    pub logs: Vec<(u16, Log, Recovery)>,
     /// Not to be predicted from outside.
     pub prng: Prng,
     /// The time.
@@ -121,6 +123,7 @@ pub struct Shard {
     ingress: Ingress,
     commit: Commit,
     home: Home,
+    recovering: Recovering,
     operations: Operations,
     lookups: Lookups,
     delivery: Delivery,
@@ -141,29 +144,22 @@ macro_rules! context {
 }
 
 impl Shard {
-    /// A shard with the mail that recovery found in its directories.
+    /// A shard that is to find the mail in its directories.
     pub fn new(start: Start) -> Self {
         let Start { id, settings, shared, logs, mut prng, now } = start;
         let schedule = &settings.schedule;
         let queue = Queue::new(schedule.delay_report_after, schedule.lifetime, settings.hot_bytes);
         let mut home = Home::new(queue, shared.loads.clone());
         home.follow(now);
-        let mut opened = Vec::new();
-        for (directory, log, recovered) in logs {
-            opened.push((directory, log));
-            for message in recovered {
-                match message {
-                    Ok(found) => home.recover(directory, found, &settings, now.wall),
-                    Err(damage) => tracing::error!(%damage, "a queued message cannot be read"),
-                }
-            }
-        }
+        let split = |(directory, log, recovery)| ((directory, log), (directory, recovery));
+        let (opened, recoveries): (Vec<_>, Vec<_>) = logs.into_iter().map(split).unzip();
         let dns_prng = prng.fork();
         Self {
             early: EarlyClients::default(),
             ingress: Ingress::new(Admission::new(settings.admission.clone())),
             commit: Commit::new(opened, Memory::new(settings.memory_bytes)),
             home,
+            recovering: Recovering::new(recoveries.into_iter()),
             operations: Operations::default(),
             lookups: Lookups::new(settings.dns.clone(), settings.own_names.clone(), dns_prng),
             delivery: Delivery::new(id, &settings, shared.sites.clone(), now.mono),
@@ -201,6 +197,10 @@ impl Shard {
                 let waits = self.delivery.waits(id);
                 request.answer(Answer::Waits(waits));
             }
+            Crossing::Request(request) if self.may_come_to_light(&request.command) => {
+                let words = "the spool is being recovered and the message may be in it: ask again";
+                request.answer(Answer::Failed(words.into()));
+            }
             Crossing::Request(request) => {
                 let cx = context!(self, platform);
                 self.operations.start(request, &mut self.home, &mut self.commit, cx);
@@ -208,6 +208,12 @@ impl Shard {
             Crossing::Reload(settings) => self.reload(settings, platform),
             Crossing::Drain => self.start_drain(platform),
         }
+    }
+
+    /// Whether a message is asked for of which it is not known yet whether it is in the queue.
+    fn may_come_to_light(&self, command: &Command) -> bool {
+        let Command::Show(id) = command else { return false };
+        self.recovering.may_find(*id) && self.home.queue.show(*id).is_none()
     }
 
     /// How this shard stands.
@@ -224,6 +230,7 @@ impl Shard {
         counters.set(Count::InMemoryOnly, self.commit.in_memory_only() as u64);
         counters
             .set(Count::SpoolSegments, self.commit.logs().map(|log| log.stats().segments).sum());
+        counters.set(Count::Recovering, self.recovering.left() as u64);
         counters.add(Count::DnsQuestions, dns.traffic.udp_queries + dns.traffic.tcp_queries);
         counters.add(Count::DnsCacheHits, dns.cached);
         counters.add(Count::DnsFailures, dns.failed);
@@ -331,6 +338,7 @@ impl Shard {
             self.common.timers.next(),
             self.commit.deadline(),
             self.home.deadline(now),
+            self.recovering.deadline(now.mono).filter(|_| self.drain.is_none()),
             self.lookups.deadline(),
             self.delivery.deadline(),
             self.drain.as_ref().map(|drain| drain.look_again(now.mono)),
@@ -406,6 +414,9 @@ impl Machine for Shard {
             Event::Datagram { id, bytes } => self.lookups.datagram(id, bytes, cx),
             Event::DatagramFailed { id, error } => self.lookups.datagram_failed(id, error, cx),
             Event::SegmentReady { segment, result } => commit.segment_ready(segment, result),
+            Event::SegmentOpened { segment, result } => {
+                self.recovering.opened(segment, result, cx);
+            }
             Event::Committed { segment, result } => commit.committed(segment, result, cx),
             Event::Populated { ticket } => self.home.populated(ticket, commit, cx),
             Event::Crossing(crossing) => self.crossing(crossing, platform),
@@ -417,6 +428,9 @@ impl Machine for Shard {
         self.fire_timers(platform);
         self.lookups.handle_deadline(context!(self, platform));
         self.operations.drive(&mut self.home, &mut self.commit, context!(self, platform));
+        if self.drain.is_none() {
+            self.recovering.drive(&mut self.commit, &mut self.home, context!(self, platform));
+        }
         for _ in 0..TURN_ROUNDS_MAX {
             self.settle_commits(platform);
             self.ingress.relieve(&self.commit, context!(self, platform));

@@ -11,9 +11,11 @@ use crate::base::ids::MessageId;
 use crate::base::limits::COMMIT_BUFFERS_MAX;
 use crate::spool::format::{
     GROUP_RECORD_BYTES, GroupHead, LogEnd, RECORD_HEADER_BYTES, RecordHeader, RecordKind,
-    SEGMENT_HEADER_BYTES, SegmentHeader, record_end,
+    SEGMENT_HEADER_BYTES, SegmentHeader, TRAILER_BYTES, encode_trailer, record_end,
 };
+use crate::spool::index::Builder;
 use crate::spool::record::{EXTENT_BYTES, Extent};
+use crate::spool::space::Need;
 use crate::spool::stored::EnvelopeAt;
 
 /// A stretch of content on its way to the disk, or there.
@@ -49,7 +51,7 @@ pub(super) enum What {
 }
 
 impl What {
-    fn kind(&self) -> RecordKind {
+    pub(super) fn kind(&self) -> RecordKind {
         match self {
             Self::Message { .. } | Self::Moved { .. } => RecordKind::Message,
             Self::State { .. } => RecordKind::State,
@@ -85,6 +87,11 @@ impl Item {
     /// Octets of the record without what fills up to the next.
     pub(super) fn bytes(&self) -> u32 {
         record_bytes(self.payload.len(), self.chunks.len())
+    }
+
+    /// The payload of the record that it was laid out as.
+    pub(super) fn payload_of<'a>(&self, record: &'a [u8]) -> &'a [u8] {
+        &record[RECORD_HEADER_BYTES as usize..self.bytes() as usize]
     }
 }
 
@@ -148,6 +155,16 @@ impl Group {
     /// Octets on disk.
     pub(super) fn bytes(&self) -> u32 {
         self.head_bytes + self.content_bytes
+    }
+
+    /// Octets that it needs in a segment.
+    pub(super) fn need(&self) -> Need {
+        Need { bytes: self.bytes(), head: self.head_bytes }
+    }
+
+    /// Octets of the records after the Group record.
+    pub(super) fn records_bytes(&self) -> usize {
+        (self.head_bytes - GROUP_RECORD_BYTES) as usize
     }
 
     /// Where the contents of a placed group start.
@@ -285,6 +302,39 @@ impl Group {
         let aligned = record_end(item.bytes()) - item.bytes();
         out.resize(out.len() + aligned as usize, 0);
     }
+}
+
+/// Lay out the group that ends a segment of `segment_bytes`: its index, and nothing else.
+pub(super) fn lay_out_index(
+    index: &Builder,
+    layout: &Layout,
+    segment_bytes: u32,
+) -> Vec<Arc<Vec<u8>>> {
+    let Layout { header, start, committed, sequence } = *layout;
+    let (nonce, record) = (header.nonce, RECORD_HEADER_BYTES + index.bytes());
+    let head_bytes = GROUP_RECORD_BYTES + record_end(record);
+    let head = GroupHead {
+        segment: header.number,
+        epoch: header.epoch,
+        head_bytes,
+        bytes: segment_bytes - start,
+        records: 1,
+        committed,
+    };
+    let mut small = Vec::with_capacity(head_bytes as usize);
+    head.encode(nonce, sequence, &mut small);
+    small.resize((GROUP_RECORD_BYTES + RECORD_HEADER_BYTES) as usize, 0);
+    index.encode(&mut small);
+    let (before, payload) = small.split_at_mut((GROUP_RECORD_BYTES + RECORD_HEADER_BYTES) as usize);
+    let (kind, sequence, id) = (RecordKind::Index, sequence + 1, MessageId(0));
+    let header = RecordHeader { kind, nonce, sequence, id };
+    let header = header.encode(index.bytes(), crc32c::crc32c(payload));
+    before[GROUP_RECORD_BYTES as usize..].copy_from_slice(&header);
+    small.resize(head_bytes as usize, 0);
+    let rest = segment_bytes - start - head_bytes - TRAILER_BYTES;
+    let mut filled = vec![0; rest as usize];
+    encode_trailer(start + GROUP_RECORD_BYTES, nonce, &mut filled);
+    vec![Arc::new(small), Arc::new(filled)]
 }
 
 impl Chunk {

@@ -15,7 +15,7 @@ use crate::base::limits::COMMIT_FAILURES_MAX;
 use crate::base::limits::{COMMIT_GROUP_MAX, COMMIT_PENDING_MAX, GATHERED_MAX, RECORD_CONTENT_MAX};
 use crate::base::prng::Prng;
 use crate::base::time::WallTime;
-use crate::spool::format::LogEnd;
+use crate::spool::format::{LogEnd, first_sequence};
 use crate::spool::group::{Chunk, Group};
 use crate::spool::live::Live;
 use crate::spool::recovery::LogStart;
@@ -27,6 +27,7 @@ mod append;
 mod commit;
 mod moves;
 mod read;
+mod recovered;
 
 use commit::InFlight;
 use moves::Moves;
@@ -273,6 +274,8 @@ pub struct Log {
     is_paused: bool,
     /// Segments up to this one are to be emptied, and no other is removed.
     evacuated: Option<u32>,
+    /// What earlier runs left is not all known yet: nothing is moved and nothing removed.
+    is_recovering: bool,
     /// Where payloads are encoded.
     scratch: Vec<u8>,
     counters: Stats,
@@ -299,7 +302,7 @@ impl Log {
             options,
             prng,
             counter: 0,
-            sequence: start.sequence,
+            sequence: first_sequence(start.epoch),
             serial: 0,
             space,
             live: start.live,
@@ -314,6 +317,7 @@ impl Log {
             spoiled: Vec::new(),
             is_paused: false,
             evacuated: None,
+            is_recovering: start.is_partial,
             scratch: Vec::new(),
             counters: Stats::default(),
         };

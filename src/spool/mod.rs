@@ -1,7 +1,8 @@
 //! Floor 2: the spool: what is on disk, and what it proves.
 //!
 //! `format.rs` describes the bytes; `log.rs` appends and commits; `recovery.rs` reads a directory
-//! at a start; `check.rs` and `repair.rs` are for a spool that no relay runs on.
+//! after a start, by each segment's index (`index.rs`) where it has one, while the log takes new
+//! messages already; `check.rs` and `repair.rs` are for a spool that no relay runs on.
 //!
 //! # The life of a message, crash by crash
 //!
@@ -70,7 +71,7 @@
 //! A crash tears only the last group of a run. All else that is invalid is damage: reported with
 //! segment and offset, skipped, and what is valid around it counts. What it costs:
 //!
-//! - A segment's header or a Group record: nothing. What follows is read all the same.
+//! - A segment's header, its index or a Group record: nothing. What follows is read all the same.
 //! - A Message record: that message is lost.
 //! - A State: its recipient stands as before, and may be tried once more.
 //! - A Done: its message is back, and is delivered again.
@@ -84,6 +85,7 @@
 pub mod check;
 pub mod format;
 mod group;
+pub mod index;
 pub mod letter;
 mod live;
 pub mod log;

@@ -53,6 +53,7 @@ pub(super) mod reader;
 pub(super) mod state;
 
 use reader::Reader;
+use state::StateBlock;
 
 const FIXED_BYTES: usize = 64;
 /// Octets of one extent.
@@ -281,6 +282,18 @@ impl<'a> MessageView<'a> {
         whole.then_some(view)
     }
 
+    /// The state blocks, each with its place in the payload.
+    pub(super) fn state_blocks(&self) -> impl Iterator<Item = (StateBlock<'a>, usize)> + use<'a> {
+        let (states, start) = (self.states, self.states_offset());
+        let mut rest = states;
+        std::iter::from_fn(move || {
+            let place = start + states.len() - rest.len();
+            let (block, after) = StateBlock::split(rest)?;
+            rest = after;
+            Some((block, place))
+        })
+    }
+
     /// Where the state blocks start in the payload.
     pub(super) fn states_offset(&self) -> usize {
         FIXED_BYTES + self.body.len()
@@ -369,6 +382,21 @@ impl<'a> MessageView<'a> {
             recipients,
         };
         (reader.is_empty() && !envelope.recipients.is_empty()).then_some(envelope)
+    }
+
+    /// The reverse-path, empty where it is null, and the forward-paths, as text that is not parsed.
+    pub(super) fn paths(&self) -> Option<(&'a str, impl Iterator<Item = Option<&'a str>>)> {
+        let mut reader = Reader::new(self.body.get(self.prefix_bytes()..)?);
+        let reverse_path = reader.text(self.short(34).into())?;
+        reader.bytes(self.short(36).into())?;
+        let forward_paths = (0..self.recipients()).map(move |_| {
+            let [path, kind, address] = [reader.u16()?, reader.u16()?, reader.u16()?];
+            reader.bytes(2)?;
+            let path = reader.text(path.into())?;
+            reader.bytes(usize::from(kind) + usize::from(address))?;
+            Some(path)
+        });
+        Some((reverse_path, forward_paths))
     }
 
     fn prefix_bytes(&self) -> usize {

@@ -79,7 +79,7 @@ impl RelayPlan {
         format!("{} {}", self.binary.display(), words.join(" "))
     }
 
-    /// Starts the relay and waits until `/healthz` answers 200.
+    /// Starts the relay and waits until `/healthz` answers 200 and its spool is recovered.
     ///
     /// Errors: it cannot be started, ends at once, or is not ready in time; with the end of its
     /// log.
@@ -171,9 +171,15 @@ impl Relay {
     }
 
     async fn is_healthy(&self) -> bool {
-        let url = format!("http://{}/healthz", self.plan.admin);
-        let asked = tokio::task::spawn_blocking(move || agent().get(&url).call());
-        matches!(asked.await, Ok(Ok(answer)) if answer.status() == 200)
+        let base = format!("http://{}", self.plan.admin);
+        let asked = tokio::task::spawn_blocking(move || {
+            agent().get(&format!("{base}/healthz")).call().ok()?;
+            // What it stored in earlier lives is in the queue again, to be counted.
+            let mut metrics = agent().get(&format!("{base}/metrics")).call().ok()?;
+            let metrics = metrics.body_mut().read_to_string().ok()?;
+            metrics.contains("\nrelay_fast_recovering 0\n").then_some(())
+        });
+        matches!(asked.await, Ok(Some(())))
     }
 
     /// How it ended, if it has.

@@ -229,7 +229,7 @@ impl Log {
 
     /// Ask for the next messages to move, if the files take too much.
     pub(super) fn ask_moves(&mut self) {
-        let Some(oldest) = self.space.oldest() else {
+        let Some(oldest) = self.space.oldest().filter(|_| !self.is_recovering) else {
             return;
         };
         let full = self.space.is_full();
