@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::base::slots::Slot;
 use crate::mail::address::Domain;
 use crate::queue::list::{Links, List};
-use crate::queue::table::Table;
+use crate::queue::table::{Named, Table};
 
 /// A destination domain that has recipients in the queue; invalid once it has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,10 +41,17 @@ pub(super) struct DomainRow {
     pub(super) dispatched: u32,
     pub(super) deferred: u32,
     pub(super) held: u32,
+    generation: u32,
+}
+
+impl Named for DomainRow {
+    fn generation(&self) -> u32 {
+        self.generation
+    }
 }
 
 impl DomainRow {
-    fn new(name: &Domain, hash: u64) -> Self {
+    fn new(name: &Domain, hash: u64, generation: u32) -> Self {
         Self {
             name: name.clone(),
             hash,
@@ -61,6 +68,7 @@ impl DomainRow {
             dispatched: 0,
             deferred: 0,
             held: 0,
+            generation,
         }
     }
 
@@ -100,7 +108,7 @@ impl Domains {
         if let Some(row) = by_name.find(hash, same) {
             return *row;
         }
-        let row = rows.insert(DomainRow::new(name, hash));
+        let row = rows.insert(DomainRow::new(name, hash, rows.generation()));
         by_name.insert_unique(hash, row, |row| rows[*row].hash);
         row
     }

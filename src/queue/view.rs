@@ -76,7 +76,7 @@ pub struct Queued {
     pub id: MessageId,
     /// Where its envelope is.
     pub envelope: EnvelopeAt,
-    /// When it was accepted.
+    /// When it was accepted, to the second; the spool knows better.
     pub received: WallTime,
     /// Octets of content; `u32::MAX` for more.
     pub content_bytes: u32,
@@ -252,14 +252,14 @@ impl<H> Queue<H> {
         let message = &self.messages[row];
         Queued {
             slot: self.messages.slot(row),
-            id: message.id,
+            id: message.id(),
             envelope: message.envelope(),
-            received: message.received,
+            received: from_seconds(message.received),
             content_bytes: message.content_bytes,
-            reverse_path: message.reverse_path,
+            reverse_path: message.reverse_path(),
             hot: message.hot != NONE,
             remaining: message.remaining,
-            expired: message.expired,
+            expired: message.expired(),
         }
     }
 
@@ -272,33 +272,33 @@ impl<H> Queue<H> {
     fn recipient_view(&self, entry: u32) -> RecipientView {
         let entry = &self.entries[entry];
         let domain = &self.domains.rows[entry.domain];
-        let parked = entry.state == State::Ready && !domain.in_ring;
+        let parked = entry.state() == State::Ready && !domain.in_ring;
         RecipientView {
-            index: entry.index,
+            index: entry.tag.index(),
             domain: domain.name.clone(),
-            state: entry.state,
+            state: entry.state(),
             parked,
             parked_until: (parked && domain.parked_until > 0)
                 .then_some(WallTime(domain.parked_until)),
             why: parked.then(|| domain.why.clone()).flatten(),
-            attempts: entry.attempts,
+            attempts: entry.tag.attempts(),
             due: from_seconds(entry.due),
-            reason_at: entry.reason_at(),
+            reason_at: entry.reason_at(self.messages[entry.message].log()),
         }
     }
 
     /// The entries of a domain: those in line in their order, then the others.
     pub(super) fn entries_in(&self, domain: u32) -> impl Iterator<Item = u32> {
-        let lane = move |entry: &u32| some(self.entries[*entry].lane.next);
+        let lane = move |entry: &u32| some(self.entries[*entry].lane_next());
         let rest = self.domains.rows[domain].rest.head;
         self.line_of(domain).chain(std::iter::successors(some(rest), lane))
     }
 
     /// The entries of a domain that are in line, in their order.
     pub(super) fn line_of(&self, domain: u32) -> impl Iterator<Item = u32> {
-        let lane = move |entry: &u32| some(self.entries[*entry].lane.next);
+        let lane = move |entry: &u32| some(self.entries[*entry].lane_next());
         let run = move |head: u32| {
-            let next = move |entry: &u32| Some(self.entries[*entry].chain.next);
+            let next = move |entry: &u32| Some(self.entries[*entry].chain_next());
             std::iter::successors(Some(head), move |entry| next(entry).filter(|e| *e != head))
         };
         std::iter::successors(some(self.domains.rows[domain].line.head), lane).flat_map(run)

@@ -174,7 +174,7 @@ impl Home {
                     state: state(recipient),
                     attempts: recipient.attempts.into(),
                     next_attempt: next_attempt(recipient),
-                    accepted: view.message.received,
+                    accepted: stored.received,
                     bytes: stored.bytes(),
                 }
             }));
@@ -206,8 +206,8 @@ impl Home {
         Some(QueuedMessage {
             id,
             reverse_path: stored.envelope.reverse_path.clone(),
-            accepted: view.message.received,
-            expires: view.message.received + cx.settings.schedule.lifetime,
+            accepted: stored.received,
+            expires: stored.received + cx.settings.schedule.lifetime,
             bytes: stored.bytes(),
             recipients,
         })
