@@ -149,6 +149,7 @@ impl<H> Queue<H> {
             _ => State::Ready,
         };
         self.attach(entry, state);
+        self.domains.resized(domain, self.domains.rows[domain].recipients() - 1);
         self.settle(domain);
     }
 
@@ -171,7 +172,9 @@ impl<H> Queue<H> {
         self.settle(domain);
         self.leave_siblings(message, entry);
         self.entries.remove(entry);
-        if self.domains.rows[domain].recipients() == 0 {
+        let left = self.domains.rows[domain].recipients();
+        self.domains.resized(domain, left + 1);
+        if left == 0 {
             self.forget_domain(domain);
         }
         match self.messages[message].remaining {

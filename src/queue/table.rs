@@ -104,10 +104,6 @@ impl<T> Table<T> {
         let (chunk, place) = split(index);
         self.chunks.get(chunk)?.get(place)?.used()
     }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.chunks.iter().flatten().filter_map(Place::used)
-    }
 }
 
 impl<T: Named> Table<T> {

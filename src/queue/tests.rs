@@ -1,7 +1,7 @@
 //! The queue, step by step and in figures.
 
 use super::*;
-use crate::base::limits::{OPERATED_BATCH_MAX, TRANSACTION_RECIPIENTS_MAX};
+use crate::base::limits::{OPERATED_BATCH_MAX, TOP_DOMAINS_LOOKED_MAX, TRANSACTION_RECIPIENTS_MAX};
 
 mod ends;
 mod operated;
