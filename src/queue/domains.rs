@@ -136,8 +136,8 @@ impl Domains {
         self.by_name.find(hash_of(name), |row| self.rows[*row].name == *name).copied()
     }
 
-    /// `row` had `before` recipients: put it among its peers of now. Costs nothing but at a power of
-    /// two.
+    /// `row` had `before` recipients: put it among its peers of now, who are others only at a power
+    /// of two.
     pub(super) fn resized(&mut self, row: u32, before: u64) {
         let (was, is) = (size(before), size(self.rows[row].recipients()));
         if was == is {

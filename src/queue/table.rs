@@ -10,7 +10,8 @@ use std::ops::{Index, IndexMut};
 use crate::base::slots::Slot;
 use crate::queue::list::NONE;
 
-const CHUNK: usize = 1_024;
+// Small enough that what `index.rs` leaves when it grows is room for some.
+const CHUNK: usize = 256;
 
 /// A slab in chunks.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! A queue that only grows: nobody takes the relay's mail, and what a large queue costs is measured.
+//! A queue that only grows: nobody takes the mail, and what a large queue costs is measured.
 //!
 //! In: how much mail, and at which sizes to look. Out: a table with a column a size (memory a
 //! queued recipient, what operators' verbs cost), one with a line a restart, the ledger, a verdict.
@@ -36,7 +36,7 @@ const WARM: u32 = 5_000;
 const FLUSHES: u32 = 5;
 const FLUSHED: u32 = 100;
 /// How long the relay is left alone before its memory is read.
-const REST: Duration = Duration::from_secs(3);
+const REST: Duration = Duration::from_secs(1);
 
 /// What goes to `.flush.example` is deferred, as long as the sink lives.
 const SCRIPT: &str = r#"
@@ -210,7 +210,7 @@ fn judge(
         verdict.add(flushed == wanted, format!("{flushed} recipients flushed, {}", look.name));
     }
     for Restart { end, recovered, expected, .. } in restarts {
-        let text = format!("{recovered} queued after {end}, {expected} accepted before");
+        let text = format!("{recovered} of {expected} queued after {end}");
         verdict.add(recovered == expected, text);
     }
     let bulk = bulk(options);

@@ -15,7 +15,7 @@ use crate::ledger::queued::agent;
 /// How often `show` and `stats` are asked for.
 const ASKED: usize = 20;
 /// How long the relay is watched while nobody asks anything.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(2);
 
 /// What one verb costs.
 #[derive(Clone, Copy, Debug)]
