@@ -1,6 +1,9 @@
 //! CPU time of this thread and of another process with its children, in microseconds.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::param::clock_ticks_per_second;
@@ -20,6 +23,45 @@ pub(crate) fn of_process_us(pid: u32) -> Result<u64> {
     let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
     let ticks = ticks_of(&text).with_context(|| format!("{path} reads {text:?}"))?;
     Ok(ticks * 1_000_000 / clock_ticks_per_second())
+}
+
+/// CPU time that a process uses from some moment on, by the scheduler's own count (the first word
+/// of `/proc/PID/task/TID/schedstat`): finer than a tick, but for threads that end meanwhile.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    pid: u32,
+    begun_ns: BTreeMap<OsString, u64>,
+}
+
+impl Meter {
+    /// Counts from now on.
+    pub(crate) fn start(pid: u32) -> Result<Self> {
+        Ok(Self { pid, begun_ns: threads_ns(pid)? })
+    }
+
+    /// Used until now.
+    pub(crate) fn spent(&self) -> Result<Duration> {
+        let now = threads_ns(self.pid)?;
+        let each = now.iter().map(|(thread, ns)| {
+            let before = self.begun_ns.get(thread).copied().unwrap_or_default();
+            ns.saturating_sub(before)
+        });
+        Ok(Duration::from_nanos(each.sum()))
+    }
+}
+
+fn threads_ns(pid: u32) -> Result<BTreeMap<OsString, u64>> {
+    let folder = format!("/proc/{pid}/task");
+    let tasks = fs::read_dir(&folder).with_context(|| format!("reading {folder}"))?;
+    let mut all = BTreeMap::new();
+    for task in tasks {
+        let task = task.with_context(|| format!("reading {folder}"))?;
+        // A thread may end meanwhile.
+        let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        let ns = text.split(' ').next().and_then(|word| word.parse().ok());
+        all.insert(task.file_name(), ns.unwrap_or_default());
+    }
+    Ok(all)
 }
 
 /// Sum of utime, stime, cutime and cstime (fields 14 to 17 of proc_pid_stat(5)).
@@ -48,11 +90,13 @@ mod tests {
     #[test]
     fn this_process_is_readable() {
         of_process_us(std::process::id()).unwrap();
+        let meter = Meter::start(std::process::id()).unwrap();
         let before = of_this_thread_us();
         let mut sum = 0_u64;
         while of_this_thread_us() < before + 1_000 {
             sum = sum.wrapping_add(of_this_thread_us());
         }
         assert!(sum > 0);
+        assert!(meter.spent().unwrap() > Duration::ZERO);
     }
 }

@@ -48,6 +48,8 @@ enum Command {
     Campaign(campaign::CampaignOptions),
     /// Kill the relay again and again under load, and account for every message after each kill
     Crash(campaign::CrashOptions),
+    /// Fill the relay's queue while nobody takes its mail, and measure what that costs
+    Backlog(campaign::BacklogOptions),
     /// Run the relay in front of a server that is down for a while
     Scenario(campaign::ScenarioOptions),
     /// Become another program that dies with this one's parent (used by campaign)
@@ -90,6 +92,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Campaign(options) => campaign::run(&options),
         Command::Crash(options) => campaign::run_crash(&options),
+        Command::Backlog(options) => campaign::run_backlog(&options),
         Command::Scenario(options) => campaign::run_scenario(&options),
         Command::Become { program, arguments } => {
             campaign::relay::become_program(&program, &arguments).map(|()| ExitCode::SUCCESS)

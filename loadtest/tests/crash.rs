@@ -3,25 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test unwraps freely")]
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
+mod support;
 #[path = "../../tests/support/unsafe_relay.rs"]
 mod unsafe_relay;
 
-/// The relay, built as this test was.
-fn relay() -> PathBuf {
-    let tool = PathBuf::from(env!("CARGO_BIN_EXE_loadtest"));
-    let relay = tool.with_file_name("relay-fast");
-    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.args(["build", "--workspace", "--bin", "relay-fast", "--quiet"]);
-    if tool.components().any(|part| part.as_os_str() == "release") {
-        build.arg("--release");
-    }
-    let built = build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).status().unwrap();
-    assert!(built.success() && relay.is_file(), "no relay at {}", relay.display());
-    relay
-}
+use support::relay;
 
 fn crash(relay: &Path, arguments: &[&str]) -> Output {
     let mut tool = Command::new(env!("CARGO_BIN_EXE_loadtest"));

@@ -269,8 +269,14 @@ pub const STATS_DOMAINS_MAX: usize = 100;
 /// Messages whose time has come that one call of the queue hands out, so that a storm of expiries
 /// or retries does not hold up a shard's turn.
 pub const DUE_BATCH_MAX: usize = 1_024;
-/// Recipients that one call of an operator's verb touches or lists; the next call goes on.
-pub const OPERATED_BATCH_MAX: usize = 4_096;
+/// Recipients that one call of an operator's verb touches or lists; the next call goes on. The
+/// envelope of each is read for the event log: so many take some milliseconds.
+pub const OPERATED_BATCH_MAX: usize = 512;
+/// Messages that one call of `queue list` reads: each may have to come from the disk.
+pub const LISTED_BATCH_MAX: usize = 64;
+/// Domains of about the same size that `queue stats` looks at to find the largest.
+pub const TOP_DOMAINS_LOOKED_MAX: usize = 4_096;
+const _: () = assert!(TOP_DOMAINS_LOOKED_MAX >= LIST_ROWS_MAX);
 /// Homes' domains that a full site remembers to call back; others come back by their own timer.
 pub const SITE_CALLBACKS_MAX: usize = 4_096;
 /// Endpoints of one site: hosts times addresses.

@@ -10,7 +10,7 @@ use crate::base::slots::Slot;
 use crate::base::time::WallTime;
 use crate::queue::calendar::Calendar;
 use crate::queue::deferred::{Due, whole_seconds};
-use crate::queue::entry::{Message, State, from_seconds, to_seconds};
+use crate::queue::entry::{Message, State, from_seconds};
 use crate::queue::{Queue, Recipients};
 
 /// Messages by when they were accepted.
@@ -41,7 +41,7 @@ impl<H> Queue<H> {
     pub(super) fn expire_messages(&mut self, now: WallTime, due: &mut Vec<Due>) {
         for (message, recipient) in std::mem::take(&mut self.ages.late) {
             let entry = self.find_entry(message, recipient);
-            if entry.is_some_and(|entry| self.entries[entry].state == State::Dispatched) {
+            if entry.is_some_and(|entry| self.entries[entry].state() == State::Dispatched) {
                 let recipients = Recipients::One(recipient);
                 due.push(Due::Expired { message, recipients });
             }
@@ -51,7 +51,7 @@ impl<H> Queue<H> {
             let old = self.ages.old.due(second).or_else(|| self.ages.young.due(second));
             let Some(message) = old else { break };
             self.forget_age(message);
-            self.messages[message].expired = true;
+            self.messages[message].expire();
             let waiting = |state| matches!(state, State::Ready | State::Deferred);
             let recipients = self.withdraw(message, waiting);
             if let Some(recipients) = recipients {
@@ -71,7 +71,7 @@ impl<H> Queue<H> {
                 break; // It expires with the next batch: that is what is to be told.
             }
             self.forget_age(message);
-            self.messages[message].delay_reported = true;
+            self.messages[message].tell_delay_reported();
             self.keep_age(message);
             due.push(Due::DelayReport(self.messages.slot(message)));
         }
@@ -92,7 +92,7 @@ impl<H> Queue<H> {
     /// Enter `message` where its age says.
     pub(super) fn keep_age(&mut self, message: u32) {
         let row = &self.messages[message];
-        let (second, reported) = (to_seconds(row.received), row.delay_reported);
+        let (second, reported) = (row.received, row.delay_reported());
         let calendar = if reported { &mut self.ages.old } else { &mut self.ages.young };
         calendar.insert(second, &mut self.messages, message, Message::age);
     }
@@ -100,8 +100,8 @@ impl<H> Queue<H> {
     /// Take `message` off, unless it has expired and is off already.
     pub(super) fn forget_age(&mut self, message: u32) {
         let row = &self.messages[message];
-        let (second, reported) = (to_seconds(row.received), row.delay_reported);
-        if !row.expired {
+        let (second, reported) = (row.received, row.delay_reported());
+        if !row.expired() {
             let calendar = if reported { &mut self.ages.old } else { &mut self.ages.young };
             calendar.remove(second, &mut self.messages, message, Message::age);
         }
@@ -110,10 +110,10 @@ impl<H> Queue<H> {
     /// Hand those of the message's recipients to the shard whose state is among `states`.
     fn withdraw(&mut self, message: u32, states: impl Fn(State) -> bool) -> Option<Recipients> {
         let mut entries = self.entries_of(message);
-        entries.retain(|entry| states(self.entries[*entry].state));
+        entries.retain(|entry| states(self.entries[*entry].state()));
         let mut indices = Vec::with_capacity(entries.len());
         for entry in entries {
-            indices.push(self.entries[entry].index);
+            indices.push(self.entries[entry].tag.index());
             let domain = self.entries[entry].domain;
             self.detach(entry);
             self.attach(entry, State::Dispatched);

@@ -5,7 +5,8 @@
 use crate::base::limits::DUE_BATCH_MAX;
 use crate::base::slots::Slot;
 use crate::base::time::WallTime;
-use crate::queue::entry::{Entry, Marks, RecordAt, State, from_seconds, to_seconds};
+use crate::queue::entry::{RecordAt, State, from_seconds, to_seconds};
+use crate::queue::tag::Mark;
 use crate::queue::{Queue, Recipients};
 
 /// What became of a recipient that the shard gave back.
@@ -50,13 +51,13 @@ impl<H> Queue<H> {
         let entry = self.find_entry(message, recipient)?;
         let due = self.clock.own(due);
         let row = &mut self.entries[entry];
-        assert_eq!(row.state, State::Dispatched, "deferred without departure");
-        row.attempts = attempts;
+        assert_eq!(row.state(), State::Dispatched, "deferred without departure");
+        row.tag.set_attempts(attempts);
         row.due = to_seconds(due);
         row.set_reason(reason_at);
         let domain = row.domain;
         self.returned(domain);
-        let is_last = self.messages[self.entries[entry].message].last_attempt;
+        let is_last = self.messages[self.entries[entry].message].last_attempt();
         let mut fate = self.fate(entry);
         if is_last && fate == Deferral::Waiting {
             fate = Deferral::Expired;
@@ -90,11 +91,11 @@ impl<H> Queue<H> {
     /// Where a dispatched entry goes that did not come to its end.
     pub(super) fn fate(&self, entry: u32) -> Deferral {
         let row = &self.entries[entry];
-        if row.marks.has(Marks::REMOVE) {
+        if row.tag.has(Mark::REMOVE) {
             Deferral::Removed
-        } else if row.marks.has(Marks::HOLD) {
+        } else if row.tag.has(Mark::HOLD) {
             Deferral::Held
-        } else if self.messages[row.message].expired {
+        } else if self.messages[row.message].expired() {
             Deferral::Expired
         } else {
             Deferral::Waiting
@@ -126,8 +127,9 @@ impl<H> Queue<H> {
 
     /// Let `entry` wait no more: it is ready, or the shard's to finish if its message has expired.
     pub(super) fn make_ready(&mut self, entry: u32) {
-        let Entry { message, index, .. } = self.entries[entry];
-        if self.messages[message].expired {
+        let row = &self.entries[entry];
+        let (message, index) = (row.message, row.tag.index());
+        if self.messages[message].expired() {
             self.move_to(entry, State::Dispatched);
             self.ages.late.push((self.messages.slot(message), index));
         } else {

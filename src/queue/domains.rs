@@ -8,8 +8,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::base::slots::Slot;
 use crate::mail::address::Domain;
-use crate::queue::list::{Links, List};
-use crate::queue::table::Table;
+use crate::queue::list::{Links, List, NONE};
+use crate::queue::table::{Named, Table};
 
 /// A destination domain that has recipients in the queue; invalid once it has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,10 +41,19 @@ pub(super) struct DomainRow {
     pub(super) dispatched: u32,
     pub(super) deferred: u32,
     pub(super) held: u32,
+    generation: u32,
+    /// Its place among the domains of about its size.
+    peers: Links,
+}
+
+impl Named for DomainRow {
+    fn generation(&self) -> u32 {
+        self.generation
+    }
 }
 
 impl DomainRow {
-    fn new(name: &Domain, hash: u64) -> Self {
+    fn new(name: &Domain, hash: u64, generation: u32) -> Self {
         Self {
             name: name.clone(),
             hash,
@@ -61,6 +70,8 @@ impl DomainRow {
             dispatched: 0,
             deferred: 0,
             held: 0,
+            generation,
+            peers: Links::default(),
         }
     }
 
@@ -82,31 +93,71 @@ impl DomainRow {
     pub(super) fn ring(&mut self) -> &mut Links {
         &mut self.ring
     }
+
+    fn peers(&mut self) -> &mut Links {
+        &mut self.peers
+    }
 }
 
+/// Places of a count of recipients: it has so many bits.
+const SIZES: usize = u64::BITS as usize + 1;
+
 /// All domains that are queued, by name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Domains {
     pub(super) rows: Table<DomainRow>,
     by_name: HashTable<u32>,
+    /// Domains whose count of recipients has so many bits. Linked by `DomainRow::peers`.
+    sizes: [List; SIZES],
+}
+
+impl Default for Domains {
+    fn default() -> Self {
+        let (rows, by_name) = (Table::default(), HashTable::new());
+        Self { rows, by_name, sizes: [List::default(); SIZES] }
+    }
 }
 
 impl Domains {
     /// The row of `name`, made if there is none.
     pub(super) fn intern(&mut self, name: &Domain) -> u32 {
         let hash = hash_of(name);
-        let Self { rows, by_name } = self;
+        let Self { rows, by_name, .. } = self;
         let same = |row: &u32| rows[*row].name == *name;
         if let Some(row) = by_name.find(hash, same) {
             return *row;
         }
-        let row = rows.insert(DomainRow::new(name, hash));
+        let row = rows.insert(DomainRow::new(name, hash, rows.generation()));
         by_name.insert_unique(hash, row, |row| rows[*row].hash);
         row
     }
 
     pub(super) fn find(&self, name: &Domain) -> Option<u32> {
         self.by_name.find(hash_of(name), |row| self.rows[*row].name == *name).copied()
+    }
+
+    /// `row` had `before` recipients: put it among its peers of now, who are others only at a power
+    /// of two.
+    pub(super) fn resized(&mut self, row: u32, before: u64) {
+        let (was, is) = (size(before), size(self.rows[row].recipients()));
+        if was == is {
+            return;
+        }
+        if was != 0 {
+            self.sizes[was].remove(&mut self.rows, row, DomainRow::peers);
+        }
+        if is != 0 {
+            self.sizes[is].push_back(&mut self.rows, row, DomainRow::peers);
+        }
+    }
+
+    /// Domains by how many bits their count of recipients has, most first.
+    pub(super) fn by_size(&self) -> impl Iterator<Item = impl Iterator<Item = &DomainRow>> {
+        let some = |row: u32| Some(row).filter(|row| *row != NONE);
+        self.sizes.iter().rev().map(move |list| {
+            let next = move |row: &u32| some(self.rows[*row].peers.next);
+            std::iter::successors(some(list.head), next).map(|row| &self.rows[row])
+        })
     }
 
     /// Forget `row`, which has no recipients left.
@@ -118,6 +169,11 @@ impl Domains {
             Err(_) => unreachable!("every row is indexed"),
         }
     }
+}
+
+/// Bits of a count.
+fn size(recipients: u64) -> usize {
+    (u64::BITS - recipients.leading_zeros()) as usize
 }
 
 /// The same for the same name in every shard of this build.

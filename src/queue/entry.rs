@@ -1,16 +1,21 @@
 //! What the queue keeps in RAM of a message and of each of its recipients, and no more.
 //!
 //! Addresses, headers and replies stay in the spool; the queue holds where they are. A message with
-//! one recipient costs 128 bytes all in: a [`Message`] row, an [`Entry`] row, its share of the
-//! index by id (`tests` in `mod.rs` adds it up). What differs by destination domain is held once
-//! for each domain (`domains.rs`).
+//! one recipient costs 112 bytes here: a [`Message`] row, an [`Entry`] row, its share of the index
+//! by id (`tests.rs` adds it up). What differs by destination domain is held once for each domain
+//! (`domains.rs`).
 //!
 //! Unit: times are those of the queue's own clock (`clock.rs`), due times whole seconds of it; a
 //! time between two is moved to the later one.
 
+use std::num::NonZeroU32;
+
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
-use crate::queue::list::Links;
+use crate::queue::clock::Clock;
+use crate::queue::list::{Links, NONE};
+use crate::queue::table::{Named, Table};
+use crate::queue::tag::Tag;
 
 /// Where a record of the spool is; opaque to the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,7 +67,7 @@ pub struct RecipientState {
     pub due: WallTime,
     /// Held by an operator: not tried until released.
     pub held: bool,
-    /// The record with the last reply.
+    /// The record with the last reply, in the spool directory of its message.
     pub reason_at: Option<RecordAt>,
 }
 
@@ -79,33 +84,31 @@ pub enum State {
     Held,
 }
 
-/// A message's row. 64 bytes, and no more: `Table` adds four.
+/// A message's row. 60 bytes, and no more.
 #[derive(Debug)]
 pub(super) struct Message {
-    pub(super) id: MessageId,
-    pub(super) received: WallTime,
-    pub(super) reverse_path: u64,
-    pub(super) segment: u32,
-    pub(super) offset: u32,
-    pub(super) bytes: u32,
+    id: Halves,
+    reverse_path: Halves,
+    /// Seconds of the own clock.
+    pub(super) received: u32,
+    segment: NonZeroU32,
+    offset: u32,
+    bytes: u32,
     pub(super) content_bytes: u32,
     /// The entry before the one that was asked for last, in the ring of the message's entries.
     pub(super) cursor: u32,
     /// Its place among the hot ones, or `NONE`.
     pub(super) hot: u32,
     /// Its place among the messages that were received in the same second.
-    pub(super) age: Links,
-    pub(super) log: u16,
+    age: Links,
+    generation: u32,
+    /// The spool directory, of which there are fewer than 1,024, and three flags.
+    log_and_flags: u16,
     /// Recipients that are not final.
     pub(super) remaining: u16,
-    pub(super) delay_reported: bool,
-    /// Its lifetime is over; its recipients are the shard's to finish.
-    pub(super) expired: bool,
-    /// The next attempt of each recipient is its last.
-    pub(super) last_attempt: bool,
 }
 
-/// A recipient's row. 48 bytes, and no more.
+/// A recipient's row. 44 bytes, and no more.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) message: u32,
@@ -114,54 +117,117 @@ pub(super) struct Entry {
     pub(super) sibling: u32,
     /// Seconds of the own clock.
     pub(super) due: u32,
-    pub(super) reason_segment: u32,
-    pub(super) reason_offset: u32,
+    /// Where the last reply is in the message's spool directory; segment 0 for none.
+    reason_segment: u32,
+    reason_offset: u32,
     /// Ready and first of its run: its place in the domain's line. Otherwise, unless it is ready:
     /// its place in the domain's list of those that are not.
-    pub(super) lane: Links,
+    lane: Links,
     /// Ready: the ring of its run. Deferred: its place among those that are due in the same second.
-    pub(super) chain: Links,
-    /// The recipient's place in the envelope.
-    pub(super) index: u16,
-    pub(super) attempts: u16,
-    pub(super) reason_log: u16,
-    pub(super) state: State,
-    pub(super) marks: Marks,
+    chain: Links,
+    pub(super) tag: Tag,
 }
 
-/// What is remembered of a ready or dispatched entry beside its state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Marks(u8);
+/// 64 bits that may stand at any word: a row of 60 bytes takes 60.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Halves([u32; 2]);
 
-impl Marks {
-    /// Ready, and first of its run.
-    pub(super) const HEAD: Self = Self(1);
-    /// Dispatched; an operator wants it held when it comes back.
-    pub(super) const HOLD: Self = Self(2);
-    /// Dispatched; an operator wants it gone when it comes back.
-    pub(super) const REMOVE: Self = Self(4);
-
-    pub(super) fn has(self, mark: Self) -> bool {
-        self.0 & mark.0 != 0
+impl From<u64> for Halves {
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of the number")]
+    fn from(whole: u64) -> Self {
+        Self([whole as u32, (whole >> 32) as u32])
     }
+}
 
-    pub(super) fn set(&mut self, mark: Self) {
-        self.0 |= mark.0;
-    }
-
-    pub(super) fn clear(&mut self, mark: Self) {
-        self.0 &= !mark.0;
+impl From<Halves> for u64 {
+    fn from(Halves([low, high]): Halves) -> Self {
+        Self::from(high) << 32 | Self::from(low)
     }
 }
 
 // The budget of 128 bytes a recipient stands on these two.
-const _: () = assert!(size_of::<Option<Message>>() == 64);
-const _: () = assert!(size_of::<Option<Entry>>() == 48);
+const _: () = assert!(Table::<Message>::ROW_BYTES == 60);
+const _: () = assert!(Table::<Entry>::ROW_BYTES == 44);
+
+const DELAY_REPORTED: u16 = 1 << 14;
+const EXPIRED: u16 = 1 << 15;
+const LAST_ATTEMPT: u16 = 1 << 13;
+const FLAGS: u16 = DELAY_REPORTED | EXPIRED | LAST_ATTEMPT;
 
 impl Message {
+    /// `clock` tells the own time of what is received.
+    pub(super) fn new<H>(message: &NewMessage<H>, generation: u32, clock: Clock) -> Self {
+        let mut row = Self {
+            id: message.id.0.into(),
+            received: to_seconds(clock.own(message.received)),
+            reverse_path: message.reverse_path.into(),
+            segment: NonZeroU32::MIN,
+            offset: 0,
+            bytes: 0,
+            content_bytes: u32::try_from(message.content_bytes).unwrap_or(u32::MAX),
+            cursor: NONE,
+            hot: NONE,
+            age: Links::default(),
+            generation,
+            log_and_flags: 0,
+            remaining: 0,
+        };
+        row.lies_at(message.envelope);
+        row.set(DELAY_REPORTED, message.delay_reported);
+        row.set(LAST_ATTEMPT, message.last_attempt);
+        row
+    }
+
+    pub(super) fn id(&self) -> MessageId {
+        MessageId(self.id.into())
+    }
+
+    pub(super) fn reverse_path(&self) -> u64 {
+        self.reverse_path.into()
+    }
+
+    pub(super) fn log(&self) -> u16 {
+        self.log_and_flags & !FLAGS
+    }
+
+    pub(super) fn delay_reported(&self) -> bool {
+        self.log_and_flags & DELAY_REPORTED != 0
+    }
+
+    pub(super) fn tell_delay_reported(&mut self) {
+        self.set(DELAY_REPORTED, true);
+    }
+
+    /// Its lifetime is over; its recipients are the shard's to finish.
+    pub(super) fn expired(&self) -> bool {
+        self.log_and_flags & EXPIRED != 0
+    }
+
+    pub(super) fn expire(&mut self) {
+        self.set(EXPIRED, true);
+    }
+
+    /// The next attempt of each of its recipients is its last.
+    pub(super) fn last_attempt(&self) -> bool {
+        self.log_and_flags & LAST_ATTEMPT != 0
+    }
+
+    fn set(&mut self, flag: u16, value: bool) {
+        self.log_and_flags = self.log_and_flags & !flag | if value { flag } else { 0 };
+    }
+
     pub(super) fn envelope(&self) -> EnvelopeAt {
-        let record = RecordAt { log: self.log, segment: self.segment, offset: self.offset };
-        EnvelopeAt { record, bytes: self.bytes }
+        let (log, segment, offset) = (self.log(), self.segment.get(), self.offset);
+        EnvelopeAt { record: RecordAt { log, segment, offset }, bytes: self.bytes }
+    }
+
+    /// Its envelope lies here.
+    pub(super) fn lies_at(&mut self, envelope: EnvelopeAt) {
+        let EnvelopeAt { record: RecordAt { log, segment, offset }, bytes } = envelope;
+        assert!(log & FLAGS == 0, "spool directory {log}");
+        self.log_and_flags = self.log_and_flags & FLAGS | log;
+        self.segment = NonZeroU32::new(segment).expect("segments are numbered from 1");
+        (self.offset, self.bytes) = (offset, bytes);
     }
 
     pub(super) fn age(&mut self) -> &mut Links {
@@ -169,25 +235,65 @@ impl Message {
     }
 }
 
+impl Named for Message {
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+}
+
 impl Entry {
-    pub(super) fn reason_at(&self) -> Option<RecordAt> {
-        let (log, segment, offset) = (self.reason_log, self.reason_segment, self.reason_offset);
+    /// `due` in own time.
+    pub(super) fn new(
+        message: u32,
+        domain: u32,
+        index: u16,
+        due: WallTime,
+        state: &RecipientState,
+    ) -> Self {
+        let mut entry = Self {
+            message,
+            domain,
+            sibling: NONE,
+            due: to_seconds(due),
+            reason_segment: 0,
+            reason_offset: 0,
+            lane: Links::default(),
+            chain: Links::default(),
+            tag: Tag::new(index, state.attempts),
+        };
+        entry.set_reason(state.reason_at);
+        entry
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.tag.state()
+    }
+
+    /// Where the last reply is, of a message in spool directory `log`.
+    pub(super) fn reason_at(&self, log: u16) -> Option<RecordAt> {
+        let (segment, offset) = (self.reason_segment, self.reason_offset);
         (segment != 0).then_some(RecordAt { log, segment, offset })
     }
 
     pub(super) fn set_reason(&mut self, reason_at: Option<RecordAt>) {
-        let none = RecordAt { log: 0, segment: 0, offset: 0 };
-        let at = reason_at.unwrap_or(none);
-        (self.reason_log, self.reason_segment, self.reason_offset) =
-            (at.log, at.segment, at.offset);
+        let at = reason_at.map_or((0, 0), |at| (at.segment, at.offset));
+        (self.reason_segment, self.reason_offset) = at;
     }
 
     pub(super) fn lane(&mut self) -> &mut Links {
         &mut self.lane
     }
 
+    pub(super) fn lane_next(&self) -> u32 {
+        self.lane.next
+    }
+
     pub(super) fn chain(&mut self) -> &mut Links {
         &mut self.chain
+    }
+
+    pub(super) fn chain_next(&self) -> u32 {
+        self.chain.next
     }
 }
 

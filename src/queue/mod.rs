@@ -28,6 +28,7 @@ mod operator;
 mod ready;
 mod relocate;
 mod table;
+mod tag;
 mod view;
 
 pub mod backoff;
@@ -52,10 +53,10 @@ use crate::queue::ages::Ages;
 use crate::queue::calendar::Calendar;
 use crate::queue::clock::Clock;
 use crate::queue::domains::Domains;
-use crate::queue::entry::{Entry, Marks, Message, to_seconds};
+use crate::queue::entry::{Entry, Message};
 use crate::queue::hot::Hot;
 use crate::queue::index::IdIndex;
-use crate::queue::list::{Links, List, NONE};
+use crate::queue::list::{List, NONE};
 use crate::queue::table::Table;
 use crate::queue::view::Counts;
 
@@ -128,7 +129,8 @@ impl<H> Queue<H> {
         if self.ids.find(message.id, &self.messages).is_some() {
             return None;
         }
-        let row = self.messages.insert(Message::new(&message, self.clock));
+        let row = Message::new(&message, self.messages.generation(), self.clock);
+        let row = self.messages.insert(row);
         self.counts.content_bytes += u64::from(self.messages[row].content_bytes);
         self.ids.insert(message.id, row, &self.messages);
         self.keep_age(row);
@@ -159,6 +161,7 @@ impl<H> Queue<H> {
             _ => State::Ready,
         };
         self.attach(entry, state);
+        self.domains.resized(domain, self.domains.rows[domain].recipients() - 1);
         self.settle(domain);
     }
 
@@ -174,14 +177,16 @@ impl<H> Queue<H> {
     pub fn finish(&mut self, message: Slot, recipient: u16) -> Option<Finished> {
         let entry = self.find_entry(message, recipient)?;
         let row = &self.entries[entry];
-        assert_eq!(row.state, State::Dispatched, "finished without departure");
+        assert_eq!(row.state(), State::Dispatched, "finished without departure");
         let (domain, message) = (row.domain, row.message);
         self.returned(domain);
         self.detach(entry);
         self.settle(domain);
         self.leave_siblings(message, entry);
         self.entries.remove(entry);
-        if self.domains.rows[domain].recipients() == 0 {
+        let left = self.domains.rows[domain].recipients();
+        self.domains.resized(domain, left + 1);
+        if left == 0 {
             self.forget_domain(domain);
         }
         match self.messages[message].remaining {
@@ -198,7 +203,7 @@ impl<H> Queue<H> {
     fn forget_message(&mut self, message: u32) -> Finished {
         self.forget_age(message);
         self.cool_row(message);
-        let id = self.messages[message].id;
+        let id = self.messages[message].id();
         self.ids.remove(id, message);
         let row = self.messages.remove(message);
         self.counts.content_bytes -= u64::from(row.content_bytes);
@@ -228,8 +233,7 @@ impl<H> Queue<H> {
     /// Put `entry` among those that are in `state`. It is in none.
     fn attach(&mut self, entry: u32, state: State) {
         let Entry { domain, due, .. } = self.entries[entry];
-        self.entries[entry].state = state;
-        self.entries[entry].marks = Marks::default();
+        self.entries[entry].tag.enter(state);
         self.count(domain, state, 1);
         match state {
             State::Ready => return self.line_up(entry),
@@ -244,14 +248,15 @@ impl<H> Queue<H> {
 
     /// Put `entry`, which is in no state, at the front of its domain's line.
     fn attach_front(&mut self, entry: u32) {
-        self.entries[entry].state = State::Ready;
+        self.entries[entry].tag.enter(State::Ready);
         self.count(self.entries[entry].domain, State::Ready, 1);
         self.line_up_front(entry);
     }
 
     /// Take `entry` out of the state that it is in.
     fn detach(&mut self, entry: u32) {
-        let Entry { domain, due, state, .. } = self.entries[entry];
+        let Entry { domain, due, tag, .. } = self.entries[entry];
+        let state = tag.state();
         self.count(domain, state, -1);
         match state {
             State::Ready => return self.leave_line(entry),
@@ -284,7 +289,7 @@ impl<H> Queue<H> {
         let mut before = start;
         loop {
             let entry = self.entries[before].sibling;
-            if self.entries[entry].index == recipient {
+            if self.entries[entry].tag.index() == recipient {
                 self.messages[row].cursor = before;
                 return Some(entry);
             }
@@ -300,7 +305,7 @@ impl<H> Queue<H> {
         let start = self.messages[message].cursor;
         let after = |entry: &u32| Some(self.entries[*entry].sibling).filter(|next| *next != start);
         let mut entries: Vec<u32> = std::iter::successors(Some(start), after).collect();
-        entries.sort_by_key(|entry| self.entries[*entry].index);
+        entries.sort_by_key(|entry| self.entries[*entry].tag.index());
         entries
     }
 
@@ -327,51 +332,6 @@ impl<H> Queue<H> {
         if row.remaining == 0 {
             row.cursor = NONE;
         }
-    }
-}
-
-impl Message {
-    fn new<H>(message: &NewMessage<H>, clock: Clock) -> Self {
-        let EnvelopeAt { record: RecordAt { log, segment, offset }, bytes } = message.envelope;
-        Self {
-            id: message.id,
-            received: clock.own(message.received),
-            reverse_path: message.reverse_path,
-            segment,
-            offset,
-            bytes,
-            content_bytes: u32::try_from(message.content_bytes).unwrap_or(u32::MAX),
-            cursor: NONE,
-            hot: NONE,
-            age: Links::default(),
-            log,
-            remaining: 0,
-            delay_reported: message.delay_reported,
-            expired: false,
-            last_attempt: message.last_attempt,
-        }
-    }
-}
-
-impl Entry {
-    fn new(message: u32, domain: u32, index: u16, due: WallTime, state: &RecipientState) -> Self {
-        let mut entry = Self {
-            message,
-            domain,
-            sibling: NONE,
-            due: to_seconds(due),
-            reason_segment: 0,
-            reason_offset: 0,
-            lane: Links::default(),
-            chain: Links::default(),
-            index,
-            attempts: state.attempts,
-            reason_log: 0,
-            state: State::Held,
-            marks: Marks::default(),
-        };
-        entry.set_reason(state.reason_at);
-        entry
     }
 }
 

@@ -9,8 +9,9 @@ use crate::base::limits::QUEUE_SCAN_MAX;
 use crate::base::slots::Slot;
 use crate::mail::address::Domain;
 use crate::queue::Queue;
-use crate::queue::entry::{Entry, Marks, Message, State};
+use crate::queue::entry::{Entry, Message, State};
 use crate::queue::list::NONE;
+use crate::queue::tag::Mark;
 
 /// What an operator wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +40,8 @@ pub struct Selector {
 impl Selector {
     /// Whether a scan over all messages is to stop at this one.
     pub(super) fn takes(&self, message: &Message) -> bool {
-        self.id.is_none_or(|id| message.id == id)
-            && self.reverse_path.is_none_or(|hash| message.reverse_path == hash)
+        self.id.is_none_or(|id| message.id() == id)
+            && self.reverse_path.is_none_or(|hash| message.reverse_path() == hash)
     }
 }
 
@@ -155,14 +156,14 @@ impl<H> Queue<H> {
     /// Whether `verb` has anything to do to `entry`.
     fn changes(&self, verb: Verb, entry: u32) -> bool {
         let entry = &self.entries[entry];
-        match (verb, entry.state) {
+        match (verb, entry.state()) {
             (Verb::Flush, state) => state == State::Deferred,
             (Verb::Hold | Verb::Remove, State::Ready | State::Deferred) => true,
-            (Verb::Hold, State::Dispatched) => !entry.marks.has(Marks::HOLD),
-            (Verb::Remove, State::Dispatched) => !entry.marks.has(Marks::REMOVE),
+            (Verb::Hold, State::Dispatched) => !entry.tag.has(Mark::HOLD),
+            (Verb::Remove, State::Dispatched) => !entry.tag.has(Mark::REMOVE),
             (Verb::Hold, State::Held) => false,
             (Verb::Remove | Verb::Release, State::Held) => true,
-            (Verb::Release, State::Dispatched) => entry.marks.has(Marks::HOLD),
+            (Verb::Release, State::Dispatched) => entry.tag.has(Mark::HOLD),
             (Verb::Release, State::Ready | State::Deferred) => false,
         }
     }
@@ -172,12 +173,12 @@ impl<H> Queue<H> {
             return;
         }
         let row = &mut self.entries[entry];
-        let name = (self.messages.slot(row.message), row.index);
-        let dispatched = row.state == State::Dispatched;
+        let name = (self.messages.slot(row.message), row.tag.index());
+        let dispatched = row.state() == State::Dispatched;
         match (verb, dispatched) {
-            (Verb::Hold, true) => row.marks.set(Marks::HOLD),
-            (Verb::Release, true) => row.marks.clear(Marks::HOLD),
-            (Verb::Remove, true) => row.marks.set(Marks::REMOVE),
+            (Verb::Hold, true) => row.tag.set(Mark::HOLD),
+            (Verb::Release, true) => row.tag.clear(Mark::HOLD),
+            (Verb::Remove, true) => row.tag.set(Mark::REMOVE),
             (Verb::Flush, _) => self.make_ready(entry),
             (Verb::Release, false) => self.make_ready(entry),
             (Verb::Hold, false) => self.move_to(entry, State::Held),

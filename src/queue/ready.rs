@@ -16,8 +16,9 @@ use crate::base::limits::TRANSACTION_RECIPIENTS_MAX;
 use crate::base::slots::Slot;
 use crate::base::time::WallTime;
 use crate::queue::domains::DomainRow;
-use crate::queue::entry::{Entry, Marks, State};
+use crate::queue::entry::{Entry, State};
 use crate::queue::list::{ring_insert, ring_remove};
+use crate::queue::tag::Mark;
 use crate::queue::{Deferral, DomainId, Queue};
 
 /// So many recipients come back before a window that is not small grows by one.
@@ -80,14 +81,14 @@ impl<H> Queue<H> {
 
     /// Dispatch the first of the run that `first` heads.
     fn take_run(&mut self, domain: u32, first: u32) -> Recipients {
-        let index = self.entries[first].index;
+        let index = self.entries[first].tag.index();
         let mut next = self.dispatch(first);
         if next.is_none() {
             return Recipients::One(index);
         }
         let mut indices = vec![index];
         while let Some(entry) = next.filter(|_| indices.len() < TRANSACTION_RECIPIENTS_MAX) {
-            indices.push(self.entries[entry].index);
+            indices.push(self.entries[entry].tag.index());
             next = self.dispatch(entry);
         }
         if let Some(left) = next {
@@ -100,7 +101,7 @@ impl<H> Queue<H> {
 
     /// Hand out `entry`, the head of a run; who heads it now.
     fn dispatch(&mut self, entry: u32) -> Option<u32> {
-        let next = Some(self.entries[entry].chain.next).filter(|next| *next != entry);
+        let next = Some(self.entries[entry].chain_next()).filter(|next| *next != entry);
         self.detach(entry);
         self.attach(entry, State::Dispatched);
         next
@@ -127,7 +128,7 @@ impl<H> Queue<H> {
 
     fn put_back(&mut self, message: Slot, index: u16) -> Option<Deferral> {
         let entry = self.find_entry(message, index)?;
-        assert_eq!(self.entries[entry].state, State::Dispatched, "parked without departure");
+        assert_eq!(self.entries[entry].state(), State::Dispatched, "parked without departure");
         let fate = self.fate(entry);
         match fate {
             Deferral::Waiting => {
@@ -228,7 +229,7 @@ impl<H> Queue<H> {
             None => {
                 ring_insert(&mut self.entries, entry, entry, Entry::chain);
                 line.push_back(&mut self.entries, entry, Entry::lane);
-                self.entries[entry].marks = Marks::HEAD;
+                self.entries[entry].tag.set(Mark::HEAD);
             }
         }
     }
@@ -243,25 +244,27 @@ impl<H> Queue<H> {
             Some(head) => {
                 ring_insert(&mut self.entries, entry, head, Entry::chain);
                 line.replace(&mut self.entries, head, entry, Entry::lane);
-                self.entries[head].marks = Marks::default();
+                self.entries[head].tag.clear(Mark::HEAD);
             }
             None => {
                 ring_insert(&mut self.entries, entry, entry, Entry::chain);
                 line.push_front(&mut self.entries, entry, Entry::lane);
             }
         }
-        self.entries[entry].marks = Marks::HEAD;
+        self.entries[entry].tag.set(Mark::HEAD);
     }
 
     /// Take `entry` out of its domain's line; the next of its run takes its place, if it headed it.
     pub(super) fn leave_line(&mut self, entry: u32) {
         let line = &mut self.domains.rows[self.entries[entry].domain].line;
         let next = ring_remove(&mut self.entries, entry, Entry::chain);
-        let headed = std::mem::take(&mut self.entries[entry].marks).has(Marks::HEAD);
+        let tag = &mut self.entries[entry].tag;
+        let headed = tag.has(Mark::HEAD);
+        tag.clear(Mark::HEAD);
         match next.filter(|_| headed) {
             Some(next) => {
                 line.replace(&mut self.entries, entry, next, Entry::lane);
-                self.entries[next].marks = Marks::HEAD;
+                self.entries[next].tag.set(Mark::HEAD);
             }
             None if headed => line.remove(&mut self.entries, entry, Entry::lane),
             None => {}

@@ -18,10 +18,6 @@ impl<H> Queue<H> {
     /// The message's envelope now lies here. Nothing happens if it has left the queue meanwhile.
     pub fn relocate(&mut self, id: MessageId, envelope: EnvelopeAt) {
         let Some(row) = self.ids.find(id, &self.messages) else { return };
-        let message = &mut self.messages[row];
-        message.log = envelope.record.log;
-        message.segment = envelope.record.segment;
-        message.offset = envelope.record.offset;
-        message.bytes = envelope.bytes;
+        self.messages[row].lies_at(envelope);
     }
 }

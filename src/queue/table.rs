@@ -1,44 +1,60 @@
 //! Rows by number, millions of them, without ever moving one.
 //!
 //! `base::slots` with three differences that the queue's bytes a recipient ask for: a row is known
-//! by its bare index to the other rows that link to it, a place costs nothing beside an
-//! `Option<T>` and four bytes of generation, and it grows by a chunk at a time, so that the
-//! millionth row does not copy the others.
+//! by its bare index to the other rows that link to it, a place costs nothing beside its row (the
+//! list of free ones runs through them), and it grows by a chunk at a time, so that the millionth
+//! row does not copy the others. Rows that are known outside of the queue are [`Named`].
 
 use std::ops::{Index, IndexMut};
 
 use crate::base::slots::Slot;
+use crate::queue::list::NONE;
 
-const CHUNK: usize = 1_024;
+// Small enough that what `index.rs` leaves when it grows is room for some.
+const CHUNK: usize = 256;
 
 /// A slab in chunks.
 #[derive(Debug)]
 pub(super) struct Table<T> {
-    chunks: Vec<Chunk<T>>,
-    free: Vec<u32>,
+    chunks: Vec<Vec<Place<T>>>,
+    /// The place that was left last.
+    free: u32,
     len: usize,
+    /// Of the row that comes next: counts all that ever came, and starts again after 2^32.
+    generation: u32,
 }
 
-/// Generations apart from rows: side by side they would be padded to eight bytes.
+/// No larger than `T`, if that has values to spare.
 #[derive(Debug)]
-struct Chunk<T> {
-    generations: Vec<u32>,
-    rows: Vec<Option<T>>,
+enum Place<T> {
+    Used(T),
+    Free { next: u32 },
+}
+
+/// A row that holds what tells it from those that had its place before.
+pub(super) trait Named {
+    /// What [`Table::generation`] said when it was made.
+    fn generation(&self) -> u32;
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { chunks: Vec::new(), free: Vec::new(), len: 0 }
+        Self { chunks: Vec::new(), free: NONE, len: 0, generation: 0 }
     }
 }
 
 impl<T> Table<T> {
     /// Octets that a place costs, used or not.
-    pub(super) const ROW_BYTES: usize = size_of::<Option<T>>() + size_of::<u32>();
+    pub(super) const ROW_BYTES: usize = size_of::<Place<T>>();
 
     /// Octets that all places cost.
     pub(super) fn bytes(&self) -> usize {
-        self.chunks.len() * CHUNK * Self::ROW_BYTES + self.free.capacity() * size_of::<u32>()
+        self.chunks.len() * CHUNK * Self::ROW_BYTES
+    }
+
+    /// Of the row that is inserted next.
+    pub(super) fn generation(&self) -> u32 {
+        self.generation
     }
 
     pub(super) fn len(&self) -> usize {
@@ -47,56 +63,54 @@ impl<T> Table<T> {
 
     /// One more than the highest index in use, ever.
     pub(super) fn end(&self) -> u32 {
-        let last = self.chunks.last().map_or(0, |chunk| chunk.rows.len());
+        let last = self.chunks.last().map_or(0, Vec::len);
         let full = self.chunks.len().saturating_sub(1) * CHUNK;
         u32::try_from(full + last).expect("checked at insert")
     }
 
     pub(super) fn insert(&mut self, row: T) -> u32 {
         self.len += 1;
-        if let Some(index) = self.free.pop() {
+        self.generation = self.generation.wrapping_add(1);
+        if self.free != NONE {
+            let index = self.free;
             let (chunk, place) = split(index);
-            let vacant = self.chunks[chunk].rows[place].replace(row);
-            assert!(vacant.is_none(), "a used row among the free ones");
+            match std::mem::replace(&mut self.chunks[chunk][place], Place::Used(row)) {
+                Place::Free { next } => self.free = next,
+                Place::Used(_) => unreachable!("a used row among the free ones"),
+            }
             return index;
         }
         let index = self.end();
-        assert!(index < u32::MAX, "2^32 rows");
-        if self.chunks.last().is_none_or(|chunk| chunk.rows.len() == CHUNK) {
-            let (generations, rows) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
-            self.chunks.push(Chunk { generations, rows });
+        assert!(index < NONE, "2^32 rows");
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
         }
-        let chunk = self.chunks.last_mut().expect("pushed above");
-        chunk.generations.push(0);
-        chunk.rows.push(Some(row));
+        self.chunks.last_mut().expect("pushed above").push(Place::Used(row));
         index
     }
 
     /// Take the row at `index`, which must be in use.
     pub(super) fn remove(&mut self, index: u32) -> T {
         let (chunk, place) = split(index);
-        let chunk = &mut self.chunks[chunk];
-        let row = chunk.rows[place].take().expect("a row in use");
-        chunk.generations[place] = chunk.generations[place].wrapping_add(1);
-        self.free.push(index);
+        let left = Place::Free { next: self.free };
+        let Place::Used(row) = std::mem::replace(&mut self.chunks[chunk][place], left) else {
+            unreachable!("row {index} is not in use");
+        };
+        self.free = index;
         self.len -= 1;
         row
     }
 
     pub(super) fn get(&self, index: u32) -> Option<&T> {
         let (chunk, place) = split(index);
-        self.chunks.get(chunk)?.rows.get(place)?.as_ref()
+        self.chunks.get(chunk)?.get(place)?.used()
     }
+}
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.chunks.iter().flat_map(|chunk| chunk.rows.iter().flatten())
-    }
-
+impl<T: Named> Table<T> {
     /// The name of the row at `index` outside the queue.
     pub(super) fn slot(&self, index: u32) -> Slot {
-        let (chunk, place) = split(index);
-        let generation = self.chunks[chunk].generations[place];
-        Slot::from_bits(u64::from(generation) << 32 | u64::from(index))
+        Slot::from_bits(u64::from(self[index].generation()) << 32 | u64::from(index))
     }
 
     /// The row that `slot` names, if it is still there.
@@ -112,14 +126,26 @@ impl<T> Index<u32> for Table<T> {
 
     fn index(&self, index: u32) -> &T {
         let (chunk, place) = split(index);
-        self.chunks[chunk].rows[place].as_ref().expect("a row in use")
+        self.chunks[chunk][place].used().expect("a row in use")
     }
 }
 
 impl<T> IndexMut<u32> for Table<T> {
     fn index_mut(&mut self, index: u32) -> &mut T {
         let (chunk, place) = split(index);
-        self.chunks[chunk].rows[place].as_mut().expect("a row in use")
+        match &mut self.chunks[chunk][place] {
+            Place::Used(row) => row,
+            Place::Free { .. } => unreachable!("row {index} is not in use"),
+        }
+    }
+}
+
+impl<T> Place<T> {
+    fn used(&self) -> Option<&T> {
+        match self {
+            Self::Used(row) => Some(row),
+            Self::Free { .. } => None,
+        }
     }
 }
 
@@ -131,15 +157,24 @@ fn split(index: u32) -> (usize, usize) {
 mod tests {
     use super::*;
 
+    #[derive(Debug, PartialEq, Eq)]
+    struct Row(u32);
+
+    impl Named for Row {
+        fn generation(&self) -> u32 {
+            self.0
+        }
+    }
+
     #[test]
     fn a_slot_dies_with_its_row() {
         let mut table = Table::default();
-        let first = table.insert("first");
+        let first = table.insert(Row(table.generation()));
         let slot = table.slot(first);
         assert_eq!(table.find(slot), Some(first));
-        assert_eq!(table.remove(first), "first");
+        assert_eq!(table.remove(first), Row(0));
         assert_eq!(table.find(slot), None);
-        let second = table.insert("second");
+        let second = table.insert(Row(table.generation()));
         assert_eq!((first, table.find(slot)), (second, None));
         assert_eq!(table.find(table.slot(second)), Some(second));
     }

@@ -1,7 +1,7 @@
 //! The queue, step by step and in figures.
 
 use super::*;
-use crate::base::limits::{OPERATED_BATCH_MAX, TRANSACTION_RECIPIENTS_MAX};
+use crate::base::limits::{OPERATED_BATCH_MAX, TOP_DOMAINS_LOOKED_MAX, TRANSACTION_RECIPIENTS_MAX};
 
 mod ends;
 mod operated;
@@ -229,7 +229,7 @@ fn what_is_due_later_is_ready_then_and_not_before() {
     bench.pass(SECOND);
     let departure = bench.pop();
     assert_eq!(departure.recipients, Recipients::Many([0, 1].into()), "they leave together");
-    let reason_at = Some(RecordAt { log: 2, segment: 3, offset: 4 });
+    let reason_at = Some(RecordAt { log: 0, segment: 3, offset: 4 });
     let due = bench.now + Duration::from_millis(1_500);
     let said = bench.queue.defer(message, 1, 4, due, reason_at);
     assert_eq!(said, Some(Deferral::Waiting));
@@ -267,9 +267,11 @@ fn an_id_is_queued_once_and_a_message_without_recipients_never() {
     assert_eq!((bench.queue.stats().messages, bench.counts()), (1, [1, 0, 0, 0, 0]));
 }
 
-/// DESIGN: at most 128 bytes of RAM a queued recipient. The worst case: each of its own message.
+/// DESIGN: at most 128 bytes of RAM a queued recipient, of which the spool's `live.rs` takes eight.
+/// The worst case: each of its own message.
 #[test]
 fn a_queued_recipient_costs_128_bytes_at_most() {
+    const LIVE: f64 = 8.0;
     const MESSAGES: u64 = 200_000;
     let mut bench = Bench::new();
     let names: Vec<Domain> = (0..100).map(|n| domain(&format!("d{n}.example"))).collect();
@@ -279,12 +281,11 @@ fn a_queued_recipient_costs_128_bytes_at_most() {
         bench.queue.insert(message(id, START), one, START).expect("new");
     }
     let rows = bench.queue.stats().row_bytes;
-    let each = (rows + bench.queue.ids.bytes() as u64) as f64 / MESSAGES as f64;
-    assert!(each <= 128.0, "{each} bytes");
+    let each = LIVE + (rows + bench.queue.ids.bytes() as u64) as f64 / MESSAGES as f64;
+    assert!(each <= 122.0, "{each} bytes: what the process needs beside is not counted here");
     let departures = bench.pop_all();
     departures.iter().for_each(|departure| bench.finish(departure));
     let left = bench.queue.stats();
     assert_eq!(Stats { row_bytes: left.row_bytes, ..Stats::default() }, left);
-    // Places stay, with a list of those that are free.
-    assert!(left.row_bytes <= rows + 2 * 4 * MESSAGES.next_power_of_two());
+    assert_eq!(left.row_bytes, rows, "places stay, and know themselves which of them are free");
 }

@@ -2,7 +2,7 @@
 
 use crate::base::ids::MessageId;
 use crate::base::limits::OPERATED_BATCH_MAX;
-use crate::base::limits::QUEUE_SCAN_MAX;
+use crate::base::limits::{QUEUE_SCAN_MAX, TOP_DOMAINS_LOOKED_MAX};
 use crate::base::slots::Slot;
 use crate::base::time::WallTime;
 use crate::mail::address::Domain;
@@ -76,7 +76,7 @@ pub struct Queued {
     pub id: MessageId,
     /// Where its envelope is.
     pub envelope: EnvelopeAt,
-    /// When it was accepted.
+    /// When it was accepted, to the second; the spool knows better.
     pub received: WallTime,
     /// Octets of content; `u32::MAX` for more.
     pub content_bytes: u32,
@@ -95,7 +95,7 @@ pub struct Queued {
 pub struct MessageView {
     /// The message.
     pub message: Queued,
-    /// Its recipients that are not final, by their place in the envelope.
+    /// Those of its recipients that are meant and not final, by their place in the envelope.
     pub recipients: Vec<RecipientView>,
 }
 
@@ -145,15 +145,20 @@ impl<H> Queue<H> {
         }
     }
 
-    /// The `count` domains with the most recipients, most first; looks at every domain.
+    /// The `count` domains with the most recipients, most first. Looks at about
+    /// `TOP_DOMAINS_LOOKED_MAX` domains however many there are: where more than these have about as
+    /// many recipients, within a factor of two, others of them could stand in for the last ones.
     pub fn top_domains(&self, count: usize) -> Vec<DomainStats> {
-        let mut rows: Vec<_> = self.domains.rows.iter().collect();
-        let most = |row: &&DomainRow| std::cmp::Reverse(row.recipients());
-        if count < rows.len() {
-            rows.select_nth_unstable_by_key(count, most);
-            rows.truncate(count);
+        let mut rows: Vec<&DomainRow> = Vec::new();
+        for size in self.domains.by_size() {
+            rows.extend(size.take(TOP_DOMAINS_LOOKED_MAX));
+            if rows.len() >= count {
+                break;
+            }
         }
+        let most = |row: &&DomainRow| std::cmp::Reverse(row.recipients());
         rows.sort_by_key(|row| (most(row), row.name.as_str()));
+        rows.truncate(count);
         let stats = |row: &DomainRow| DomainStats {
             domain: row.name.clone(),
             ready: row.ready,
@@ -167,7 +172,7 @@ impl<H> Queue<H> {
 
     /// The message with this id, if it is here.
     pub fn show(&self, id: MessageId) -> Option<MessageView> {
-        self.ids.find(id, &self.messages).map(|row| self.view(row))
+        self.ids.find(id, &self.messages).map(|row| self.view(row, self.entries_of(row)))
     }
 
     /// What is kept of the message in `slot`, if it is still there; O(1).
@@ -196,8 +201,9 @@ impl<H> Queue<H> {
         self.domains.find(name).map(|row| DomainId(self.domains.rows.slot(row)))
     }
 
-    /// Up to `limit` of the messages selected, from `from` on, and where to go on. Between calls
-    /// messages come and go: one may then be missed or seen twice, but only if it moved.
+    /// The messages selected, with those of their recipients that are, from `from` on, up to the
+    /// one with which there are `limit` recipients; and where to go on. Between calls messages come
+    /// and go: one may then be missed or seen twice, but only if it moved.
     pub fn list(
         &self,
         selector: &Selector,
@@ -205,100 +211,113 @@ impl<H> Queue<H> {
         limit: usize,
     ) -> (Vec<MessageView>, Option<Place>) {
         let limit = limit.clamp(1, OPERATED_BATCH_MAX);
-        let (rows, next) = match selector {
+        match selector {
             Selector { id: Some(id), .. } => {
                 let row = self.ids.find(*id, &self.messages);
-                let row = row.filter(|row| !self.selected_of(*row, selector).is_empty());
-                (row.into_iter().collect(), None)
+                let entries = row.map(|row| (row, self.selected_of(row, selector)));
+                let view = entries.filter(|(_, entries)| !entries.is_empty());
+                (view.into_iter().map(|(row, entries)| self.view(row, entries)).collect(), None)
             }
             Selector { id: None, domain: Some(name), reverse_path: None } => {
                 self.list_domain(name, from, limit)
             }
             Selector { .. } => self.list_rows(selector, from, limit),
-        };
-        (rows.into_iter().map(|row| self.view(row)).collect(), next)
+        }
     }
 
-    fn list_domain(&self, name: &Domain, from: Place, limit: usize) -> (Vec<u32>, Option<Place>) {
+    fn list_domain(
+        &self,
+        name: &Domain,
+        from: Place,
+        limit: usize,
+    ) -> (Vec<MessageView>, Option<Place>) {
         let Some(domain) = self.domains.find(name) else {
             return (Vec::new(), None);
         };
-        let mut rows = Vec::new();
+        let mut views: Vec<MessageView> = Vec::new();
         let mut entries = (0u32..).zip(self.entries_in(domain)).skip(from.0 as usize).peekable();
-        while let Some((_, entry)) = entries.next_if(|_| rows.len() < limit) {
-            let message = self.entries[entry].message;
-            if !rows.contains(&message) {
-                rows.push(message);
+        for (_, entry) in entries.by_ref().take(limit) {
+            let message = self.queued(self.entries[entry].message);
+            match views.last_mut().filter(|last| last.message.slot == message.slot) {
+                Some(last) => last.recipients.push(self.recipient_view(entry)),
+                None => views
+                    .push(MessageView { message, recipients: vec![self.recipient_view(entry)] }),
             }
         }
-        (rows, entries.peek().map(|(rank, _)| Place(*rank)))
+        (views, entries.peek().map(|(rank, _)| Place(*rank)))
     }
 
-    fn list_rows(&self, by: &Selector, from: Place, limit: usize) -> (Vec<u32>, Option<Place>) {
-        let mut rows = Vec::new();
+    fn list_rows(
+        &self,
+        by: &Selector,
+        from: Place,
+        limit: usize,
+    ) -> (Vec<MessageView>, Option<Place>) {
+        let (mut views, mut listed) = (Vec::new(), 0);
         let last = self.messages.end().min(from.0.saturating_add(QUEUE_SCAN_MAX));
         for row in from.0..last {
-            if rows.len() == limit {
-                return (rows, Some(Place(row)));
+            if listed >= limit {
+                return (views, Some(Place(row)));
             }
-            if !self.selected_of(row, by).is_empty() {
-                rows.push(row);
+            let entries = self.selected_of(row, by);
+            if !entries.is_empty() {
+                listed += entries.len();
+                views.push(self.view(row, entries));
             }
         }
-        (rows, (last < self.messages.end()).then_some(Place(last)))
+        (views, (last < self.messages.end()).then_some(Place(last)))
     }
 
     fn queued(&self, row: u32) -> Queued {
         let message = &self.messages[row];
         Queued {
             slot: self.messages.slot(row),
-            id: message.id,
+            id: message.id(),
             envelope: message.envelope(),
-            received: self.clock.wall(message.received),
+            received: self.clock.wall(from_seconds(message.received)),
             content_bytes: message.content_bytes,
-            reverse_path: message.reverse_path,
+            reverse_path: message.reverse_path(),
             hot: message.hot != NONE,
             remaining: message.remaining,
-            expired: message.expired,
+            expired: message.expired(),
         }
     }
 
-    fn view(&self, row: u32) -> MessageView {
-        let entries = self.entries_of(row).into_iter();
-        let recipients = entries.map(|entry| self.recipient_view(entry)).collect();
+    fn view(&self, row: u32, entries: Vec<u32>) -> MessageView {
+        let recipients = entries.into_iter().map(|entry| self.recipient_view(entry)).collect();
         MessageView { message: self.queued(row), recipients }
     }
 
     fn recipient_view(&self, entry: u32) -> RecipientView {
         let entry = &self.entries[entry];
         let domain = &self.domains.rows[entry.domain];
-        let parked = entry.state == State::Ready && !domain.in_ring;
+        let parked = entry.state() == State::Ready && !domain.in_ring;
         RecipientView {
-            index: entry.index,
+            index: entry.tag.index(),
             domain: domain.name.clone(),
-            state: entry.state,
+            state: entry.state(),
             parked,
             parked_until: (parked && domain.parked_until > 0)
                 .then(|| self.clock.wall(WallTime(domain.parked_until))),
             why: parked.then(|| domain.why.clone()).flatten(),
-            attempts: entry.attempts,
+            attempts: entry.tag.attempts(),
             due: self.clock.wall(from_seconds(entry.due)),
-            reason_at: entry.reason_at(),
+            reason_at: entry.reason_at(self.messages[entry.message].log()),
         }
     }
 
     /// The entries of a domain: those in line in their order, then the others.
     pub(super) fn entries_in(&self, domain: u32) -> impl Iterator<Item = u32> {
-        let lane = move |entry: &u32| some(self.entries[*entry].lane.next);
+        let lane = move |entry: &u32| some(self.entries[*entry].lane_next());
         let rest = self.domains.rows[domain].rest.head;
         self.line_of(domain).chain(std::iter::successors(some(rest), lane))
     }
 
     /// The entries of a domain that are in line, in their order.
     pub(super) fn line_of(&self, domain: u32) -> impl Iterator<Item = u32> {
-        let lane = move |entry: &u32| some(self.entries[*entry].lane.next);
+        let lane = move |entry: &u32| some(self.entries[*entry].lane_next());
         let run = move |head: u32| {
-            let next = move |entry: &u32| Some(self.entries[*entry].chain.next);
+            let next = move |entry: &u32| Some(self.entries[*entry].chain_next());
             std::iter::successors(Some(head), move |entry| next(entry).filter(|e| *e != head))
         };
         std::iter::successors(some(self.domains.rows[domain].line.head), lane).flat_map(run)

@@ -42,7 +42,8 @@ pub enum Command {
         selector: Selector,
         /// `None` begins.
         after: Option<Cursor>,
-        /// Rows at most, 1 to `LIST_ROWS_MAX`.
+        /// No message is added once there are so many rows, 1 to `LIST_ROWS_MAX`; there may be
+        /// fewer, and more to come, since a call reads `LISTED_BATCH_MAX` messages at most.
         limit: usize,
     },
     /// Everything of one message. Answered by `Answer::Show`, or by `Answer::Failed` while it may
@@ -74,7 +75,7 @@ pub enum Command {
 pub enum Answer {
     /// Recipients not final yet.
     List {
-        /// In the shard's own order, at most as many as asked for.
+        /// In the shard's own order.
         rows: Vec<QueuedRecipient>,
         /// Where to go on; `None` at the end.
         next: Option<Cursor>,

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::base::limits::OPERATIONS_MAX;
+use crate::base::limits::{LISTED_BATCH_MAX, OPERATIONS_MAX};
 use crate::base::slots::Slot;
 use crate::base::time::WallTime;
 use crate::mail::address::{ForwardPath, ReversePath};
@@ -125,6 +125,9 @@ impl Home {
         commit: &mut Commit,
         cx: &mut Context<'_, P>,
     ) {
+        if verb == Verb::Flush {
+            return; // What it touched was due later, and is now: nothing is to be remembered.
+        }
         for (message, recipient) in operated.touched {
             let Some(stored) = self.envelope(message, commit) else { continue };
             let kind = match verb {
@@ -132,8 +135,7 @@ impl Home {
                     self.remove(message, &stored, recipient, commit, cx);
                     continue;
                 }
-                // It was due before, and is so now: nothing is to be remembered.
-                Verb::Flush => continue,
+                Verb::Flush => unreachable!("nothing is written of it"),
                 Verb::Hold => Kind::Held,
                 Verb::Release => Kind::Released,
             };
@@ -159,7 +161,8 @@ impl Home {
         commit: &mut Commit,
     ) -> Answer {
         let from = after.map_or(Place::default(), |cursor| Place::from_bits(cursor.0));
-        let (messages, next) = self.queue.list(&select(selector), from, limit);
+        let (messages, next) =
+            self.queue.list(&select(selector), from, limit.min(LISTED_BATCH_MAX));
         let mut rows = Vec::new();
         for view in messages {
             let Some(stored) = self.envelope(view.message.slot, commit) else { continue };
@@ -167,19 +170,14 @@ impl Home {
             if path.is_some_and(|path| *path != stored.envelope.reverse_path) {
                 continue;
             }
-            let of_domain = |recipient: &&RecipientView| {
-                selector.domain.as_ref().is_none_or(|domain| *domain == recipient.domain)
-            };
-            rows.extend(view.recipients.iter().filter(of_domain).map(|recipient| {
-                QueuedRecipient {
-                    id: view.message.id,
-                    forward_path: forward_path(&stored, recipient),
-                    state: state(recipient),
-                    attempts: recipient.attempts.into(),
-                    next_attempt: next_attempt(recipient),
-                    accepted: view.message.received,
-                    bytes: stored.bytes(),
-                }
+            rows.extend(view.recipients.iter().map(|recipient| QueuedRecipient {
+                id: view.message.id,
+                forward_path: forward_path(&stored, recipient),
+                state: state(recipient),
+                attempts: recipient.attempts.into(),
+                next_attempt: next_attempt(recipient),
+                accepted: stored.received,
+                bytes: stored.bytes(),
             }));
         }
         Answer::List { rows, next: next.map(|place| Cursor(place.to_bits())) }
@@ -209,8 +207,8 @@ impl Home {
         Some(QueuedMessage {
             id,
             reverse_path: stored.envelope.reverse_path.clone(),
-            accepted: view.message.received,
-            expires: view.message.received + cx.settings.schedule.lifetime,
+            accepted: stored.received,
+            expires: stored.received + cx.settings.schedule.lifetime,
             bytes: stored.bytes(),
             durability: stored.origin.durability(),
             recipients,

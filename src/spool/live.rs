@@ -4,7 +4,8 @@
 //! Invariant: a message is listed in the segment of its record; content of it in other segments
 //! is counted there. States and ends are not counted: they are never needed longer than the
 //! message they speak of, which lies before them in the log.
-//! Unit: octets; 16 octets of RAM a message, and a list for the rare one that spans segments.
+//! Unit: octets; 8 octets of RAM a message, and a list for the rare one that spans segments. A
+//! message is known by where its record is: its id stands there.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -34,17 +35,19 @@ struct Tenants {
 
 #[derive(Clone, Copy, Debug)]
 struct Tenant {
-    id: MessageId,
+    /// Of its record.
     offset: u32,
     /// Octets in this segment, record and content; 0: dead.
     bytes: u32,
 }
 
+// The queue's budget of 128 bytes a recipient counts on it.
+const _: () = assert!(size_of::<Tenant>() == 8);
+
 impl Tenants {
-    fn find(&self, id: MessageId, offset: u32) -> Option<usize> {
+    fn find(&self, offset: u32) -> Option<usize> {
         let place = self.messages.binary_search_by_key(&offset, |tenant| tenant.offset).ok()?;
-        let tenant = self.messages[place];
-        (tenant.id == id && tenant.bytes > 0).then_some(place)
+        (self.messages[place].bytes > 0).then_some(place)
     }
 
     /// Give back the room of the dead once they are the most.
@@ -84,13 +87,23 @@ impl Live {
         if !elsewhere.is_empty() {
             self.spread.insert(id, elsewhere);
         }
+        if !self.segments.contains_key(&at.segment) {
+            self.sealed(at.segment);
+        }
         let tenants = self.segments.entry(at.segment).or_default();
         let last = tenants.messages.last().map_or(0, |tenant| tenant.offset);
         assert!(last < at.offset, "message {id} at {at:?} is not the last");
-        tenants.messages.push(Tenant { id, offset: at.offset, bytes: here });
+        tenants.messages.push(Tenant { offset: at.offset, bytes: here });
         tenants.bytes += u64::from(here);
         self.bytes += u64::from(here);
         self.messages += 1;
+    }
+
+    /// The log goes on with `segment`: the one before it gets no more messages.
+    fn sealed(&mut self, segment: u32) {
+        if let Some((_, before)) = self.segments.range_mut(..segment).next_back() {
+            before.messages.shrink_to_fit();
+        }
     }
 
     /// The message at `at` lives no longer; whether it did.
@@ -98,7 +111,7 @@ impl Live {
         let Some(tenants) = self.segments.get_mut(&at.segment) else {
             return false;
         };
-        let Some(place) = tenants.find(id, at.offset) else {
+        let Some(place) = tenants.find(at.offset) else {
             return false;
         };
         let here = std::mem::take(&mut tenants.messages[place].bytes);
@@ -117,9 +130,9 @@ impl Live {
     }
 
     /// Whether the message lives at `at`.
-    pub(super) fn contains(&self, id: MessageId, at: EnvelopeAt) -> bool {
+    pub(super) fn contains(&self, at: EnvelopeAt) -> bool {
         let tenants = self.segments.get(&at.segment);
-        tenants.is_some_and(|tenants| tenants.find(id, at.offset).is_some())
+        tenants.is_some_and(|tenants| tenants.find(at.offset).is_some())
     }
 
     /// Octets of live messages in a segment.
@@ -127,11 +140,13 @@ impl Live {
         self.segments.get(&segment).map_or(0, |tenants| tenants.bytes)
     }
 
-    /// Messages with live octets in a segment and how many; those recorded there first, in order.
-    pub(super) fn messages_in(
-        &mut self,
+    /// Messages with live octets in a segment and how many; those recorded there first, in order,
+    /// by the id that `read` finds at an offset. One of which it finds none is left out.
+    pub(super) fn messages_in<'a>(
+        &'a mut self,
         segment: u32,
-    ) -> impl Iterator<Item = (MessageId, u32)> + '_ {
+        read: impl Fn(u32) -> Option<MessageId> + 'a,
+    ) -> impl Iterator<Item = (MessageId, u32)> + 'a {
         let tenants = self.segments.entry(segment).or_default();
         let live = |tenant: &Tenant| tenant.bytes > 0;
         let skipped = tenants.messages[tenants.first..].iter().take_while(|one| !live(one)).count();
@@ -141,7 +156,8 @@ impl Live {
             let here = elsewhere.iter().find(|(number, _)| *number == segment);
             here.map(|(_, bytes)| (*id, *bytes))
         });
-        recorded.map(|tenant| (tenant.id, tenant.bytes)).chain(reaching)
+        let named = move |tenant: &Tenant| Some((read(tenant.offset)?, tenant.bytes));
+        recorded.filter_map(named).chain(reaching)
     }
 
     /// A segment is no more.
@@ -170,6 +186,11 @@ mod tests {
         EnvelopeAt { segment, offset, bytes: 100 }
     }
 
+    /// Message 1 at offset 8, message 2 at offset 16 and so on.
+    fn read(offset: u32) -> Option<MessageId> {
+        Some(MessageId(u64::from(offset) / 8))
+    }
+
     fn extent(segment: u32, bytes: u32) -> Extent {
         Extent { segment, offset: 0, bytes, crc: 0 }
     }
@@ -183,16 +204,16 @@ mod tests {
             at(3, 8),
             [extent(1, 10), extent(1, 20), extent(2, 30), extent(3, 40)].into_iter(),
         );
-        live.add(two, at(3, 200), [extent(3, 5)].into_iter());
+        live.add(two, at(3, 16), [extent(3, 5)].into_iter());
         let counted: Vec<u64> = (1..=3).map(|segment| live.bytes_in(segment)).collect();
         assert_eq!(counted, [30, 30, 245]);
         assert_eq!((live.bytes(), live.messages()), (305, 2));
-        assert_eq!(live.messages_in(1).collect::<Vec<_>>(), [(one, 30)]);
-        assert_eq!(live.messages_in(3).collect::<Vec<_>>(), [(one, 140), (two, 105)]);
-        assert!(!live.remove(two, at(3, 8)), "another message is there");
+        assert_eq!(live.messages_in(1, read).collect::<Vec<_>>(), [(one, 30)]);
+        assert_eq!(live.messages_in(3, read).collect::<Vec<_>>(), [(one, 140), (two, 105)]);
+        assert!(!live.remove(two, at(3, 24)), "nothing is there");
         assert!(live.remove(one, at(3, 8)));
         assert!(!live.remove(one, at(3, 8)), "only once");
-        assert_eq!(live.messages_in(3).collect::<Vec<_>>(), [(two, 105)]);
+        assert_eq!(live.messages_in(3, read).collect::<Vec<_>>(), [(two, 105)]);
         assert_eq!((live.bytes_in(1), live.bytes_in(2), live.bytes()), (0, 0, 105));
         (1..=2).for_each(|segment| live.forget(segment));
     }
@@ -203,9 +224,19 @@ mod tests {
         let ats: Vec<_> = (0..1_000u32).map(|n| (MessageId(n.into()), at(1, 8 + n * 8))).collect();
         ats.iter().for_each(|(id, at)| live.add(*id, *at, [].into_iter()));
         ats[..990].iter().for_each(|(id, at)| assert!(live.remove(*id, *at)));
-        assert!(ats[..990].iter().all(|(id, at)| !live.contains(*id, *at)));
-        assert!(ats[990..].iter().all(|(id, at)| live.contains(*id, *at)));
+        assert!(ats[..990].iter().all(|(_, at)| !live.contains(*at)));
+        assert!(ats[990..].iter().all(|(_, at)| live.contains(*at)));
         assert!(live.segments[&1].messages.len() < 100);
-        assert_eq!(live.messages_in(1).count(), 10);
+        assert_eq!(live.messages_in(1, read).count(), 10);
+    }
+
+    #[test]
+    fn a_segment_that_gets_no_more_takes_eight_octets_a_message() {
+        let mut live = Live::default();
+        for n in 0..1_000u32 {
+            live.add(MessageId(n.into()), at(1, 8 + n * 8), [].into_iter());
+        }
+        live.add(MessageId(1_000), at(2, 8), [].into_iter());
+        assert_eq!(live.segments[&1].messages.capacity(), 1_000);
     }
 }

@@ -3,6 +3,7 @@
 //! Out: live progress, the relay's own report, the ledger, each upstream's share of the domains,
 //! CPU a message, and a verdict on each promise; the exit code says whether all were kept.
 
+mod backlog;
 mod blow;
 mod crash;
 mod duplicates;
@@ -25,6 +26,7 @@ use clap::Args;
 use crate::ledger::each_line;
 use crate::message::number_of;
 use crate::source::{Sizes, SourceOptions};
+pub(crate) use backlog::{BacklogOptions, run as run_backlog};
 pub(crate) use crash::{CrashOptions, run as run_crash};
 use outage::{Crashes, Order, Outage, other_cores};
 use rig::{Outcome, Rig, RigOptions};

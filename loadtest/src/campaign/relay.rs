@@ -195,6 +195,11 @@ impl Relay {
         }
     }
 
+    /// Its process; nothing once it has ended.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// CPU that it used since it was ready, in microseconds.
     pub(crate) fn cpu_since_ready_us(&self) -> u64 {
         self.cpu_us().saturating_sub(self.cpu_at_start)

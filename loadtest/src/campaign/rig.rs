@@ -187,13 +187,22 @@ impl Rig {
         self.folder.path().join("received")
     }
 
-    fn accepted_file(&self) -> PathBuf {
+    pub(crate) fn accepted_file(&self) -> PathBuf {
         self.folder.path().join("accepted")
     }
 
     /// Whether the source has ended.
     pub(crate) fn source_is_done(&self) -> bool {
         self.source.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for the source to end; another one may be started then.
+    pub(crate) async fn source_report(&mut self) -> Result<SourceReport> {
+        let source = self.source.take().context("no source was started")?;
+        let joined = tokio::task::spawn_blocking(move || source.join()).await;
+        joined
+            .context("waiting for the source")?
+            .map_err(|_| anyhow!("the source's thread panicked"))?
     }
 
     /// Waits a tick, shows the counts, and fails if a part has died or nothing moves any more.
@@ -240,6 +249,22 @@ impl Rig {
             relay.kill().await?;
         }
         Ok(())
+    }
+
+    /// SIGTERM for the relay: how long it took to end.
+    pub(crate) async fn stop(&mut self) -> Result<Duration> {
+        let relay = self.relay.take().context("no relay is running")?;
+        self.cpu_of_killed_us += relay.cpu_since_ready_us();
+        let (status, took) = relay.stop().await?;
+        if !status.success() {
+            bail!("the relay ended with {status} after SIGTERM");
+        }
+        Ok(took)
+    }
+
+    /// The relay's process.
+    pub(crate) fn pid(&self) -> Result<u32> {
+        self.relay.as_ref().and_then(Relay::pid).context("no relay is running")
     }
 
     /// Starts the relay, killed before, without waiting until it is ready.
@@ -315,10 +340,7 @@ impl Rig {
     /// Ends source, relay and sink, and reads what they wrote.
     pub(crate) async fn finish(mut self) -> Result<Outcome> {
         self.control.stop.store(true, Ordering::Relaxed);
-        let source = self.source.take().context("no source was started")?;
-        let joined = tokio::task::spawn_blocking(move || source.join()).await;
-        let source = joined.context("waiting for the source")?;
-        let source = source.map_err(|_| anyhow!("the source's thread panicked"))??;
+        let source = self.source_report().await?;
         self.progress.finish(self.accepted(), self.sink.recorded());
         let still_queued = match self.account(0)?.missing.len() {
             0 => 0,

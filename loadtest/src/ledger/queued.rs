@@ -13,12 +13,21 @@ const STATES: [&str; 4] = ["ready", "attempting", "deferred", "held"];
 ///
 /// Errors: no answer, or one that holds no such figure.
 pub(crate) fn ask(admin: SocketAddr) -> Result<u64> {
+    let value = stats(admin)?;
+    figure(&value).with_context(|| format!("no count of recipients: {value}"))
+}
+
+/// Those of them that wait for another attempt.
+pub(crate) fn deferred(admin: SocketAddr) -> Result<u64> {
+    let value = stats(admin)?;
+    value["deferred"].as_u64().with_context(|| format!("no count of deferred ones: {value}"))
+}
+
+fn stats(admin: SocketAddr) -> Result<Value> {
     let url = format!("http://{admin}/queue/stats");
-    let agent = agent();
-    let mut answer = agent.get(&url).call().with_context(|| format!("asking {url}"))?;
+    let mut answer = agent().get(&url).call().with_context(|| format!("asking {url}"))?;
     let text = answer.body_mut().read_to_string().with_context(|| format!("reading {url}"))?;
-    let value: Value = serde_json::from_str(&text).with_context(|| format!("{url}: {text}"))?;
-    figure(&value).with_context(|| format!("{url} holds no count of recipients: {text}"))
+    serde_json::from_str(&text).with_context(|| format!("{url}: {text}"))
 }
 
 /// A client that gives up soon: the admin address is on this machine.

@@ -23,13 +23,23 @@ impl FromStr for Sizes {
 
     fn from_str(text: &str) -> Result<Self> {
         let (least, most) = text.split_once('-').unwrap_or((text, text));
-        let least = least.parse().with_context(|| format!("{least:?} is not a size in octets"))?;
-        let most = most.parse().with_context(|| format!("{most:?} is not a size in octets"))?;
+        let (least, most) = (octets(least)?, octets(most)?);
         if least > most {
             bail!("sizes {text} run backwards");
         }
         Ok(Self { least, most })
     }
+}
+
+/// `10240`, `10KB` (of 1,000) or `10KiB` (of 1,024).
+fn octets(text: &str) -> Result<usize> {
+    let (digits, unit) = match (text.strip_suffix("KiB"), text.strip_suffix("KB")) {
+        (Some(digits), _) => (digits, 1_024),
+        (None, Some(digits)) => (digits, 1_000),
+        (None, None) => (text, 1),
+    };
+    let count = digits.parse::<usize>().ok().and_then(|count| count.checked_mul(unit));
+    count.with_context(|| format!("{text:?} is not a size in octets, KB or KiB"))
 }
 
 /// How messages are spread over time when there is a rate.
@@ -172,6 +182,7 @@ mod tests {
     fn sizes_are_one_number_or_two() {
         assert_eq!("5".parse::<Sizes>().unwrap(), Sizes { least: 5, most: 5 });
         assert_eq!("5-9".parse::<Sizes>().unwrap(), Sizes { least: 5, most: 9 });
+        assert_eq!("1KB-2KiB".parse::<Sizes>().unwrap(), Sizes { least: 1_000, most: 2_048 });
         assert!("9-5".parse::<Sizes>().is_err());
         assert!("x".parse::<Sizes>().is_err());
     }

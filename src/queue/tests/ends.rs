@@ -157,7 +157,7 @@ fn what_expires_together_comes_in_parts_and_whole() {
 #[test]
 fn what_is_postponed_is_tried_again_and_its_attempts_stay() {
     let mut bench = Bench::new();
-    let reason_at = Some(RecordAt { log: 2, segment: 3, offset: 4 });
+    let reason_at = Some(RecordAt { log: 0, segment: 3, offset: 4 });
     let state = RecipientState { attempts: 5, reason_at, ..Default::default() };
     let message = bench.insert_as("a.example", 1, state);
     bench.pop();

@@ -137,7 +137,8 @@ fn pages_show_every_message_once() {
         let (mut place, mut seen) = (Some(Place::default()), Vec::new());
         while let Some(from) = place.map(|place| Place::from_bits(place.to_bits())) {
             let (page, next) = bench.queue.list(&selector, from, 7);
-            assert!(page.len() <= 7);
+            let recipients = |view: &MessageView| view.recipients.len();
+            assert!(page.iter().rev().skip(1).map(recipients).sum::<usize>() < 7);
             seen.extend(page.iter().map(|view| view.message.id.0));
             place = next;
         }
@@ -145,6 +146,48 @@ fn pages_show_every_message_once() {
         seen.dedup();
         assert_eq!(seen.len(), count, "{selector:?}");
     }
+}
+
+#[test]
+fn pages_of_a_domain_show_every_recipient_once() {
+    let mut bench = Bench::new();
+    let [a, b] = [domain("a.example"), domain("b.example")];
+    for id in 1..=10 {
+        let rows = (0..5u16).map(|n| (n, if n < 4 { &a } else { &b }, RecipientState::default()));
+        bench.queue.insert(message(id, START), rows, START).expect("new");
+    }
+    bench.pop();
+    let (mut seen, mut place) = (Vec::new(), Some(Place::default()));
+    while let Some(from) = place {
+        let (page, next) = bench.queue.list(&by_domain("a.example"), from, 3);
+        for view in page {
+            seen.extend(view.recipients.iter().map(|row| (view.message.id.0, row.index)));
+        }
+        place = next;
+    }
+    seen.sort_unstable();
+    let all: Vec<(u64, u16)> = (1..=10).flat_map(|id| (0..4).map(move |n| (id, n))).collect();
+    assert_eq!(seen, all);
+}
+
+#[test]
+fn the_largest_domains_are_found_among_many_small_ones() {
+    let mut bench = Bench::new();
+    for number in 0..TOP_DOMAINS_LOOKED_MAX + 100 {
+        bench.insert(&format!("small{number}.example"), 1);
+    }
+    for recipients in [3, 900, 40] {
+        bench.insert(&format!("d{recipients}.example"), recipients);
+    }
+    let top = |bench: &Bench, count| -> Vec<u32> {
+        bench.queue.top_domains(count).iter().map(|row| row.ready + row.dispatched).collect()
+    };
+    assert_eq!(top(&bench, 4), [900, 40, 3, 1]);
+    assert_eq!(top(&bench, 2_000).len(), 2_000);
+    let large: Vec<Departure> = bench.pop_all();
+    let large = large.iter().filter(|departure| departure.recipients.as_slice().len() > 10);
+    large.for_each(|departure| bench.finish(departure));
+    assert_eq!(top(&bench, 2), [3, 1]);
 }
 
 #[test]

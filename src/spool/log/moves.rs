@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::base::ids::MessageId;
 use crate::base::limits::{MOVES_MAX, RECORD_MAX};
+use crate::spool::format::{Record, RecordKind};
 use crate::spool::group::{What, record_bytes};
 use crate::spool::log::{Log, LogEvent, MovedRecipient};
 use crate::spool::reclaim::{self, Situation};
@@ -16,6 +17,7 @@ use crate::spool::record::state::encode_state;
 use crate::spool::record::{Extent, MessageView};
 use crate::spool::recovery::Damage;
 use crate::spool::segment::SegmentName;
+use crate::spool::space::Space;
 use crate::spool::stored::{EnvelopeAt, RecipientState, Standing, StateAt};
 
 /// What is being moved.
@@ -102,7 +104,7 @@ impl Log {
             let under_way = log.moves.under_way.get(&id);
             under_way.is_some_and(|one| !one.is_appended && !one.is_ended)
         };
-        if !is_asked(self) || !self.live.contains(id, at) {
+        if !is_asked(self) || !self.live.contains(at) {
             return Ok(());
         }
         if self.has_unwritten_state(id) {
@@ -245,7 +247,8 @@ impl Log {
             return;
         }
         let under_way = &self.moves.under_way;
-        let candidates = self.live.messages_in(oldest);
+        let space = &self.space;
+        let candidates = self.live.messages_in(oldest, |offset| id_at(space, oldest, offset));
         let mut candidates: Vec<(MessageId, u32)> =
             candidates.filter(|(id, _)| !under_way.contains_key(id)).take(MOVES_MAX).collect();
         let bytes = candidates.iter().map(|(_, bytes)| *bytes);
@@ -255,4 +258,14 @@ impl Log {
             self.events.push_back(LogEvent::Move { id });
         }
     }
+}
+
+/// The id in the header of a message's record. The page may be cold, but few are asked for at a
+/// time, and all of the record is read next.
+fn id_at(space: &Space, segment: u32, offset: u32) -> Option<MessageId> {
+    let file = space.file(segment)?;
+    let peeked = Record::peek(file.map.bytes(), offset).filter(|peeked| peeked.is_header_whole);
+    let header = peeked?.record.header;
+    let is_it = header.kind == RecordKind::Message && Some(header.nonce) == file.nonce;
+    is_it.then_some(header.id)
 }
