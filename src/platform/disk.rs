@@ -155,14 +155,15 @@ impl Disk {
         write_on(name, segment, buffers, gear);
     }
 
-    /// Say that it is committed; write it, or another one, and do not look what comes of that.
+    /// Say that it is committed, and write it, or another one: see `sabotage.rs`.
     fn pretend(&mut self, held: Held, gear: &mut Gear) {
+        let Some(held) = self.held_back.offer(held) else { return };
         committed(held.segment, Ok(()), gear);
-        if let Some(Held { segment, offset, buffers }) = self.held_back.exchange(held)
-            && let Some(segment) = self.segments.get(&segment)
+        if let Some(Held { segment: name, offset, buffers }) = self.held_back.exchange(held)
+            && let Some(segment) = self.segments.get(&name)
         {
             let file = segment.file.as_fd();
-            gear.ring.write_gathered(file, offset, (buffers, 0), Tag::Nobody);
+            gear.ring.write_gathered(file, offset, (buffers, 0), Tag::Write(name));
         }
     }
 
@@ -176,6 +177,9 @@ impl Disk {
         let Kept::Gathered(gathered) = completion.kept else {
             unreachable!("a gathered write keeps its buffers")
         };
+        if let Some(held) = self.held_back.written() {
+            self.pretend(held, gear);
+        }
         let Some(segment) = self.segments.get_mut(&name) else { return };
         let Some(commit) = &mut segment.commit else { return };
         let result = match completion.result {

@@ -1,7 +1,7 @@
 //! Break the promise on purpose, so that the power-cut audit can show that it would notice.
 //!
 //! The feature `ack-before-sync` makes a relay that answers 250 once a commit is on its way to the
-//! disk and does not wait for its sync: what a careless change could make of this one. Nobody wants
+//! disk, and the one before it is there: what a careless change could make of this one. Nobody wants
 //! such a relay but `tests/powercut.rs`. So a release build of it needs [`PERMIT`] in the
 //! environment, each start of any build of it needs the same, and it says loudly what it is.
 //!
@@ -51,13 +51,36 @@ pub(super) struct Held {
 
 /// The last commits; empty in any relay that keeps its promise.
 #[derive(Debug, Default)]
-pub(super) struct HeldBack(VecDeque<Held>);
+pub(super) struct HeldBack {
+    held: VecDeque<Held>,
+    /// One was said to be done, and is being written and synced: others wait for that, one of each
+    /// directory.
+    is_writing: bool,
+    waiting: VecDeque<Held>,
+}
 
 impl HeldBack {
-    /// Take one; the one that is to be written now.
+    /// Take one; if it may be said to be done, it comes back.
+    pub(super) fn offer(&mut self, held: Held) -> Option<Held> {
+        if !self.is_writing {
+            return Some(held);
+        }
+        self.waiting.push_back(held);
+        None
+    }
+
+    /// It was said to be done; the one that is to be written now.
     pub(super) fn exchange(&mut self, held: Held) -> Option<Held> {
-        self.0.push_back(held);
-        if self.0.len() > held_back() { self.0.pop_front() } else { None }
+        self.held.push_back(held);
+        let next = if self.held.len() > held_back() { self.held.pop_front() } else { None };
+        self.is_writing = next.is_some() && held_back() == 0;
+        next
+    }
+
+    /// One is written and synced; the one that waited for that.
+    pub(super) fn written(&mut self) -> Option<Held> {
+        self.is_writing = false;
+        self.waiting.pop_front()
     }
 }
 
