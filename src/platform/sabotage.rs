@@ -1,8 +1,8 @@
 //! Break the promise on purpose, so that the power-cut audit can show that it would notice.
 //!
 //! The feature `ack-before-sync` makes a relay that answers 250 once a commit is on its way to the
-//! disk, and the one before it is there: what a careless change could make of this one. Nobody wants
-//! such a relay but `tests/powercut.rs`. So a release build of it needs [`PERMIT`] in the
+//! disk, and the one before it is there: what a careless change could make of this one. Nobody
+//! wants such a relay but `tests/powercut.rs`. So a release build of it needs [`PERMIT`] in the
 //! environment, each start of any build of it needs the same, and it says loudly what it is.
 //!
 //! A kill leaves nearly all that is on its way. For the audit of kills (`loadtest crash`) the same
