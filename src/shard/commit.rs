@@ -336,9 +336,12 @@ impl Commit {
     }
 
     /// When `start_io` is to be called again without an event.
-    pub(crate) fn deadline(&self) -> Option<Monotonic> {
+    pub(crate) fn deadline(&self, now: Monotonic) -> Option<Monotonic> {
         let patient = self.patient_until.iter().copied().flatten();
-        self.retry_at.into_iter().chain(patient).min()
+        // Starting a commit can refuse messages: their clients are answered in a turn that nothing
+        // else may ask for.
+        let is_news = self.logs.iter().any(|(_, log)| log.has_events());
+        self.retry_at.into_iter().chain(patient).chain(is_news.then_some(now)).min()
     }
 
     /// Whether all that was given is on stable storage, or refused.

@@ -336,7 +336,7 @@ impl Shard {
         let at_once = busy.then_some(now.mono);
         [
             self.common.timers.next(),
-            self.commit.deadline(),
+            self.commit.deadline(now.mono),
             self.home.deadline(now),
             self.recovering.deadline(now.mono).filter(|_| self.drain.is_none()),
             self.lookups.deadline(),

@@ -353,6 +353,11 @@ impl Log {
         Some(event)
     }
 
+    /// Whether `poll_event` has something to tell.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// Whether new messages may be admitted.
     pub fn room(&self) -> Room {
         if !self.options.admits {
