@@ -59,6 +59,7 @@ impl Rig {
             delay_reported: false,
             reverse_path: 7,
             content_bytes: 10_240,
+            last_attempt: false,
             hot: None,
         };
         let place = usize::try_from(number % DOMAINS as u64).expect("few domains");

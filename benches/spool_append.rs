@@ -10,6 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use relay_fast::base::limits::SEGMENT_BYTES_DEFAULT;
 use relay_fast::base::prng::Prng;
 use relay_fast::base::time::WallTime;
+use relay_fast::mail::durability::Durability;
 use relay_fast::mail::envelope::Envelope;
 use relay_fast::spool::log::{Io, Log, LogEvent, Options};
 use relay_fast::spool::recovery::recover;
@@ -41,9 +42,8 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(keeps: bool) -> Self {
+    fn new(keeps: bool, segment_bytes: u32) -> Self {
         let start = recover(1, &[]).expect("an empty directory").start;
-        let segment_bytes = SEGMENT_BYTES_DEFAULT;
         let options = Options { segment_bytes, reserve: 1, admits: true };
         Self {
             log: Log::new(start, options, Prng::from_number(1)),
@@ -66,7 +66,11 @@ impl Rig {
                 prefix: b"Received: from client.example by mx.example\r\n".to_vec(),
                 content: self.content.clone(),
                 has_eight_bit: false,
-                origin: Origin::Client { peer: [192, 0, 2, 1].into(), listener: 0 },
+                origin: Origin::Client {
+                    peer: [192, 0, 2, 1].into(),
+                    listener: 0,
+                    durability: Durability::Commit,
+                },
             };
             black_box(self.log.append_message(message).expect("there is room"));
         }
@@ -119,7 +123,7 @@ impl Rig {
 fn append(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("append and commit 10 KB");
     for count in [1, 64] {
-        let mut rig = Rig::new(false);
+        let mut rig = Rig::new(false, SEGMENT_BYTES_DEFAULT);
         rig.commit(true);
         group.throughput(Throughput::Elements(count as u64));
         group.bench_function(BenchmarkId::new("group of", count), |bencher| {
@@ -129,27 +133,39 @@ fn append(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Segments of a size that many are filled.
+const SMALL_SEGMENT: u32 = 1024 * 1024;
+/// What names a segment's index, at its end.
+const TRAILER_BYTES: usize = 32;
+
 fn read_back(criterion: &mut Criterion) {
     let messages = mail::size(5_000);
-    let mut rig = Rig::new(true);
+    let mut rig = Rig::new(true, SMALL_SEGMENT);
     rig.commit(false);
     for _ in 0..messages / 50 {
         assert_eq!(rig.append(50, false), 50);
     }
     let image = rig.image.take().expect("it was kept");
-    let segments: Vec<(u32, Arc<dyn SegmentBytes>)> = image
-        .into_iter()
-        .map(|(number, bytes)| (number, Arc::new(Memory(bytes)) as Arc<dyn SegmentBytes>))
-        .collect();
     let mut group = criterion.benchmark_group("recover");
     group.sample_size(20);
     group.throughput(Throughput::Elements(messages as u64));
-    group.bench_function(BenchmarkId::new("messages", messages), |bencher| {
-        bencher.iter(|| {
-            let recovered = recover(1, &segments).expect("it can be read");
-            assert_eq!(recovered.messages.count(), messages);
+    for (by, is_indexed) in [("by index", true), ("by scan", false)] {
+        let map = |(number, bytes): &(u32, Vec<u8>)| {
+            let mut bytes = bytes.clone();
+            let trailer = bytes.len() - TRAILER_BYTES;
+            if !is_indexed {
+                bytes[trailer..].fill(0);
+            }
+            (*number, Arc::new(Memory(bytes)) as Arc<dyn SegmentBytes>)
+        };
+        let segments: Vec<_> = image.iter().map(map).collect();
+        group.bench_function(BenchmarkId::new(by, messages), |bencher| {
+            bencher.iter(|| {
+                let recovered = recover(1, &segments).expect("it can be read");
+                assert_eq!(recovered.messages.count(), messages);
+            });
         });
-    });
+    }
     group.finish();
 }
 

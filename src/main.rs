@@ -18,7 +18,7 @@ use relay_fast::platform::machine::machine;
 use relay_fast::platform::relay::{Handle, Relay};
 use relay_fast::platform::spool_dir::QuietSpool;
 use relay_fast::platform::spool_repair::repair;
-use relay_fast::platform::{clock, telemetry};
+use relay_fast::platform::{clock, spool_bench, telemetry};
 use relay_fast::spool::check::{Checked, check as check_directory};
 
 fn main() -> ExitCode {
@@ -98,8 +98,7 @@ fn check(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
 }
 
 fn queue(node: &NodeFlags, verb: &QueueVerb) -> Result<(), Box<dyn Error>> {
-    let admin = node.load(&machine())?.admin;
-    print!("{}", ask(admin, &verb.into())?);
+    print!("{}", ask(node.load(&machine())?.admin, &verb.into())?);
     Ok(())
 }
 
@@ -120,6 +119,7 @@ fn spool(node: &NodeFlags, verb: &SpoolVerb) -> Result<ExitCode, Box<dyn Error>>
     let configured = || node.load(&machine()).map(|config| config.spool.directory);
     let root = named.map_or_else(configured, Ok)?;
     let is_well = match verb {
+        SpoolVerb::Bench { .. } => spool_bench::bench(&root, io::stdout()).map(|()| true)?,
         SpoolVerb::Check { json, .. } => told(Teller::new(*json), Teller::check, &root)?,
         SpoolVerb::Dump { json, .. } => {
             told(Teller::new(*json), |teller, checked| teller.dump(checked, id), &root)?

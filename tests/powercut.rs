@@ -46,19 +46,25 @@ mod spool;
 mod taker;
 #[path = "powercut/tape.rs"]
 mod tape;
-#[path = "powercut/unsafe_relay.rs"]
+#[path = "support/unsafe_relay.rs"]
 mod unsafe_relay;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use audit::{Plan, audit};
 
 /// Cuts that a test of the relay as it is makes, where `POWERCUT_STATES` says nothing.
-const STATES: usize = 60;
+const STATES: usize = 50;
 /// One cut in so many is followed by a start of the relay; all are read by the library.
 const RESTART_EVERY: usize = 4;
+/// After one cut in so many the power is cut again, four times, in the recovery from it.
+const AGAIN_EVERY: usize = 20;
 /// Cuts of the relay that acknowledges too early.
 const STATES_OF_UNSAFE: usize = 24;
+
+fn unsafe_binary() -> PathBuf {
+    unsafe_relay::built(Path::new(node::BINARY), Path::new(env!("CARGO_MANIFEST_DIR")))
+}
 
 fn number(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
@@ -71,23 +77,25 @@ fn at_every_cut_what_was_acknowledged_is_there_and_nothing_is_half_there() {
             binary: Path::new(node::BINARY),
             states: number("POWERCUT_STATES", STATES),
             restart_every: number("POWERCUT_RESTART_EVERY", RESTART_EVERY),
+            again_every: number("POWERCUT_AGAIN_EVERY", AGAIN_EVERY),
             seed: number("POWERCUT_SEED", 1) as u64,
         };
         let sum = audit(&plan);
         let more = sum.complaints();
         assert!(more.is_empty(), "{} complaints:\n{}", more.len(), more.join("\n"));
-        assert!(sum.acknowledged > 0 && sum.restarted > 0, "it audited nothing");
+        assert!(sum.acknowledged > 0 && sum.restarted > 0 && sum.again > 0, "it audited nothing");
     });
 }
 
 #[test]
 fn a_relay_that_acknowledges_before_the_sync_is_found_out() {
     place::alone("a_relay_that_acknowledges_before_the_sync_is_found_out", || {
-        let binary = unsafe_relay::built();
+        let binary = unsafe_binary();
         let plan = Plan {
             binary: &binary,
             states: number("POWERCUT_STATES_OF_UNSAFE", STATES_OF_UNSAFE),
             restart_every: 2,
+            again_every: 2 * STATES_OF_UNSAFE,
             seed: number("POWERCUT_SEED", 1) as u64,
         };
         let sum = audit(&plan);
@@ -101,7 +109,7 @@ fn a_relay_that_acknowledges_before_the_sync_is_found_out() {
 #[test]
 fn a_relay_that_loses_mail_does_not_start_unasked() {
     let _one_build = place::turn();
-    let binary = unsafe_relay::built();
+    let binary = unsafe_binary();
     let folder = tempfile::tempdir().unwrap();
     let output = std::process::Command::new(binary)
         .args(["--admin", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--spool"])

@@ -26,6 +26,10 @@ mod sink;
 mod command_line;
 #[path = "relay/delivery.rs"]
 mod delivery;
+#[path = "relay/durability.rs"]
+mod durability;
+#[path = "relay/kernel.rs"]
+mod kernel;
 #[path = "relay/lifecycle.rs"]
 mod lifecycle;
 #[path = "relay/limits.rs"]

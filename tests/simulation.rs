@@ -17,9 +17,13 @@ mod agenda;
 mod changes;
 #[path = "simulation/client.rs"]
 mod client;
+#[path = "simulation/clock.rs"]
+mod clock;
 #[path = "support/disk.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]
 mod disk;
+#[path = "simulation/from_memory.rs"]
+mod from_memory;
 #[path = "simulation/kernel.rs"]
 mod kernel;
 #[path = "simulation/ledger.rs"]

@@ -25,10 +25,10 @@ use mail::{content, delivered, envelope, message, pending_state};
 use relay_fast::base::ids::MessageId;
 use relay_fast::base::prng::Prng;
 use relay_fast::spool::check::{Checked, Finding, check};
-use relay_fast::spool::format::{GroupHead, HeaderBlock, Record, SegmentHeader};
+use relay_fast::spool::format::{GroupHead, HeaderBlock, Record, RecordKind, SegmentHeader};
 use relay_fast::spool::letter::Letter;
 use relay_fast::spool::log::{Log, LogEvent, Options};
-use relay_fast::spool::recovery::recover;
+use relay_fast::spool::recovery::{Fault, recover};
 use relay_fast::spool::stored::{EnvelopeAt, NewMessage, Standing};
 
 const DIRECTORY: u16 = 3;
@@ -139,6 +139,10 @@ impl Scene {
                 while offset < start + head.head_bytes {
                     let record = Record::decode(bytes, offset, start + head.head_bytes).unwrap();
                     all.push((*number, offset..offset + record.bytes()));
+                    if record.header.kind == RecordKind::Index {
+                        let end = bytes.len() as u32;
+                        all.push((*number, end - 32..end));
+                    }
                     offset = record.end();
                 }
                 groups.push((*number, start..start + head.bytes, head.epoch));
@@ -287,6 +291,41 @@ fn flipped_bits_that_nothing_needs_are_no_damage() {
         }
     }
     assert!(counted > 300, "{counted} flips");
+}
+
+/// Whose bits flipped as little as its writer's: its checksums are right.
+#[test]
+fn an_index_that_says_something_else_than_the_records_is_damage() {
+    let scene = Scene::new();
+    let is_index = |file: &Vec<u8>| file[file.len() - 32..].starts_with(b"RELAYIDX");
+    let indexed: Vec<u32> =
+        scene.image.iter().filter(|(_, file)| is_index(file)).map(|(number, _)| *number).collect();
+    assert!(!indexed.is_empty(), "the first run filled a segment");
+    for number in indexed {
+        let file = &scene.image[&number];
+        let trailer = file.len() - 32;
+        let named = file[trailer + 12..trailer + 16].try_into().unwrap();
+        let offset = u32::from_le_bytes(named);
+        let record = Record::decode(file, offset, file.len() as u32).unwrap();
+        assert_eq!(record.header.kind, RecordKind::Index);
+        for place in 0..record.payload.len() {
+            let mut image = scene.image.clone();
+            let file = image.get_mut(&number).unwrap();
+            let start = offset as usize;
+            let payload = start + 40..start + 40 + record.payload.len();
+            file[payload.start + place] ^= 1;
+            let crc = crc32c::crc32c(&file[payload]);
+            file[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
+            let crc = crc32c::crc32c(&file[start + 4..start + 40]);
+            file[start..start + 4].copy_from_slice(&crc.to_le_bytes());
+            let checked = checked(&image);
+            let damage: Vec<_> = checked.damage.iter().map(|one| one.damage).collect();
+            let [one] = damage[..] else { panic!("octet {place}: {damage:?}") };
+            assert_eq!((one.segment.number, one.offset), (number, offset), "octet {place}");
+            assert!(matches!(one.fault, Fault::Index | Fault::Record), "{one:?}");
+            assert_eq!(queue(&checked), scene.queued);
+        }
+    }
 }
 
 #[test]

@@ -19,8 +19,8 @@ mod mail;
 
 use std::collections::BTreeMap;
 
-use disk::{Disk, Image, maps};
-use mail::{bounced, content, delivered, message, pending, pending_state};
+use disk::{Disk, EIO, Image, maps};
+use mail::{bounced, content, delivered, from_memory, message, pending, pending_state};
 use relay_fast::base::ids::MessageId;
 use relay_fast::base::prng::Prng;
 use relay_fast::spool::check::check;
@@ -68,7 +68,7 @@ impl Life {
                 LogEvent::Accepted(accepted) => drop(self.at.insert(accepted.id(), accepted.at())),
                 LogEvent::Moved { id, at, .. } => drop(self.at.insert(id, at)),
                 LogEvent::Move { id } => self.asked.push(id),
-                LogEvent::Noted { .. } => {}
+                LogEvent::Noted { .. } | LogEvent::Healthy => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -148,6 +148,30 @@ fn before_250_a_crash_leaves_nothing_or_the_whole_message() {
     life.commit();
     assert!(life.at.contains_key(&id), "250");
     life.leads_to("committed", &stored);
+}
+
+#[test]
+fn from_memory_a_crash_before_the_commit_loses_what_was_answered_and_a_failed_commit_does_not() {
+    let mut life = Life::new();
+    let id = life.log.next_id();
+    let appended = life.log.append_message(from_memory(id, 9_000, 2)).unwrap();
+    life.leads_to("appended: 250", &Queue::new());
+    life.write();
+    let stored = queue(&[(id, &[Some(0), Some(0)])]);
+    life.is_between("being written", &Queue::new(), &stored);
+    life.disk.fail(&mut life.log, EIO, |_| true);
+    let refused = |event| matches!(event, LogEvent::Refused { id: one, .. } if one == id);
+    assert!(life.log.poll_event().is_some_and(refused));
+    assert!(matches!(life.log.poll_event(), Some(LogEvent::Unhealthy { .. })));
+    life.leads_to("commit failed, group abandoned and the last one", &stored);
+    life.log.append_again(&appended).unwrap();
+    life.leads_to("appended again", &stored);
+    life.write();
+    life.commit();
+    life.leads_to("committed", &stored);
+    life.end(id);
+    life.commit();
+    life.leads_to("its end ends both copies", &Queue::new());
 }
 
 #[test]

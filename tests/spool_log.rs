@@ -15,10 +15,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use disk::{Disk, EIO, ENOSPC, Image, maps};
-use mail::{content, message, pending, pending_state, whole};
+use mail::{content, from_memory, message, pending, pending_state, whole};
 use relay_fast::base::ids::MessageId;
 use relay_fast::base::limits::{COMMIT_PENDING_MAX, RECORD_CONTENT_MAX};
 use relay_fast::base::prng::Prng;
+use relay_fast::mail::durability::Durability;
 use relay_fast::spool::log::{Log, LogError, LogEvent, MovedRecipient, Options, Refusal, Room};
 use relay_fast::spool::recovery::{Fault, Recovered, recover};
 use relay_fast::spool::stored::{EnvelopeAt, NewMessage, Origin, StateAt, Stored};
@@ -335,6 +336,8 @@ fn long_deferrals_do_not_pin_the_disk() {
         }
         rig.settle();
         let stats = rig.log.stats();
+        let files: usize = rig.disk.durable.values().map(Vec::len).sum();
+        assert_eq!(stats.disk_bytes, files as u64, "what is counted is what is there");
         let constant = u64::from(SEGMENT) * (u64::from(OPTIONS.reserve) + 5);
         worst = worst.max(stats.disk_bytes as f64 / (2 * stats.live_bytes + constant) as f64);
         assert!(worst <= 1.0, "round {round}: {stats:?}");

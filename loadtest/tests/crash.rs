@@ -3,22 +3,31 @@
 #![allow(clippy::unwrap_used, reason = "a test unwraps freely")]
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Output};
 
 mod support;
+#[path = "../../tests/support/unsafe_relay.rs"]
+mod unsafe_relay;
 
 use support::relay;
 
-fn crash(arguments: &[&str]) -> Output {
+fn crash(relay: &Path, arguments: &[&str]) -> Output {
     let mut tool = Command::new(env!("CARGO_BIN_EXE_loadtest"));
     let work = tempfile::tempdir().unwrap();
-    tool.arg("crash").arg("--relay").arg(relay()).arg("--work").arg(work.path()).args(arguments);
+    tool.arg("crash").arg("--relay").arg(relay).arg("--work").arg(work.path()).args(arguments);
+    // Only a build that loses mail knows this; any other keeps its promises all the same.
+    tool.env(unsafe_relay::PERMIT, "before-write");
     tool.output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat()
 }
 
 /// What was printed, of a run that kept every promise.
 fn kept(output: &Output) -> String {
-    let all = [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat();
+    let all = said(output);
     assert!(output.status.success(), "{all}");
     for promise in [
         "ok   0 lost\n",
@@ -33,7 +42,7 @@ fn kept(output: &Output) -> String {
 
 #[test]
 fn kill_9_at_random_moments_loses_nothing() {
-    let output = crash(&["--cycles", "3", "--messages", "300", "--cores", "2"]);
+    let output = crash(&relay(), &["--cycles", "3", "--messages", "300", "--cores", "2"]);
     let all = kept(&output);
     let cycles = all.lines().filter(|line| line.starts_with("killed at "));
     assert_eq!(cycles.filter(|line| line.contains(" 0 lost, ")).count(), 3, "{all}");
@@ -46,9 +55,21 @@ fn kill_9_at_ring_entries_loses_nothing() {
         assert!(std::env::var_os("CI").is_none(), "{line}");
         return std::io::stderr().write_all(line.as_bytes()).unwrap();
     }
-    let output = crash(&["--cycles", "2", "--messages", "300", "--at-ring-entry"]);
+    let output = crash(&relay(), &["--cycles", "2", "--messages", "300", "--at-ring-entry"]);
     let all = kept(&output);
     assert_eq!(all.lines().filter(|line| line.starts_with("killed at entry ")).count(), 2, "{all}");
+}
+
+#[test]
+fn a_relay_that_acknowledges_before_the_write_is_found_out() {
+    let workspace = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let unsafe_relay = unsafe_relay::built(Path::new(env!("CARGO_BIN_EXE_loadtest")), workspace);
+    let options = ["--cycles", "5", "--messages", "300", "--cores", "2", "--patience", "5"];
+    let output = crash(&unsafe_relay, &options);
+    let all = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{all}");
+    let lost = |line: &str| line.starts_with("FAIL ") && line.ends_with(" lost in a cycle");
+    assert!(all.lines().any(lost) && all.contains("\nlost: "), "{all}");
 }
 
 #[test]

@@ -60,6 +60,8 @@ pub const CONTENT_EARLY: usize = 16 * 1024;
 /// Octets that a client may have sent by the time that it is slowed again: what it may add when it
 /// is let go on.
 pub const CONTENT_BURST: usize = 512 * 1024;
+/// Octets of memory that a recipient of a transaction under way is taken to hold.
+pub const RECIPIENT_BYTES: usize = 512;
 /// Octets set aside for content before any has come, whatever SIZE promises.
 pub const CONTENT_RESERVE_MAX: usize = 64 * 1024;
 /// Errors in a session, since it last brought a message, before 421.
@@ -152,6 +154,15 @@ const _: () = assert!(RECORD_MAX + RECORD_CONTENT_MAX + 64 * 1024 <= COMMIT_GROU
 const _: () = assert!(COMMIT_GROUP_MAX <= SEGMENT_BYTES_DEFAULT as usize / 4);
 /// Buffers of one commit; the kernel takes at most 1,024 (IOV_MAX).
 pub const COMMIT_BUFFERS_MAX: usize = 1_000;
+/// Octets of a segment's index, in RAM too while it is written: what 100,000 messages need.
+pub const INDEX_MAX: u32 = 8 * 1024 * 1024;
+/// An index may take this part of its segment; one of 10 KB messages takes a hundred and fiftieth.
+pub const INDEX_SHARE: u32 = 8;
+/// Segments of earlier runs that a start has opened ahead of reading them.
+pub const OPENED_AHEAD_MAX: usize = 4;
+/// Records that a start takes in, and messages that it queues, in one turn of the shard: about a
+/// millisecond each, so that new mail is answered in between.
+pub const RECOVERED_TURN_MAX: usize = 4_096;
 /// Octets that may wait for the disk before the spool takes no more: a second of a slow one.
 pub const COMMIT_PENDING_MAX: usize = 64 * 1024 * 1024;
 /// Octets of header fields that the relay puts before a message's content.
@@ -210,6 +221,11 @@ pub const GATHERED_MAX: u32 = 1024 * 1024;
 /// Outcomes wait so long for a message to be committed with: a sync of their own would cost as much
 /// as the message's. A crash may repeat the deliveries of as much time.
 pub const OUTCOME_PATIENCE: Duration = Duration::from_millis(5);
+/// The wall clock was set if it moved by so much more or less than the monotonic one: between a
+/// look at the one and at the other a thread may be put aside.
+pub const CLOCK_STEP_MIN: Duration = Duration::from_secs(1);
+/// A message that a start finds older than its lifetime is kept so long for its last attempt.
+pub const LAST_ATTEMPT_WITHIN: Duration = Duration::from_secs(3_600);
 /// Messages that a shard reads back from the spool at a time.
 pub const LOADS_MAX: usize = 256;
 /// Destination domains whose MX hosts an owner remembers at a time.
@@ -290,6 +306,14 @@ pub const RING_SUBMISSIONS: u32 = 1_024;
 /// Completions that wait in the ring; the kernel keeps what passes it, at a cost.
 pub const RING_COMPLETIONS: u32 = 16_384;
 const _: () = assert!(RING_COMPLETIONS >= 2 * RING_SUBMISSIONS);
+/// A shard that falls asleep is woken by so many completions, or by the first after
+/// [`WAKE_PATIENCE`]. A wake costs as much as a completion: a busy shard takes them together.
+pub const WAKE_BATCH: usize = 8;
+/// What a completion is late by at most. A shard that has slept longer is woken by the first.
+pub const WAKE_PATIENCE: Duration = Duration::from_micros(200);
+/// A shard with nothing to wait for looks up so often. Without a bound on the whole wait the kernel
+/// would end it once it has been patient.
+pub const SLEEP_MAX: Duration = Duration::from_secs(3_600);
 /// Receive buffers a shard. They are held for one call each, so that connections share them.
 pub const RECEIVE_BUFFERS: u16 = 512;
 // The kernel asks for a power of two, at most 2^15.
@@ -334,6 +358,8 @@ pub const EVENT_LOG_BATCH: usize = 64 * 1024;
 pub const EVENT_LOG_DELAY: Duration = Duration::from_millis(150);
 /// Octets of one event file unless a knob says otherwise.
 pub const EVENT_FILE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+/// The latest start in an event file's name that has 13 digits, in milliseconds: in the year 2286.
+pub const EVENT_FILE_START_MAX: i64 = 9_999_999_999_999;
 /// How long event files are kept unless a knob says otherwise.
 pub const EVENT_RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Event files kept a shard, however young.
@@ -342,6 +368,14 @@ pub const EVENT_FILES_DEFAULT: usize = 16;
 pub const EVENT_FILE_AGE_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
 /// Panics in a row in a machine's own turn before its shard, and with it the process, ends.
 pub const TURN_PANICS_MAX: u32 = 3;
+/// A shard whose ring the kernel did not take everything from (out of memory, too many completions)
+/// pauses so long and tries again; it does not sleep until it is told of something.
+pub const RING_RETRY: Duration = Duration::from_millis(1);
+/// How often it is seen to that no shard sleeps over what was posted to it.
+pub const MAILBOX_LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Octets from which on a buffer goes back to the kernel once it is free. It is what glibc starts
+/// with; but by itself it raises that as soon as a larger one is freed, and then keeps the peak.
+pub const HEAP_RETURNED_MIN: i32 = 128 * 1024;
 /// How long a ring that ends waits for the kernel to let go of its buffers; then they are leaked.
 pub const RING_QUIESCE_MAX: Duration = Duration::from_secs(5);
 
@@ -349,6 +383,11 @@ pub const RING_QUIESCE_MAX: Duration = Duration::from_secs(5);
 pub const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Domains that `queue stats` shows unless asked for more.
 pub const STATS_DOMAINS_DEFAULT: usize = 10;
+
+/// Octets of the groups by which `spool bench` measures: an outcome's, a few messages', many.
+pub const BENCH_GROUP_BYTES: [usize; 3] = [4 * 1024, 64 * 1024, 512 * 1024];
+/// Groups of each: the last has two above its 99th percentile.
+pub const BENCH_GROUPS: usize = 128;
 
 // --- Bounds of single decisions ---
 

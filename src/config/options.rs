@@ -14,6 +14,7 @@ use ipnet::IpNet;
 
 use crate::config::origin::InForce;
 use crate::mail::address::{Domain, Mailbox};
+use crate::mail::durability::Durability;
 use crate::mail::route::{GroupId, HostPort, Route};
 
 /// Everything that the process was told, or that holds when nobody said otherwise.
@@ -98,6 +99,8 @@ pub struct Listener {
     pub relay_for: Vec<IpNet>,
     /// What is done about a bare CR or LF.
     pub line_endings: LineEndings,
+    /// When a message gets its 250.
+    pub durability: Durability,
     /// Sessions on this listener, a shard.
     pub sessions: u32,
     /// Octets of a message taken here.

@@ -102,6 +102,8 @@ pub struct Message {
     pub expires: String,
     /// Octets.
     pub bytes: u64,
+    /// What the 250 to its content was worth: `commit` or `memory`.
+    pub durability: String,
     /// Those that are not final.
     pub recipients: Vec<Story>,
 }
@@ -131,6 +133,7 @@ impl From<&QueuedMessage> for Message {
             accepted: message.accepted.to_rfc3339(),
             expires: message.expires.to_rfc3339(),
             bytes: message.bytes,
+            durability: message.durability.to_string(),
             recipients: message.recipients.iter().map(Story::from).collect(),
         }
     }

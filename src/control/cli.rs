@@ -102,6 +102,12 @@ pub enum SpoolVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Measure how fast commit groups reach the disk below a directory, in ways that could be used
+    Bench {
+        /// A directory on that disk; the configured spool if not given
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
     /// Copy the spool, then set aside what is damaged, so that a node can work with the rest
     Repair {
         /// The spool; the configured one if not given
@@ -117,9 +123,9 @@ impl SpoolVerb {
     /// The spool and the message that are named, if they are.
     pub fn names(&self) -> Result<(Option<PathBuf>, Option<MessageId>), String> {
         match self {
-            Self::Check { directory, .. } | Self::Repair { directory, .. } => {
-                Ok((directory.clone(), None))
-            }
+            Self::Check { directory, .. }
+            | Self::Repair { directory, .. }
+            | Self::Bench { directory } => Ok((directory.clone(), None)),
             Self::Dump { what, .. } => {
                 let is_directory =
                     |word: &&String| word.contains('/') || fs::metadata(word).is_ok();

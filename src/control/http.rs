@@ -102,13 +102,25 @@ async fn snapshots(shards: &Shards) -> Result<Vec<Snapshot>, Silent> {
 async fn healthz(State(shards): State<Shards>) -> Response {
     let words = match snapshots(&shards).await {
         Err(silent) => silent.to_string(),
-        Ok(all) => match all.iter().position(|shard| !shard.admits || shard.failing) {
+        Ok(all) => match all.iter().position(|one| !one.admits || one.failing || one.owed > 0) {
             None => return "ok\n".into_response(),
-            Some(shard) if all[shard].failing => format!("shard {shard}: commits fail"),
-            Some(shard) => format!("shard {shard}: the spool takes no messages"),
+            Some(shard) => complaint(shard, &all[shard]),
         },
     };
     (StatusCode::SERVICE_UNAVAILABLE, words + "\n").into_response()
+}
+
+/// What is wrong with a shard's spool.
+fn complaint(shard: usize, snapshot: &Snapshot) -> String {
+    let disk = match (snapshot.failing, snapshot.admits) {
+        (true, _) => "commits fail",
+        (false, false) => "the spool takes no messages",
+        (false, true) => "the spool works again",
+    };
+    match snapshot.owed {
+        0 => format!("shard {shard}: {disk}"),
+        owed => format!("shard {shard}: {disk}; {owed} acknowledged messages are in memory only"),
+    }
 }
 
 async fn exposition(State(shards): State<Shards>) -> Result<Response, Refused> {
@@ -147,11 +159,24 @@ async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<Message>, Refused> {
     let id = id.parse().map_err(|error| bad(format!("{id}: {error}")))?;
+    let mut not_yet = None;
     for answer in shards.ask_all(&Command::Show(id)).await? {
-        if let Answer::Show(Some(mut message)) = answer {
-            add_waits(&shards, &mut message).await?;
-            return Ok(Json(Message::from(message.as_ref())));
+        match answer {
+            Answer::Show(Some(mut message)) => {
+                add_waits(&shards, &mut message).await?;
+                return Ok(Json(Message::from(message.as_ref())));
+            }
+            Answer::Failed(words) => not_yet = Some(words),
+            Answer::Show(None)
+            | Answer::List { .. }
+            | Answer::Waits(_)
+            | Answer::Stats(_)
+            | Answer::Snapshot(_)
+            | Answer::Changed(_) => {}
         }
+    }
+    if let Some(words) = not_yet {
+        return Err(Refused(StatusCode::SERVICE_UNAVAILABLE, words.into()));
     }
     Err(Refused(StatusCode::NOT_FOUND, format!("{id} is not in the queue")))
 }

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use crate::outcome::counters::histogram::Histogram;
 use crate::outcome::counters::{Counters, Kind, Sample};
 use crate::shard::commands::Snapshot;
 
@@ -20,6 +19,7 @@ pub fn render(shards: &[Snapshot]) -> String {
             Sample::Count(row, _) if row.kind == Kind::Counter => (row.name, row.help, "counter"),
             Sample::Count(row, _) => (row.name, row.help, "gauge"),
             Sample::Latency(row, _) => (row.name, row.help, "histogram"),
+            Sample::Size(row, _) => (row.name, row.help, "histogram"),
         };
         if family != name {
             family = name;
@@ -28,7 +28,13 @@ pub fn render(shards: &[Snapshot]) -> String {
         match sample {
             Sample::Count(row, value) if row.labels.is_empty() => line(&mut out, name, "", value),
             Sample::Count(row, value) => line(&mut out, name, row.labels, value),
-            Sample::Latency(_, histogram) => buckets(&mut out, name, histogram),
+            Sample::Latency(_, times) => {
+                buckets(&mut out, name, times.cumulative(), times.sum_seconds(), times.count());
+            }
+            Sample::Size(row, sizes) => {
+                let bounds = sizes.cumulative(row.first_bits);
+                buckets(&mut out, name, bounds, sizes.sum(), sizes.count());
+            }
         }
     }
     platform(&mut out, shards);
@@ -46,13 +52,19 @@ fn line(out: &mut String, name: &str, labels: &str, value: impl std::fmt::Displa
     };
 }
 
-fn buckets(out: &mut String, name: &str, histogram: &Histogram) {
-    for (bound, count) in histogram.cumulative() {
+fn buckets<T: std::fmt::Display>(
+    out: &mut String,
+    name: &str,
+    cumulative: impl Iterator<Item = (T, u64)>,
+    sum: T,
+    count: u64,
+) {
+    for (bound, count) in cumulative {
         let _ = writeln!(out, "{name}_bucket{{le=\"{bound}\"}} {count}");
     }
-    let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {}", histogram.count());
-    let _ = writeln!(out, "{name}_sum {}", histogram.sum_seconds());
-    let _ = writeln!(out, "{name}_count {}", histogram.count());
+    let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {count}");
+    let _ = writeln!(out, "{name}_sum {sum}");
+    let _ = writeln!(out, "{name}_count {count}");
 }
 
 /// What happened below the shards, by shard: an uneven load shows here.
@@ -87,7 +99,7 @@ fn platform(out: &mut String, shards: &[Snapshot]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::counters::{Count, Latency};
+    use crate::outcome::counters::{Count, Latency, Size};
     use crate::shard::platform::PlatformCounters;
     use std::time::Duration;
 
@@ -96,13 +108,19 @@ mod tests {
         let mut counters = Counters::default();
         counters.add(Count::Delivered, 3);
         counters.record(Latency::Commit, Duration::from_millis(2));
+        counters.measure(Size::GroupMessages, 3);
         let platform = PlatformCounters::default();
-        let shard = Snapshot { counters, platform, admits: true, failing: false };
+        let shard = Snapshot { counters, platform, admits: true, failing: false, owed: 0 };
         let text = render(&[shard.clone(), shard]);
         let outcomes = "relay_fast_recipient_outcomes_total";
         assert_eq!(text.matches(&format!("# TYPE {outcomes} counter")).count(), 1);
         assert!(text.contains(&format!("{outcomes}{{outcome=\"delivered\"}} 6\n")));
         assert!(text.contains("relay_fast_spool_commit_seconds_count 2\n"));
+        for bucket in ["{le=\"2\"} 0", "{le=\"4\"} 2", "{le=\"4096\"} 2", "{le=\"+Inf\"} 2"] {
+            let line = format!("relay_fast_spool_group_messages_bucket{bucket}\n");
+            assert!(text.contains(&line), "{line}");
+        }
+        assert!(text.contains("relay_fast_spool_group_messages_sum 6\n"));
         assert!(text.contains("relay_fast_turns_total{shard=\"1\"} 0\n"));
         assert!(text.lines().all(|line| line.starts_with('#') || line.split(' ').count() == 2));
     }

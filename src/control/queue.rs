@@ -129,9 +129,9 @@ fn rows(rows: &[Row], limit: usize) -> String {
 
 fn message(message: &Message) -> String {
     let mut out = String::new();
-    let Message { id, reverse_path, accepted, expires, bytes, recipients } = message;
+    let Message { id, reverse_path, accepted, expires, bytes, durability, recipients } = message;
     let _ = writeln!(out, "{id} from <{reverse_path}>, {bytes} octets");
-    let _ = writeln!(out, "accepted {accepted}, expires {expires}");
+    let _ = writeln!(out, "accepted {accepted} (durability {durability}), expires {expires}");
     for story in recipients {
         let _ = writeln!(out, "\n<{}>: {}", story.recipient, story.state);
         let tries = story.attempts;

@@ -203,7 +203,8 @@ impl Teller {
         self.object(&json!({
             "kind": "message", "id": letter.id.to_string(), "whole": is_whole,
             "reverse_path": letter.envelope.reverse_path.as_str(),
-            "received": letter.received.to_rfc3339(), "octets": letter.bytes(),
+            "received": letter.received.to_rfc3339(),
+            "durability": letter.durability.as_str(), "octets": letter.bytes(),
             "segment": place(checked, letter).to_string(), "offset": letter.at.offset,
             "recipients": recipients,
         }))
@@ -224,8 +225,9 @@ fn write_letter(
     letter: &Letter<'_>,
     is_whole: bool,
 ) -> io::Result<()> {
-    let Letter { id, at, envelope, received, .. } = letter;
-    let (bytes, received) = (letter.bytes(), received.to_rfc3339());
+    let Letter { id, at, envelope, durability, .. } = letter;
+    let (bytes, received) = (letter.bytes(), letter.received.to_rfc3339());
+    let received = format!("{received} (durability {durability})");
     let place = format!("{} at {}", place(checked, letter), at.offset);
     let damaged = if is_whole { "" } else { ", DAMAGED" };
     let from = &envelope.reverse_path;

@@ -102,6 +102,11 @@ impl ReversePath {
         self.0.as_ref().map_or("", Mailbox::as_str)
     }
 
+    /// What stands for a path with this text where 64 bits must do: XXH3.
+    pub fn hash_of(text: &str) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(text.as_bytes())
+    }
+
     /// Whether this is `<>`.
     pub fn is_null(&self) -> bool {
         self.0.is_none()

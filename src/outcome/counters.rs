@@ -5,9 +5,12 @@
 
 use std::time::Duration;
 
+use crate::base::limits::COMMIT_GROUP_MAX;
 use crate::outcome::counters::histogram::Histogram;
+use crate::outcome::counters::sizes::Sizes;
 
 pub mod histogram;
+pub mod sizes;
 
 /// How a value behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,19 @@ pub struct LatencyRow {
     pub latency: Latency,
     /// The metric family; the unit is seconds.
     pub name: &'static str,
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// One row of the table of sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeRow {
+    /// The size.
+    pub size: Size,
+    /// The metric family; its name ends with the unit.
+    pub name: &'static str,
+    /// The first bucket's bound is 2 to this power.
+    pub first_bits: u32,
     /// What it means.
     pub help: &'static str,
 }
@@ -125,8 +141,16 @@ counts! {
         "Commit groups, by what came of their sync.";
     SpoolBytes Counter "relay_fast_spool_written_bytes_total" ""
         "Octets appended to the spool.";
+    InMemoryOnly Gauge "relay_fast_messages_in_memory_only" ""
+        "Messages answered from memory (durability memory) that are not on stable storage yet.";
     SpoolSegments Gauge "relay_fast_spool_segments" ""
         "Segments of the spool that hold something live.";
+    SpoolDamaged Counter "relay_fast_spool_damaged_total" ""
+        "Places of the spool that were found damaged at the start.";
+    Recovering Gauge "relay_fast_recovering" ""
+        "Spool directories of which the messages are not all back in the queue.";
+    MessagesRecovered Counter "relay_fast_messages_recovered_total" ""
+        "Messages of earlier runs that came back into the queue.";
     DnsQuestions Counter "relay_fast_dns_questions_total" ""
         "Questions sent to DNS servers.";
     DnsCacheHits Counter "relay_fast_dns_cache_hits_total" ""
@@ -156,7 +180,7 @@ macro_rules! latencies {
 
 latencies! {
     Accept "relay_fast_accept_seconds"
-        "From the end of a message's content to its 250.";
+        "From the end of a client's content to its 250, by the clock of the turns that saw them.";
     Commit "relay_fast_spool_commit_seconds"
         "From the start of a commit group's write to the end of its sync.";
     Connect "relay_fast_connect_seconds"
@@ -169,25 +193,59 @@ latencies! {
         "Lookups that needed a question.";
 }
 
+/// What is counted by size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Size {
+    /// Messages in a commit group.
+    GroupMessages,
+    /// Octets of a commit group.
+    GroupBytes,
+}
+
+/// Every size, in order of exposition.
+pub const SIZES: &[SizeRow] = &[
+    SizeRow {
+        size: Size::GroupMessages,
+        name: "relay_fast_spool_group_messages",
+        first_bits: 0,
+        help: "Messages in a commit group that was synced and held any.",
+    },
+    SizeRow {
+        size: Size::GroupBytes,
+        name: "relay_fast_spool_group_bytes",
+        first_bits: 10,
+        help: "Octets of a commit group that was synced.",
+    },
+];
+// The last bucket holds the largest group.
+const _: () = assert!(1 << (SIZES[1].first_bits + 12) >= COMMIT_GROUP_MAX);
+
 /// One value, as exposition wants it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Sample<'a> {
     /// A counter or gauge.
     Count(&'static CountRow, u64),
-    /// A histogram.
+    /// A histogram of seconds.
     Latency(&'static LatencyRow, &'a Histogram),
+    /// A histogram of sizes.
+    Size(&'static SizeRow, &'a Sizes),
 }
 
-/// All counts and latencies of a shard, or of several merged.
+/// All counts, latencies and sizes of a shard, or of several merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counters {
     counts: [u64; COUNTS.len()],
     latencies: [Histogram; LATENCIES.len()],
+    sizes: [Sizes; SIZES.len()],
 }
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { counts: [0; COUNTS.len()], latencies: std::array::from_fn(|_| Histogram::default()) }
+        Self {
+            counts: [0; COUNTS.len()],
+            latencies: std::array::from_fn(|_| Histogram::default()),
+            sizes: std::array::from_fn(|_| Sizes::default()),
+        }
     }
 }
 
@@ -224,6 +282,16 @@ impl Counters {
         &self.latencies[latency as usize]
     }
 
+    /// Note that something had this size.
+    pub fn measure(&mut self, size: Size, value: u64) {
+        self.sizes[size as usize].record(value, SIZES[size as usize].first_bits);
+    }
+
+    /// The histogram of a size.
+    pub fn size(&self, size: Size) -> &Sizes {
+        &self.sizes[size as usize]
+    }
+
     /// Add another shard's values.
     pub fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
@@ -232,13 +300,17 @@ impl Counters {
         for (mine, theirs) in self.latencies.iter_mut().zip(&other.latencies) {
             mine.merge(theirs);
         }
+        for (mine, theirs) in self.sizes.iter_mut().zip(&other.sizes) {
+            mine.merge(theirs);
+        }
     }
 
     /// Every value, those of one family together.
     pub fn samples(&self) -> impl Iterator<Item = Sample<'_>> {
         let counts = COUNTS.iter().zip(&self.counts).map(|(row, n)| Sample::Count(row, *n));
         let latencies = LATENCIES.iter().zip(&self.latencies);
-        counts.chain(latencies.map(|(row, histogram)| Sample::Latency(row, histogram)))
+        let sizes = SIZES.iter().zip(&self.sizes).map(|(row, sizes)| Sample::Size(row, sizes));
+        counts.chain(latencies.map(|(row, histogram)| Sample::Latency(row, histogram))).chain(sizes)
     }
 }
 
@@ -254,6 +326,9 @@ mod tests {
         }
         for (place, row) in LATENCIES.iter().enumerate() {
             assert_eq!(row.latency as usize, place, "{row:?}");
+        }
+        for (place, row) in SIZES.iter().enumerate() {
+            assert_eq!(row.size as usize, place, "{row:?}");
         }
     }
 
@@ -290,10 +365,13 @@ mod tests {
         two.set(Count::QueueReady, 3);
         one.record(Latency::Commit, Duration::from_millis(1));
         two.record(Latency::Commit, Duration::from_secs(1));
+        one.measure(Size::GroupMessages, 7);
+        two.measure(Size::GroupMessages, 1);
         one.merge(&two);
+        assert_eq!(one.size(Size::GroupMessages).sum(), 8);
         assert_eq!(one.count(Count::Delivered), 5);
         assert_eq!(one.count(Count::QueueReady), 10);
         assert_eq!(one.latency(Latency::Commit).count(), 2);
-        assert_eq!(one.samples().count(), COUNTS.len() + LATENCIES.len());
+        assert_eq!(one.samples().count(), COUNTS.len() + LATENCIES.len() + SIZES.len());
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::ids::{MessageId, ShardId};
 use crate::base::time::WallTime;
+use crate::mail::durability::Durability;
 use crate::mail::outcome::Stage;
 use crate::mail::status::EnhancedStatus;
 
@@ -90,6 +91,9 @@ pub struct Event<'a> {
     pub domain: Cow<'a, str>,
     /// Octets of content.
     pub size: u64,
+    /// What the 250 to its content was worth; lines of earlier versions do not say it.
+    #[serde(with = "form::text", default)]
+    pub durability: Durability,
     /// The site that the attempt went to.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub site: Cow<'a, str>,
@@ -120,6 +124,9 @@ pub struct Event<'a> {
     /// Where the time went.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delays: Option<Delays>,
+    /// From the end of content to our 250, with the first recipient of a message received.
+    #[serde(with = "form::optional_seconds", default, skip_serializing_if = "Option::is_none")]
+    pub accept: Option<Duration>,
 }
 
 fn is_zero(attempt: &u32) -> bool {
@@ -155,6 +162,7 @@ mod tests {
             recipient: "r@b.example".into(),
             domain: "b.example".into(),
             size: 10_240,
+            durability: Durability::Memory,
             site: "mx.b.example".into(),
             peer: "mx.b.example[192.0.2.1]:25".into(),
             upstream: "".into(),
@@ -170,6 +178,7 @@ mod tests {
                 connect: Duration::ZERO,
                 transmit: Duration::from_millis(42),
             }),
+            accept: None,
         }
     }
 
@@ -184,7 +193,8 @@ mod tests {
         let expected = "{\"sequence\":7,\"time\":\"2026-11-24T03:41:01.007Z\",\"shard\":3,\
             \"kind\":\"deferred\",\"id\":\"0000000000001\",\"reverse_path\":\"s@a.example\",\
             \"recipient\":\"r@b.example\",\"domain\":\"b.example\",\"size\":10240,\
-            \"site\":\"mx.b.example\",\"peer\":\"mx.b.example[192.0.2.1]:25\",\
+            \"durability\":\"memory\",\"site\":\"mx.b.example\",\
+            \"peer\":\"mx.b.example[192.0.2.1]:25\",\
             \"stage\":\"RCPT\",\"code\":450,\"status\":\"4.7.1\",\
             \"reply\":\"greylisted\\n\\\"later\\\"\",\"attempt\":2,\
             \"next_attempt\":\"2026-11-24T03:42:01.000Z\",\
@@ -217,9 +227,11 @@ mod tests {
             attempt: 0,
             next_attempt: None,
             delays: None,
+            accept: Some(Duration::from_millis(7)),
             ..deferred()
         };
         let text = line(&received);
+        assert!(text.ends_with(",\"accept\":0.007}\n"), "{text}");
         assert!(!text.contains("null") && !text.contains("site") && !text.contains("attempt"));
         assert_eq!(Event::parse(text.as_bytes()).expect("a line"), received);
     }

@@ -22,6 +22,8 @@ use crate::spool::segment::SegmentName;
 pub(super) enum Job {
     /// Make a segment, or take a spare one.
     CreateSegment { spool: PathBuf, segment: SegmentName, bytes: u32, keep_free: u64 },
+    /// Open a segment of an earlier run, and read what a start reads of it.
+    OpenSegment { spool: PathBuf, segment: SegmentName },
     /// Unlink a segment, or keep it as a spare where nobody reads it any more.
     RemoveSegment { spool: PathBuf, segment: SegmentName, map: Arc<SegmentMap> },
     /// Read a range of a segment from the disk.
@@ -35,6 +37,8 @@ pub(super) enum Job {
 pub(super) enum Finished {
     /// See [`Job::CreateSegment`].
     Segment { segment: SegmentName, result: Result<OpenSegment, IoError> },
+    /// See [`Job::OpenSegment`].
+    Opened { segment: SegmentName, result: Result<OpenSegment, IoError> },
     /// See [`Job::Populate`]; what cannot be read shows when it is touched.
     Populated { ticket: u64 },
     /// See [`Job::OpenEvents`].
@@ -67,7 +71,7 @@ impl Pool {
             Job::CreateSegment { .. } | Job::RemoveSegment { .. } | Job::OpenEvents(_) => {
                 &self.lanes.directories
             }
-            Job::Populate { .. } => &self.lanes.reads,
+            Job::Populate { .. } | Job::OpenSegment { .. } => &self.lanes.reads,
         };
         lane.submit(Some((job, Arc::clone(mailbox))));
     }
@@ -137,6 +141,10 @@ fn run(job: Job) -> Option<Finished> {
             let result = spool_dir::create(&spool, segment, bytes, keep_free);
             let result = result.map_err(|e| io_error(&e));
             Some(Finished::Segment { segment, result })
+        }
+        Job::OpenSegment { spool, segment } => {
+            let result = spool_dir::reopen(&spool, segment).map_err(|e| io_error(&e));
+            Some(Finished::Opened { segment, result })
         }
         Job::RemoveSegment { spool, segment, map } => {
             if let Err(error) = spool_dir::remove(&spool, segment, map) {

@@ -1,18 +1,18 @@
-//! Bring the shards up, one executor each, pass signals on to them, and wait for their end.
+//! Bring the shards up, one thread each, pass signals on to them, and wait for their end.
 //!
 //! ```text
 //! Node::prepare  io_uring? spool locked? ports free? each failure one line with its remedy
-//! Node::run      N executors; SIGTERM or SIGINT drains, a second one leaves at once; SIGHUP reloads
+//! Node::run      N threads; SIGTERM or SIGINT drains, a second one leaves at once; SIGHUP reloads
 //! ```
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, sched_getaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use socket2::SockRef;
 use tokio::sync::mpsc;
 
@@ -27,12 +27,13 @@ use crate::platform::event_log::EventLogOptions;
 use crate::platform::kernel::Parts;
 use crate::platform::listener::{self, BindError};
 use crate::platform::probe::{self, ProbeError};
+use crate::platform::ring;
 use crate::platform::sabotage::{self, Sabotaged};
 use crate::platform::segment_map;
-use crate::platform::spool_dir::{OpenSegment, Spool, SpoolError};
+use crate::platform::spool_dir::{self, Spool, SpoolError};
 use crate::platform::supervise::{End, Report, RunError, Signals, StartError, Supervisor};
 use crate::shard::platform::{Machine, PlatformCounters};
-use crate::spool::segment::{SegmentBytes, SegmentName};
+use crate::spool::segment::SegmentName;
 
 /// What a node is to be.
 #[derive(Clone, Debug)]
@@ -84,8 +85,22 @@ pub struct ShardStart {
     /// The spool directories that are this shard's, in order: its own (of its own number), where
     /// it appends, and those that a run with more shards left.
     pub directories: Vec<u16>,
-    /// All segments of these directories, in order.
-    pub segments: Vec<(SegmentName, Arc<dyn SegmentBytes>)>,
+    /// All segments of these directories, in order; none is open.
+    pub segments: Vec<SegmentName>,
+    spool: PathBuf,
+}
+
+impl ShardStart {
+    /// The numbers of a directory's segments, in order.
+    pub fn numbers(&self, directory: u16) -> Vec<u32> {
+        let all = self.segments.iter().filter(|segment| segment.directory == directory);
+        all.map(|segment| segment.number).collect()
+    }
+
+    /// The first octets of a segment, as `recovery::begin` wants them; reads the disk.
+    pub fn head(&self, segment: SegmentName) -> Result<Vec<u8>, SpoolError> {
+        spool_dir::head(&self.spool, segment)
+    }
 }
 
 /// A machine that is ready to become a relay: all that can be refused has been asked for.
@@ -103,7 +118,7 @@ pub struct Node {
 #[derive(Debug, Default)]
 struct Share {
     listeners: Vec<OwnedFd>,
-    segments: Vec<(SegmentName, OpenSegment)>,
+    segments: Vec<SegmentName>,
 }
 
 impl Node {
@@ -115,6 +130,8 @@ impl Node {
         sabotage::confess()?;
         probe::probe()?;
         segment_map::end_on_faults()?;
+        #[cfg(target_env = "gnu")]
+        ring::return_large_buffers();
         raise_open_files();
         let spool = Spool::open(&options.spool)?;
         let mut shards: Vec<Share> = (0..options.shards).map(|_| Share::default()).collect();
@@ -128,9 +145,9 @@ impl Node {
         for number in (0u16..).take(options.shards) {
             spool.prepare(number)?;
         }
-        for (name, segment) in spool.segments()? {
+        for name in spool.segments()? {
             let adopter = usize::from(name.directory) % options.shards;
-            shards[adopter].segments.push((name, segment));
+            shards[adopter].segments.push(name);
         }
         let posts = Posts::new(options.shards)?;
         Ok(Self { spool, events: options.events, posts, addresses, shards })
@@ -157,9 +174,9 @@ impl Node {
         let signals = runtime.block_on(async { Signals::catch() }).map_err(RunError::Signals)?;
         let (ends, ended) = mpsc::unbounded_channel();
         let posts = self.posts();
-        let executors = self.spawn(&Arc::new(make), &ends)?;
+        let threads = self.spawn(&Arc::new(make), &ends)?;
         drop(ends);
-        let supervisor = Supervisor { posts, signals, ended, executors };
+        let supervisor = Supervisor { posts, signals, ended, threads };
         runtime.block_on(supervisor.run(reload))
     }
 
@@ -167,7 +184,7 @@ impl Node {
         self,
         make: &Arc<F>,
         ends: &mpsc::UnboundedSender<End>,
-    ) -> Result<Vec<ExecutorJoinHandle<()>>, RunError>
+    ) -> Result<Vec<JoinHandle<()>>, RunError>
     where
         M: Machine + 'static,
         F: Fn(ShardStart) -> Result<M, StartError> + Send + Sync + 'static,
@@ -180,48 +197,42 @@ impl Node {
             let report = Report::new(shard, ends.clone());
             let (make, spool, posts) = (Arc::clone(make), Arc::clone(&spool), self.posts.clone());
             let (pool, events) = (pool.clone(), self.events);
-            let builder = LocalExecutorBuilder::new(placement)
-                .name("shard")
-                .io_memory(EXECUTOR_IO_MEMORY)
-                .ring_depth(EXECUTOR_RING_DEPTH);
-            let spawned = builder.spawn(move || async move {
+            let spawned = Builder::new().name(format!("shard-{shard}")).spawn(move || {
+                if let Some(cpu) = placement {
+                    pin_to(cpu);
+                }
                 let root = spool.root();
-                let parts = Parts { shard, posts, listeners, spool: root, segments, pool, events };
-                report.tell(run_shard(parts, make.as_ref()).await);
+                let parts = Parts { shard, posts, listeners, spool: root, pool, events };
+                report.tell(run_shard(parts, segments, make.as_ref()));
             });
-            spawned.map_err(|error| RunError::Executor { shard, detail: error.to_string() })
+            spawned.map_err(|error| RunError::Thread { shard, detail: error.to_string() })
         });
         spawned.collect()
     }
 }
 
-/// The executor moves eight octets at a time; this is the least it takes.
-const EXECUTOR_IO_MEMORY: usize = 64 * 1024;
-const EXECUTOR_RING_DEPTH: usize = 32;
-
-async fn run_shard<M, F>(parts: Parts<'_>, make: &F) -> Result<PlatformCounters, RunError>
+fn run_shard<M, F>(
+    parts: Parts<'_>,
+    segments: Vec<SegmentName>,
+    make: &F,
+) -> Result<PlatformCounters, RunError>
 where
     M: Machine,
     F: Fn(ShardStart) -> Result<M, StartError>,
 {
     let shard = parts.shard;
-    // On the heap: a future is moved around before it is first polled.
-    let machine =
-        make(start_of(&parts)).map(Box::new).map_err(|error| RunError::Start { shard, error })?;
+    let machine = make(start_of(&parts, segments));
+    let machine = machine.map(Box::new).map_err(|error| RunError::Start { shard, error })?;
     let drive = Drive::new(parts, machine).map_err(|error| RunError::Drive { shard, error })?;
-    Box::pin(drive.run()).await.map_err(|error| RunError::Drive { shard, error })
+    drive.run().map_err(|error| RunError::Drive { shard, error })
 }
 
-fn start_of(parts: &Parts<'_>) -> ShardStart {
+fn start_of(parts: &Parts<'_>, segments: Vec<SegmentName>) -> ShardStart {
     let mut seed = [0; 32];
     let filled = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty());
     assert_eq!(filled, Ok(seed.len()), "the kernel's randomness comes whole up to 256 octets");
-    let segments = parts.segments.iter().map(|(name, open)| {
-        let bytes: Arc<dyn SegmentBytes> = Arc::clone(&open.map) as _;
-        (*name, bytes)
-    });
     let own = u16::from(parts.shard.0);
-    let mut directories: Vec<u16> = parts.segments.iter().map(|(name, _)| name.directory).collect();
+    let mut directories: Vec<u16> = segments.iter().map(|name| name.directory).collect();
     directories.push(own);
     directories.sort_unstable();
     directories.dedup();
@@ -233,7 +244,8 @@ fn start_of(parts: &Parts<'_>) -> ShardStart {
         now: clock::now(),
         seed,
         directories,
-        segments: segments.collect(),
+        segments,
+        spool: parts.spool.to_owned(),
     }
 }
 
@@ -247,13 +259,22 @@ fn raise_open_files() {
 }
 
 /// Where each of `shards` runs: on a CPU of its own while there are enough.
-fn placements(shards: usize) -> Vec<Placement> {
+fn placements(shards: usize) -> Vec<Option<usize>> {
     let cpus = allowed_cpus();
     if shards <= cpus.len() {
-        return cpus.into_iter().take(shards).map(Placement::Fixed).collect();
+        return cpus.into_iter().take(shards).map(Some).collect();
     }
     tracing::info!(shards, cpus = cpus.len(), "more shards than CPUs: they are not pinned");
-    (0..shards).map(|_| Placement::Unbound).collect()
+    vec![None; shards]
+}
+
+/// Keep this thread on `cpu`: its data stay in one cache.
+fn pin_to(cpu: usize) {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu);
+    if let Err(error) = sched_setaffinity(None, &cpus) {
+        tracing::warn!(cpu, %error, "a shard cannot be pinned");
+    }
 }
 
 /// The CPUs that this process may run on.
@@ -270,12 +291,8 @@ mod tests {
     fn shards_are_pinned_to_allowed_cpus_while_there_are_enough() {
         let cpus = allowed_cpus();
         assert!(!cpus.is_empty());
-        let pinned = placements(cpus.len());
-        let expected: Vec<_> =
-            cpus.iter().map(|cpu| format!("{:?}", Placement::Fixed(*cpu))).collect();
-        assert_eq!(pinned.iter().map(|p| format!("{p:?}")).collect::<Vec<_>>(), expected);
-        let unbound = placements(cpus.len() + 1);
-        assert!(unbound.iter().all(|placement| matches!(placement, Placement::Unbound)));
-        assert_eq!(unbound.len(), cpus.len() + 1);
+        let pinned: Vec<_> = cpus.iter().copied().map(Some).collect();
+        assert_eq!(placements(cpus.len()), pinned);
+        assert_eq!(placements(cpus.len() + 1), vec![None; cpus.len() + 1]);
     }
 }

@@ -55,10 +55,12 @@ impl Mailbox {
         self.finished.pop()
     }
 
-    /// From now on whoever posts rings. Look for what was posted before, then sleep.
-    pub(super) fn fall_asleep(&self) {
+    /// From now on whoever posts rings: whether the shard may sleep, since nothing was posted
+    /// before. In any case `awake` must follow.
+    pub(super) fn fall_asleep(&self) -> bool {
         self.sleeping.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
+        self.crossings.is_empty() && self.finished.is_empty()
     }
 
     /// Nobody needs to ring.
@@ -72,14 +74,24 @@ impl Mailbox {
         self.ring_bell();
     }
 
+    /// Whether something was posted that the shard has not taken.
+    fn is_waiting(&self) -> bool {
+        !self.crossings.is_empty() || !self.finished.is_empty()
+    }
+
+    /// Wake the shard, whether or not it sleeps.
+    fn ring_anyhow(&self) {
+        let one = 1u64.to_ne_bytes();
+        rustix::io::write(&self.bell, &one).expect("an eventfd takes 2^64 - 2 rings");
+    }
+
     /// Wake the shard if it sleeps; after what it is to find was pushed.
     fn ring_bell(&self) {
         fence(Ordering::SeqCst);
         // Of many who post to one sleeper, one rings.
         let sleeping = self.sleeping.load(Ordering::Relaxed);
         if sleeping && self.sleeping.swap(false, Ordering::Relaxed) {
-            let one = 1u64.to_ne_bytes();
-            rustix::io::write(&self.bell, &one).expect("an eventfd takes 2^64 - 2 rings");
+            self.ring_anyhow();
         }
     }
 }
@@ -111,6 +123,20 @@ impl Posts {
         let mailbox = self.mailbox(to);
         mailbox.crossings.push(crossing);
         mailbox.ring_bell();
+    }
+
+    /// Wake those to whom something was posted that they have not taken, now and when this was last
+    /// asked: `before`, bit n for shard n. A shard that is busy is none the worse for it, and one
+    /// that was not woken, for whatever reason, goes on. Returns who was woken, as bits.
+    pub(super) fn nudge(&self, before: &mut u64) -> u64 {
+        let bits = self.0.iter().enumerate().filter(|(_, mailbox)| mailbox.is_waiting());
+        let waiting = bits.fold(0, |all, (place, _)| all | 1 << place);
+        let woken = waiting & std::mem::replace(before, waiting);
+        let mailboxes = self.0.iter().enumerate();
+        mailboxes
+            .filter(|(place, _)| woken & (1 << place) != 0)
+            .for_each(|(_, mailbox)| mailbox.ring_anyhow());
+        woken
     }
 
     pub(super) fn mailbox(&self, shard: ShardId) -> &Arc<Mailbox> {
@@ -170,8 +196,8 @@ mod tests {
         let mailbox = Arc::clone(posts.mailbox(ShardId(1)));
         posts.post(ShardId(1), Crossing::Drain);
         assert_eq!(rings(&mailbox), 0);
-        mailbox.fall_asleep();
-        assert!(mailbox.take_crossing().is_some(), "what was posted before is there");
+        assert!(!mailbox.fall_asleep(), "something was posted before");
+        assert!(mailbox.take_crossing().is_some());
     }
 
     #[test]
@@ -179,13 +205,26 @@ mod tests {
         let posts = Posts::new(2).unwrap();
         let mailbox = Arc::clone(posts.mailbox(ShardId(1)));
         let mut outbox = Outbox::new(posts);
-        mailbox.fall_asleep();
+        assert!(mailbox.fall_asleep());
         (0..100).for_each(|_| outbox.post(ShardId(1), Crossing::Drain));
         assert_eq!(rings(&mailbox), 0, "the turn has not ended");
         outbox.ring_bells();
         outbox.ring_bells();
         assert_eq!(rings(&mailbox), 1);
         assert_eq!(std::iter::from_fn(|| mailbox.take_crossing()).count(), 100);
+    }
+
+    #[test]
+    fn who_does_not_look_is_rung_for_again() {
+        let posts = Posts::new(2).unwrap();
+        let mailbox = Arc::clone(posts.mailbox(ShardId(1)));
+        let mut before = 0;
+        assert_eq!(posts.nudge(&mut before), 0);
+        posts.post(ShardId(1), Crossing::Drain);
+        assert_eq!((posts.nudge(&mut before), rings(&mailbox)), (0, 0), "it may be about to");
+        assert_eq!((posts.nudge(&mut before), rings(&mailbox)), (2, 1));
+        assert!(mailbox.take_crossing().is_some());
+        assert_eq!((posts.nudge(&mut before), posts.nudge(&mut before)), (0, 0));
     }
 
     #[test]
@@ -201,13 +240,12 @@ mod tests {
         });
         let mut taken = 0;
         while taken < ROUNDS {
-            mailbox.fall_asleep();
-            match mailbox.take_crossing() {
-                Some(_) => taken += 1,
+            if mailbox.fall_asleep() {
                 // Blocks for ever if a ring were lost.
-                None => drop(rustix::io::read(mailbox.bell(), &mut [0; 8]).unwrap()),
+                rustix::io::read(mailbox.bell(), &mut [0; 8]).unwrap();
             }
             mailbox.awake();
+            taken += std::iter::from_fn(|| mailbox.take_crossing()).count();
         }
         sender.join().unwrap();
     }

@@ -2,7 +2,7 @@
 //!
 //! `Monotonic` is CLOCK_MONOTONIC itself, so that a deadline can be handed to the ring as it is.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -14,10 +14,24 @@ pub fn now() -> Now {
 }
 
 fn monotonic() -> Monotonic {
-    let time = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(time.tv_sec).expect("uptime is not negative");
+    Monotonic(nanos(ClockId::Monotonic))
+}
+
+/// CPU that this process has used, all its threads.
+pub(super) fn process_cpu() -> Duration {
+    Duration::from_nanos(nanos(ClockId::ProcessCPUTime))
+}
+
+/// CPU that this thread has used.
+pub(super) fn thread_cpu() -> Duration {
+    Duration::from_nanos(nanos(ClockId::ThreadCPUTime))
+}
+
+fn nanos(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    let seconds = u64::try_from(time.tv_sec).expect("no such clock is negative");
     let nanos = u64::try_from(time.tv_nsec).expect("0 to 10^9");
-    Monotonic(seconds * 1_000_000_000 + nanos)
+    seconds * 1_000_000_000 + nanos
 }
 
 /// A clock set before 1970 reads as 1970: nothing here depends on its being right.

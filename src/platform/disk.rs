@@ -1,8 +1,8 @@
-//! Commit to a shard's segments: write through the ring, then sync, then say so.
+//! Commit to a shard's segments: write and sync through the ring, then say so.
 //!
-//! In: buffers and where they go. Out: `Committed` once the sync came back, or the first failure.
-//! Invariant: one commit under way a directory; a failed sync is reported, never repeated (the
-//! pages are gone). Blocking work (create, remove, populate) goes to `blocking.rs`.
+//! In: buffers and where they go. Out: `Committed` once all of them are synced, or the first
+//! failure. Invariant: one commit under way a directory; a failed sync is reported, never repeated
+//! (the pages are gone). Blocking work (create, remove, populate) goes to `blocking.rs`.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::platform::blocking::{Job, Pool};
 use crate::platform::channels::Mailbox;
 use crate::platform::gear::{Gear, Notice, Tag};
 use crate::platform::ring::{Completion, Kept};
-use crate::platform::sabotage::ACKNOWLEDGES_BEFORE_SYNC;
+use crate::platform::sabotage::{ACKNOWLEDGES_BEFORE_SYNC, Held, HeldBack};
 use crate::platform::segment_map::SegmentMap;
 use crate::platform::spool_dir::OpenSegment;
 use crate::shard::platform::IoError;
@@ -34,19 +34,8 @@ struct Commit {
     /// Where the first octet goes.
     offset: u64,
     total: usize,
+    /// Written and synced.
     done: usize,
-    /// What came of the write under way, with the buffers it had.
-    written: Option<Written>,
-    /// What came of the sync linked to it, if one was.
-    synced: Option<Result<u32, IoError>>,
-    sync_linked: bool,
-}
-
-/// A write's end, and the buffers that it had.
-#[derive(Debug)]
-struct Written {
-    result: Result<u32, IoError>,
-    buffers: Vec<Arc<Vec<u8>>>,
 }
 
 /// The segments that a shard appends to, commits to and reads ahead.
@@ -56,19 +45,29 @@ pub(super) struct Disk {
     segments: HashMap<SegmentName, Segment>,
     pool: Pool,
     mailbox: Arc<Mailbox>,
+    held_back: HeldBack,
 }
 
 impl Disk {
-    /// A shard's part of `spool`, with the segments that were found in it.
-    pub(super) fn new(
-        spool: PathBuf,
-        found: Vec<(SegmentName, OpenSegment)>,
-        pool: Pool,
-        mailbox: Arc<Mailbox>,
-    ) -> Self {
-        let mut disk = Self { spool, segments: HashMap::new(), pool, mailbox };
-        found.into_iter().for_each(|(name, open)| drop(disk.keep(name, open)));
-        disk
+    /// A shard's part of `spool`, in which nothing is open yet.
+    pub(super) fn new(spool: PathBuf, pool: Pool, mailbox: Arc<Mailbox>) -> Self {
+        Self { spool, segments: HashMap::new(), pool, mailbox, held_back: HeldBack::default() }
+    }
+
+    /// See `Platform::open_segment`.
+    pub(super) fn open(&self, segment: SegmentName) {
+        self.submit(Job::OpenSegment { spool: self.spool.clone(), segment });
+    }
+
+    /// A segment was opened, or not.
+    pub(super) fn opened(
+        &mut self,
+        segment: SegmentName,
+        result: Result<OpenSegment, IoError>,
+        gear: &mut Gear,
+    ) {
+        let result = result.map(|open| self.keep(segment, open));
+        gear.notices.push_back(Notice::SegmentOpened { segment, result });
     }
 
     /// See `Platform::create_segment`.
@@ -149,18 +148,26 @@ impl Disk {
             return committed(name, Err(IoError { errno: libc::EFBIG }), gear);
         }
         let offset = u64::from(offset);
-        segment.commit = Some(Commit {
-            offset,
-            total,
-            done: 0,
-            written: None,
-            synced: None,
-            sync_linked: false,
-        });
+        if ACKNOWLEDGES_BEFORE_SYNC {
+            return self.pretend(Held { segment: name, offset, buffers }, gear);
+        }
+        segment.commit = Some(Commit { offset, total, done: 0 });
         write_on(name, segment, buffers, gear);
     }
 
-    /// The write of a commit came to its end.
+    /// Say that it is committed, and write it, or another one: see `sabotage.rs`.
+    fn pretend(&mut self, held: Held, gear: &mut Gear) {
+        let Some(held) = self.held_back.offer(held) else { return };
+        committed(held.segment, Ok(()), gear);
+        if let Some(Held { segment: name, offset, buffers }) = self.held_back.exchange(held)
+            && let Some(segment) = self.segments.get(&name)
+        {
+            let file = segment.file.as_fd();
+            gear.ring.write_gathered(file, offset, (buffers, 0), Tag::Write(name));
+        }
+    }
+
+    /// The write of a commit came to its end, and with it the sync.
     pub(super) fn written(
         &mut self,
         name: SegmentName,
@@ -170,48 +177,20 @@ impl Disk {
         let Kept::Gathered(gathered) = completion.kept else {
             unreachable!("a gathered write keeps its buffers")
         };
-        if let Some(commit) = self.commit_of(name) {
-            commit.written = Some(Written { result: completion.result, buffers: gathered.buffers });
-            self.advance(name, gear);
+        if let Some(held) = self.held_back.written() {
+            self.pretend(held, gear);
         }
-    }
-
-    /// The sync of a commit came to its end.
-    pub(super) fn synced(
-        &mut self,
-        name: SegmentName,
-        result: Result<u32, IoError>,
-        gear: &mut Gear,
-    ) {
-        if let Some(commit) = self.commit_of(name) {
-            commit.synced = Some(result);
-            self.advance(name, gear);
-        }
-    }
-
-    fn commit_of(&mut self, name: SegmentName) -> Option<&mut Commit> {
-        self.segments.get_mut(&name)?.commit.as_mut()
-    }
-
-    /// Go on once the write, and the sync if one was linked, have both come back.
-    fn advance(&mut self, name: SegmentName, gear: &mut Gear) {
         let Some(segment) = self.segments.get_mut(&name) else { return };
         let Some(commit) = &mut segment.commit else { return };
-        if commit.sync_linked && commit.synced.is_none() && !ACKNOWLEDGES_BEFORE_SYNC {
-            return;
-        }
-        let Some(Written { result: written, buffers }) = commit.written.take() else { return };
-        let synced = commit.synced.take().or(ACKNOWLEDGES_BEFORE_SYNC.then_some(Ok(0)));
-        let result = match written {
+        let result = match completion.result {
             Ok(0) if commit.total > 0 => Err(IoError { errno: libc::EIO }),
             Err(error) => Err(error),
             Ok(count) => {
                 commit.done += count as usize;
-                match synced {
-                    Some(synced) if commit.done == commit.total => synced.map(drop),
-                    // A short write cancels its sync: write the rest.
-                    Some(_) | None => return write_on(name, segment, buffers, gear),
+                if commit.done < commit.total {
+                    return write_on(name, segment, gathered.buffers, gear);
                 }
+                Ok(())
             }
         };
         segment.commit = None;
@@ -223,13 +202,12 @@ impl Disk {
     }
 }
 
-/// Write what is left of the commit, and sync if that is all of it.
+/// Write and sync what is left of the commit.
 fn write_on(name: SegmentName, segment: &mut Segment, buffers: Vec<Arc<Vec<u8>>>, gear: &mut Gear) {
-    let Some(commit) = &mut segment.commit else { return };
-    let tags = (Tag::Write(name), Tag::Sync(name));
+    let Some(commit) = &segment.commit else { return };
     let offset = commit.offset + commit.done as u64;
-    let file = segment.file.as_fd();
-    commit.sync_linked = gear.ring.write_gathered(file, offset, buffers, commit.done, tags);
+    let what = (buffers, commit.done);
+    gear.ring.write_gathered(segment.file.as_fd(), offset, what, Tag::Write(name));
 }
 
 fn committed(segment: SegmentName, result: Result<(), IoError>, gear: &mut Gear) {

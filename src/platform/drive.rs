@@ -1,25 +1,27 @@
 //! Turn one shard's loop: complete, deliver, take a turn, sleep.
 //!
 //! ```text
-//!   ┌► enter the ring ─► settle each completion, deliver its notices ─► mailbox ─► timers ─┐
-//!   │                                                                                      │
-//!   │        something happened: the machine's turn, bells of other shards ◄──────────────┤
-//!   │        nothing: say that we sleep, look once more; nothing again: sleep ◄───────────┘
-//!   └─────────────────┘
+//!   ┌► enter the ring, and sleep there if nothing is due ─► settle each completion, deliver its
+//!   │                                                       notices ─► mailbox ─► timers ─┐
+//!   └── something happened: the machine's turn, bells of other shards ◄──────────────────┘
 //! ```
-//! An idle shard costs nothing: it sleeps in the executor until its bell rings (a completion, a
-//! crossing, a finished job) with one ring timer for the next deadline.
+//! One call into the kernel a turn: it submits what the turn asked for and waits for what is next.
+//! An idle shard costs nothing: it sleeps until a completion, its bell (a crossing, a finished job)
+//! or the next deadline.
 //!
 //! Invariant: a panic of the machine costs a connection, not the shard.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
-use crate::base::limits::{RING_QUIESCE_MAX, TURN_PANICS_MAX};
+use crate::base::limits::{
+    RING_QUIESCE_MAX, RING_RETRY, TURN_PANICS_MAX, WAKE_BATCH, WAKE_PATIENCE,
+};
 use crate::base::time::Monotonic;
 use crate::platform::gear::{Notice, Tag};
 use crate::platform::kernel::{Kernel, Parts};
-use crate::platform::ring::{Completion, OperationId, ReceiveBuffers, Sleeper};
+use crate::platform::ring::{Completion, Kept, OperationId, ReceiveBuffers, Wait};
 use crate::shard::platform::{
     ConnectionId, DatagramId, Event, Machine, Platform, PlatformCounters, Turn,
 };
@@ -42,84 +44,82 @@ pub(super) struct Drive<M> {
     /// None once it is over: then events are dropped.
     machine: Option<Box<M>>,
     completed: Vec<Completion<Tag>>,
-    sleeper: Sleeper,
-    timer: Option<(OperationId, Monotonic)>,
+    /// The read that completes when the bell is rung.
+    bell: Option<OperationId>,
     deadline: Option<Monotonic>,
-    /// Whoever posts or completes rings: the next look that finds nothing may sleep.
-    bell_armed: bool,
     turn_panics: u32,
 }
 
 impl<M: Machine> Drive<M> {
-    /// A loop of this thread, which must run a glommio executor.
+    /// A loop of this thread.
     pub(super) fn new(parts: Parts<'_>, machine: Box<M>) -> Result<Self, DriveError> {
-        let (mut kernel, buffers) = Kernel::new(parts)?;
-        kernel.gear.ring.wake_on_completion(false);
-        let sleeper = Sleeper::new(kernel.mailbox.bell())?;
-        Ok(Self {
+        let (kernel, buffers) = Kernel::new(parts)?;
+        let mut drive = Self {
             kernel,
             buffers,
             machine: Some(machine),
             completed: Vec::new(),
-            sleeper,
-            timer: None,
+            bell: None,
             deadline: None,
-            bell_armed: false,
             turn_panics: 0,
-        })
+        };
+        drive.hear_bell(vec![0; size_of::<u64>()]);
+        Ok(drive)
     }
 
     /// Run until the machine is drained; all operations have ended then.
-    pub(super) async fn run(mut self) -> Result<PlatformCounters, DriveError> {
+    pub(super) fn run(mut self) -> Result<PlatformCounters, DriveError> {
         let mut turn = self.turn()?;
         while !turn.over {
             self.deadline = earliest(turn.deadline, self.kernel.next_timer());
             if self.look()? || self.is_due() {
                 turn = self.turn()?;
-                glommio::executor().yield_if_needed().await;
-            } else {
-                self.wait().await?;
             }
         }
         self.machine = None;
-        self.finish().await
+        self.finish()
     }
 
     /// Wait, within bounds, until what the machine gave is written and nothing is under way.
-    async fn finish(mut self) -> Result<PlatformCounters, DriveError> {
+    fn finish(mut self) -> Result<PlatformCounters, DriveError> {
         let give_up = self.kernel.now().mono + RING_QUIESCE_MAX;
         self.kernel.wind_down();
-        self.idle_until(give_up, Kernel::is_quiet).await?;
+        self.idle_until(give_up, Kernel::is_quiet)?;
         self.kernel.end();
-        if let Some((timer, _)) = self.timer.take() {
-            self.kernel.gear.ring.cancel(timer, Tag::Nobody);
+        if let Some(bell) = self.bell.take() {
+            self.kernel.gear.ring.cancel(bell, Tag::Nobody);
         }
         let give_up = self.kernel.now().mono + RING_QUIESCE_MAX;
-        self.idle_until(give_up, |kernel| kernel.counters().operations == 0).await?;
+        self.idle_until(give_up, |kernel| kernel.counters().operations == 0)?;
         Ok(self.kernel.counters())
     }
 
-    async fn idle_until(
+    fn idle_until(
         &mut self,
         give_up: Monotonic,
         reached: impl Fn(&Kernel) -> bool,
     ) -> io::Result<()> {
-        loop {
-            let happened = self.look()?;
-            if reached(&self.kernel) || self.kernel.now().mono >= give_up {
-                return Ok(());
-            }
-            if !happened {
-                self.deadline = earliest(Some(give_up), self.kernel.next_timer());
-                self.wait().await?;
-            }
+        while !reached(&self.kernel) && self.kernel.now().mono < give_up {
+            self.deadline = earliest(Some(give_up), self.kernel.next_timer());
+            self.look()?;
         }
+        Ok(())
     }
 
-    /// Whether anything happened that the machine may want a turn for.
+    /// Take in what happened, and wait for it if nothing is due: whether the machine may want a
+    /// turn for it.
     fn look(&mut self) -> io::Result<bool> {
         let mut completed = std::mem::take(&mut self.completed);
-        self.kernel.enter(&mut completed)?;
+        let now = self.kernel.now().mono;
+        let longest = self.deadline.map(|deadline| deadline.since(now));
+        let may_sleep = longest != Some(Duration::ZERO) && self.kernel.mailbox.fall_asleep();
+        let wait = Wait { longest, batch: WAKE_BATCH, patience: WAKE_PATIENCE };
+        let entered = self.kernel.enter(may_sleep.then_some(wait), &mut completed);
+        self.kernel.mailbox.awake();
+        entered?;
+        if completed.is_empty() && self.kernel.gear.ring.is_behind() {
+            std::thread::sleep(RING_RETRY);
+        }
         let mut happened = false;
         for completion in completed.drain(..) {
             happened |= completion.tag != Tag::Nobody;
@@ -138,19 +138,28 @@ impl<M: Machine> Drive<M> {
         }
         happened |= self.kernel.expire_timers();
         self.deliver_notices();
-        if happened {
-            self.disarm_bell();
-        }
         Ok(happened)
     }
 
     fn settle(&mut self, completion: Completion<Tag>) {
-        if completion.tag == Tag::Timer {
-            self.timer = None;
-            return;
+        if completion.tag == Tag::Bell {
+            return self.rang(completion);
         }
         self.kernel.settle(completion, &mut self.buffers);
         self.deliver_notices();
+    }
+
+    /// The bell was rung: what was posted is found by looking into the mailbox.
+    fn rang(&mut self, completion: Completion<Tag>) {
+        let Kept::Bytes(bytes) = completion.kept else { unreachable!("a read keeps its buffer") };
+        if self.bell.take().is_some() {
+            self.hear_bell(bytes);
+        }
+    }
+
+    fn hear_bell(&mut self, bytes: Vec<u8>) {
+        let Kernel { gear, mailbox, .. } = &mut self.kernel;
+        self.bell = Some(gear.ring.read(mailbox.bell(), bytes, Tag::Bell));
     }
 
     fn is_due(&self) -> bool {
@@ -159,7 +168,6 @@ impl<M: Machine> Drive<M> {
 
     /// Give the machine its turn, and wake those that it posted to.
     fn turn(&mut self) -> Result<Turn, DriveError> {
-        self.disarm_bell();
         self.kernel.gear.counters.turns += 1;
         let Self { machine: Some(machine), kernel, .. } = self else {
             return Ok(Turn { deadline: None, over: true });
@@ -180,43 +188,6 @@ impl<M: Machine> Drive<M> {
                 let now = Turn { deadline: Some(Monotonic(0)), over: false };
                 if again { Ok(now) } else { Err(DriveError::Panics) }
             }
-        }
-    }
-
-    /// Nothing happened: arm the bell and look once more, then sleep.
-    async fn wait(&mut self) -> io::Result<()> {
-        if !self.bell_armed {
-            self.bell_armed = true;
-            self.kernel.gear.ring.wake_on_completion(true);
-            self.kernel.mailbox.fall_asleep();
-            self.set_timer();
-            return Ok(());
-        }
-        self.kernel.gear.counters.sleeps += 1;
-        self.sleeper.sleep().await?;
-        self.disarm_bell();
-        Ok(())
-    }
-
-    fn disarm_bell(&mut self) {
-        if std::mem::replace(&mut self.bell_armed, false) {
-            self.kernel.mailbox.awake();
-            self.kernel.gear.ring.wake_on_completion(false);
-        }
-    }
-
-    /// Let the ring's timer fire no later than the deadline; earlier is harmless.
-    fn set_timer(&mut self) {
-        let Some(deadline) = self.deadline else { return };
-        let ring = &mut self.kernel.gear.ring;
-        match &mut self.timer {
-            None => self.timer = Some((ring.timer(deadline, Tag::Timer), deadline)),
-            Some((timer, at)) if deadline < *at => {
-                // If it has fired meanwhile its completion is there, and it is set anew.
-                ring.move_timer(*timer, deadline, Tag::Nobody);
-                *at = deadline;
-            }
-            Some(_) => {}
         }
     }
 
@@ -277,6 +248,9 @@ impl<M: Machine> Drive<M> {
             }
             Notice::SegmentReady { segment, result } => {
                 self.hand(Event::SegmentReady { segment, result });
+            }
+            Notice::SegmentOpened { segment, result } => {
+                self.hand(Event::SegmentOpened { segment, result });
             }
             Notice::Committed { segment, result } => {
                 self.hand(Event::Committed { segment, result });

@@ -1,7 +1,8 @@
 //! Append a shard's events to its own files, without ever holding the shard up.
 //!
 //! `SPOOL/events/shard-NN-START.jsonl`, START being the wall clock in milliseconds when the file
-//! began, so that names sort by age. Only whole lines are handed to a write; a file whose last
+//! began, or what comes after the START of the one before if the clock was set back, so that names
+//! sort by age. Only whole lines are handed to a write; a file whose last
 //! line has no line feed was cut by a crash or a full disk, and that line is in the next file.
 //!
 //! Written at the latest `EVENT_LOG_DELAY` after it was given, or as soon as `EVENT_LOG_BATCH`
@@ -17,10 +18,10 @@ use std::time::Duration;
 
 use crate::base::ids::ShardId;
 use crate::base::limits::{
-    EVENT_FILE_AGE_DEFAULT, EVENT_FILE_BYTES_DEFAULT, EVENT_FILES_DEFAULT, EVENT_LOG_BATCH,
-    EVENT_LOG_DELAY, EVENT_LOG_PENDING_MAX, EVENT_RETENTION_DEFAULT,
+    EVENT_FILE_AGE_DEFAULT, EVENT_FILE_BYTES_DEFAULT, EVENT_FILE_START_MAX, EVENT_FILES_DEFAULT,
+    EVENT_LOG_BATCH, EVENT_LOG_DELAY, EVENT_LOG_PENDING_MAX, EVENT_RETENTION_DEFAULT,
 };
-use crate::base::time::{Monotonic, WallTime};
+use crate::base::time::{Monotonic, Now, WallTime};
 use crate::platform::blocking::{Job, Pool};
 use crate::platform::channels::Mailbox;
 use crate::platform::gear::{Gear, Tag, Timer};
@@ -95,6 +96,8 @@ pub(super) struct EventLog {
     /// Octets of the file that hold whole lines.
     written: u64,
     opened: Monotonic,
+    /// When the log began.
+    began: Now,
     writing: bool,
     timer_set: bool,
     /// The last write or open failed; said once, until one succeeds.
@@ -109,8 +112,8 @@ impl EventLog {
         spool: &Path,
         (shard, shards): (ShardId, usize),
         options: EventLogOptions,
-        pool: Pool,
-        mailbox: Arc<Mailbox>,
+        began: Now,
+        (pool, mailbox): (Pool, Arc<Mailbox>),
     ) -> Self {
         Self {
             options,
@@ -121,6 +124,7 @@ impl EventLog {
             output: Output::Closed,
             written: 0,
             opened: Monotonic(0),
+            began,
             writing: false,
             timer_set: false,
             failing: false,
@@ -198,13 +202,15 @@ impl EventLog {
 
     fn begin_file(&mut self, gear: &Gear) {
         self.output = Output::Opening;
+        // A wall clock that was set ahead makes no file too old before the next start.
+        let passed = self.began.wall + gear.now.mono.since(self.began.mono);
         let job = Job::OpenEvents(EventFile {
             directory: self.directory.clone(),
             shard: self.shard,
             shards: self.shards,
             start: gear.now.wall,
             files: self.options.files,
-            oldest_end: gear.now.wall - self.options.retention,
+            oldest_end: gear.now.wall.min(passed) - self.options.retention,
         });
         self.pool.submit(job, &self.mailbox);
     }
@@ -284,10 +290,16 @@ fn lose(lines: &[u8], gear: &mut Gear) {
 
 /// Begin `file` and remove the files that are too many; blocks.
 pub(super) fn open(file: &EventFile) -> io::Result<OwnedFd> {
-    let mut start = file.start.0.max(0);
+    let own = prefix(file.shard.index());
+    let before = names(&file.directory)?;
+    let newest =
+        before.iter().filter(|name| name.starts_with(&own)).filter_map(|name| start_of(name));
+    // Later ones have more digits than sort by their names.
+    let newest = newest.filter(|start| start.0 < EVENT_FILE_START_MAX).max();
+    let mut start = newest.map_or(0, |newest| newest.0 + 1).max(file.start.0);
     let options = OpenOptions::new().write(true).create_new(true).clone();
     let made = loop {
-        let name = format!("{}{start:013}.jsonl", prefix(file.shard.index()));
+        let name = format!("{own}{start:013}.jsonl");
         match options.open(file.directory.join(name)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => start += 1,
             made => break made?,
@@ -307,12 +319,18 @@ fn start_of(name: &str) -> Option<WallTime> {
     start.parse().ok().map(WallTime)
 }
 
-fn remove_oldest(file: &EventFile) -> io::Result<()> {
+/// All event files, in order of name.
+fn names(directory: &Path) -> io::Result<Vec<String>> {
     let names: io::Result<Vec<_>> =
-        fs::read_dir(&file.directory)?.map(|entry| Ok(entry?.file_name())).collect();
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect();
     let mut names: Vec<String> =
         names?.into_iter().filter_map(|name| name.into_string().ok()).collect();
     names.sort_unstable();
+    Ok(names)
+}
+
+fn remove_oldest(file: &EventFile) -> io::Result<()> {
+    let names = names(&file.directory)?;
     let mine = (file.shard.index()..=usize::from(u8::MAX)).step_by(file.shards);
     for prefix in mine.map(prefix) {
         let of_one: Vec<_> = names.iter().filter(|name| name.starts_with(&prefix)).collect();
@@ -333,11 +351,7 @@ mod tests {
     use super::*;
 
     fn names(directory: &Path) -> Vec<String> {
-        let entries = fs::read_dir(directory).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
+        super::names(directory).unwrap()
     }
 
     #[test]
@@ -386,6 +400,26 @@ mod tests {
         (file.start, file.oldest_end) = (WallTime(50), WallTime(31));
         open(&file).unwrap();
         let left = [30, 40, 50].map(|start| format!("shard-00-{start:013}.jsonl"));
+        assert_eq!(names(directory.path()), left);
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_make_the_newest_file_the_oldest() {
+        let directory = tempfile::tempdir().unwrap();
+        let other = "shard-01-0000000000099.jsonl";
+        fs::write(directory.path().join(other), "").unwrap();
+        for start in [50, 20, 10] {
+            let file = EventFile {
+                directory: directory.path().to_owned(),
+                shard: ShardId(0),
+                shards: 2,
+                start: WallTime(start),
+                files: 2,
+                oldest_end: WallTime(0),
+            };
+            open(&file).unwrap();
+        }
+        let left = ["shard-00-0000000000051.jsonl", "shard-00-0000000000052.jsonl", other];
         assert_eq!(names(directory.path()), left);
     }
 

@@ -32,12 +32,10 @@ pub(super) enum Tag {
     Answer(Slot),
     /// The write of a commit.
     Write(SegmentName),
-    /// The sync of a commit.
-    Sync(SegmentName),
     /// A write to the event log.
     Events,
-    /// The loop's timer.
-    Timer,
+    /// The bell that other threads ring.
+    Bell,
     /// Nobody waits for it: a close, a cancellation.
     Nobody,
 }
@@ -68,6 +66,8 @@ pub(super) enum Notice {
     AskFailed { question: Slot, error: IoError },
     /// See `Event`.
     SegmentReady { segment: SegmentName, result: Result<Arc<dyn SegmentBytes>, IoError> },
+    /// See `Event`.
+    SegmentOpened { segment: SegmentName, result: Result<Arc<dyn SegmentBytes>, IoError> },
     /// See `Event`.
     Committed { segment: SegmentName, result: Result<(), IoError> },
     /// See `Event`.

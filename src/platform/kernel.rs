@@ -18,8 +18,7 @@ use crate::platform::disk::Disk;
 use crate::platform::event_log::{EventLog, EventLogOptions};
 use crate::platform::gear::{Gear, Notice, Tag, Timer};
 use crate::platform::listener::Listeners;
-use crate::platform::ring::{Completion, ReceiveBuffers, Ring};
-use crate::platform::spool_dir::OpenSegment;
+use crate::platform::ring::{Completion, ReceiveBuffers, Ring, Wait};
 use crate::platform::stream::Streams;
 use crate::shard::mesh::Crossing;
 use crate::shard::platform::{ConnectionId, DatagramId, Platform, PlatformCounters};
@@ -32,7 +31,6 @@ pub(super) struct Parts<'a> {
     pub(super) posts: Posts,
     pub(super) listeners: Vec<OwnedFd>,
     pub(super) spool: &'a Path,
-    pub(super) segments: Vec<(SegmentName, OpenSegment)>,
     pub(super) pool: Pool,
     pub(super) events: EventLogOptions,
 }
@@ -54,14 +52,15 @@ pub(super) struct Kernel {
 impl Kernel {
     /// The kernel of this thread's shard, and the buffers that its receives fill.
     pub(super) fn new(parts: Parts<'_>) -> std::io::Result<(Self, ReceiveBuffers)> {
-        let Parts { shard, posts, listeners, spool, segments, pool, events } = parts;
+        let Parts { shard, posts, listeners, spool, pool, events } = parts;
         let mailbox = Arc::clone(posts.mailbox(shard));
-        let (ring, buffers) = Ring::new(mailbox.bell())?;
+        let (ring, buffers) = Ring::new()?;
         let mut gear = Gear::new(ring, clock::now());
         let listeners = Listeners::new(listeners, &mut gear);
         let place = (shard, posts.shards());
-        let event_log = EventLog::new(spool, place, events, pool.clone(), Arc::clone(&mailbox));
-        let disk = Disk::new(spool.to_owned(), segments, pool, Arc::clone(&mailbox));
+        let event_log =
+            EventLog::new(spool, place, events, gear.now, (pool.clone(), Arc::clone(&mailbox)));
+        let disk = Disk::new(spool.to_owned(), pool, Arc::clone(&mailbox));
         let kernel = Self {
             gear,
             mailbox,
@@ -76,17 +75,27 @@ impl Kernel {
         Ok((kernel, buffers))
     }
 
-    /// Submit what was asked for, then take what has completed and the time.
-    pub(super) fn enter(&mut self, completed: &mut Vec<Completion<Tag>>) -> std::io::Result<()> {
+    /// Submit what was asked for, wait for completions if told to, then take them and the time.
+    pub(super) fn enter(
+        &mut self,
+        wait: Option<Wait>,
+        completed: &mut Vec<Completion<Tag>>,
+    ) -> std::io::Result<()> {
         self.streams.flush(&mut self.gear);
-        self.gear.ring.enter()?;
+        match wait {
+            None => self.gear.ring.enter()?,
+            Some(wait) => {
+                self.gear.counters.sleeps += 1;
+                self.gear.ring.enter_and_wait(wait)?;
+            }
+        }
         self.gear.ring.reap(completed);
         self.gear.counters.completions += completed.len() as u64;
         self.gear.now = clock::now();
         Ok(())
     }
 
-    /// Give a completion to who waits for it. The loop's own timer is not among them.
+    /// Give a completion to who waits for it. The loop's own bell is not among them.
     pub(super) fn settle(&mut self, done: Completion<Tag>, buffers: &mut ReceiveBuffers) {
         let gear = &mut self.gear;
         match done.tag {
@@ -97,9 +106,8 @@ impl Kernel {
             Tag::Ask(question) => self.questions.sent(question, done, gear),
             Tag::Answer(question) => self.questions.received(question, done, buffers, gear),
             Tag::Write(segment) => self.disk.written(segment, done, gear),
-            Tag::Sync(segment) => self.disk.synced(segment, done.result, gear),
             Tag::Events => self.event_log.wrote(done, gear),
-            Tag::Timer | Tag::Nobody => {}
+            Tag::Bell | Tag::Nobody => {}
         }
     }
 
@@ -108,6 +116,9 @@ impl Kernel {
         match finished {
             Finished::Segment { segment, result } => {
                 self.disk.created(segment, result, &mut self.gear);
+            }
+            Finished::Opened { segment, result } => {
+                self.disk.opened(segment, result, &mut self.gear);
             }
             Finished::Populated { ticket } => {
                 self.gear.notices.push_back(Notice::Populated { ticket });
@@ -209,6 +220,10 @@ impl Platform for Kernel {
 
     fn create_segment(&mut self, segment: SegmentName, bytes: u32, keep_free: u64) {
         self.disk.create(segment, bytes, keep_free);
+    }
+
+    fn open_segment(&mut self, segment: SegmentName) {
+        self.disk.open(segment);
     }
 
     fn remove_segment(&mut self, segment: SegmentName) {

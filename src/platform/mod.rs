@@ -21,6 +21,7 @@ pub mod relay;
 mod ring;
 mod sabotage;
 mod segment_map;
+pub mod spool_bench;
 pub mod spool_dir;
 pub mod spool_repair;
 mod stream;

@@ -1,11 +1,9 @@
 //! Find out whether this machine lets us use io_uring, and if not, why and what to do.
 //!
-//! The executor would answer with a panic on a thread; so a ring of our own is tried first.
+//! A ring is made as a shard makes its own, before anything else is asked of the machine.
 
 use std::io;
-use std::os::fd::AsFd;
 
-use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Resource, getrlimit};
 
 use crate::platform::gear::Tag;
@@ -40,10 +38,10 @@ pub enum ProbeError {
         SystemCallFilter=)"
     )]
     Forbidden,
-    /// ENOMEM, or less than the executor insists on.
+    /// ENOMEM.
     #[error(
-        "too little memory may be locked ({kib} KiB): raise it to {MEMLOCK_KIB_MIN} KiB or \
-        more with `ulimit -l` or LimitMEMLOCK= in systemd"
+        "too little memory for io_uring: there is none, or too little may be locked ({kib} KiB; \
+        `ulimit -l`, LimitMEMLOCK= in systemd)"
     )]
     Memlock {
         /// The limit in force.
@@ -54,19 +52,10 @@ pub enum ProbeError {
     Other(String),
 }
 
-/// The executor's own minimum, with room for what it registers.
-const MEMLOCK_KIB_MIN: u64 = 1_024;
-
 /// Make a ring as a shard would, and drop it.
 pub fn probe() -> Result<(), ProbeError> {
     let kib = getrlimit(Resource::Memlock).current.map_or(u64::MAX, |bytes| bytes / 1_024);
-    if kib < MEMLOCK_KIB_MIN {
-        return Err(ProbeError::Memlock { kib });
-    }
-    let ring = eventfd(0, EventfdFlags::CLOEXEC)
-        .map_err(io::Error::from)
-        .and_then(|bell| Ring::<Tag>::new(bell.as_fd()).map(drop));
-    ring.map_err(|error| explain(&error, disabled(), kib))
+    Ring::<Tag>::new().map(drop).map_err(|error| explain(&error, disabled(), kib))
 }
 
 /// `kernel.io_uring_disabled`; 0 where there is no such knob.

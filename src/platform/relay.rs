@@ -1,7 +1,7 @@
 //! Run a relay: from a configuration to shards on this machine.
 //!
-//! Opens the spool, recovers what lies in it, and hands each shard its part. Lives on: the main
-//! thread; each shard's machine is made on its own.
+//! Opens the spool and hands each shard its part; what lies in it is found while it runs. Lives on:
+//! the main thread; each shard's machine is made on its own.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,7 +13,6 @@ use crate::base::prng::Prng;
 use crate::config::Config;
 use crate::platform::boot::{BootError, Node, Options, ShardStart};
 use crate::platform::channels::Posts;
-use crate::platform::clock;
 use crate::platform::event_log::EventLogOptions;
 use crate::platform::machine;
 use crate::platform::supervise::{RunError, StartError};
@@ -21,7 +20,8 @@ use crate::shard::mesh::Crossing;
 use crate::shard::settings::Settings;
 use crate::shard::{Shard, Shared, Start};
 use crate::spool::log::{self, Log};
-use crate::spool::recovery::recover;
+use crate::spool::recovery::{RecoverError, begin};
+use crate::spool::segment::SegmentName;
 
 /// A relay that is ready to run: all that this machine can refuse has been asked for.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl Relay {
     }
 }
 
-/// Recover a shard's directories and make its machine.
+/// Begin the recovery of a shard's directories, open their logs, and make its machine.
 fn make_shard(
     start: ShardStart,
     options: log::Options,
@@ -94,29 +94,14 @@ fn make_shard(
 ) -> Result<Shard, StartError> {
     let mut prng = Prng::from_seed(start.seed);
     let mut logs = Vec::new();
-    for (place, directory) in start.directories.iter().enumerate() {
-        let began = clock::now().mono;
-        let segments: Vec<_> = start
-            .segments
-            .iter()
-            .filter(|(name, _)| name.directory == *directory)
-            .map(|(name, bytes)| (name.number, bytes.clone()))
-            .collect();
-        let recovered = recover(*directory, &segments).map_err(|error| StartError(error.into()))?;
-        for damage in &recovered.damage {
-            tracing::error!(%damage, "the spool is damaged");
-        }
-        for torn in &recovered.torn {
-            tracing::info!(%torn, "a commit that never ended was left behind");
-        }
-        let messages = recovered.messages.len();
-        if messages > 0 {
-            let took = clock::now().mono.since(began);
-            tracing::info!(directory, messages, ?took, "messages were found in the spool");
-        }
+    for (place, directory) in start.directories.iter().copied().enumerate() {
+        let head = |number| {
+            let head = start.head(SegmentName { directory, number });
+            head.map_err(|error| StartError(error.into()))
+        };
+        let (log, recovery) = begin(directory, start.numbers(directory), head)?;
         let options = log::Options { admits: place == 0, ..options };
-        let log = Log::new(recovered.start, options, prng.fork());
-        logs.push((*directory, log, recovered.messages));
+        logs.push((directory, Log::new(log, options, prng.fork()), recovery));
     }
     Ok(Shard::new(Start { id: start.shard, settings, shared, logs, prng, now: start.now }))
 }
@@ -124,6 +109,12 @@ fn make_shard(
 /// What `config` means on this machine as it is now.
 fn settings(config: &Config) -> Arc<Settings> {
     Arc::new(Settings::new(config, &resolv_conf()).on_machine(&machine::addresses()))
+}
+
+impl From<RecoverError> for StartError {
+    fn from(error: RecoverError) -> Self {
+        Self(error.into())
+    }
 }
 
 /// The machine's resolver configuration; none leaves the resolver's own defaults.

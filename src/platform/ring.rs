@@ -14,19 +14,22 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use memmap2::MmapMut;
 use socket2::SockAddr;
 
 use crate::base::limits::{
-    RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_COMPLETIONS, RING_QUIESCE_MAX, RING_SUBMISSIONS,
-    WRITE_SLICES_MAX,
+    HEAP_RETURNED_MIN, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_COMPLETIONS, RING_QUIESCE_MAX,
+    RING_SUBMISSIONS, SLEEP_MAX,
 };
 use crate::base::slots::{Slot, Slots};
-use crate::base::time::Monotonic;
 use crate::platform::clock;
+use crate::platform::ring::forms::slices_after;
 use crate::shard::platform::IoError;
+
+mod forms;
 
 /// An operation under way, to cancel it by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +65,6 @@ pub(super) enum Kept {
     Address(#[expect(dead_code, reason = "held for the kernel")] Box<SockAddr>),
     /// Buffers being written one after another.
     Gathered(Gathered),
-    /// When to fire.
-    Time(#[expect(dead_code, reason = "held for the kernel")] Box<types::Timespec>),
 }
 
 /// Buffers and the list of slices into them that the kernel reads.
@@ -89,17 +90,32 @@ pub(super) struct Ring<T: Copy> {
     /// Completions that had to be taken while the submission queue was full.
     early: Vec<cqueue::Entry>,
     enters: u64,
+    /// The kernel can wait for a batch, with a bound on how long (Linux 6.12).
+    gathers: bool,
+    behind: bool,
+}
+
+/// How long to wait for completions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wait {
+    /// At most so long; for ever if none.
+    pub(super) longest: Option<Duration>,
+    /// So many completions are worth waiting for ...
+    pub(super) batch: usize,
+    /// ... as long as this; one is enough after that.
+    pub(super) patience: Duration,
 }
 
 const RECEIVE_GROUP: u16 = 0;
 
 impl<T: Copy> Ring<T> {
-    /// A ring of this thread, and the buffers that its receives fill. Completions write to `wake`.
-    pub(super) fn new(wake: BorrowedFd<'_>) -> io::Result<(Self, ReceiveBuffers)> {
+    /// A ring of this thread, and the buffers that its receives fill.
+    pub(super) fn new() -> io::Result<(Self, ReceiveBuffers)> {
         let uring: IoUring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_coop_taskrun()
+            .setup_taskrun_flag()
             .setup_submit_all()
             .setup_cqsize(RING_COMPLETIONS)
             .build(RING_SUBMISSIONS)?;
@@ -115,11 +131,11 @@ impl<T: Copy> Ring<T> {
                 0,
             )?;
         }
-        uring.submitter().register_eventfd(wake.as_raw_fd())?;
         let mut buffers = ReceiveBuffers { memory: Rc::clone(&memory), tail: 0 };
         (0..RECEIVE_BUFFERS).for_each(|number| buffers.give_back(BufferToken(number)));
-        let early = Vec::new();
-        Ok((Self { uring, operations: Slots::default(), memory, early, enters: 0 }, buffers))
+        let gathers = uring.params().is_feature_min_timeout();
+        let (operations, early) = (Slots::default(), Vec::new());
+        Ok((Self { uring, operations, memory, early, enters: 0, gathers, behind: false }, buffers))
     }
 
     /// Operations that the kernel has not completed.
@@ -143,6 +159,14 @@ impl<T: Copy> Ring<T> {
     /// Receive from `socket` again and again, each time into a receive buffer; 0 is the end.
     pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, tag: T) -> OperationId {
         let entry = opcode::RecvMulti::new(types::Fd(socket.as_raw_fd()), RECEIVE_GROUP).build();
+        self.start(entry, tag, Kept::Nothing)
+    }
+
+    /// Receive from `socket` once, into one receive buffer; 0 is the end.
+    pub(super) fn receive_once(&mut self, socket: BorrowedFd<'_>, tag: T) -> OperationId {
+        // The buffer, and so its length, is the kernel's choice: none is pointed to.
+        let entry = opcode::Recv::new(types::Fd(socket.as_raw_fd()), std::ptr::null_mut(), 0);
+        let entry = entry.buf_group(RECEIVE_GROUP).build().flags(squeue::Flags::BUFFER_SELECT);
         self.start(entry, tag, Kept::Nothing)
     }
 
@@ -187,49 +211,31 @@ impl<T: Copy> Ring<T> {
         self.start(entry, tag, Kept::Bytes(bytes));
     }
 
-    /// Write `buffers`, less their first `skip` octets, at `offset`, and where this is all of them
-    /// sync after it. The count may be short; the sync is then cancelled.
-    ///
-    /// Returns whether a completion tagged `sync` will come besides the one tagged `write`.
+    /// Write `buffers`, less their first `skip` octets, at `offset`. What was written is on stable
+    /// storage when this completes; the count may be short.
     pub(super) fn write_gathered(
         &mut self,
         file: BorrowedFd<'_>,
         offset: u64,
-        buffers: Vec<Arc<Vec<u8>>>,
-        skip: usize,
-        (write, sync): (T, T),
-    ) -> bool {
-        let fd = types::Fd(file.as_raw_fd());
-        let (slices, all) = slices_after(&buffers, skip);
+        (buffers, skip): (Vec<Arc<Vec<u8>>>, usize),
+        tag: T,
+    ) {
+        let slices = slices_after(&buffers, skip);
         let count = u32::try_from(slices.len()).expect("at most WRITE_SLICES_MAX");
-        let entry = opcode::Writev::new(fd, slices.as_ptr(), count).offset(offset).build();
-        let kept = Kept::Gathered(Gathered { buffers, slices });
-        if !all {
-            self.start(entry, write, kept);
-            return false;
-        }
-        // A link holds within one submission only.
-        self.make_room(2);
-        self.start(entry.flags(squeue::Flags::IO_LINK), write, kept);
-        let entry = opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build();
-        self.start(entry, sync, Kept::Nothing);
-        true
-    }
-
-    /// Complete (with ETIME) once `at` has come.
-    pub(super) fn timer(&mut self, at: Monotonic, tag: T) -> OperationId {
-        let time = Box::new(timespec(at));
-        let entry = opcode::Timeout::new(&raw const *time).flags(types::TimeoutFlags::ABS).build();
-        self.start(entry, tag, Kept::Time(time))
-    }
-
-    /// Let a timer fire at `at` instead; completes with ENOENT if it has fired.
-    pub(super) fn move_timer(&mut self, timer: OperationId, at: Monotonic, tag: T) {
-        let time = Box::new(timespec(at));
-        let entry = opcode::TimeoutUpdate::new(timer.0.to_bits(), &raw const *time)
-            .flags(types::TimeoutFlags::ABS)
+        let entry = opcode::Writev::new(types::Fd(file.as_raw_fd()), slices.as_ptr(), count)
+            .offset(offset)
+            .rw_flags(libc::RWF_DSYNC)
             .build();
-        self.start(entry, tag, Kept::Time(time));
+        self.start(entry, tag, Kept::Gathered(Gathered { buffers, slices }));
+    }
+
+    /// Read what there is in `file` now, or comes to be there, into `bytes`, as much as has room.
+    pub(super) fn read(&mut self, file: BorrowedFd<'_>, mut bytes: Vec<u8>, tag: T) -> OperationId {
+        let length = u32::try_from(bytes.len()).expect("a read is bounded far below 4 GiB");
+        let entry = opcode::Read::new(types::Fd(file.as_raw_fd()), bytes.as_mut_ptr(), length)
+            .offset(u64::MAX)
+            .build();
+        self.start(entry, tag, Kept::Bytes(bytes))
     }
 
     /// Ask for the end of one operation: its last completion comes all the same.
@@ -244,36 +250,48 @@ impl<T: Copy> Ring<T> {
         self.start(opcode::AsyncCancel2::new(which).build(), tag, Kept::Nothing);
     }
 
-    /// Whether completions should write to the eventfd: only one who sleeps cares.
-    pub(super) fn wake_on_completion(&mut self, wake: bool) {
-        let completions = self.uring.completion();
-        if wake { completions.enable_eventfd() } else { completions.disable_eventfd() }
+    /// Whether the kernel refused the last call: what was asked waits for the next one.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind
     }
 
-    /// Submit all that was asked and let the kernel post what is complete; never waits.
+    /// Submit all that was asked and let the kernel post what is complete; never waits. What the
+    /// kernel does not take is submitted by the next call.
     pub(super) fn enter(&mut self) -> io::Result<()> {
+        self.enter_with(0, &types::SubmitArgs::new())
+    }
+
+    /// As `enter`, but if nothing is complete wait until something is, or as long as `wait` lets.
+    pub(super) fn enter_and_wait(&mut self, wait: Wait) -> io::Result<()> {
+        if !self.early.is_empty() {
+            return self.enter();
+        }
+        let longest = types::Timespec::from(wait.longest.unwrap_or(SLEEP_MAX));
+        let arguments = types::SubmitArgs::new().timespec(&longest);
+        if !self.gathers || wait.batch <= 1 {
+            return self.enter_with(1, &arguments);
+        }
+        let patience = u32::try_from(wait.patience.as_micros()).unwrap_or(u32::MAX);
+        self.enter_with(wait.batch, &arguments.min_wait_usec(patience))
+    }
+
+    fn enter_with(&mut self, want: usize, arguments: &types::SubmitArgs<'_, '_>) -> io::Result<()> {
         self.enters += 1;
-        let submissions = u32::try_from(self.uring.submission().len()).expect("bounded by u32");
-        loop {
-            // SAFETY: every queued entry points into memory that `operations` keeps (see `start`);
-            // no argument is passed.
-            let entered = unsafe {
-                self.uring.submitter().enter::<libc::sigset_t>(
-                    submissions,
-                    0,
-                    ENTER_GETEVENTS,
-                    None,
-                )
-            };
-            match entered {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The completion queue overflows or memory is short: reap, and come again.
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => {
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
+        self.behind = false;
+        // After a part of the submissions the kernel neither waits nor posts completions: it
+        // returns, and the next call goes on.
+        let Err(error) = self.uring.submitter().submit_with_args(want, arguments) else {
+            return Ok(());
+        };
+        match error.raw_os_error() {
+            // A signal, or the time is over.
+            Some(libc::EINTR | libc::ETIME) => Ok(()),
+            // The completion queue overflows or memory is short: reap, and come again.
+            Some(libc::EBUSY | libc::EAGAIN) => {
+                self.behind = true;
+                Ok(())
             }
+            _ => Err(error),
         }
     }
 
@@ -286,7 +304,7 @@ impl<T: Copy> Ring<T> {
 
     /// Keep `kept` in `operations`, then queue `entry`, which points to nothing but `kept`.
     fn start(&mut self, entry: squeue::Entry, tag: T, kept: Kept) -> OperationId {
-        self.make_room(1);
+        self.make_room();
         let slot = self.operations.insert(Operation { tag, kept });
         let entry = entry.user_data(slot.to_bits());
         // SAFETY: what `entry` points to is on the heap and owned by the operation, which stays
@@ -295,10 +313,10 @@ impl<T: Copy> Ring<T> {
         OperationId(slot)
     }
 
-    fn make_room(&mut self, entries: usize) {
+    fn make_room(&mut self) {
         loop {
             let queue = self.uring.submission();
-            if queue.capacity() - queue.len() >= entries {
+            if !queue.is_full() {
                 return;
             }
             drop(queue);
@@ -308,8 +326,6 @@ impl<T: Copy> Ring<T> {
         }
     }
 }
-
-const ENTER_GETEVENTS: u32 = 1;
 
 fn completion<T: Copy>(
     operations: &mut Slots<Operation<T>>,
@@ -330,25 +346,6 @@ fn completion<T: Copy>(
     let result = u32::try_from(entry.result()).map_err(|_| IoError { errno: -entry.result() });
     let buffer = cqueue::buffer_select(entry.flags()).map(BufferToken);
     Completion { tag, result, more, buffer, socket, kept }
-}
-
-/// The slices of `buffers` after the first `skip` octets, and whether these are all of them.
-fn slices_after(buffers: &[Arc<Vec<u8>>], mut skip: usize) -> (Box<[libc::iovec]>, bool) {
-    let mut rest = buffers.iter().filter_map(|buffer| {
-        let skipped = skip.min(buffer.len());
-        skip -= skipped;
-        (skipped < buffer.len()).then(|| libc::iovec {
-            iov_base: buffer[skipped..].as_ptr().cast_mut().cast(),
-            iov_len: buffer.len() - skipped,
-        })
-    });
-    let slices = rest.by_ref().take(WRITE_SLICES_MAX).collect();
-    (slices, rest.next().is_none())
-}
-
-fn timespec(at: Monotonic) -> types::Timespec {
-    let nanos = u32::try_from(at.0 % 1_000_000_000).expect("below 10^9");
-    types::Timespec::new().sec(at.0 / 1_000_000_000).nsec(nanos)
 }
 
 impl<T: Copy> Drop for Ring<T> {
@@ -446,21 +443,12 @@ impl ReceiveMemory {
     }
 }
 
-/// Sleep until an eventfd is written to, through the executor.
-pub(super) struct Sleeper(glommio::io::BufferedFile);
-
-impl Sleeper {
-    /// Must be called inside a glommio executor.
-    pub(super) fn new(wake: BorrowedFd<'_>) -> io::Result<Self> {
-        let own = wake.as_fd().try_clone_to_owned()?.into_raw_fd();
-        // SAFETY: `own` was just made, is open and owned by nobody else.
-        Ok(Self(unsafe { glommio::io::BufferedFile::from_raw_fd(own) }))
-    }
-
-    /// Return once the eventfd was written to since the last return; resets it.
-    pub(super) async fn sleep(&self) -> io::Result<()> {
-        self.0.read_at(0, size_of::<u64>()).await.map(drop).map_err(io::Error::from)
-    }
+/// Let the heap give large buffers back to the kernel as soon as they are free: before threads
+/// start. Content comes in such, and what a burst of it took would otherwise stay for good.
+#[cfg(target_env = "gnu")]
+pub(super) fn return_large_buffers() {
+    // SAFETY: takes two numbers by value, and changes nothing but how the heap behaves.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, HEAP_RETURNED_MIN) };
 }
 
 /// Let `bind` to port 0 leave the port to `connect`, which can choose it by the whole four-tuple

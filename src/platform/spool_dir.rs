@@ -20,7 +20,9 @@ use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
 
 use crate::base::limits::SEGMENTS_SPARE;
 use crate::platform::segment_map::SegmentMap;
+use crate::spool::index::{self, Ahead};
 use crate::spool::letter::Segments;
+use crate::spool::recovery::HEAD_BYTES;
 use crate::spool::segment::{SegmentBytes, SegmentName};
 
 /// Why a spool cannot be used, with what to do about it.
@@ -143,8 +145,8 @@ impl Spool {
         make().map_err(|error| self.unusable(&path, error))
     }
 
-    /// Open and map every segment, in order; leftovers of a crash are removed.
-    pub(super) fn segments(&self) -> Result<Vec<(SegmentName, OpenSegment)>, SpoolError> {
+    /// The names of all segments, in order; leftovers of a crash are removed.
+    pub(super) fn segments(&self) -> Result<Vec<SegmentName>, SpoolError> {
         let mut found = Vec::new();
         for directory in self.entries(&self.root)? {
             let Some(number) = directory_number(&directory) else { continue };
@@ -153,17 +155,10 @@ impl Spool {
                     fs::remove_file(&path).map_err(|error| self.unusable(&path, error))?;
                 }
                 let Some(segment) = segment_number(&path) else { continue };
-                let name = SegmentName { directory: number, number: segment };
-                let open = open(&path, name).and_then(|open| {
-                    // What a killed relay wrote and did not sync would be read, believed and acted
-                    // on, and a power cut could still take it back.
-                    open.file.sync_data()?;
-                    Ok(open)
-                });
-                found.push((name, open.map_err(|error| self.unusable(&path, error))?));
+                found.push(SegmentName { directory: number, number: segment });
             }
         }
-        found.sort_unstable_by_key(|(name, _)| *name);
+        found.sort_unstable();
         Ok(found)
     }
 
@@ -321,7 +316,8 @@ fn free(path: &Path) -> io::Result<u64> {
     Ok(status.f_bavail.saturating_mul(status.f_frsize))
 }
 
-fn preallocate(path: &Path, bytes: u32) -> io::Result<()> {
+/// Make a file of `bytes` octets at `path`, all of them there to be written.
+pub(super) fn preallocate(path: &Path, bytes: u32) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
     fallocate(&file, FallocateFlags::empty(), 0, u64::from(bytes))?;
     file.sync_all()
@@ -362,6 +358,44 @@ pub(super) fn remove(spool: &Path, segment: SegmentName, map: Arc<SegmentMap>) -
     }
     // A later removal must not reach the disk before this one.
     sync_directory(directory)
+}
+
+/// Open a segment of an earlier run, with what a start reads of it in memory.
+pub(super) fn reopen(spool: &Path, segment: SegmentName) -> io::Result<OpenSegment> {
+    let open = open(&spool.join(segment.to_string()), segment)?;
+    match index::ahead(open.map.bytes()) {
+        Ahead::Nothing => {}
+        Ahead::Index(ranges) => ranges.iter().try_for_each(|range| {
+            let (start, end) = (range.start as usize, range.end as usize);
+            open.map.populate(start, end - start)
+        })?,
+        Ahead::Everything => {
+            open.file.sync_data()?;
+            read_through(&open.file)?;
+        }
+    }
+    Ok(open)
+}
+
+/// Bring a file into the kernel's memory, without mapping pages of which few are looked at.
+fn read_through(mut file: &File) -> io::Result<()> {
+    let mut window = vec![0; READ_WINDOW];
+    while file.read(&mut window)? > 0 {}
+    Ok(())
+}
+
+/// Octets that are read at a time.
+const READ_WINDOW: usize = 1024 * 1024;
+
+/// The first octets of a segment, for `recovery::begin`.
+pub(super) fn head(spool: &Path, segment: SegmentName) -> Result<Vec<u8>, SpoolError> {
+    let path = spool.join(segment.to_string());
+    let read = || {
+        let mut head = Vec::new();
+        File::open(&path)?.take(HEAD_BYTES.into()).read_to_end(&mut head)?;
+        Ok(head)
+    };
+    read().map_err(|error| SpoolError::Unusable { spool: spool.to_owned(), path, error })
 }
 
 fn open(path: &Path, name: SegmentName) -> io::Result<OpenSegment> {

@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::base::limits::{CLOSE_FLUSH_MAX, CLOSE_LINGER_BYTES, CLOSE_LINGER_MAX, SEND_JOIN_MAX};
+use crate::base::limits::{
+    CLOSE_FLUSH_MAX, CLOSE_LINGER_BYTES, CLOSE_LINGER_MAX, RECEIVE_BUFFER_BYTES, SEND_JOIN_MAX,
+};
 use crate::base::slots::{Slot, Slots};
 use crate::platform::gear::{Gear, Notice, Tag, Timer, io_error};
 use crate::platform::ring::{self, BufferToken, Completion, Kept, ReceiveBuffers};
@@ -99,6 +101,7 @@ impl Streams {
     pub(super) fn pause(&mut self, slot: Slot, gear: &mut Gear) {
         if let Some(stream) = self.all.get_mut(slot) {
             stream.paused = true;
+            stream.gentle = true;
             stream.cancel_receiving(gear);
         }
     }
@@ -261,6 +264,7 @@ impl Streams {
         }
         let count = completion.result.map(|count| count as usize);
         if let (Ok(length @ 1..), Some(buffer)) = (count, filled) {
+            stream.gentle &= stream.paused || length == RECEIVE_BUFFER_BYTES;
             self.take_in(slot, buffer, length, buffers, gear);
             return self.after_receiving(slot, gear);
         }
@@ -356,7 +360,11 @@ impl Streams {
     fn receive(&mut self, slot: Slot, gear: &mut Gear) {
         let Some(stream) = self.all.get_mut(slot) else { return };
         if stream.wants_to_receive() {
-            stream.receiving = Some(gear.ring.receive(stream.socket(), Tag::Receive(slot)));
+            let (socket, tag) = (stream.socket(), Tag::Receive(slot));
+            stream.receiving = Some(match stream.gentle {
+                true => gear.ring.receive_once(socket, tag),
+                false => gear.ring.receive(socket, tag),
+            });
         }
     }
 

@@ -3,12 +3,14 @@
 //! Lives on: the main thread.
 
 use std::error::Error;
+use std::thread::JoinHandle;
 
-use glommio::ExecutorJoinHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
 use crate::base::ids::ShardId;
+use crate::base::limits::MAILBOX_LOOK_EVERY;
 use crate::platform::channels::Posts;
 use crate::platform::drive::DriveError;
 use crate::shard::mesh::Crossing;
@@ -36,12 +38,12 @@ pub enum RunError {
         /// Why.
         error: DriveError,
     },
-    /// A shard's executor could not be made, or its thread is gone.
-    #[error("shard {shard}: its executor ended: {detail}")]
-    Executor {
+    /// A shard's thread could not be made, or is gone.
+    #[error("shard {shard}: its thread ended: {detail}")]
+    Thread {
         /// Which.
         shard: ShardId,
-        /// The executor's words.
+        /// Why.
         detail: String,
     },
     /// Signals cannot be waited for.
@@ -118,7 +120,7 @@ pub(super) struct Supervisor {
     pub(super) posts: Posts,
     pub(super) signals: Signals,
     pub(super) ended: mpsc::UnboundedReceiver<End>,
-    pub(super) executors: Vec<ExecutorJoinHandle<()>>,
+    pub(super) threads: Vec<JoinHandle<()>>,
 }
 
 impl Supervisor {
@@ -130,8 +132,12 @@ impl Supervisor {
         let mut draining = false;
         let mut left = self.posts.shards();
         let mut sum = PlatformCounters::default();
+        let mut look = tokio::time::interval(MAILBOX_LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut waiting = 0;
         while left > 0 {
             tokio::select! {
+                _ = look.tick() => self.nudge(&mut waiting),
                 _ = self.signals.terminate.recv() => self.drain(&mut draining)?,
                 _ = self.signals.interrupt.recv() => self.drain(&mut draining)?,
                 _ = self.signals.hangup.recv() => reload(),
@@ -141,10 +147,18 @@ impl Supervisor {
                 }
             }
         }
-        for (executor, shard) in self.executors.drain(..).zip(self.posts.shard_ids()) {
-            join(executor, shard)?;
+        for (thread, shard) in self.threads.drain(..).zip(self.posts.shard_ids()) {
+            join(thread, shard)?;
         }
         Ok(sum)
+    }
+
+    /// See that no shard sleeps over what was posted to it.
+    fn nudge(&self, waiting: &mut u64) {
+        let shards = self.posts.nudge(waiting);
+        if shards != 0 {
+            tracing::info!(shards = format!("{shards:#b}"), "these take no mail: woken");
+        }
     }
 
     /// The first signal drains, the second leaves.
@@ -161,14 +175,16 @@ impl Supervisor {
         let shard = end.shard;
         end.outcome.unwrap_or_else(|| {
             // The thread is ending: it has dropped what it was to run.
-            let executor = self.executors.swap_remove(shard.index());
-            let detail = "a panic; the lines above say where".to_owned();
-            join(executor, shard)?;
-            Err(RunError::Executor { shard, detail })
+            join(self.threads.swap_remove(shard.index()), shard)?;
+            Err(panicked(shard))
         })
     }
 }
 
-fn join(executor: ExecutorJoinHandle<()>, shard: ShardId) -> Result<(), RunError> {
-    executor.join().map_err(|error| RunError::Executor { shard, detail: error.to_string() })
+fn join(thread: JoinHandle<()>, shard: ShardId) -> Result<(), RunError> {
+    thread.join().map_err(|_| panicked(shard))
+}
+
+fn panicked(shard: ShardId) -> RunError {
+    RunError::Thread { shard, detail: "a panic; the lines above say where".to_owned() }
 }

@@ -52,6 +52,14 @@ impl Schedule {
         WallTime(at.0.div_euclid(1_000).saturating_add(1).saturating_mul(1_000))
     }
 
+    /// When a recipient is due of which an earlier run said `due`: by a clock that may have been
+    /// set since, so no later than any attempt can be that is put off now.
+    pub fn due_again(&self, due: WallTime, now: WallTime) -> WallTime {
+        let longest = self.max.as_secs_f64() * (1.0 + self.jitter.clamp(0.0, 1.0));
+        let longest = Duration::try_from_secs_f64(longest).unwrap_or(self.max);
+        due.min(now + longest + Duration::from_secs(1))
+    }
+
     /// The interval after `attempts` failures, before jitter.
     pub fn interval(&self, attempts: u16) -> Duration {
         let exponent = i32::from(attempts.saturating_sub(1));
@@ -90,6 +98,22 @@ mod tests {
             assert_eq!(due.0 % 1_000, 0);
             assert!((60_000..=61_000).contains(&(due.0 - ms)), "{due:?}");
         }
+    }
+
+    #[test]
+    fn no_run_waits_longer_for_what_another_put_off_than_it_would_itself() {
+        let mut prng = Prng::from_number(3);
+        let now = WallTime(1_795_491_661_007);
+        for jitter in [0.0, 0.3, 1.0] {
+            let schedule = Schedule { jitter, ..PLAIN };
+            for attempts in 1..200 {
+                let due = schedule.due(attempts, now, &mut prng);
+                assert_eq!(schedule.due_again(due, now), due);
+            }
+            let latest = schedule.due_again(WallTime(i64::MAX), now).since(now);
+            assert_eq!(latest.as_secs_f64().round(), 1_000.0 * (1.0 + jitter) + 1.0);
+        }
+        assert_eq!(PLAIN.due_again(WallTime(0), now), WallTime(0), "at once stays at once");
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl<H> Queue<H> {
         reason_at: Option<RecordAt>,
     ) -> Option<Deferral> {
         let entry = self.find_entry(message, recipient)?;
+        let due = self.clock.own(due);
         let row = &mut self.entries[entry];
         assert_eq!(row.state(), State::Dispatched, "deferred without departure");
         row.tag.set_attempts(attempts);
@@ -56,7 +57,11 @@ impl<H> Queue<H> {
         row.set_reason(reason_at);
         let domain = row.domain;
         self.returned(domain);
-        let fate = self.fate(entry);
+        let is_last = self.messages[self.entries[entry].message].last_attempt();
+        let mut fate = self.fate(entry);
+        if is_last && fate == Deferral::Waiting {
+            fate = Deferral::Expired;
+        }
         match fate {
             Deferral::Waiting => {
                 self.detach(entry);
@@ -105,6 +110,7 @@ impl<H> Queue<H> {
     /// Make ready what is due at `now`, and append to `due` what the shard must act on. At most
     /// `DUE_BATCH_MAX` of each kind: when more is due, `next_due` says so.
     pub fn expire_due(&mut self, now: WallTime, due: &mut Vec<Due>) {
+        let now = self.clock.own(now);
         self.expire_messages(now, due);
         self.report_delays(now, due);
         let second = whole_seconds(now);
@@ -143,7 +149,8 @@ impl<H> Queue<H> {
     pub fn next_due(&self) -> Option<WallTime> {
         let deferred = self.deferred.first().map(from_seconds);
         let parked = self.parks.first().map(|(until, _)| WallTime(*until));
-        [deferred, parked, self.next_age()].into_iter().flatten().min()
+        let next = [deferred, parked, self.next_age()].into_iter().flatten().min();
+        next.map(|own| self.clock.wall(own))
     }
 }
 

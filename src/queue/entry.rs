@@ -5,12 +5,14 @@
 //! by id (`tests.rs` adds it up). What differs by destination domain is held once for each domain
 //! (`domains.rs`).
 //!
-//! Unit: due times are whole seconds of wall time; a time between two is moved to the later one.
+//! Unit: times are those of the queue's own clock (`clock.rs`), due times whole seconds of it; a
+//! time between two is moved to the later one.
 
 use std::num::NonZeroU32;
 
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
+use crate::queue::clock::Clock;
 use crate::queue::list::{Links, NONE};
 use crate::queue::table::{Named, Table};
 use crate::queue::tag::Tag;
@@ -46,6 +48,8 @@ pub struct NewMessage<H> {
     pub received: WallTime,
     /// Whether a delay report has been sent already.
     pub delay_reported: bool,
+    /// Its recipients have one more attempt each, whatever is left of its lifetime.
+    pub last_attempt: bool,
     /// A hash of the reverse-path, by which operators select.
     pub reverse_path: u64,
     /// Octets of content, for people; more than `u32::MAX` counts as `u32::MAX`.
@@ -85,7 +89,7 @@ pub enum State {
 pub(super) struct Message {
     id: Halves,
     reverse_path: Halves,
-    /// Seconds since 1970.
+    /// Seconds of the own clock.
     pub(super) received: u32,
     segment: NonZeroU32,
     offset: u32,
@@ -98,7 +102,7 @@ pub(super) struct Message {
     /// Its place among the messages that were received in the same second.
     age: Links,
     generation: u32,
-    /// The spool directory, of which there are fewer than 1,024, and two flags.
+    /// The spool directory, of which there are fewer than 1,024, and three flags.
     log_and_flags: u16,
     /// Recipients that are not final.
     pub(super) remaining: u16,
@@ -111,7 +115,7 @@ pub(super) struct Entry {
     pub(super) domain: u32,
     /// The next entry of the same message, in a ring.
     pub(super) sibling: u32,
-    /// Seconds since 1970; until 2106.
+    /// Seconds of the own clock.
     pub(super) due: u32,
     /// Where the last reply is in the message's spool directory; segment 0 for none.
     reason_segment: u32,
@@ -147,12 +151,15 @@ const _: () = assert!(Table::<Entry>::ROW_BYTES == 44);
 
 const DELAY_REPORTED: u16 = 1 << 14;
 const EXPIRED: u16 = 1 << 15;
+const LAST_ATTEMPT: u16 = 1 << 13;
+const FLAGS: u16 = DELAY_REPORTED | EXPIRED | LAST_ATTEMPT;
 
 impl Message {
-    pub(super) fn new<H>(message: &NewMessage<H>, generation: u32) -> Self {
+    /// `clock` tells the own time of what is received.
+    pub(super) fn new<H>(message: &NewMessage<H>, generation: u32, clock: Clock) -> Self {
         let mut row = Self {
             id: message.id.0.into(),
-            received: to_seconds(message.received),
+            received: to_seconds(clock.own(message.received)),
             reverse_path: message.reverse_path.into(),
             segment: NonZeroU32::MIN,
             offset: 0,
@@ -167,6 +174,7 @@ impl Message {
         };
         row.lies_at(message.envelope);
         row.set(DELAY_REPORTED, message.delay_reported);
+        row.set(LAST_ATTEMPT, message.last_attempt);
         row
     }
 
@@ -179,7 +187,7 @@ impl Message {
     }
 
     pub(super) fn log(&self) -> u16 {
-        self.log_and_flags & !(DELAY_REPORTED | EXPIRED)
+        self.log_and_flags & !FLAGS
     }
 
     pub(super) fn delay_reported(&self) -> bool {
@@ -199,6 +207,11 @@ impl Message {
         self.set(EXPIRED, true);
     }
 
+    /// The next attempt of each of its recipients is its last.
+    pub(super) fn last_attempt(&self) -> bool {
+        self.log_and_flags & LAST_ATTEMPT != 0
+    }
+
     fn set(&mut self, flag: u16, value: bool) {
         self.log_and_flags = self.log_and_flags & !flag | if value { flag } else { 0 };
     }
@@ -211,8 +224,8 @@ impl Message {
     /// Its envelope lies here.
     pub(super) fn lies_at(&mut self, envelope: EnvelopeAt) {
         let EnvelopeAt { record: RecordAt { log, segment, offset }, bytes } = envelope;
-        assert!(log < DELAY_REPORTED, "spool directory {log}");
-        self.log_and_flags = self.log_and_flags & (DELAY_REPORTED | EXPIRED) | log;
+        assert!(log & FLAGS == 0, "spool directory {log}");
+        self.log_and_flags = self.log_and_flags & FLAGS | log;
         self.segment = NonZeroU32::new(segment).expect("segments are numbered from 1");
         (self.offset, self.bytes) = (offset, bytes);
     }
@@ -229,12 +242,19 @@ impl Named for Message {
 }
 
 impl Entry {
-    pub(super) fn new(message: u32, domain: u32, index: u16, state: &RecipientState) -> Self {
+    /// `due` in own time.
+    pub(super) fn new(
+        message: u32,
+        domain: u32,
+        index: u16,
+        due: WallTime,
+        state: &RecipientState,
+    ) -> Self {
         let mut entry = Self {
             message,
             domain,
             sibling: NONE,
-            due: to_seconds(state.due),
+            due: to_seconds(due),
             reason_segment: 0,
             reason_offset: 0,
             lane: Links::default(),

@@ -18,6 +18,7 @@
 
 mod ages;
 mod calendar;
+mod clock;
 mod domains;
 mod entry;
 mod hot;
@@ -35,7 +36,7 @@ pub mod deferred;
 
 use crate::base::ids::MessageId;
 use crate::base::slots::Slot;
-use crate::base::time::WallTime;
+use crate::base::time::{Now, WallTime};
 use crate::mail::address::Domain;
 
 pub use crate::queue::deferred::{Deferral, Due};
@@ -50,6 +51,7 @@ use std::time::Duration;
 
 use crate::queue::ages::Ages;
 use crate::queue::calendar::Calendar;
+use crate::queue::clock::Clock;
 use crate::queue::domains::Domains;
 use crate::queue::entry::{Entry, Message};
 use crate::queue::hot::Hot;
@@ -61,6 +63,7 @@ use crate::queue::view::Counts;
 /// All that waits on one shard. `H` holds a message in RAM, as an `Arc` of it.
 #[derive(Debug)]
 pub struct Queue<H> {
+    clock: Clock,
     messages: Table<Message>,
     entries: Table<Entry>,
     domains: Domains,
@@ -70,7 +73,7 @@ pub struct Queue<H> {
     ring: List,
     deferred: Calendar,
     ages: Ages,
-    /// Parked domains by when they are tried again.
+    /// Parked domains by when, on the own clock, they are tried again.
     parks: BTreeSet<(i64, u32)>,
     counts: Counts,
 }
@@ -93,6 +96,7 @@ impl<H> Queue<H> {
     /// An empty queue that keeps at most `hot_bytes_max` octets of messages in RAM.
     pub fn new(delay_report_after: Duration, lifetime: Duration, hot_bytes_max: usize) -> Self {
         Self {
+            clock: Clock::default(),
             messages: Table::default(),
             entries: Table::default(),
             domains: Domains::default(),
@@ -104,6 +108,12 @@ impl<H> Queue<H> {
             parks: BTreeSet::new(),
             counts: Counts::default(),
         }
+    }
+
+    /// The time is `now`: to be said before anything else of a moment is. By how many milliseconds
+    /// the wall clock was set since it was last said, if it was; what waits moves with it.
+    pub fn follow(&mut self, now: Now) -> Option<i64> {
+        self.clock.follow(now)
     }
 
     /// Queue a message with those of its recipients that are not final, each with its place in the
@@ -119,7 +129,8 @@ impl<H> Queue<H> {
         if self.ids.find(message.id, &self.messages).is_some() {
             return None;
         }
-        let row = self.messages.insert(Message::new(&message, self.messages.generation()));
+        let row = Message::new(&message, self.messages.generation(), self.clock);
+        let row = self.messages.insert(row);
         self.counts.content_bytes += u64::from(self.messages[row].content_bytes);
         self.ids.insert(message.id, row, &self.messages);
         self.keep_age(row);
@@ -141,7 +152,8 @@ impl<H> Queue<H> {
         now: WallTime,
     ) {
         let domain = self.domains.intern(domain);
-        let entry = self.entries.insert(Entry::new(message, domain, index, &state));
+        let due = self.clock.own(state.due);
+        let entry = self.entries.insert(Entry::new(message, domain, index, due, &state));
         self.join_siblings(message, entry);
         let state = match state {
             RecipientState { held: true, .. } => State::Held,

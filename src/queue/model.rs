@@ -9,6 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::time::Monotonic;
 
 mod rows;
 
@@ -25,6 +26,8 @@ enum Operation {
     Park(usize, Option<u8>),
     Unpark(u8, u32),
     Advance(u8),
+    /// The wall clock is set ahead by so many seconds, or back.
+    SetClock(i32),
     Operate(Verb, Which),
 }
 
@@ -40,7 +43,10 @@ struct Pair {
     messages: BTreeMap<u64, ModelMessage>,
     parked: BTreeMap<u8, Option<i64>>,
     departures: Vec<Departure>,
+    /// In seconds, whatever the wall clock shows.
     now: i64,
+    /// By what the wall clock was set ahead.
+    ahead: i64,
     ids: u64,
 }
 
@@ -54,18 +60,36 @@ fn number(domain: &Domain) -> u8 {
 
 impl Pair {
     fn new() -> Self {
-        Self {
+        let mut pair = Self {
             queue: Queue::new(Duration::from_secs(40), Duration::from_secs(100), 1_000),
             messages: BTreeMap::new(),
             parked: BTreeMap::new(),
             departures: Vec::new(),
             now: 1_000_000,
+            ahead: 0,
             ids: 0,
-        }
+        };
+        pair.follow();
+        pair
     }
 
     fn wall(&self) -> WallTime {
-        WallTime(self.now * 1_000)
+        self.wall_at(self.now)
+    }
+
+    /// What the wall clock shows at a second, as it is set now.
+    fn wall_at(&self, second: i64) -> WallTime {
+        WallTime((second + self.ahead) * 1_000)
+    }
+
+    fn follow(&mut self) -> Option<i64> {
+        let mono = Monotonic(u64::try_from(self.now).expect("not before") * 1_000_000_000);
+        self.queue.follow(Now { mono, wall: self.wall() })
+    }
+
+    fn set_clock(&mut self, seconds: i64) {
+        self.ahead += seconds;
+        assert_eq!(self.follow(), (seconds != 0).then_some(seconds * 1_000));
     }
 
     fn step(&mut self, operation: &Operation) {
@@ -78,6 +102,7 @@ impl Pair {
             Operation::Park(which, seconds) => self.park(*which, *seconds),
             Operation::Unpark(number, up_to) => self.unpark(*number, *up_to),
             Operation::Advance(seconds) => self.advance(i64::from(*seconds)),
+            Operation::SetClock(seconds) => self.set_clock(i64::from(*seconds)),
             Operation::Operate(verb, which) => self.operate(*verb, *which),
         }
         self.forget_unqueued_parks();
@@ -86,7 +111,7 @@ impl Pair {
 
     fn insert(&mut self, wanted: &[(u8, Option<u8>)]) {
         self.ids += 1;
-        let (now, id) = (self.now, self.ids);
+        let (now, ahead, id) = (self.now, self.ahead, self.ids);
         let recipients: BTreeMap<u16, ModelRecipient> = (0..)
             .zip(wanted)
             .map(|(index, (domain, wait))| {
@@ -111,7 +136,7 @@ impl Pair {
         let domains: Vec<Domain> = wanted.iter().map(|(number, _)| domain(*number)).collect();
         let rows = recipients.iter().zip(&domains).map(|((index, row), domain)| {
             let held = row.state == State::Held;
-            let due = WallTime(row.due * 1_000);
+            let due = WallTime((row.due + ahead) * 1_000);
             let state = RecipientState { attempts: row.attempts, due, held, reason_at: None };
             (*index, domain, state)
         });
@@ -208,7 +233,7 @@ impl Pair {
         };
         row.hold &= row.state == State::Dispatched;
         let attempts = row.attempts;
-        let said = self.queue.defer(slot, index, attempts, WallTime(due * 1_000), None);
+        let said = self.queue.defer(slot, index, attempts, self.wall_at(due), None);
         assert_eq!(said, Some(fate));
         self.left(slot, index);
     }
@@ -229,7 +254,7 @@ impl Pair {
             Deferral::Expired | Deferral::Removed => State::Dispatched,
         };
         row.hold &= row.state == State::Dispatched;
-        let said = self.queue.postpone(slot, index, WallTime(due * 1_000));
+        let said = self.queue.postpone(slot, index, self.wall_at(due));
         assert_eq!(said, Some(expected));
         self.left(slot, index);
     }
@@ -238,7 +263,7 @@ impl Pair {
         let Some(which) = which.checked_rem(self.departures.len()) else { return };
         let departure = self.departures.swap_remove(which);
         let until = seconds.map(|seconds| self.now + i64::from(seconds));
-        let wall = until.map(|until| WallTime(until * 1_000));
+        let wall = until.map(|until| self.wall_at(until));
         let over = self.queue.park(&departure, wall);
         let mut expected = Vec::new();
         let message = self.by_slot(departure.message);
@@ -277,6 +302,7 @@ impl Pair {
 
     fn advance(&mut self, seconds: i64) {
         self.now += seconds;
+        assert_eq!(self.follow(), None);
         let mut late = self.take_late();
         let mut due = Vec::new();
         self.queue.expire_due(self.wall(), &mut due);
@@ -365,7 +391,7 @@ impl Pair {
             for (seen, (index, row)) in view.recipients.iter().zip(&message.recipients) {
                 assert_eq!((seen.index, number(&seen.domain)), (*index, row.domain));
                 assert_eq!((seen.state, seen.attempts), (row.state, row.attempts));
-                assert_eq!(seen.due.0, row.due * 1_000);
+                assert_eq!(seen.due, self.wall_at(row.due));
                 *counts.entry((row.state as u8, seen.parked)).or_insert(0u64) += 1;
             }
         }
@@ -413,6 +439,7 @@ fn new_message(id: u64, received: WallTime) -> NewMessage<u64> {
         envelope: EnvelopeAt { record, bytes: 4 },
         received,
         delay_reported: false,
+        last_attempt: false,
         reverse_path: id % 3,
         content_bytes: 5,
         hot: Some((id, 300)),
@@ -439,6 +466,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(which, wait)| Operation::Park(which, wait)),
         1 => (0..4u8, 0..4u32).prop_map(|(number, room)| Operation::Unpark(number, room)),
         2 => (0..40u8).prop_map(Operation::Advance),
+        1 => (-1_000_000_000..1_000_000_000).prop_map(Operation::SetClock),
         1 => (verb, which).prop_map(|(verb, which)| Operation::Operate(verb, which)),
     ]
 }

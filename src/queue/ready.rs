@@ -143,13 +143,14 @@ impl<H> Queue<H> {
 
     /// Let no more be with the owner of `domain` than is now.
     fn narrow(&mut self, domain: u32, until: Option<WallTime>) {
+        let until = until.map_or(0, |until| self.clock.own(until).0.max(1));
         let row = &mut self.domains.rows[domain];
         row.window = row.dispatched.max(1);
         row.returned = 0;
         if row.dispatched == 0 {
             self.parks.remove(&(row.parked_until, domain));
             row.parked = true;
-            row.parked_until = until.map_or(0, |until| until.0.max(1));
+            row.parked_until = until;
             if row.parked_until != 0 {
                 self.parks.insert((row.parked_until, domain));
             }

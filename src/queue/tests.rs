@@ -28,6 +28,7 @@ fn message(id: u64, received: WallTime) -> NewMessage<&'static str> {
         envelope: EnvelopeAt { record, bytes: 300 },
         received,
         delay_reported: false,
+        last_attempt: false,
         reverse_path: id % 2,
         content_bytes: 10_000,
         hot: None,

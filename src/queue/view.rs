@@ -133,7 +133,7 @@ impl<H> Queue<H> {
                 .into_iter()
                 .flatten()
                 .min()
-                .map(from_seconds),
+                .map(|second| self.clock.wall(from_seconds(second))),
             ready: self.counts.ready,
             parked: self.counts.parked,
             dispatched: self.counts.dispatched,
@@ -274,7 +274,7 @@ impl<H> Queue<H> {
             slot: self.messages.slot(row),
             id: message.id(),
             envelope: message.envelope(),
-            received: from_seconds(message.received),
+            received: self.clock.wall(from_seconds(message.received)),
             content_bytes: message.content_bytes,
             reverse_path: message.reverse_path(),
             hot: message.hot != NONE,
@@ -298,10 +298,10 @@ impl<H> Queue<H> {
             state: entry.state(),
             parked,
             parked_until: (parked && domain.parked_until > 0)
-                .then_some(WallTime(domain.parked_until)),
+                .then(|| self.clock.wall(WallTime(domain.parked_until))),
             why: parked.then(|| domain.why.clone()).flatten(),
             attempts: entry.tag.attempts(),
-            due: from_seconds(entry.due),
+            due: self.clock.wall(from_seconds(entry.due)),
             reason_at: entry.reason_at(self.messages[entry.message].log()),
         }
     }

@@ -6,6 +6,7 @@
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
 use crate::mail::address::{Domain, ForwardPath, ReversePath};
+use crate::mail::durability::Durability;
 use crate::mail::outcome::{Outcome, Reason};
 use crate::outcome::counters::Counters;
 use crate::shard::platform::PlatformCounters;
@@ -45,7 +46,8 @@ pub enum Command {
         /// fewer, and more to come, since a call reads `LISTED_BATCH_MAX` messages at most.
         limit: usize,
     },
-    /// Everything of one message. Answered by `Answer::Show`.
+    /// Everything of one message. Answered by `Answer::Show`, or by `Answer::Failed` while it may
+    /// come to light that it is here.
     Show(MessageId),
     /// What keeps those of a message's recipients that this shard holds as an owner. Answered by
     /// `Answer::Waits`.
@@ -103,6 +105,8 @@ pub struct Snapshot {
     pub admits: bool,
     /// Commits fail at present.
     pub failing: bool,
+    /// Messages that were answered from memory, and are kept there since their commit failed.
+    pub owed: usize,
 }
 
 /// Where a recipient stands.
@@ -152,6 +156,8 @@ pub struct QueuedMessage {
     pub expires: WallTime,
     /// Octets of content.
     pub bytes: u64,
+    /// What the 250 to its content was worth.
+    pub durability: Durability,
     /// In the order of the envelope.
     pub recipients: Vec<RecipientStory>,
 }

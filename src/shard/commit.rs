@@ -15,12 +15,14 @@ use crate::base::ids::MessageId;
 use crate::base::limits::{GATHERING_MAX, LOG_RETRY, OUTCOME_PATIENCE};
 use crate::base::slots::Slot;
 use crate::base::time::Monotonic;
-use crate::outcome::counters::{Count, Latency};
+use crate::mail::durability::Durability;
+use crate::outcome::counters::{Count, Latency, Size};
 use crate::outcome::dsn::Action;
 use crate::shard::context::Context;
 use crate::shard::memory::Memory;
+use crate::shard::owed::Owed;
 use crate::shard::platform::{ConnectionId, IoError, Platform};
-use crate::spool::log::{Io, Log, LogError, LogEvent, Refusal, Room};
+use crate::spool::log::{Accepted, Io, Log, LogError, LogEvent, Refusal, Room};
 use crate::spool::segment::{SegmentBytes, SegmentName};
 use crate::spool::stored::{EnvelopeAt, NewMessage, StateAt, Stored};
 
@@ -35,17 +37,18 @@ pub(crate) struct Commit {
     pub(crate) memory: Memory,
     /// When a log that is full or failing is tried again.
     retry_at: Option<Monotonic>,
-    commit_began: Monotonic,
+    /// By log: when its commit under way began, and its octets.
+    under_way: Vec<(Monotonic, u64)>,
     /// How long a commit takes, by the last ones.
     usual_time: Duration,
     /// By log: when what waits is committed, though more was expected to come with it.
     patient_until: Vec<Option<Monotonic>>,
     /// Sessions in whose transaction the end of content has not come.
     pub(crate) joining: usize,
-    /// A commit of some log has failed, and none has succeeded since.
-    failing: bool,
     /// A segment could not be made, and none could since.
     cramped: bool,
+    /// Answered from memory, and their commit failed.
+    owed: Owed,
 }
 
 /// A message between its append and its commit.
@@ -61,8 +64,27 @@ struct Waiting {
 pub(crate) enum From {
     /// A client, for its 250.
     Session(ConnectionId),
+    /// Nobody: its client was answered from memory. It must be stored all the same.
+    Answered,
     /// The queue, to finish those whom a DSN is about.
     Dsn(About),
+}
+
+/// Proof that a message is in memory and on its way to the disk, and that the listener it came to
+/// asks for no more: `durability = "memory"`. Private field: made by [`Commit::message`] alone.
+///
+/// This is the one exception to the rule that only the log's `Accepted` becomes 250. What follows
+/// for the message is in the table of `spool/mod.rs`, rows 2m to 4m.
+#[derive(Debug)]
+pub(crate) struct InMemory {
+    id: MessageId,
+}
+
+impl InMemory {
+    /// The message.
+    pub(crate) fn id(&self) -> MessageId {
+        self.id
+    }
 }
 
 /// Whom a DSN of ours is about.
@@ -81,8 +103,9 @@ pub(crate) struct About {
 /// What the logs came to know.
 #[derive(Debug)]
 pub(crate) enum CommitEvent {
-    /// On stable storage: the message may be queued, and `from` told.
-    Stored { stored: Arc<Stored>, directory: u16, at: EnvelopeAt, from: From },
+    /// On stable storage, so long after its content was complete: the message may be queued, and
+    /// `from` told.
+    Stored { stored: Arc<Stored>, directory: u16, accepted: Accepted, from: From, took: Duration },
     /// Not stored, and nothing kept.
     Refused { from: From, why: Refusal },
     /// A recipient's last reply lies there.
@@ -98,18 +121,19 @@ impl Commit {
     pub(crate) fn new(logs: Vec<(u16, Log)>, memory: Memory) -> Self {
         assert!(!logs.is_empty(), "a shard has a log of its own");
         let patient_until = vec![None; logs.len()];
+        let under_way = vec![Default::default(); logs.len()];
         Self {
             logs,
             waiting: HashMap::new(),
             events: VecDeque::new(),
             memory,
             retry_at: None,
-            commit_began: Monotonic::default(),
+            under_way,
             usual_time: Duration::ZERO,
             patient_until,
             joining: 0,
-            failing: false,
             cramped: false,
+            owed: Owed::default(),
         }
     }
 
@@ -126,8 +150,12 @@ impl Commit {
     /// Whether a client may begin a message: there is room, on the disk and on the way to it.
     pub(crate) fn admission(&self) -> Room {
         let room = self.room();
-        let is_full = room == Room::Open && self.memory.is_full(self.pending());
-        if is_full { Room::Busy } else { room }
+        if room == Room::Open && self.is_full() { Room::Busy } else { room }
+    }
+
+    /// Whether what clients have under way takes no more memory.
+    pub(crate) fn is_full(&self) -> bool {
+        self.memory.is_full(self.pending() + self.owed.bytes())
     }
 
     /// Whether clients are to be read no further.
@@ -144,9 +172,9 @@ impl Commit {
         usize::try_from(self.logs[0].1.pending_bytes()).unwrap_or(usize::MAX)
     }
 
-    /// Whether commits fail at present.
+    /// Whether commits of some log fail at present.
     pub(crate) fn is_failing(&self) -> bool {
-        self.failing
+        self.logs().any(Log::is_failing)
     }
 
     /// Store a chunk of content ahead of its message.
@@ -154,20 +182,44 @@ impl Commit {
         self.own().append_content(id, chunk)
     }
 
-    /// Store a message; `Stored` or `Refused` follows.
+    /// Store a message; `Stored` or `Refused` follows, unless it is promised from memory: then what
+    /// comes back says so, `from` hears no more, and the message is appended until it is stored.
     pub(crate) fn message(
         &mut self,
         message: NewMessage,
         from: From,
         now: Monotonic,
-    ) -> Result<(), (LogError, From)> {
-        let id = message.id;
-        match self.own().append_message(message) {
-            Ok(stored) => {
-                self.waiting.insert(id, Waiting { stored, from, since: now });
-                Ok(())
-            }
-            Err(error) => Err((error, from)),
+    ) -> Result<Option<InMemory>, (LogError, From)> {
+        let (id, durability) = (message.id, message.origin.durability());
+        let stored = match self.own().append_message(message) {
+            Ok(stored) => stored,
+            Err(error) => return Err((error, from)),
+        };
+        let (from, promised) = match durability {
+            Durability::Commit => (from, None),
+            Durability::Memory => (From::Answered, Some(InMemory { id })),
+        };
+        self.waiting.insert(id, Waiting { stored, from, since: now });
+        Ok(promised)
+    }
+
+    /// Messages that were answered from memory, and are kept there since their commit failed.
+    pub(crate) fn owed(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// Messages that were answered from memory and are not on stable storage yet.
+    pub(crate) fn in_memory_only(&self) -> usize {
+        let answered = |waiting: &&Waiting| matches!(waiting.from, From::Answered);
+        self.owed.len() + self.waiting.values().filter(answered).count()
+    }
+
+    /// Append what is owed, as far as the disk takes it.
+    fn append_owed(&mut self, now: Monotonic) {
+        let log = &mut self.logs[0].1;
+        while let Some(stored) = self.owed.append_one(log) {
+            let waiting = Waiting { stored, from: From::Answered, since: now };
+            self.waiting.insert(waiting.stored.id, waiting);
         }
     }
 
@@ -178,8 +230,13 @@ impl Commit {
 
     /// The log of a directory, to note outcomes in or to load from.
     pub(crate) fn log(&mut self, directory: u16) -> &mut Log {
-        let log = self.logs.iter_mut().find(|(number, _)| *number == directory);
-        &mut log.expect("a directory of this shard").1
+        let index = self.index(directory);
+        &mut self.logs[index].1
+    }
+
+    fn index(&self, directory: u16) -> usize {
+        let index = self.logs.iter().position(|(number, _)| *number == directory);
+        index.expect("a directory of this shard")
     }
 
     fn own(&mut self) -> &mut Log {
@@ -212,13 +269,25 @@ impl Commit {
         result: Result<(), IoError>,
         cx: &mut Context<'_, P>,
     ) {
-        let count = if result.is_ok() { Count::SpoolCommits } else { Count::SpoolCommitsFailed };
-        cx.common.counters.increment(count);
-        let took = cx.mono().since(self.commit_began);
+        let index = self.index(segment.directory);
+        let (began, bytes) = self.under_way[index];
+        let took = cx.mono().since(began);
         self.usual_time = (self.usual_time * 7 + took) / 8;
-        cx.common.counters.record(Latency::Commit, took);
-        let result = result.map_err(|error| error.errno);
-        self.log(segment.directory).handle_committed(segment, result);
+        let succeeded = result.is_ok();
+        let log = &mut self.logs[index].1;
+        let accepted_before = log.stats().accepted;
+        log.handle_committed(segment, result.map_err(|error| error.errno));
+        let messages = log.stats().accepted - accepted_before;
+        let counters = &mut cx.common.counters;
+        counters.record(Latency::Commit, took);
+        if !succeeded {
+            return counters.increment(Count::SpoolCommitsFailed);
+        }
+        counters.increment(Count::SpoolCommits);
+        counters.measure(Size::GroupBytes, bytes);
+        if messages > 0 {
+            counters.measure(Size::GroupMessages, messages);
+        }
     }
 
     /// Take in what the logs came to know.
@@ -234,6 +303,7 @@ impl Commit {
     /// in the turn makes one commit group.
     pub(crate) fn start_io<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
         self.retry(cx);
+        self.append_owed(cx.mono());
         for index in 0..self.logs.len() {
             if self.expects_more(index, cx.mono()) {
                 continue;
@@ -273,7 +343,8 @@ impl Commit {
 
     /// Whether all that was given is on stable storage, or refused.
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.logs.iter().all(|(_, log)| log.is_idle())
+        let nothing_waits = self.waiting.is_empty() && self.owed.len() == 0;
+        nothing_waits && self.logs.iter().all(|(_, log)| log.is_idle())
     }
 
     /// The figures of all logs.
@@ -290,7 +361,8 @@ impl Commit {
             Io::Commit { segment, offset, buffers } => {
                 let bytes = buffers.iter().map(|buffer| buffer.len() as u64).sum();
                 cx.common.counters.add(Count::SpoolBytes, bytes);
-                self.commit_began = cx.mono();
+                let index = self.index(segment.directory);
+                self.under_way[index] = (cx.mono(), bytes);
                 cx.platform.commit(segment, offset, buffers);
             }
             Io::Remove { segment } => cx.platform.remove_segment(segment),
@@ -301,15 +373,26 @@ impl Commit {
         match event {
             LogEvent::Accepted(accepted) => {
                 let waiting = self.waiting.remove(&accepted.id()).expect("appended by this shard");
-                let took = cx.mono().since(waiting.since);
-                cx.common.counters.record(Latency::Accept, took);
                 let (stored, from) = (waiting.stored, waiting.from);
-                let at = accepted.at();
-                self.events.push_back(CommitEvent::Stored { stored, directory, at, from });
+                let took = match from {
+                    // It had its 250 as soon as it was appended.
+                    From::Answered => Duration::ZERO,
+                    From::Session(_) | From::Dsn(_) => cx.mono().since(waiting.since),
+                };
+                if !matches!(from, From::Dsn(_)) {
+                    cx.common.counters.record(Latency::Accept, took);
+                }
+                let stored = CommitEvent::Stored { stored, directory, accepted, from, took };
+                self.events.push_back(stored);
             }
             LogEvent::Refused { id, why } => {
                 let waiting = self.waiting.remove(&id).expect("appended by this shard");
-                self.events.push_back(CommitEvent::Refused { from: waiting.from, why });
+                match waiting.from {
+                    From::Answered => self.owed.push(waiting.stored),
+                    from @ (From::Session(_) | From::Dsn(_)) => {
+                        self.events.push_back(CommitEvent::Refused { from, why });
+                    }
+                }
             }
             LogEvent::Noted { id, recipient, at } => {
                 self.events.push_back(CommitEvent::Noted { id, recipient, directory, at });
@@ -319,12 +402,10 @@ impl Commit {
                 self.events.push_back(CommitEvent::Moved { id, directory, at, states });
             }
             LogEvent::Unhealthy { segment, errno } => {
-                self.failing = true;
                 let error = IoError { errno };
                 tracing::error!(%segment, %error, "a commit failed: its segment is sealed");
             }
             LogEvent::Healthy => {
-                self.failing = false;
                 tracing::info!(directory, "commits succeed again");
             }
         }

@@ -5,13 +5,15 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::ids::{MessageId, ShardId};
+use crate::base::limits::LAST_ATTEMPT_WITHIN;
 use crate::base::slots::Slot;
 use crate::base::time::{Monotonic, Now, WallTime};
 use crate::egress::domain_hash;
 use crate::egress::owner::Loads;
-use crate::mail::address::Domain;
+use crate::mail::address::{Domain, ReversePath};
 use crate::outcome::counters::Count;
 use crate::outcome::event::Kind;
 use crate::queue::{
@@ -61,23 +63,31 @@ impl Home {
         &mut self,
         directory: u16,
         found: RecoveredMessage,
-        own: &Domain,
+        settings: &Settings,
         now: WallTime,
     ) {
+        let (schedule, own) = (&settings.schedule, &settings.hostname);
+        // Times of an earlier run, by a clock that may have been set since. What was accepted in
+        // the future is new; what seems to be too old is tried once more before it bounces.
+        let received = found.received.min(now);
+        let last_attempt = now.since(received) >= schedule.lifetime;
+        let latest = now - schedule.lifetime + LAST_ATTEMPT_WITHIN.min(schedule.lifetime);
         let message = NewMessage {
             id: found.id,
             envelope: queue_place(directory, found.at),
-            received: found.received,
-            // Told before the restart, or due a little later than it would have been.
-            delay_reported: false,
-            reverse_path: reverse_path_hash(found.reverse_path.as_str()),
+            received: if last_attempt { latest } else { received },
+            // Told before the restart, or due a little later than it would have been. Where the
+            // bounce is near, that is what is to be told.
+            delay_reported: last_attempt,
+            last_attempt,
+            reverse_path: found.reverse_path,
             content_bytes: found.bytes,
             hot: None,
         };
         let recipients = found.pending.iter().map(|pending| {
             let state = RecipientState {
                 attempts: u16::try_from(pending.attempts).unwrap_or(u16::MAX),
-                due: pending.due,
+                due: if last_attempt { now } else { schedule.due_again(pending.due, now) },
                 held: pending.held,
                 reason_at: pending.last.map(|at| record_at(directory, at)),
             };
@@ -86,27 +96,27 @@ impl Home {
         self.queue.insert(message, recipients, now);
     }
 
-    /// Queue a message that was just stored.
+    /// Queue a message that was just stored, so long after its content was complete.
     pub(crate) fn accept<P: Platform>(
         &mut self,
         stored: &Arc<Stored>,
-        directory: u16,
-        at: StoredAt,
+        (directory, at): (u16, StoredAt),
+        took: Duration,
         cx: &mut Context<'_, P>,
     ) {
         let counters = &mut cx.common.counters;
         counters.increment(Count::MessagesReceived);
         counters.add(Count::RecipientsReceived, stored.envelope.recipients.len() as u64);
         counters.add(Count::BytesReceived, stored.content_bytes);
-        let bytes = usize::try_from(stored.bytes()).unwrap_or(usize::MAX);
         let message = NewMessage {
             id: stored.id,
             envelope: queue_place(directory, at),
             received: stored.received,
             delay_reported: false,
-            reverse_path: reverse_path_hash(stored.envelope.reverse_path.as_str()),
+            last_attempt: false,
+            reverse_path: ReversePath::hash_of(stored.envelope.reverse_path.as_str()),
             content_bytes: stored.bytes(),
-            hot: stored.is_hot().then(|| (stored.clone(), bytes)),
+            hot: stored.is_hot().then(|| (stored.clone(), stored.memory())),
         };
         let own = &cx.settings.hostname;
         let recipients = (0u16..).zip(&stored.envelope.recipients).map(|(index, recipient)| {
@@ -115,7 +125,8 @@ impl Home {
         });
         self.queue.insert(message, recipients, cx.now.wall);
         for index in (0u16..).take(stored.envelope.recipients.len()) {
-            self.journal.tell(Kind::Received, stored, index, Attempt::default(), Said::Nothing, cx);
+            let attempt = Attempt { accept: (index == 0).then_some(took), ..Attempt::default() };
+            self.journal.tell(Kind::Received, stored, index, attempt, Said::Nothing, cx);
         }
     }
 
@@ -224,6 +235,14 @@ impl Home {
         }
     }
 
+    /// The time is `now`: to be said before anything else of a moment is.
+    pub(crate) fn follow(&mut self, now: Now) {
+        if let Some(millis) = self.queue.follow(now) {
+            let seconds = millis / 1_000;
+            tracing::info!(seconds, "the wall clock was set; waits and lifetimes go on as before");
+        }
+    }
+
     /// Work by `settings` from now on.
     pub(crate) fn reconfigure(&mut self, settings: &Settings) {
         let schedule = &settings.schedule;
@@ -243,6 +262,11 @@ impl Home {
     fn load<P: Platform>(&mut self, departure: Departure, cx: &mut Context<'_, P>) {
         let lies = self.lies(departure.message).expect("a departure's message is queued");
         self.loader.start(lies, Purpose::Depart(departure), cx);
+    }
+
+    /// When a message was accepted, by the wall clock as it is set now.
+    pub(super) fn received(&self, message: Slot, stored: &Stored) -> WallTime {
+        self.queue.message(message).map_or(stored.received, |queued| queued.received)
     }
 
     /// Where a message of the queue lies.
@@ -326,9 +350,4 @@ pub(super) fn queue_place(directory: u16, at: StoredAt) -> EnvelopeAt {
 
 pub(super) fn record_at(directory: u16, at: StateAt) -> RecordAt {
     RecordAt { log: directory, segment: at.segment, offset: at.offset }
-}
-
-/// By which operators select: see `queue::Selector`.
-pub(super) fn reverse_path_hash(path: &str) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(path.as_bytes())
 }

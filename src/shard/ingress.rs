@@ -2,7 +2,8 @@
 //!
 //! In: what the platform says of clients' connections; what the spool says of their messages.
 //! Out: replies, and messages handed to [`Commit`]. Invariant: `250` to the end of content is
-//! answered only against [`Ingress::stored`]. Lives on: the home shard.
+//! answered only against the spool's [`Accepted`], or where the listener's `durability` is `memory`
+//! against [`InMemory`]. Lives on: the home shard.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,14 +16,14 @@ use crate::outcome::counters::Count;
 use crate::policy::admission::Admission;
 use crate::policy::content::ContentScan;
 use crate::policy::relay::RecipientVerdict;
-use crate::shard::commit::{Commit, From};
+use crate::shard::commit::{Commit, From, InMemory};
 use crate::shard::connections::Connections;
 use crate::shard::context::{Context, Timer};
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::shard::refusals::{answer_to, refusal};
 use crate::smtp::answer::Answer;
 use crate::smtp::server::{Event, Session};
-use crate::spool::log::{LogError, Refusal};
+use crate::spool::log::{Accepted, LogError, Refusal};
 
 mod message;
 mod slowing;
@@ -49,7 +50,8 @@ struct Inbound {
     paused: bool,
     /// In `Ingress::slowed`.
     slowed: bool,
-    /// Octets of content that the session held when it was last looked at.
+    /// Octets of memory that the session held when it was last looked at: content, recipients,
+    /// what came too early, what was not sent.
     gathered: usize,
     /// Its message is to come: counted in `Commit::joining`.
     joins: bool,
@@ -228,11 +230,11 @@ impl Ingress {
     pub(crate) fn stored<P: Platform>(
         &mut self,
         connection: ConnectionId,
-        id: MessageId,
+        accepted: &Accepted,
         commit: &mut Commit,
         cx: &mut Context<'_, P>,
     ) {
-        self.committed(connection, Answer::stored(id), commit, cx);
+        self.committed(connection, Answer::stored(accepted.id()), commit, cx);
     }
 
     /// The message that a session waits for could not be stored.
@@ -302,7 +304,7 @@ impl Ingress {
         // What the end of the session or a deadline made of the transaction.
         inbound.answer_questions(commit, cx);
         inbound.send(cx);
-        let gathered = inbound.session.content_waiting();
+        let gathered = inbound.session.memory() + inbound.held.capacity() + inbound.unsent;
         commit.memory.gathered(std::mem::replace(&mut inbound.gathered, gathered), gathered);
         inbound.count_joining(commit);
         if inbound.session.is_over() && inbound.committing.is_none() {
@@ -374,7 +376,7 @@ impl Inbound {
             let Some(event) = self.session.poll_event() else { return };
             match event {
                 Event::Mail => self.on_mail(commit, cx),
-                Event::Rcpt => self.on_rcpt(cx),
+                Event::Rcpt => self.on_rcpt(commit, cx),
                 Event::Content => self.on_content(commit, cx),
                 Event::ContentFull => self.on_chunk(commit),
                 Event::End => self.on_end(commit, cx),
@@ -395,7 +397,12 @@ impl Inbound {
         self.session.answer(answer, cx.mono());
     }
 
-    fn on_rcpt<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+    fn on_rcpt<P: Platform>(&mut self, commit: &Commit, cx: &mut Context<'_, P>) {
+        // Recipients take memory too, a thousand of a transaction as much as its content.
+        if commit.is_full() {
+            cx.common.counters.increment(Count::RefusedRcpt);
+            return self.session.answer(Answer::NO_ROOM, cx.mono());
+        }
         let Client { listener, peer, .. } = self.client;
         let Some(recipient) = self.session.recipient() else { return };
         let policy = &cx.settings.relay;
@@ -450,7 +457,11 @@ impl Inbound {
             commit.message(message, from, cx.mono()).map_err(|(error, _)| answer_to(error))
         });
         match stored {
-            Ok(()) => self.committing = Some(id),
+            Ok(None) => self.committing = Some(id),
+            Ok(Some(in_memory)) => {
+                let answer = Answer::stored(InMemory::id(&in_memory));
+                self.session.answer(answer, cx.mono());
+            }
             Err(answer) => {
                 cx.common.counters.increment(Count::RefusedContent);
                 commit.abandon(id);

@@ -2,6 +2,8 @@
 //!
 //! Invariant: sequence numbers of a run have no gap. Lives on: the home shard.
 
+use std::time::Duration;
+
 use crate::base::time::WallTime;
 use crate::mail::outcome::{Reason, Stage};
 use crate::mail::status::{EnhancedStatus, Reply};
@@ -33,6 +35,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) upstream: &'a str,
     /// Where the time went.
     pub(crate) delays: Option<Delays>,
+    /// None was made yet: from the end of content to our 250.
+    pub(crate) accept: Option<Duration>,
 }
 
 /// What was said, and by whom.
@@ -73,6 +77,7 @@ impl Journal {
             recipient: to.into(),
             domain: forward_path.domain().map_or("", |domain| domain.as_str()).into(),
             size: stored.bytes(),
+            durability: stored.origin.durability(),
             site: attempt.site.into(),
             peer: attempt.peer.into(),
             upstream: attempt.upstream.into(),
@@ -83,6 +88,7 @@ impl Journal {
             attempt: attempt.number,
             next_attempt: attempt.next,
             delays: attempt.delays,
+            accept: attempt.accept,
         }
         .write_line(&mut self.line);
         cx.platform.log_events(&self.line);
@@ -107,16 +113,16 @@ fn words(said: Said<'_>) -> (Option<Stage>, Option<u16>, Option<EnhancedStatus>,
     }
 }
 
-/// The delays of an attempt, as the event tells them.
+/// The delays of an attempt, as the event tells them; `age`: since the message was accepted.
 pub(crate) fn delays(
     stored: &Stored,
-    now: WallTime,
+    age: Duration,
     on_owner: crate::shard::mesh::Delays,
 ) -> Delays {
     let there = on_owner.connect + on_owner.transmit;
     Delays {
         before_queue: stored.intake,
-        in_queue: now.since(stored.received).saturating_sub(there),
+        in_queue: age.saturating_sub(there),
         connect: on_owner.connect,
         transmit: on_owner.transmit,
     }

@@ -29,7 +29,9 @@ mod memory;
 mod notices;
 mod operate;
 mod outbound;
+mod owed;
 mod reasons;
+mod recovering;
 mod refusals;
 mod report;
 mod settling;
@@ -67,9 +69,10 @@ use crate::shard::memory::Memory;
 use crate::shard::mesh::Crossing;
 use crate::shard::operate::Operations;
 use crate::shard::platform::{Event, Machine, Platform, Turn};
+use crate::shard::recovering::Recovering;
 use crate::shard::settings::Settings;
 use crate::spool::log::{Log, Room};
-use crate::spool::recovery::Messages;
+use crate::spool::recovery::Recovery;
 
 /// What all shards of a process share: atomics and rarely taken locks, nothing that waits.
 #[derive(Debug)]
@@ -102,8 +105,8 @@ pub struct Start {
     pub settings: Arc<Settings>,
     /// What it shares with the others.
     pub shared: Arc<Shared>,
-    /// Its own directory's log first, then those that it adopted, each with what recovery found.
-    pub logs: Vec<(u16, Log, Messages)>,
+    /// Its own directory's log first, then those that it adopted, each with its recovery.
+    pub logs: Vec<(u16, Log, Recovery)>,
     /// Not to be predicted from outside.
     pub prng: Prng,
     /// The time.
@@ -120,6 +123,7 @@ pub struct Shard {
     ingress: Ingress,
     commit: Commit,
     home: Home,
+    recovering: Recovering,
     operations: Operations,
     lookups: Lookups,
     delivery: Delivery,
@@ -140,28 +144,22 @@ macro_rules! context {
 }
 
 impl Shard {
-    /// A shard with the mail that recovery found in its directories.
+    /// A shard that is to find the mail in its directories.
     pub fn new(start: Start) -> Self {
         let Start { id, settings, shared, logs, mut prng, now } = start;
         let schedule = &settings.schedule;
         let queue = Queue::new(schedule.delay_report_after, schedule.lifetime, settings.hot_bytes);
         let mut home = Home::new(queue, shared.loads.clone());
-        let mut opened = Vec::new();
-        for (directory, log, recovered) in logs {
-            opened.push((directory, log));
-            for message in recovered {
-                match message {
-                    Ok(found) => home.recover(directory, found, &settings.hostname, now.wall),
-                    Err(damage) => tracing::error!(%damage, "a queued message cannot be read"),
-                }
-            }
-        }
+        home.follow(now);
+        let split = |(directory, log, recovery)| ((directory, log), (directory, recovery));
+        let (opened, recoveries): (Vec<_>, Vec<_>) = logs.into_iter().map(split).unzip();
         let dns_prng = prng.fork();
         Self {
             early: EarlyClients::default(),
             ingress: Ingress::new(Admission::new(settings.admission.clone())),
             commit: Commit::new(opened, Memory::new(settings.memory_bytes)),
             home,
+            recovering: Recovering::new(recoveries.into_iter()),
             operations: Operations::default(),
             lookups: Lookups::new(settings.dns.clone(), settings.own_names.clone(), dns_prng),
             delivery: Delivery::new(id, &settings, shared.sites.clone(), now.mono),
@@ -199,6 +197,10 @@ impl Shard {
                 let waits = self.delivery.waits(id);
                 request.answer(Answer::Waits(waits));
             }
+            Crossing::Request(request) if self.may_come_to_light(&request.command) => {
+                let words = "the spool is being recovered and the message may be in it: ask again";
+                request.answer(Answer::Failed(words.into()));
+            }
             Crossing::Request(request) => {
                 let cx = context!(self, platform);
                 self.operations.start(request, &mut self.home, &mut self.commit, cx);
@@ -206,6 +208,12 @@ impl Shard {
             Crossing::Reload(settings) => self.reload(settings, platform),
             Crossing::Drain => self.start_drain(platform),
         }
+    }
+
+    /// Whether a message is asked for of which it is not known yet whether it is in the queue.
+    fn may_come_to_light(&self, command: &Command) -> bool {
+        let Command::Show(id) = command else { return false };
+        self.recovering.may_find(*id) && self.home.queue.show(*id).is_none()
     }
 
     /// How this shard stands.
@@ -219,8 +227,10 @@ impl Shard {
         counters.set(Count::QueueActive, stats.dispatched);
         counters.set(Count::QueueDeferred, stats.deferred);
         counters.set(Count::QueueHeld, stats.held);
+        counters.set(Count::InMemoryOnly, self.commit.in_memory_only() as u64);
         counters
             .set(Count::SpoolSegments, self.commit.logs().map(|log| log.stats().segments).sum());
+        counters.set(Count::Recovering, self.recovering.left() as u64);
         counters.add(Count::DnsQuestions, dns.traffic.udp_queries + dns.traffic.tcp_queries);
         counters.add(Count::DnsCacheHits, dns.cached);
         counters.add(Count::DnsFailures, dns.failed);
@@ -229,6 +239,7 @@ impl Shard {
             platform: platform.counters(),
             admits: self.commit.room() == Room::Open,
             failing: self.commit.is_failing(),
+            owed: self.commit.owed(),
         }
     }
 
@@ -276,7 +287,7 @@ impl Shard {
         if self.is_early() {
             return;
         }
-        for client in self.early.let_in(platform) {
+        for client in self.early.let_in(self.ingress.admission(), platform) {
             let EarlyClient { connection, listener, peer } = client;
             let cx = context!(self, platform);
             self.ingress.accepted(connection, listener, peer, &mut self.commit, cx);
@@ -289,17 +300,21 @@ impl Shard {
         while let Some(event) = self.commit.poll_event() {
             let cx = context!(self, platform);
             match event {
-                CommitEvent::Stored { stored, directory, at, from } => {
-                    self.home.accept(&stored, directory, at, cx);
+                CommitEvent::Stored { stored, directory, accepted, from, took } => {
+                    self.home.accept(&stored, (directory, accepted.at()), took, cx);
                     match from {
                         From::Session(connection) => {
-                            self.ingress.stored(connection, stored.id, &mut self.commit, cx);
+                            self.ingress.stored(connection, &accepted, &mut self.commit, cx);
                         }
+                        From::Answered => {}
                         From::Dsn(about) => self.home.dsn_stored(&about, &mut self.commit),
                     }
                 }
                 CommitEvent::Refused { from: From::Session(connection), why } => {
                     self.ingress.refused(connection, why, &mut self.commit, cx);
+                }
+                CommitEvent::Refused { from: From::Answered, .. } => {
+                    unreachable!("what was answered is owed, not refused")
                 }
                 CommitEvent::Refused { from: From::Dsn(about), why: _ } => {
                     self.home.dsn_refused(&about, &mut self.commit, cx);
@@ -323,6 +338,7 @@ impl Shard {
             self.common.timers.next(),
             self.commit.deadline(),
             self.home.deadline(now),
+            self.recovering.deadline(now.mono).filter(|_| self.drain.is_none()),
             self.lookups.deadline(),
             self.delivery.deadline(),
             self.drain.as_ref().map(|drain| drain.look_again(now.mono)),
@@ -351,7 +367,8 @@ impl Shard {
 
 impl Machine for Shard {
     fn handle<P: Platform>(&mut self, event: Event<'_>, platform: &mut P) {
-        if self.is_early() && self.early.handle(&event, platform) {
+        self.home.follow(platform.now());
+        if self.is_early() && self.early.handle(&event, self.ingress.admission(), platform) {
             return;
         }
         let cx = context!(self, platform);
@@ -397,6 +414,9 @@ impl Machine for Shard {
             Event::Datagram { id, bytes } => self.lookups.datagram(id, bytes, cx),
             Event::DatagramFailed { id, error } => self.lookups.datagram_failed(id, error, cx),
             Event::SegmentReady { segment, result } => commit.segment_ready(segment, result),
+            Event::SegmentOpened { segment, result } => {
+                self.recovering.opened(segment, result, cx);
+            }
             Event::Committed { segment, result } => commit.committed(segment, result, cx),
             Event::Populated { ticket } => self.home.populated(ticket, commit, cx),
             Event::Crossing(crossing) => self.crossing(crossing, platform),
@@ -404,9 +424,13 @@ impl Machine for Shard {
     }
 
     fn turn<P: Platform>(&mut self, platform: &mut P) -> Turn {
+        self.home.follow(platform.now());
         self.fire_timers(platform);
         self.lookups.handle_deadline(context!(self, platform));
         self.operations.drive(&mut self.home, &mut self.commit, context!(self, platform));
+        if self.drain.is_none() {
+            self.recovering.drive(&mut self.commit, &mut self.home, context!(self, platform));
+        }
         for _ in 0..TURN_ROUNDS_MAX {
             self.settle_commits(platform);
             self.ingress.relieve(&self.commit, context!(self, platform));

@@ -99,7 +99,7 @@ impl Home {
             original_bytes: stored.bytes(),
             arrival: stored.received,
             now: cx.now.wall,
-            expires: stored.received + cx.settings.schedule.lifetime,
+            expires: self.received(message, stored) + cx.settings.schedule.lifetime,
         });
         cx.common.counters.increment(match action {
             Action::Failed => Count::DsnsFailed,

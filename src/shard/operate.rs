@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::base::limits::{LISTED_BATCH_MAX, OPERATIONS_MAX};
 use crate::base::slots::Slot;
 use crate::base::time::WallTime;
-use crate::mail::address::ForwardPath;
+use crate::mail::address::{ForwardPath, ReversePath};
 use crate::outcome::event::Kind;
 use crate::queue::{MessageView, Operated, Place, RecipientView, Selector as Select, State, Verb};
 use crate::shard::commands::{
@@ -19,7 +19,7 @@ use crate::shard::commands::{
 };
 use crate::shard::commit::Commit;
 use crate::shard::context::Context;
-use crate::shard::dispatch::{Home, reverse_path_hash};
+use crate::shard::dispatch::Home;
 use crate::shard::journal::{Attempt, Said};
 use crate::shard::load::Lies;
 use crate::shard::mesh::Request;
@@ -109,7 +109,10 @@ fn select(selector: &Selector) -> Select {
     Select {
         id: selector.id,
         domain: selector.domain.clone(),
-        reverse_path: selector.reverse_path.as_ref().map(|path| reverse_path_hash(path.as_str())),
+        reverse_path: selector
+            .reverse_path
+            .as_ref()
+            .map(|path| ReversePath::hash_of(path.as_str())),
     }
 }
 
@@ -207,6 +210,7 @@ impl Home {
             accepted: stored.received,
             expires: stored.received + cx.settings.schedule.lifetime,
             bytes: stored.bytes(),
+            durability: stored.origin.durability(),
             recipients,
         })
     }

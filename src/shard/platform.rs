@@ -55,6 +55,8 @@ pub enum Event<'a> {
     DatagramFailed { id: DatagramId, error: IoError },
     /// `create_segment` came to its end: preallocated, synced, directory synced, mapped.
     SegmentReady { segment: SegmentName, result: Result<Arc<dyn SegmentBytes>, IoError> },
+    /// `open_segment` came to its end: the map, or why there is none.
+    SegmentOpened { segment: SegmentName, result: Result<Arc<dyn SegmentBytes>, IoError> },
     /// `commit` came to its end: the bytes are on stable storage, or the segment must be sealed.
     Committed { segment: SegmentName, result: Result<(), IoError> },
     /// `populate` came to its end: the range can be read without waiting for the disk.
@@ -96,6 +98,10 @@ pub trait Platform {
     /// Make a segment of `bytes` octets ready for appending, leaving `keep_free` octets of the disk
     /// free: `SegmentReady` follows.
     fn create_segment(&mut self, segment: SegmentName, bytes: u32, keep_free: u64);
+
+    /// Open a segment of an earlier run, with what `spool::index::ahead` says in memory, and synced
+    /// where it says so: `SegmentOpened` follows.
+    fn open_segment(&mut self, segment: SegmentName);
 
     /// Forget a segment that holds nothing live; its file goes away or is recycled. No event.
     fn remove_segment(&mut self, segment: SegmentName);
@@ -204,6 +210,7 @@ impl Event<'_> {
             Self::Datagram { .. }
             | Self::DatagramFailed { .. }
             | Self::SegmentReady { .. }
+            | Self::SegmentOpened { .. }
             | Self::Committed { .. }
             | Self::Populated { .. }
             | Self::Crossing(_) => None,

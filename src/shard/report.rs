@@ -4,6 +4,7 @@
 //! written in `notices.rs`. Lives on: the home shard.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::limits::{PARK_FOR, PARK_FOR_MIN, UNREADABLE_RETRY};
 use crate::base::slots::Slot;
@@ -78,6 +79,7 @@ impl Home {
         until: WallTime,
         cx: &mut Context<'_, P>,
     ) {
+        let age = self.age(report, cx.now.wall);
         for (recipient, settlement) in &tried.recipients {
             let Settlement::Deferred(reason) = settlement else { continue };
             let Some(view) = self.queue.recipient(report.departure.message, *recipient) else {
@@ -85,7 +87,7 @@ impl Home {
             };
             let attempt = Attempt {
                 next: Some(until),
-                ..attempt(report, tried, view.attempts.saturating_add(1), cx.now.wall)
+                ..attempt(report, tried, view.attempts.saturating_add(1), age)
             };
             cx.common.counters.increment(Count::Deferred);
             let said = Said::Refused(reason);
@@ -104,13 +106,14 @@ impl Home {
         self.queue.explain(report.departure.domain, None);
         // One due time for all that failed together: they leave together again.
         let mut due = None;
+        let age = self.age(report, cx.now.wall);
         let mut given_up = Vec::new();
         let mut relayed = Vec::new();
         for (recipient, settlement) in &attempted.recipients {
             let recipient = *recipient;
             let Some(view) = self.queue.recipient(message, recipient) else { continue };
             let number = view.attempts.saturating_add(1);
-            let mut attempt = attempt(report, attempted, number, cx.now.wall);
+            let mut attempt = attempt(report, attempted, number, age);
             match settlement {
                 Settlement::Delivered { reply, dsn_passed_on } => {
                     self.delivered(report, recipient, attempt, reply, commit, cx);
@@ -176,6 +179,11 @@ impl Home {
         None
     }
 
+    /// How long ago the message of a report was accepted.
+    fn age(&self, report: &Report, now: WallTime) -> Duration {
+        now.since(self.received(report.departure.message, &report.stored))
+    }
+
     fn delivered<P: Platform>(
         &mut self,
         report: &Report,
@@ -187,7 +195,7 @@ impl Home {
     ) {
         let counters = &mut cx.common.counters;
         counters.increment(Count::Delivered);
-        counters.record(Latency::Delivery, cx.now.wall.since(report.stored.received));
+        counters.record(Latency::Delivery, self.age(report, cx.now.wall));
         let said = Said::Taken(reply);
         self.journal.tell(Kind::Delivered, &report.stored, recipient, attempt, said, cx);
         self.finish(report.departure.message, recipient, Standing::Delivered, commit);
@@ -380,7 +388,7 @@ fn attempt<'a>(
     report: &Report,
     attempted: &'a Attempted,
     number: u16,
-    now: WallTime,
+    age: Duration,
 ) -> Attempt<'a> {
     Attempt {
         number: number.into(),
@@ -388,6 +396,7 @@ fn attempt<'a>(
         site: &attempted.site,
         peer: &attempted.peer,
         upstream: attempted.upstream.as_deref().unwrap_or(""),
-        delays: Some(delays(&report.stored, now, attempted.delays)),
+        delays: Some(delays(&report.stored, age, attempted.delays)),
+        accept: None,
     }
 }

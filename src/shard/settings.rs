@@ -13,6 +13,7 @@ use crate::egress::source::Source;
 use crate::egress::throttle::{Rate, SiteLimits};
 use crate::egress::upstream::{Group, Member};
 use crate::mail::address::Domain;
+use crate::mail::durability::Durability;
 use crate::mail::route::{Route, UpstreamId};
 use crate::policy::admission::AdmissionLimits;
 use crate::policy::content::ContentLimits;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub hostname: Domain,
     /// By listener.
     listeners: Vec<Arc<server::Options>>,
+    /// By listener: when a message gets its 250.
+    durability: Vec<Durability>,
     /// Who may relay where.
     pub relay: RelayPolicy,
     /// Bounds on content.
@@ -84,6 +87,7 @@ impl Settings {
         Self {
             hostname: config.hostname.clone(),
             listeners: config.listeners.iter().map(|one| server_options(config, one)).collect(),
+            durability: config.listeners.iter().map(|one| one.durability).collect(),
             relay: relay_policy(config),
             content_limits: ContentLimits {
                 header_bytes: config.limits.header_bytes,
@@ -120,6 +124,11 @@ impl Settings {
     /// How sessions of a listener are run.
     pub(crate) fn listener(&self, listener: u16) -> &Arc<server::Options> {
         &self.listeners[usize::from(listener)]
+    }
+
+    /// When a message from a listener gets its 250.
+    pub(crate) fn durability(&self, listener: u16) -> Durability {
+        self.durability[usize::from(listener)]
     }
 
     /// How connections from this source are run.

@@ -18,8 +18,8 @@ mod intake;
 use std::sync::Arc;
 
 use crate::base::limits::{
-    MESSAGE_BYTES_DEFAULT, RECIPIENTS_MAX, SESSION_ERRORS_MAX, SESSION_OUTPUT_KEPT,
-    SESSION_OUTPUT_MAX, TEXT_LINE_MAX,
+    MESSAGE_BYTES_DEFAULT, RECIPIENT_BYTES, RECIPIENTS_MAX, SESSION_ERRORS_MAX,
+    SESSION_OUTPUT_KEPT, SESSION_OUTPUT_MAX, TEXT_LINE_MAX,
 };
 use crate::base::time::Monotonic;
 use crate::mail::envelope::{Envelope, Recipient};
@@ -335,6 +335,12 @@ impl Session {
     /// Octets of content that have come since it was last taken.
     pub fn content_waiting(&self) -> usize {
         self.intake.as_ref().map_or(0, Intake::waiting)
+    }
+
+    /// Octets of memory that the transaction holds: content that was not taken, recipients.
+    pub fn memory(&self) -> usize {
+        let recipients = self.envelope().map_or(0, |envelope| envelope.recipients.len());
+        self.intake.as_ref().map_or(0, Intake::held) + recipients * RECIPIENT_BYTES
     }
 
     /// Octets of content so far, taken ones included.

@@ -191,7 +191,7 @@ pub fn check(directory: u16, segments: Segments) -> Result<Checked, RecoverError
         let subjects = match damage.fault {
             Fault::Content(id) => vec![fates.subject(id, Part::Content, true)],
             Fault::Record | Fault::Group => fates.subjects(&damage, &segments, &start),
-            Fault::Header | Fault::Foreign => Vec::new(),
+            Fault::Header | Fault::Foreign | Fault::Index => Vec::new(),
         };
         Finding { damage, subjects }
     };
@@ -273,7 +273,7 @@ impl Fates {
                 RecordKind::Message => Part::Envelope,
                 RecordKind::State => Part::State,
                 RecordKind::Done => Part::End,
-                RecordKind::Group => return None,
+                RecordKind::Group | RecordKind::Index => return None,
             };
             let is_sure = peeked.is_header_whole && peeked.record.header.nonce == nonce;
             // Past the first octets only what is certainly a record is taken for one.

@@ -42,11 +42,11 @@
 //! | 0 | 4 | checksum of 4..40 |
 //! | 4 | 4 | checksum of the payload |
 //! | 8 | 4 | octets of the payload |
-//! | 12 | 1 | kind: 1 Group, 2 Message, 3 State, 4 Done |
+//! | 12 | 1 | kind: 1 Group, 2 Message, 3 State, 4 Done, 5 Index |
 //! | 13 | 3 | zero |
 //! | 16 | 8 | nonce of the segment |
-//! | 24 | 8 | sequence: grows by one from record to record through the whole log |
-//! | 32 | 8 | message id; 0 for a Group |
+//! | 24 | 8 | sequence: grows by one from record to record; a run's first is epoch × 2^46 |
+//! | 32 | 8 | message id; 0 for a Group and an Index |
 //! | 40 | … | payload, then zeros up to a multiple of 8 |
 //!
 //! A record is valid if and only if both checksums are right, its nonce is the segment's, its kind
@@ -68,6 +68,28 @@
 //!
 //! Message, State and Done payloads: `record.rs`. A State's payload is one *state block*; a Message
 //! that was moved carries one for each of its recipients. A Done's payload is empty.
+//!
+//! # The index of a segment
+//!
+//! A segment that is left in good order, because the next group does not fit in it, ends with one
+//! more group. Its head has one Index record: what a start needs of every record before it
+//! (`index.rs`). Its contents are zeros up to the segment's last octets:
+//!
+//! | trailer | | |
+//! |---|---|---|
+//! | 0 | 8 | `RELAYIDX` |
+//! | 8 | 4 | checksum of 12..32 |
+//! | 12 | 4 | where the Index record starts |
+//! | 16 | 8 | nonce of the segment |
+//! | 24 | 8 | zero |
+//!
+//! An index counts if and only if the segment's header is valid, the trailer's checksum is right
+//! and its nonce the segment's, and the record that it names is a valid Index record. Then it says
+//! all that the segment holds, and that it is proven: it was written after the sync of the last
+//! group before it came back, a segment with a failed commit gets none, and nothing is written
+//! after it. So it may be believed before it is synced itself: what it says was on stable storage
+//! when it was written. Where there is none that counts, the segment is read record by record, and
+//! says the same. A segment whose index would be too large, or whose only group fills it, has none.
 //!
 //! # What a sync is a barrier for
 //!
@@ -98,6 +120,7 @@
 use std::ops::Range;
 
 use crate::base::ids::MessageId;
+use crate::base::limits::EPOCHS_MAX;
 
 /// What a commit group's start is a multiple of: the page of kernel and disk.
 pub const GROUP_ALIGN: u32 = 4_096;
@@ -112,7 +135,15 @@ pub const RECORD_ALIGN: u32 = 8;
 /// Octets of a Group record.
 pub const GROUP_RECORD_BYTES: u32 = RECORD_HEADER_BYTES + GROUP_PAYLOAD_BYTES;
 
+/// Octets of the trailer that names a segment's Index record.
+pub(super) const TRAILER_BYTES: u32 = 32;
+/// Records that a run may write: those of its epoch have sequences of their own.
+const SEQUENCES_PER_EPOCH: u64 = 1 << 46;
+// Two centuries of ten thousand records a second.
+const _: () = assert!(EPOCHS_MAX as u64 - 1 <= u64::MAX / SEQUENCES_PER_EPOCH);
+
 const MAGIC: &[u8; 8] = b"RELAYSEG";
+const TRAILER_MAGIC: &[u8; 8] = b"RELAYIDX";
 const SEGMENT_HEADER_USED: usize = 64;
 const GROUP_PAYLOAD_BYTES: u32 = 32;
 /// Where in a record its nonce is.
@@ -121,6 +152,31 @@ pub(super) const NONCE_OFFSET: usize = 16;
 /// `bytes` rounded up to where the next record may start.
 pub(super) fn record_end(bytes: u32) -> u32 {
     bytes.next_multiple_of(RECORD_ALIGN)
+}
+
+/// The sequence of the first record of the run that has this epoch.
+pub(super) fn first_sequence(epoch: u32) -> u64 {
+    u64::from(epoch) * SEQUENCES_PER_EPOCH
+}
+
+/// Append the trailer that names the Index record at `offset`.
+pub(super) fn encode_trailer(offset: u32, nonce: u64, out: &mut Vec<u8>) {
+    let mut trailer = [0; TRAILER_BYTES as usize];
+    trailer[..8].copy_from_slice(TRAILER_MAGIC);
+    trailer[12..16].copy_from_slice(&offset.to_le_bytes());
+    trailer[16..24].copy_from_slice(&nonce.to_le_bytes());
+    let crc = crc32c::crc32c(&trailer[12..]);
+    trailer[8..12].copy_from_slice(&crc.to_le_bytes());
+    out.extend_from_slice(&trailer);
+}
+
+/// Where a segment with this nonce says that its Index record is.
+pub(super) fn trailer(segment: &[u8], nonce: u64) -> Option<u32> {
+    let trailer = segment.last_chunk::<{ TRAILER_BYTES as usize }>()?;
+    let is_whole = &trailer[..8] == TRAILER_MAGIC
+        && crc32c::crc32c(&trailer[12..]) == u32_at(trailer, 8)
+        && u64_at(trailer, 16) == nonce;
+    is_whole.then(|| u32_at(trailer, 12))
 }
 
 /// `offset` rounded up to where the next group may start.
@@ -220,6 +276,8 @@ pub enum RecordKind {
     State,
     /// A message has ended.
     Done,
+    /// What the segment's other records say, in short.
+    Index,
 }
 
 impl RecordKind {
@@ -229,11 +287,12 @@ impl RecordKind {
             Self::Message => 2,
             Self::State => 3,
             Self::Done => 4,
+            Self::Index => 5,
         }
     }
 
     fn from_code(code: u8) -> Option<Self> {
-        [Self::Group, Self::Message, Self::State, Self::Done]
+        [Self::Group, Self::Message, Self::State, Self::Done, Self::Index]
             .into_iter()
             .find(|kind| kind.code() == code)
     }

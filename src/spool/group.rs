@@ -11,9 +11,11 @@ use crate::base::ids::MessageId;
 use crate::base::limits::COMMIT_BUFFERS_MAX;
 use crate::spool::format::{
     GROUP_RECORD_BYTES, GroupHead, LogEnd, RECORD_HEADER_BYTES, RecordHeader, RecordKind,
-    SEGMENT_HEADER_BYTES, SegmentHeader, record_end,
+    SEGMENT_HEADER_BYTES, SegmentHeader, TRAILER_BYTES, encode_trailer, record_end,
 };
+use crate::spool::index::Builder;
 use crate::spool::record::{EXTENT_BYTES, Extent};
+use crate::spool::space::Need;
 use crate::spool::stored::EnvelopeAt;
 
 /// A stretch of content on its way to the disk, or there.
@@ -49,7 +51,7 @@ pub(super) enum What {
 }
 
 impl What {
-    fn kind(&self) -> RecordKind {
+    pub(super) fn kind(&self) -> RecordKind {
         match self {
             Self::Message { .. } | Self::Moved { .. } => RecordKind::Message,
             Self::State { .. } => RecordKind::State,
@@ -86,6 +88,11 @@ impl Item {
     pub(super) fn bytes(&self) -> u32 {
         record_bytes(self.payload.len(), self.chunks.len())
     }
+
+    /// The payload of the record that it was laid out as.
+    pub(super) fn payload_of<'a>(&self, record: &'a [u8]) -> &'a [u8] {
+        &record[RECORD_HEADER_BYTES as usize..self.bytes() as usize]
+    }
 }
 
 /// Octets of a record; more than a group can hold where it does not fit in 32 bits.
@@ -105,6 +112,8 @@ pub(super) struct Group {
     pub(super) unfinished: Vec<MessageId>,
     /// Something of a client's is in it: it may not use the reserve.
     pub(super) is_admission: bool,
+    /// A client waits for its commit, or soon may.
+    pub(super) is_awaited: bool,
     chunks: Vec<Chunk>,
     payloads: Vec<u8>,
     contents: Vec<Arc<Vec<u8>>>,
@@ -133,6 +142,7 @@ impl Group {
             items: Vec::new(),
             unfinished: Vec::new(),
             is_admission: false,
+            is_awaited: false,
             chunks: Vec::new(),
             payloads: Vec::new(),
             contents: Vec::new(),
@@ -145,6 +155,16 @@ impl Group {
     /// Octets on disk.
     pub(super) fn bytes(&self) -> u32 {
         self.head_bytes + self.content_bytes
+    }
+
+    /// Octets that it needs in a segment.
+    pub(super) fn need(&self) -> Need {
+        Need { bytes: self.bytes(), head: self.head_bytes }
+    }
+
+    /// Octets of the records after the Group record.
+    pub(super) fn records_bytes(&self) -> usize {
+        (self.head_bytes - GROUP_RECORD_BYTES) as usize
     }
 
     /// Where the contents of a placed group start.
@@ -165,11 +185,10 @@ impl Group {
     }
 
     /// Append a content; what refers to it. Not for empty ones.
-    pub(super) fn push_content(&mut self, content: Vec<u8>) -> Chunk {
-        let bytes = u32::try_from(content.len()).expect("checked by `fits`");
-        let crc = crc32c::crc32c(&content);
+    pub(super) fn push_content(&mut self, hot: Arc<Vec<u8>>) -> Chunk {
+        let bytes = u32::try_from(hot.len()).expect("checked by `fits`");
+        let crc = crc32c::crc32c(&hot);
         let place = Place::Group { serial: self.serial, offset: self.content_bytes };
-        let hot = Arc::new(content);
         self.contents.push(Arc::clone(&hot));
         self.content_bytes += bytes;
         Chunk { place, bytes, crc, hot: Some(hot) }
@@ -235,7 +254,7 @@ impl Group {
         self.contents.clear();
         self.chunks.clear();
         self.unfinished.clear();
-        self.is_admission = false;
+        (self.is_admission, self.is_awaited) = (false, false);
         self.content_bytes = 0;
     }
 
@@ -283,6 +302,39 @@ impl Group {
         let aligned = record_end(item.bytes()) - item.bytes();
         out.resize(out.len() + aligned as usize, 0);
     }
+}
+
+/// Lay out the group that ends a segment of `segment_bytes`: its index, and nothing else.
+pub(super) fn lay_out_index(
+    index: &Builder,
+    layout: &Layout,
+    segment_bytes: u32,
+) -> Vec<Arc<Vec<u8>>> {
+    let Layout { header, start, committed, sequence } = *layout;
+    let (nonce, record) = (header.nonce, RECORD_HEADER_BYTES + index.bytes());
+    let head_bytes = GROUP_RECORD_BYTES + record_end(record);
+    let head = GroupHead {
+        segment: header.number,
+        epoch: header.epoch,
+        head_bytes,
+        bytes: segment_bytes - start,
+        records: 1,
+        committed,
+    };
+    let mut small = Vec::with_capacity(head_bytes as usize);
+    head.encode(nonce, sequence, &mut small);
+    small.resize((GROUP_RECORD_BYTES + RECORD_HEADER_BYTES) as usize, 0);
+    index.encode(&mut small);
+    let (before, payload) = small.split_at_mut((GROUP_RECORD_BYTES + RECORD_HEADER_BYTES) as usize);
+    let (kind, sequence, id) = (RecordKind::Index, sequence + 1, MessageId(0));
+    let header = RecordHeader { kind, nonce, sequence, id };
+    let header = header.encode(index.bytes(), crc32c::crc32c(payload));
+    before[GROUP_RECORD_BYTES as usize..].copy_from_slice(&header);
+    small.resize(head_bytes as usize, 0);
+    let rest = segment_bytes - start - head_bytes - TRAILER_BYTES;
+    let mut filled = vec![0; rest as usize];
+    encode_trailer(start + GROUP_RECORD_BYTES, nonce, &mut filled);
+    vec![Arc::new(small), Arc::new(filled)]
 }
 
 impl Chunk {

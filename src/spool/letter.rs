@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
+use crate::mail::durability::Durability;
 use crate::mail::envelope::Envelope;
 use crate::spool::format::{Record, slice};
 use crate::spool::record::state::StateBlock;
-use crate::spool::record::{Extent, MessageView};
+use crate::spool::record::{Extent, MessageHead, MessageView};
 use crate::spool::recovery::RecoveredMessage;
 use crate::spool::segment::SegmentBytes;
 use crate::spool::stored::{EnvelopeAt, Standing, StateAt};
@@ -33,6 +34,8 @@ pub struct Letter<'a> {
     pub standings: Vec<Standing>,
     /// When it was received.
     pub received: WallTime,
+    /// What the 250 to its content was worth.
+    pub durability: Durability,
     /// What the relay put before the content.
     pub prefix: &'a [u8],
     /// Its content, in order.
@@ -75,10 +78,12 @@ impl<'a> Letter<'a> {
         payload: &'a [u8],
     ) -> Option<Self> {
         let view = MessageView::decode(payload)?;
-        let prefix = view.head()?.prefix;
+        let MessageHead { prefix, origin, .. } = view.head()?;
+        let durability = origin.durability();
         let content = view.extents().map(|extent| Stretch::read(segments, extent)).collect();
         let (envelope, received) = (view.envelope()?, view.received());
-        Some(Self { id, at, envelope, standings: Vec::new(), received, prefix, content })
+        let standings = Vec::new();
+        Some(Self { id, at, envelope, standings, received, durability, prefix, content })
     }
 
     /// Octets of the message as it is sent.

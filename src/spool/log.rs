@@ -15,7 +15,7 @@ use crate::base::limits::COMMIT_FAILURES_MAX;
 use crate::base::limits::{COMMIT_GROUP_MAX, COMMIT_PENDING_MAX, GATHERED_MAX, RECORD_CONTENT_MAX};
 use crate::base::prng::Prng;
 use crate::base::time::WallTime;
-use crate::spool::format::LogEnd;
+use crate::spool::format::{LogEnd, first_sequence};
 use crate::spool::group::{Chunk, Group};
 use crate::spool::live::Live;
 use crate::spool::recovery::LogStart;
@@ -27,6 +27,7 @@ mod append;
 mod commit;
 mod moves;
 mod read;
+mod recovered;
 
 use commit::InFlight;
 use moves::Moves;
@@ -96,6 +97,7 @@ pub enum LogEvent {
     /// The message is on stable storage: answer 250.
     Accepted(Accepted),
     /// The message could not be committed, nothing is kept of it. A DSN: append it again later.
+    /// One that was answered from memory: `append_again`, until it is accepted.
     Refused {
         /// The message.
         id: MessageId,
@@ -272,6 +274,8 @@ pub struct Log {
     is_paused: bool,
     /// Segments up to this one are to be emptied, and no other is removed.
     evacuated: Option<u32>,
+    /// What earlier runs left is not all known yet: nothing is moved and nothing removed.
+    is_recovering: bool,
     /// Where payloads are encoded.
     scratch: Vec<u8>,
     counters: Stats,
@@ -298,7 +302,7 @@ impl Log {
             options,
             prng,
             counter: 0,
-            sequence: start.sequence,
+            sequence: first_sequence(start.epoch),
             serial: 0,
             space,
             live: start.live,
@@ -313,6 +317,7 @@ impl Log {
             spoiled: Vec::new(),
             is_paused: false,
             evacuated: None,
+            is_recovering: start.is_partial,
             scratch: Vec::new(),
             counters: Stats::default(),
         };
@@ -374,13 +379,13 @@ impl Log {
     /// Whether all that waits for a commit is outcomes and the like, for which no client waits:
     /// more of them may come before it begins. Full groups are not kept waiting.
     pub fn is_patient(&self) -> bool {
-        self.only_group().is_some_and(|group| !group.is_admission)
+        self.only_group().is_some_and(|group| !group.is_awaited)
     }
 
     /// Whether clients' messages wait for a commit, which others that are about to come could join.
     pub fn is_gathering(&self) -> bool {
         let few = |group: &Group| group.bytes() <= GATHERED_MAX;
-        self.only_group().is_some_and(|group| group.is_admission && few(group))
+        self.only_group().is_some_and(|group| group.is_awaited && few(group))
     }
 
     /// The group that could be committed now, if no other waits behind it.
@@ -388,6 +393,11 @@ impl Log {
         let works = self.is_open && self.failures_in_a_row == 0 && self.evacuated.is_none();
         let only = works && self.in_flight.is_none() && self.queue.len() == 1;
         self.queue.front().filter(|group| only && !group.is_empty())
+    }
+
+    /// Whether the last commit failed.
+    pub fn is_failing(&self) -> bool {
+        self.failures_in_a_row > 0
     }
 
     /// Figures for `/metrics`.
@@ -420,11 +430,18 @@ impl Log {
 
     /// Whether `bytes` more may come in from clients.
     fn admit(&self, bytes: u64) -> Result<(), LogError> {
+        let is_busy = self.pending_bytes() + bytes > COMMIT_PENDING_MAX as u64;
+        match self.has_room(bytes) {
+            Err(LogError::Failing) => Err(LogError::Failing),
+            _ if is_busy => Err(LogError::Busy),
+            other => other,
+        }
+    }
+
+    /// Whether the disk works and takes `bytes` more from clients, however much waits for it.
+    fn has_room(&self, bytes: u64) -> Result<(), LogError> {
         if self.failures_in_a_row >= COMMIT_FAILURES_MAX {
             return Err(LogError::Failing);
-        }
-        if self.pending_bytes() + bytes > COMMIT_PENDING_MAX as u64 {
-            return Err(LogError::Busy);
         }
         if !self.space.is_full() {
             return Ok(());

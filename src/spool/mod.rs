@@ -1,7 +1,8 @@
 //! Floor 2: the spool: what is on disk, and what it proves.
 //!
 //! `format.rs` describes the bytes; `log.rs` appends and commits; `recovery.rs` reads a directory
-//! at a start; `check.rs` and `repair.rs` are for a spool that no relay runs on.
+//! after a start, by each segment's index (`index.rs`) where it has one, while the log takes new
+//! messages already; `check.rs` and `repair.rs` are for a spool that no relay runs on.
 //!
 //! # The life of a message, crash by crash
 //!
@@ -41,11 +42,28 @@
 //!                     before the old segment goes           one
 //! ```
 //!
-//! What is true in every row: a message that got its `250` is found whole until its Done is
-//! committed; nothing without a valid record exists; no id is given twice, since a run tells none
-//! before its epoch is on disk. `tests/spool_crash.rs` holds all rows together against a model, at
-//! every octet and for every subset of the sectors of the last group; failed commits are in
-//! `tests/spool_log/faults.rs`, whole relays in `tests/simulation.rs` and in
+//! On a listener with `durability = "memory"` the `250` comes in state 2, and what follows is
+//!
+//! ```text
+//! state               on disk                               a crash here leads to                              shown by
+//! ─────────────────── ───────────────────────────────────── ────────────────────────────────────────────────── ─────────
+//!  2m appended: 250   as 1                                  no message, though its client has the 250: what    from_memory
+//!                                                           such a listener gives up
+//!  3m being written   as 3                                  as 2m, or the whole message                        from_memory
+//!  3f commit failed   any part of an abandoned group, which as 2m; or the whole message, if the abandoned      from_memory
+//!                     nobody reads                          group is there and the last one. Without a crash
+//!                                                           it stays in RAM and is appended again: 2m
+//!  4m committed       as 4                                  as 4, and so on                                    from_memory
+//! ```
+//!
+//! The exception is made in one place, `InMemory` in `shard/commit.rs`; what waits to be appended
+//! again is in `shard/owed.rs`. A DSN, also one about such a message, is always committed first.
+//!
+//! What is true in every row: a message that got its `250` in state 4 is found whole until its
+//! Done is committed; nothing without a valid record exists; no id is given twice, since a run
+//! tells none before its epoch is on disk. `tests/spool_crash.rs` holds all rows together against
+//! a model, at every octet and for every subset of the sectors of the last group; failed commits
+//! are in `tests/spool_log/faults.rs`, whole relays in `tests/simulation.rs` and in
 //! `tests/relay/lifecycle.rs`.
 //!
 //! # Damage
@@ -53,7 +71,7 @@
 //! A crash tears only the last group of a run. All else that is invalid is damage: reported with
 //! segment and offset, skipped, and what is valid around it counts. What it costs:
 //!
-//! - A segment's header or a Group record: nothing. What follows is read all the same.
+//! - A segment's header, its index or a Group record: nothing. What follows is read all the same.
 //! - A Message record: that message is lost.
 //! - A State: its recipient stands as before, and may be tried once more.
 //! - A Done: its message is back, and is delivered again.
@@ -67,6 +85,7 @@
 pub mod check;
 pub mod format;
 mod group;
+pub mod index;
 pub mod letter;
 mod live;
 pub mod log;

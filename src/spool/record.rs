@@ -18,8 +18,7 @@
 //! | 32 | 2 | recipients |
 //! | 34 | 2 | octets of the reverse-path; 0: null |
 //! | 36 | 2 | octets of ENVID |
-//! | 38 | 2 | flags: 1 eight-bit, 2 SMTPUTF8, 4 has ENVID, 8 from a client, 16 its address is IPv6
-//! |
+//! | 38 | 2 | flags: 1 eight-bit, 2 SMTPUTF8, 4 ENVID, 8 client, 16 of IPv6, 32 `memory` |
 //! | 40 | 1 | BODY: 0 7BIT, 1 8BITMIME, 2 BINARYMIME |
 //! | 41 | 1 | RET: 0 none, 1 FULL, 2 HDRS |
 //! | 42 | 2 | listener |
@@ -46,6 +45,7 @@ use std::time::Duration;
 use crate::base::limits::{ORIGINAL_MAX, PATH_MAX, PREFIX_MAX, RECIPIENTS_MAX};
 use crate::base::time::WallTime;
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
+use crate::mail::durability::Durability;
 use crate::mail::envelope::{BodyType, Envelope, Notify, OriginalRecipient, Recipient, Ret};
 use crate::spool::stored::Origin;
 
@@ -53,6 +53,7 @@ pub(super) mod reader;
 pub(super) mod state;
 
 use reader::Reader;
+use state::StateBlock;
 
 const FIXED_BYTES: usize = 64;
 /// Octets of one extent.
@@ -63,6 +64,7 @@ const SMTP_UTF8: u16 = 2;
 const HAS_ENVELOPE_ID: u16 = 4;
 const FROM_CLIENT: u16 = 8;
 const PEER_IS_V6: u16 = 16;
+const IN_MEMORY: u16 = 32;
 
 /// Where a stretch of a message's content lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,8 +161,9 @@ fn encode_fixed(
     flags |= if head.has_eight_bit { EIGHT_BIT } else { 0 };
     flags |= if envelope.smtp_utf8 { SMTP_UTF8 } else { 0 };
     flags |= if envelope_id.is_some() { HAS_ENVELOPE_ID } else { 0 };
-    if let Origin::Client { peer, listener } = head.origin {
+    if let Origin::Client { peer, listener, durability } = head.origin {
         flags |= FROM_CLIENT;
+        flags |= if durability == Durability::Memory { IN_MEMORY } else { 0 };
         put(42, &listener.to_le_bytes());
         match peer {
             IpAddr::V4(address) => put(44, &address.octets()),
@@ -279,6 +282,18 @@ impl<'a> MessageView<'a> {
         whole.then_some(view)
     }
 
+    /// The state blocks, each with its place in the payload.
+    pub(super) fn state_blocks(&self) -> impl Iterator<Item = (StateBlock<'a>, usize)> + use<'a> {
+        let (states, start) = (self.states, self.states_offset());
+        let mut rest = states;
+        std::iter::from_fn(move || {
+            let place = start + states.len() - rest.len();
+            let (block, after) = StateBlock::split(rest)?;
+            rest = after;
+            Some((block, place))
+        })
+    }
+
     /// Where the state blocks start in the payload.
     pub(super) fn states_offset(&self) -> usize {
         FIXED_BYTES + self.body.len()
@@ -369,6 +384,21 @@ impl<'a> MessageView<'a> {
         (reader.is_empty() && !envelope.recipients.is_empty()).then_some(envelope)
     }
 
+    /// The reverse-path, empty where it is null, and the forward-paths, as text that is not parsed.
+    pub(super) fn paths(&self) -> Option<(&'a str, impl Iterator<Item = Option<&'a str>>)> {
+        let mut reader = Reader::new(self.body.get(self.prefix_bytes()..)?);
+        let reverse_path = reader.text(self.short(34).into())?;
+        reader.bytes(self.short(36).into())?;
+        let forward_paths = (0..self.recipients()).map(move |_| {
+            let [path, kind, address] = [reader.u16()?, reader.u16()?, reader.u16()?];
+            reader.bytes(2)?;
+            let path = reader.text(path.into())?;
+            reader.bytes(usize::from(kind) + usize::from(address))?;
+            Some(path)
+        });
+        Some((reverse_path, forward_paths))
+    }
+
     fn prefix_bytes(&self) -> usize {
         Reader::new(&self.fixed[28..]).u32().expect("inside the fixed part") as usize
     }
@@ -388,7 +418,9 @@ impl<'a> MessageView<'a> {
         } else {
             IpAddr::V4(Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]))
         };
-        Origin::Client { peer, listener: self.short(42) }
+        let in_memory = flags & IN_MEMORY != 0;
+        let durability = if in_memory { Durability::Memory } else { Durability::Commit };
+        Origin::Client { peer, listener: self.short(42), durability }
     }
 }
 

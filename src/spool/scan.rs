@@ -11,6 +11,7 @@ use crate::spool::format::{
     GROUP_RECORD_BYTES, GroupHead, NONCE_OFFSET, RECORD_ALIGN, Record, RecordKind,
     SEGMENT_HEADER_BYTES, group_start,
 };
+use crate::spool::index::Index;
 use crate::spool::record::MessageView;
 use crate::spool::record::state::StateBlock;
 use crate::spool::recovery::Fault;
@@ -19,7 +20,7 @@ use crate::spool::recovery::Fault;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Found<'a> {
     /// A commit group starts at this offset.
-    Group { offset: u32, sequence: u64, head: GroupHead },
+    Group { offset: u32, head: GroupHead },
     /// A valid record that is no Group.
     Record(Record<'a>),
     /// Octets that should be a group's head or a record, and are not. If a head: what follows,
@@ -80,6 +81,7 @@ impl<'a> Scan<'a> {
                 block.is_some_and(|(block, rest)| rest.is_empty() && block.summary().is_some())
             }
             RecordKind::Done => record.payload.is_empty(),
+            RecordKind::Index => Index::decode(record).is_some(),
         }
     }
 
@@ -99,11 +101,11 @@ impl<'a> Scan<'a> {
     fn enter(&mut self) -> Option<Found<'a>> {
         let record = self.record_at(self.position, self.limit)?;
         let head = GroupHead::decode(&record, self.limit - self.position)?;
-        let (offset, sequence) = (self.position, record.header.sequence);
-        self.sequence = sequence;
+        let offset = self.position;
+        self.sequence = record.header.sequence;
         self.place = Place::Head { end: offset + head.head_bytes, group_end: offset + head.bytes };
         self.position = offset + GROUP_RECORD_BYTES;
-        Some(Found::Group { offset, sequence, head })
+        Some(Found::Group { offset, head })
     }
 
     fn step_over(&mut self, record: Record<'a>) -> Found<'a> {

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::ids::MessageId;
+use crate::base::limits::RECIPIENT_BYTES;
 use crate::base::time::WallTime;
+use crate::mail::durability::Durability;
 use crate::mail::envelope::Envelope;
 use crate::mail::outcome::Reason;
 use crate::spool::segment::SegmentBytes;
@@ -56,9 +58,21 @@ pub enum Origin {
         peer: IpAddr,
         /// The listener's place in the configuration of that time.
         listener: u16,
+        /// What its 250 was worth.
+        durability: Durability,
     },
     /// The relay itself: a DSN. May use the space that is kept back for outcomes.
     Own,
+}
+
+impl Origin {
+    /// When the message was promised: what we write ourselves is promised once it is committed.
+    pub fn durability(self) -> Durability {
+        match self {
+            Self::Client { durability, .. } => durability,
+            Self::Own => Durability::Commit,
+        }
+    }
 }
 
 /// A message to be appended.
@@ -139,6 +153,16 @@ impl Stored {
     /// Octets of the message as it is sent: prefix and content.
     pub fn bytes(&self) -> u64 {
         self.prefix.len() as u64 + self.content_bytes
+    }
+
+    /// Octets of memory that it takes while its content is in RAM.
+    pub fn memory(&self) -> usize {
+        let hot = |part: &Part| match part {
+            Part::Hot(content) => content.capacity(),
+            Part::Mapped { .. } => 0,
+        };
+        let recipients = self.envelope.recipients.len() * RECIPIENT_BYTES;
+        self.prefix.capacity() + recipients + self.parts.iter().map(hot).sum::<usize>()
     }
 
     /// The octets at `offset`, as many as lie together, at most `max`; empty at the end only.

@@ -125,3 +125,49 @@ fn errors_at_writeback() {
         assert_eq!(refused_ones(), before, "answered 451, and delivered after all");
     });
 }
+
+/// The same device under a listener that answers from memory: what it does not take is kept in
+/// memory, is seen there, and is delivered once it works again.
+#[test]
+fn errors_at_writeback_cost_nothing_that_was_answered_from_memory() {
+    in_own_mounts("errors::errors_at_writeback_cost_nothing_that_was_answered_from_memory", || {
+        let sink = Sink::by(|_, _| "250 2.1.5 Ok".to_owned());
+        let config = to_upstream(&sink.address.to_string(), SOON);
+        let listener = "[[listener]]\n";
+        let from_memory = format!("{listener}durability = \"memory\"\n");
+        let mut node = Node::idle(&config.replace(listener, &from_memory));
+        let outer = node.folder.path().join("outer");
+        tmpfs(&outer, 48);
+        ext4(&node.spool(), &outer.join("image"), 512);
+        node.run(1);
+        let ballast = Ballast::new(outer.join("ballast"));
+        let mut client = Client::connect(node.listen[0]);
+        let mut acknowledged = BTreeSet::new();
+        let refused = loop {
+            let mail = client.say("MAIL FROM:<a@a.example>");
+            if mail.code != 250 {
+                break mail;
+            }
+            let subject = format!("m{}", acknowledged.len());
+            client.say("RCPT TO:<b@b.example>");
+            let data = client.say("DATA");
+            if data.code != 354 {
+                break data;
+            }
+            let filler = "\r\n0123456789".repeat(20_000);
+            client.write(format!("{}{filler}\r\n.\r\n", message(&subject)));
+            if client.reply().code == 250 {
+                acknowledged.insert(subject);
+            }
+        };
+        assert_eq!(said(&refused), (451, "4.3.0"), "admission is as elsewhere: {refused:?}");
+        let words = "acknowledged messages are in memory only";
+        wait_for("what is owed", || node.get("/healthz").1.contains(words).then_some(()));
+        fails_openly(&node);
+        drop(ballast);
+        works_again(&node);
+        wait_for("all of it", || (sink.taken().len() >= acknowledged.len()).then_some(()));
+        assert_eq!(subjects(&sink), acknowledged);
+        assert_eq!(node.metric("relay_fast_messages_in_memory_only"), 0.0);
+    });
+}

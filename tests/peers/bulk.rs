@@ -72,7 +72,7 @@ fn what_smtp_source_sends_smtp_sink_gets() {
     let received = events.iter().filter(|event| event["kind"] == "received").count();
     assert_eq!((received, events.len()), (600, 1_200), "and nothing else happened");
     let report = node.ask(&["report", "--since", "1h"]);
-    assert!(report.starts_with("600 recipients received."), "{report}");
+    assert!(report.starts_with("600 recipients received;"), "{report}");
     let row = report.lines().find(|line| line.starts_with("bulk.example ")).unwrap();
     assert!(row.split_whitespace().nth(1) == Some("600"), "{report}");
 }

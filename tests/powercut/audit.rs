@@ -1,15 +1,18 @@
 //! Cut a recorded run at many points, and compare what is left with what was promised.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use relay_fast::base::prng::Prng;
+
 use crate::campaign::{self, Campaign};
 use crate::cut::{self, Cut, Device};
 use crate::facts::{Facts, Ledger};
-use crate::node::wait_for;
+use crate::node::{Node, wait_for};
 use crate::place::{Folder, Mounted, file_system};
-use crate::recorder::copy;
+use crate::recorder::{Recorder, Recording, copy};
 use crate::spool::{self, Queued};
 use crate::taker::{self, Mood};
 use crate::tape::{Entry, Moment};
@@ -21,14 +24,21 @@ pub(crate) struct Plan<'a> {
     pub(crate) states: usize,
     /// The relay is started after one cut in so many.
     pub(crate) restart_every: usize,
+    /// After one cut in so many the power is cut again while a relay recovers from it.
+    pub(crate) again_every: usize,
     pub(crate) seed: u64,
 }
+
+/// Second cuts in one recovery.
+const AGAIN: usize = 4;
 
 /// What came of it, over all cuts.
 #[derive(Debug, Default)]
 pub(crate) struct Sum {
     pub(crate) states: usize,
     pub(crate) restarted: usize,
+    /// Cuts while a relay recovered from a cut.
+    pub(crate) again: usize,
     /// Messages acknowledged before the cut.
     pub(crate) acknowledged: usize,
     /// Octets that no flush had followed.
@@ -84,9 +94,19 @@ pub(crate) fn audit(plan: &Plan<'_>) -> Sum {
     for (place, cut) in cuts.iter().enumerate() {
         let image = folder.path().join("cut");
         sum.unsure += device.cut(cut, &image);
-        let state = State { campaign: &campaign, cut, sum: &mut sum };
+        let is_cut_again = place % plan.again_every == plan.again_every / 2;
+        let twice = folder.path().join("twice");
+        if is_cut_again {
+            std::fs::create_dir_all(&twice).unwrap();
+            copy(&image, &twice.join("before"));
+        }
+        let since = &Queued::default();
+        let mut state = State { campaign: &campaign, cut, again: None, since, sum: &mut sum };
         let restart = (place % plan.restart_every == 0).then_some((plan.binary, next_hop));
-        state.check(&image, &folder.path().join("mounted"), restart);
+        let is_usable = state.check(&image, &folder.path().join("mounted"), restart);
+        if is_cut_again && is_usable {
+            state.cut_again(&twice, plan.binary, next_hop);
+        }
         if (place + 1) % 50 == 0 || place + 1 == cuts.len() {
             eprintln!("{:.0} s: {}", began.elapsed().as_secs_f64(), sum.in_one_line());
         }
@@ -97,11 +117,13 @@ pub(crate) fn audit(plan: &Plan<'_>) -> Sum {
 impl Sum {
     fn in_one_line(&self) -> String {
         format!(
-            "{} cut states ({} with a start of the relay, {} KiB unsynced dropped, kept or torn): \
-             {} acknowledgements checked, {} lost (in {} states), {} garbage, {} broken, \
-             {} recipients repeated (in flight for {} flushes at most), {} duplicates delivered",
+            "{} cut states ({} with a start of the relay, {} in a recovery; {} KiB unsynced, \
+             dropped, kept or torn): {} acknowledgements checked, {} lost (in {} states), \
+             {} garbage, {} broken, {} recipients repeated (in flight for {} flushes at most), \
+             {} duplicates delivered",
             self.states,
             self.restarted,
+            self.again,
             self.unsure >> 10,
             self.acknowledged,
             self.lost.len(),
@@ -119,32 +141,88 @@ impl Sum {
 struct State<'a> {
     campaign: &'a Campaign,
     cut: &'a Cut,
+    /// A second one, in the life of the relay that came after it.
+    again: Option<&'a Cut>,
+    /// What came out in that life.
+    since: &'a Queued,
     sum: &'a mut Sum,
 }
 
 impl State<'_> {
-    fn check(mut self, image: &Path, path: &Path, restart: Option<(&Path, std::net::SocketAddr)>) {
+    /// Whether the file system could be mounted.
+    fn check(&mut self, image: &Path, path: &Path, restart: Option<(&Path, SocketAddr)>) -> bool {
         self.sum.states += 1;
         let mounted = match Mounted::image(image, path, false) {
             Ok(mounted) => mounted,
-            Err(why) => return self.sum.broken.push(format!("{:?}: {why}", self.cut)),
+            Err(why) => {
+                self.sum.broken.push(format!("{}: {why}", self.name()));
+                return false;
+            }
         };
         let ledger = &self.campaign.ledger;
         let queued = spool::read(&mounted.path.join("spool"), ledger);
-        let told = |what: &String| format!("{:?}: {what}", self.cut);
+        let name = self.name();
+        let told = |what: &String| format!("{name}: {what}");
         self.sum.garbage.extend(queued.garbage.iter().map(told));
         self.sum.broken.extend(queued.damage.iter().map(told));
         self.sum.acknowledged += self.acknowledged().count();
         let before = self.sum.lost.len();
         self.compare(&queued, "not in the spool");
         self.sum.lost_states += usize::from(self.sum.lost.len() > before);
-        for recipient in &queued.pending {
-            self.repeated(recipient);
+        if self.again.is_none() {
+            queued.pending.iter().for_each(|recipient| self.repeated(recipient));
         }
         if let Some((binary, next_hop)) = restart {
-            let cores = 1 + self.sum.restarted % 4;
+            let cores = self.next_cores();
             let out = deliver(binary, &mounted.path, next_hop, cores, ledger);
             self.restarted(&queued, out);
+        }
+        true
+    }
+
+    /// Another number of shards each time.
+    fn next_cores(&self) -> usize {
+        1 + (self.sum.restarted + self.sum.again) % 4
+    }
+
+    fn name(&self) -> String {
+        self.again.map_or_else(String::new, |again| format!("{again:?} in the life after "))
+            + &format!("{:?}", self.cut)
+    }
+
+    /// Start the relay on what the cut left in `folder/before`, on a device that records, and cut
+    /// the power again: while it recovers, and while it delivers.
+    fn cut_again(&mut self, folder: &Path, binary: &Path, next_hop: SocketAddr) {
+        let ledger = &self.campaign.ledger;
+        let recorder = Recorder::over(folder.join("before"), folder);
+        drop(ledger.forget_what_came_out());
+        let clocked = taker::start(ledger, Mood::TakesAll, Some(recorder.tape.clone()));
+        let mut node = campaign::start(binary, recorder.path(), clocked, self.next_cores());
+        let ready = recorder.tape.now();
+        empty(&node);
+        node.kill();
+        let Recording { before, entries } = recorder.stop();
+        let out = ledger.forget_what_came_out();
+        self.sum.garbage.extend(out.garbage.iter().cloned());
+
+        let mut prng = Prng::from_number(self.cut.seed);
+        let mut cuts: Vec<Cut> = (0..AGAIN)
+            .map(|place| {
+                let (from, to) = if place % 2 == 0 { (0, ready) } else { (ready, entries.len()) };
+                Cut::at(from + prng.below((to - from + 1) as u64) as usize, &mut prng)
+            })
+            .collect();
+        cuts.sort_by_key(|cut| cut.entries);
+        let mut device = Device::new(&entries, &before);
+        let [image, mounted] = ["cut", "mounted"].map(|name| folder.join(name));
+        for (place, again) in cuts.iter().enumerate() {
+            self.sum.unsure += device.cut(again, &image);
+            let since = &came_before(again, &out);
+            let (campaign, cut) = (self.campaign, self.cut);
+            let mut state = State { campaign, cut, again: Some(again), since, sum: self.sum };
+            let restart = (place == AGAIN - 1).then_some((binary, next_hop));
+            state.check(&image, &mounted, restart);
+            self.sum.again += 1;
         }
     }
 
@@ -159,8 +237,8 @@ impl State<'_> {
         };
         self.compare(&delivered, "not delivered after a start");
         let stuck = queued.pending.difference(&delivered.pending);
-        let stuck =
-            stuck.map(|one| format!("{:?}: {one} is in the spool and stays there", self.cut));
+        let name = self.name();
+        let stuck = stuck.map(|one| format!("{name}: {one} is in the spool and stays there"));
         self.sum.lost.extend(stuck);
         self.sum.lost_states_restarted += usize::from(self.sum.lost.len() > before);
         self.sum.garbage.extend(out.garbage);
@@ -169,7 +247,7 @@ impl State<'_> {
             self.sum.duplicates += usize::from(had);
             if moments.len() > 1 || !queued.pending.contains(recipient) {
                 let times = moments.len();
-                let what = format!("{:?}: {recipient} got it {times} times more", self.cut);
+                let what = format!("{}: {recipient} got it {times} times more", self.name());
                 self.sum.broken.push(what);
             }
         }
@@ -204,13 +282,16 @@ impl State<'_> {
         let facts = &self.campaign.facts;
         let mut lost = Vec::new();
         for number in self.acknowledged() {
-            let is_told = queued.told.contains(&number) || self.had(facts.told.get(&number));
+            let is_told = queued.told.contains(&number)
+                || self.since.told.contains(&number)
+                || self.had(facts.told.get(&number));
             for recipient in &self.campaign.ledger.messages[number].recipients {
                 let is_kept = queued.pending.contains(recipient)
+                    || self.since.pending.contains(recipient)
                     || self.had(facts.taken.get(recipient))
                     || is_told && recipient.starts_with("never.");
                 if !is_kept {
-                    lost.push(format!("{:?}: {recipient} is {how}", self.cut));
+                    lost.push(format!("{}: {recipient} is {how}", self.name()));
                 }
             }
         }
@@ -223,16 +304,33 @@ impl State<'_> {
 fn deliver(
     binary: &Path,
     place: &Path,
-    next_hop: std::net::SocketAddr,
+    next_hop: SocketAddr,
     cores: usize,
     ledger: &Arc<Ledger>,
 ) -> Facts {
     drop(ledger.forget_what_came_out());
     let mut node = campaign::start(binary, place, next_hop, cores);
+    empty(&node);
+    node.kill();
+    ledger.forget_what_came_out()
+}
+
+/// Let a relay deliver all that it has.
+fn empty(node: &Node) {
     wait_for("an empty queue", || {
         node.ask(&["flush", "--all"]);
         (node.stat("messages") == 0).then_some(())
     });
-    node.kill();
-    ledger.forget_what_came_out()
+}
+
+/// What a next hop had before the cut.
+fn came_before(cut: &Cut, out: &Facts) -> Queued {
+    let is_before = |moments: &Vec<Moment>| moments.iter().any(|moment| *moment < cut.entries);
+    let taken = out.taken.iter().filter(|(_, moments)| is_before(moments));
+    let told = out.told.iter().filter(|(_, moments)| is_before(moments));
+    Queued {
+        pending: taken.map(|(recipient, _)| recipient.clone()).collect(),
+        told: told.map(|(number, _)| *number).collect(),
+        ..Queued::default()
+    }
 }

@@ -36,6 +36,13 @@ pub(crate) struct Cut {
     pub(crate) seed: u64,
 }
 
+impl Cut {
+    /// Behind so many entries, with any loss.
+    pub(crate) fn at(entries: usize, prng: &mut Prng) -> Self {
+        Self { entries, lose: LOSSES[prng.below(4) as usize], seed: prng.next_u64() }
+    }
+}
+
 /// `count` cuts by seed, in the order of the tape, between two moments: of eight three
 /// just after a message got its 250, two just before a flush, when most is at stake, one before
 /// anything was acknowledged, while the spool is laid out, and two anywhere.
@@ -61,7 +68,7 @@ pub(crate) fn choose(
                 5 => from + prng.below((first - from) as u64) as usize,
                 _ => anywhere,
             };
-            Cut { entries, lose: LOSSES[prng.below(4) as usize], seed: prng.next_u64() }
+            Cut::at(entries, &mut prng)
         })
         .collect();
     cuts.sort_by_key(|cut| cut.entries);

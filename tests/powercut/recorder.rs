@@ -40,10 +40,16 @@ pub(crate) struct Recording {
 impl Recorder {
     /// Make a file system in `folder` and mount it.
     pub(crate) fn start(folder: &Path) -> Self {
-        let [before, image, device] = ["before", "image", "device"].map(|name| folder.join(name));
+        let before = folder.join("before");
         File::create(&before).unwrap().set_len(DEVICE_BYTES).unwrap();
         let quietly = if file_system() == "ext4" { "-qEnodiscard" } else { "-qK" };
         output(Command::new(mkfs()).arg(quietly).arg(&before), b"");
+        Self::over(before, folder)
+    }
+
+    /// Mount the file system in `before`, which stays as it is; all that is needed is in `folder`.
+    pub(crate) fn over(before: PathBuf, folder: &Path) -> Self {
+        let [image, device] = ["image", "device"].map(|name| folder.join(name));
         copy(&before, &image);
         File::create(&device).unwrap();
         let tape = Tape::default();

@@ -37,7 +37,7 @@ impl SegmentBytes for Bytes {
 /// What lies in `spool`, which need not be there yet.
 pub(crate) fn read(spool: &Path, ledger: &Ledger) -> Queued {
     let mut queued = Queued::default();
-    for directory in 0..3 {
+    for directory in 0..4 {
         read_directory(&spool.join(format!("{directory:03}")), directory, ledger, &mut queued);
     }
     queued

@@ -199,7 +199,7 @@ fn help_names_every_flag_and_verb() {
         assert!(queue.lines().any(|line| line.trim_start().starts_with(verb)), "{verb}: {queue}");
     }
     let spool = printed(&run(&["spool", "--help"]));
-    for verb in ["check", "dump", "repair"] {
+    for verb in ["check", "dump", "repair", "bench"] {
         assert!(spool.lines().any(|line| line.trim_start().starts_with(verb)), "{verb}: {spool}");
     }
 }

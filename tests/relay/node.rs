@@ -123,8 +123,23 @@ impl Node {
         self.run_as(command);
     }
 
-    /// Start a relay by a command line of the test's own.
-    pub(crate) fn run_as(&mut self, mut command: Command) {
+    /// Start a relay by a command line of the test's own, and wait until all of its spool's
+    /// messages are back in the queue.
+    pub(crate) fn run_as(&mut self, command: Command) {
+        self.run_ahead(command);
+        self.wait_until_recovered();
+    }
+
+    /// Wait until all of the spool's messages are back in the queue.
+    pub(crate) fn wait_until_recovered(&mut self) {
+        wait_for("recovery", || {
+            assert!(self.is_running(), "it ended:\n{}", self.log());
+            self.get("/metrics").1.contains("\nrelay_fast_recovering 0\n").then_some(())
+        });
+    }
+
+    /// Start a relay, and wait until it takes clients.
+    pub(crate) fn run_ahead(&mut self, mut command: Command) {
         let log = File::options().append(true).create(true).open(self.log_path()).unwrap();
         let before = self.log().len();
         let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);

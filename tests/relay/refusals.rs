@@ -74,18 +74,6 @@ fn a_spool_that_cannot_be_written_is_refused() {
     }
 }
 
-#[test]
-fn too_little_memory_to_lock_is_refused() {
-    let node = Node::idle(&to_upstream("127.0.0.1:9", ""));
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -l 64 && exec \"$@\"", "sh", BINARY, "--config"]);
-    command.arg(node.config_path()).arg("--spool").arg(node.spool());
-    let line = line_of(command.args(["--admin", "127.0.0.1:0"]));
-    for words in ["64 KiB", "ulimit -l", "LimitMEMLOCK="] {
-        assert!(line.contains(words), "{words}: {line}");
-    }
-}
-
 /// Answers io_uring_setup (425 on every architecture) as a container's seccomp profile does.
 const WITHOUT_IO_URING: &str = "
 import ctypes, os, struct, sys

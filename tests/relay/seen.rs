@@ -84,6 +84,18 @@ fn metrics_are_prometheus_text_and_true() {
     assert_eq!(node.metric("relay_fast_messages_received_total"), 50.0);
     assert_eq!(node.metric("relay_fast_recipients_received_total"), 100.0);
     assert_eq!(node.metric("relay_fast_delivery_seconds_count"), 90.0);
+    // Each message's way to its 250, and the groups that the messages were synced in.
+    assert_eq!(node.metric("relay_fast_accept_seconds_count"), 50.0);
+    assert_eq!(node.metric("relay_fast_spool_group_messages_sum"), 50.0);
+    let value = |name: &str| {
+        let line = body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.expect(name).parse::<f64>().unwrap()
+    };
+    let synced = value("relay_fast_spool_commits_total{result=\"synced\"}");
+    assert_eq!(value("relay_fast_spool_group_bytes_count"), synced);
+    // Written ones are counted as their write begins.
+    let written = value("relay_fast_spool_written_bytes_total");
+    assert!((1.0..=written).contains(&value("relay_fast_spool_group_bytes_sum")));
     let delivered: usize = sink.taken().iter().map(|one| one.rcpt.len()).sum();
     assert_eq!(delivered, 90);
     for state in ["ready", "deferred", "held"] {
@@ -128,14 +140,17 @@ fn each_event_is_a_line_and_none_is_missing() {
     assert_eq!(counts, [100, 90, 10, 10]);
     assert_eq!(events.len(), 210);
     assert_eq!(node.metric("relay_fast_events_total"), 210.0);
-    let mut next = BTreeMap::new();
+    let (mut next, mut accepted) = (BTreeMap::new(), 0);
     for event in &events {
         let next = next.entry(event.shard).or_insert(1);
         assert_eq!(event.sequence, *next, "no hole: {event:?}");
         *next += 1;
         assert_eq!(event.recipient.split_once('@').unwrap().1, event.domain);
         assert!(event.size > 0 && event.reverse_path.is_empty());
+        let is_first = event.kind == Kind::Received && event.accept.is_some();
+        accepted += usize::from(is_first);
     }
+    assert_eq!(accepted, 50, "once a message");
     let peer = format!("127.0.0.1:{}", sink.address.port());
     let tried = |kind: Kind| matches!(kind, Kind::Delivered | Kind::Deferred | Kind::Bounced);
     for event in events.iter().filter(|event| tried(event.kind)) {
@@ -160,11 +175,12 @@ fn the_report_agrees_with_what_the_sink_saw() {
     let (node, sink) = with_traffic();
     node.wait_for_events(Kind::Delivered, 90);
     let report = node.report();
-    assert!(report.starts_with("100 recipients received."), "{report}");
+    assert!(report.starts_with("100 recipients received;"), "{report}");
     let row = |name: &str| -> Vec<String> {
         let line = report.lines().find(|line| line.starts_with(name)).expect(name);
         line.split_whitespace().skip(1).map(str::to_owned).collect()
     };
+    assert!(report.lines().next().is_some_and(|line| line.contains("to 250: median ")));
     // Recipients, delivered, deferred, bounced.
     assert_eq!(row("all")[..4], ["100", "90.0%", "9.1%", "10.0%"], "{report}");
     assert_eq!(row(&sink.address.to_string())[..4], ["100", "90.0%", "9.1%", "10.0%"], "{report}");
@@ -185,7 +201,7 @@ fn the_report_agrees_with_what_the_sink_saw() {
         "--spool",
         node.spool().to_str().unwrap(),
     ]));
-    assert!(none.starts_with("0 recipients received."), "{none}");
+    assert!(none.starts_with("0 recipients received;"), "{none}");
     let wrong = crate::node::run(&["report", "--since", "1 fortnight"]);
     assert!(crate::node::refusal(&wrong).contains("--since"), "{wrong:?}");
 }

@@ -260,3 +260,72 @@ fn what_is_no_spool_or_of_another_version_cannot_be_read() {
         refusal(&spool("dump", folder.path(), &["X"])).contains("neither a directory nor an id")
     );
 }
+
+#[test]
+fn the_ways_to_write_are_measured_and_nothing_is_left() {
+    // In memory where there is such a place: what is tested is not how fast the disk is.
+    let memory = Path::new("/dev/shm");
+    let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let folder = tempfile::tempdir_in(base).unwrap();
+    let table = printed(&spool("bench", folder.path(), &[]));
+    for octets in ["4096", "65536", "524288"] {
+        let rows = table.lines().filter(|line| line.trim_start().starts_with(octets));
+        assert_eq!(rows.clone().filter(|row| row.contains(" * write")).count(), 3, "{table}");
+        assert!(rows.count() > 3, "others to compare with: {table}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    let refused = refusal(&spool("bench", &folder.path().join("not/there"), &[]));
+    assert!(refused.contains("not/there cannot be written to: No such file"), "{refused}");
+}
+
+/// A segment that cannot be opened holds recovery up for as long as the test wants.
+#[test]
+fn mail_is_taken_and_delivered_while_the_spool_is_recovered() {
+    let is_new = |mailbox: &str| mailbox.starts_with("new");
+    let answer = move |mailbox: &str| if is_new(mailbox) { "250 Ok" } else { "451 4.7.1 Later" };
+    let sink = Sink::by(move |mailbox, _| answer(mailbox).to_owned());
+    let mut node = Node::idle(&crate::node::to_upstream(&sink.address.to_string(), LATER));
+    // As much as keeps reclaim from emptying the first segments.
+    let content = format!("Subject: large\r\n\r\n{}", "0123456789abcde\r\n".repeat(220_000));
+    node.run(1);
+    for _ in 0..8 {
+        Client::connect(node.listen[0]).send("<a@a.example>", &["<b@b.example>"], &content);
+    }
+    wait_for("deferred", || (node.stat("deferred") == 8).then_some(()));
+    node.drain();
+    node.run(1);
+    send(node.listen[0], "<a@a.example>", &["<b@b.example>"], "of the second run");
+    wait_for("deferred", || (node.stat("deferred") == 9).then_some(()));
+    node.drain();
+    let dumped = objects(&spool("dump", &node.spool(), &["--json"]));
+    let ids: Vec<&str> = dumped.iter().map(|one| one["id"].as_str().unwrap()).collect();
+    let segment = node.spool().join("000/00000002.seg");
+    let aside = node.folder.path().join("aside");
+    fs::rename(&segment, &aside).unwrap();
+    fs::create_dir(&segment).unwrap();
+    for new in ["<new1@b.example>", "<new2@b.example>"] {
+        node.run_ahead(node.command(1));
+        node.wait_for_log("a segment cannot be opened, and is awaited");
+        send(node.listen[0], "<a@a.example>", &[new], new);
+        sink.wait_for_mail_to(&new[1..new.len() - 1]);
+        assert_eq!(node.metric("relay_fast_recovering"), 1.0);
+        assert_eq!(node.metric("relay_fast_messages_recovered_total"), 0.0);
+        assert!(node.get("/healthz").0.contains(" 200 "), "it takes mail");
+        for id in &ids {
+            let refused = refusal(&node.queue(&["show", id]));
+            assert!(refused.contains("the spool is being recovered"), "{refused}");
+        }
+        // Neither a stop nor a kill in the midst of it loses anything.
+        if new.contains("new1") { node.drain() } else { node.kill() }
+    }
+    node.run_ahead(node.command(1));
+    fs::remove_dir(&segment).unwrap();
+    fs::rename(&aside, &segment).unwrap();
+    node.wait_until_recovered();
+    let recovered = node.metric("relay_fast_messages_recovered_total");
+    assert!((9.0..=10.0).contains(&recovered), "{recovered}: the kill may bring one back");
+    ids.iter().for_each(|id| assert!(node.ask(&["show", id]).contains("<b@b.example>")));
+    wait_for("what was deferred", || (node.stat("recipients") == 9).then_some(()));
+    assert_eq!(node.metric("relay_fast_spool_damaged_total"), 0.0);
+    node.drain();
+}

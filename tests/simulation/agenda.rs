@@ -36,6 +36,8 @@ pub(crate) enum Happening {
 pub(crate) struct Agenda {
     /// Nanoseconds since the beginning.
     pub(crate) now: u64,
+    /// By what the wall clock was set ahead, in seconds; back, if negative.
+    pub(crate) set_ahead: i64,
     pub(crate) prng: Prng,
     entries: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
@@ -44,7 +46,7 @@ pub(crate) struct Agenda {
 impl Agenda {
     pub(crate) fn new(seed: u64) -> Self {
         let prng = Prng::from_number(seed);
-        Self { now: 0, prng, entries: BTreeMap::new(), sequence: 0 }
+        Self { now: 0, set_ahead: 0, prng, entries: BTreeMap::new(), sequence: 0 }
     }
 
     pub(crate) fn at(&mut self, time: u64, happening: Happening) {
@@ -68,7 +70,7 @@ impl Agenda {
     }
 
     pub(crate) fn clocks(&self) -> Now {
-        let ms = i64::try_from(self.now / MS).expect("runs are short");
+        let ms = i64::try_from(self.now / MS).expect("runs are short") + self.set_ahead * 1_000;
         Now { mono: Monotonic(MONO_START + self.now), wall: WallTime(WALL_START_MS + ms) }
     }
 

@@ -23,6 +23,7 @@ pub(crate) enum Call {
     Abort(ConnectionId),
     Ask { id: DatagramId, query: Vec<u8> },
     Create { segment: SegmentName, bytes: usize },
+    Open(SegmentName),
     Remove(SegmentName),
     Commit { segment: SegmentName, offset: usize, bytes: Vec<u8> },
     Populate { ticket: u64 },
@@ -102,6 +103,10 @@ impl Platform for Kernel {
 
     fn create_segment(&mut self, segment: SegmentName, bytes: u32, _: u64) {
         self.calls.push(Call::Create { segment, bytes: bytes as usize });
+    }
+
+    fn open_segment(&mut self, segment: SegmentName) {
+        self.calls.push(Call::Open(segment));
     }
 
     fn remove_segment(&mut self, segment: SegmentName) {

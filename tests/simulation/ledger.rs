@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::agenda::SECOND;
+use crate::store::Store;
 
 /// A report that was on its way home, or on its way to the disk, is lost in a crash: so long.
 const IN_FLIGHT: u64 = 10 * SECOND;
@@ -82,13 +83,39 @@ pub(crate) struct Ledger {
     pub(crate) hopeless: BTreeSet<String>,
     /// Domains whose next hop is never up.
     pub(crate) dead: BTreeSet<String>,
+    /// The listener's `durability` is `memory`.
+    pub(crate) answers_from_memory: bool,
+    /// Acknowledged mail that was not on stable storage when the process died: what may be lost.
+    pub(crate) unsaved: BTreeSet<u64>,
     /// From acceptance to expiry.
     pub(crate) lifetime: u64,
+    /// By what the wall clock was set ahead in all: a restart takes it for age.
+    pub(crate) set_ahead: u64,
     /// How long things go wrong.
     pub(crate) storm: u64,
 }
 
 impl Ledger {
+    /// The process dies: what of the acknowledged mail `store` has not may be lost.
+    pub(crate) fn crashed(&mut self, now: u64, store: &Store) {
+        self.crashes.push(now);
+        if self.answers_from_memory {
+            let saved = |mail: &Mail| store.synced_since(mail.number).is_some();
+            let unsaved = self.mail.iter().filter(|mail| !saved(mail));
+            let acknowledged =
+                unsaved.filter(|mail| matches!(mail.verdict, Verdict::Acknowledged(_)));
+            self.unsaved.extend(acknowledged.map(|mail| mail.number));
+        }
+    }
+
+    /// A message is acknowledged by words that were sent at `sent_at`, and not synced by now: if
+    /// the process died meanwhile, it may be lost.
+    pub(crate) fn acknowledged_unsynced(&mut self, number: u64, sent_at: u64) {
+        if self.crashes.last().is_some_and(|crash| *crash >= sent_at) {
+            self.unsaved.insert(number);
+        }
+    }
+
     pub(crate) fn mail(&mut self, number: u64) -> &mut Mail {
         let index = usize::try_from(number).expect("small");
         &mut self.mail[index]
@@ -182,14 +209,17 @@ impl Ledger {
             }
             Verdict::Acknowledged(at) => {
                 // What the storm outlives may expire.
-                let is_dead = self.lifetime < self.storm
+                let is_dead = self.lifetime < self.storm + self.set_ahead
                     || address.starts_with("full")
                     || self.dead.contains(domain);
                 let ends_silently = !can_be_told && (refused || is_dead);
                 let is_told = failures().next().is_some() || ends_silently;
-                assert!(!account.deliveries.is_empty() || is_told, "lost: {name}: {account:?}");
+                let is_lost = account.deliveries.is_empty() && !is_told;
+                let is_given_up = self.unsaved.contains(&mail.number);
+                assert!(!is_lost || is_given_up, "lost: {name}: {account:?}");
                 for notice in failures() {
-                    let expired = notice.at + SECOND >= at + self.lifetime;
+                    let age = notice.at + SECOND + self.set_ahead;
+                    let expired = age >= at + self.lifetime;
                     assert!(refused || expired, "bounced for nothing: {name}: {notice:?}");
                 }
             }

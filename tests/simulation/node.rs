@@ -13,7 +13,7 @@ use relay_fast::shard::platform::{DatagramId, Event, Machine as _};
 use relay_fast::shard::settings::Settings;
 use relay_fast::shard::{Shard, Shared, Start};
 use relay_fast::spool::log::{Log, Options};
-use relay_fast::spool::recovery::recover;
+use relay_fast::spool::recovery::{RecoverError, Recovery, begin};
 use relay_fast::spool::segment::SegmentName;
 
 use crate::agenda::Agenda;
@@ -31,6 +31,7 @@ pub(crate) enum Arrival {
     Datagram { id: DatagramId, bytes: Vec<u8> },
     Created(SegmentName),
     Committed(SegmentName),
+    Opened(SegmentName),
     Removed(SegmentName),
     Populated(u64),
     Crossing(Box<Crossing>),
@@ -100,17 +101,21 @@ impl Node {
     }
 }
 
-/// Recover a directory and open its log; the first of a shard takes new messages.
+/// Begin a directory's recovery and open its log; the first of a shard takes new messages.
 fn open(
     nth: usize,
-    number: u16,
+    directory: u16,
     store: &mut Store,
     agenda: &mut Agenda,
-) -> (u16, Log, relay_fast::spool::recovery::Messages) {
-    let recovered = recover(number, &store.open(number)).expect("the spool is readable");
-    assert_eq!(recovered.damage, [], "a crash damages nothing that was committed");
+) -> (u16, Log, Recovery) {
+    let numbers = store.open(directory);
+    let head = |number| {
+        let map = store.opened(SegmentName { directory, number });
+        Ok::<_, RecoverError>(map.bytes().to_vec())
+    };
+    let (start, recovery) = begin(directory, numbers, head).expect("the spool is readable");
     let options = Options { segment_bytes: SEGMENT_BYTES, reserve: 1, admits: nth == 0 };
-    (number, Log::new(recovered.start, options, agenda.prng.fork()), recovered.messages)
+    (directory, Log::new(start, options, agenda.prng.fork()), recovery)
 }
 
 impl Row {

@@ -1,5 +1,6 @@
 //! Let the parties of a connection hear what comes to them, and do what they then do.
 
+use relay_fast::outcome::counters::Count;
 use relay_fast::shard::commands::{Answer, Command, Cursor, QueueStats, QueuedMessage, Selector};
 use relay_fast::shard::mesh::Crossing;
 use relay_fast::shard::platform::{ConnectionId, Event, IoError};
@@ -298,8 +299,27 @@ impl World {
         (0..shards).map(ask).collect()
     }
 
+    /// Messages in the queue; more than none while the spool may hold others.
     pub(crate) fn queued(&mut self) -> u64 {
-        self.stats().iter().map(|stats| stats.messages).sum()
+        let messages: u64 = self.stats().iter().map(|stats| stats.messages).sum();
+        messages + self.count(Count::Recovering)
+    }
+
+    /// A count of all shards.
+    pub(crate) fn count(&mut self, count: Count) -> u64 {
+        let shards = self.shards();
+        let ask = |shard| match self.ask(shard, Command::Snapshot) {
+            Answer::Snapshot(snapshot) => snapshot.counters.count(count),
+            other => panic!("{other:?}"),
+        };
+        (0..shards).map(ask).sum()
+    }
+
+    /// Let time pass until all that the spool holds is known.
+    pub(crate) fn recover(&mut self) {
+        while self.count(Count::Recovering) > 0 {
+            self.run_for(MS);
+        }
     }
 
     /// All that is queued, message by message, in order of their names.

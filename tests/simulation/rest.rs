@@ -1,6 +1,7 @@
 //! Audit what is left of a run: nothing outstanding, nobody busy, an end in good order.
 
 use relay_fast::base::ids::ShardId;
+use relay_fast::outcome::counters::Count;
 use relay_fast::shard::commands::{Answer, Command};
 
 use crate::agenda::{MS, SECOND};
@@ -24,6 +25,8 @@ impl World {
                 panic!("a snapshot")
             };
             assert!(snapshot.admits && !snapshot.failing, "the spool works");
+            let damaged = snapshot.counters.count(Count::SpoolDamaged);
+            assert_eq!(damaged, 0, "a crash damages nothing that was committed");
             let kernel = &self.row(shard).kernel;
             assert_eq!(kernel.connections.len(), 0, "connections are left on shard {shard}");
             assert_eq!(kernel.questions.len(), 0, "questions are left on shard {shard}");

@@ -234,6 +234,7 @@ fn a_restart_keeps_attempts_and_due_times_exactly() {
         assert!(before.len() > 60 && before.iter().all(|one| one.recipients[0].attempts > 0));
         world.crash();
         world.boot(shards);
+        world.recover();
         let after = world.queue();
         assert_eq!(before.len(), after.len(), "{shards} shards");
         for (before, after) in before.iter().zip(&after) {

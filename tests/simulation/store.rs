@@ -57,13 +57,17 @@ impl Store {
         self.directories.keys().copied().collect()
     }
 
-    /// Maps of a directory's segments as they lie there.
-    pub(crate) fn open(&mut self, number: u16) -> Vec<(u32, Arc<dyn SegmentBytes>)> {
+    /// Numbers of a directory's segments as they lie there.
+    pub(crate) fn open(&mut self, number: u16) -> Vec<u32> {
         let directory = self.directories.get_mut(&number).expect("prepared");
         let map = |(segment, bytes): (&u32, &Vec<u8>)| (*segment, Map::new(bytes.clone()));
         directory.maps = directory.durable.iter().map(map).collect();
-        let opened = directory.maps.iter();
-        opened.map(|(segment, map)| (*segment, Arc::clone(map) as Arc<dyn SegmentBytes>)).collect()
+        directory.maps.keys().copied().collect()
+    }
+
+    /// The map of a segment of an earlier life.
+    pub(crate) fn opened(&mut self, segment: SegmentName) -> Arc<dyn SegmentBytes> {
+        Arc::clone(&self.directory(segment).maps[&segment.number]) as Arc<dyn SegmentBytes>
     }
 
     pub(crate) fn start_create(&mut self, segment: SegmentName, bytes: usize) {

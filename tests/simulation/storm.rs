@@ -5,7 +5,7 @@ use crate::client::{Abort, Client, Habits};
 use crate::ledger::Notify;
 use crate::node::settings;
 use crate::peer::{Moods, Reach};
-use crate::town::config;
+use crate::town::{config, from_memory};
 use crate::world::World;
 use crate::zone::Owner;
 
@@ -33,6 +33,8 @@ enum Step {
     Drain,
     DiskFull(bool),
     DiskFails(u64),
+    /// The wall clock is set, by so many seconds.
+    SetClock(i64),
     Calm,
 }
 
@@ -74,8 +76,13 @@ impl Storm {
              [[upstream]]\nname = \"pair\"\nhosts = \"{list}\"\n\
              [[relay_domain]]\ndomains = [\"corp.example\"]\nupstream = \"pair\"\n"
         );
-        let mut world = World::new(seed, settings(&config(&queue, &more)));
+        // One storm in three blows over a listener that answers from memory.
+        let answers_from_memory = seed % 3 == 1;
+        let text = config(&queue, &more);
+        let text = if answers_from_memory { from_memory(&text) } else { text };
+        let mut world = World::new(seed, settings(&text));
         world.agenda = agenda;
+        world.ledger.answers_from_memory = answers_from_memory;
         world.ledger.lifetime = minutes * MINUTE;
         let calm_at = world.agenda.between(2 * MINUTE, 10 * MINUTE);
         // Its last outages end 3 minutes after it.
@@ -170,6 +177,14 @@ impl Storm {
                 }
             }
         }
+        if self.world.agenda.chance(400) {
+            for _ in 0..self.world.agenda.between(1, 4) {
+                let at = self.world.agenda.between(SECOND, self.calm_at - SECOND);
+                let most = [2, 600, 10_000, 1_000_000][self.world.agenda.index(4)];
+                let seconds = i64::try_from(self.world.agenda.between(0, 2 * most)).unwrap();
+                self.at(at, Step::SetClock(seconds - i64::try_from(most).unwrap()));
+            }
+        }
         self.at(self.calm_at, Step::Calm);
     }
 
@@ -212,6 +227,7 @@ impl Storm {
             Step::Crash | Step::Start(_) | Step::Drain => {}
             Step::DiskFull(full) => self.world.store.full = full,
             Step::DiskFails(often) => self.world.store.failing = often,
+            Step::SetClock(seconds) => self.world.set_clock(seconds),
             Step::Calm => {
                 self.world.store.full = false;
                 self.world.store.failing = 0;

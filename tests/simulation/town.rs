@@ -11,6 +11,13 @@ use crate::zone::Owner;
 /// The domain that all reverse-paths are in.
 pub(crate) const BACK: &str = "back.example";
 
+/// For the end of what `config` makes: its listener answers from memory.
+pub(crate) fn from_memory(config: &str) -> String {
+    let listener = "[[listener]]\n";
+    assert!(config.contains(listener));
+    config.replace(listener, &format!("{listener}durability = \"memory\"\n"))
+}
+
 /// What stands in every configuration here; `more` is appended.
 pub(crate) fn config(queue: &str, more: &str) -> String {
     format!(

@@ -10,7 +10,7 @@ use relay_fast::shard::mesh::Crossing;
 use relay_fast::shard::platform::{ConnectionId, Event, IoError};
 use relay_fast::shard::settings::Settings;
 
-use crate::agenda::{Agenda, Happening, MS};
+use crate::agenda::{Agenda, Happening, MS, SECOND};
 use crate::client::Client;
 use crate::kernel::Call;
 use crate::ledger::Ledger;
@@ -43,6 +43,8 @@ pub(crate) struct World {
     pub(crate) due_steps: Vec<usize>,
     /// A commit takes up to so long.
     pub(crate) commit_time: u64,
+    /// Opening a segment of an earlier life takes up to so long.
+    pub(crate) open_time: u64,
     /// Between one shard and another.
     last_crossing: BTreeMap<(usize, usize), u64>,
 }
@@ -64,6 +66,7 @@ impl World {
             life: 0,
             due_steps: Vec::new(),
             commit_time: 5 * MS,
+            open_time: 10 * MS,
             last_crossing: BTreeMap::new(),
         }
     }
@@ -71,14 +74,22 @@ impl World {
     /// Start the process.
     pub(crate) fn boot(&mut self, shards: usize) {
         assert!(self.node.is_none(), "it runs already");
+        // Now and then so slow that the process works, is stopped or dies before all is known.
+        self.open_time = if self.agenda.chance(300) { 3_000 * MS } else { 10 * MS };
         let node = Node::boot(shards, &self.settings, &mut self.store, &mut self.agenda);
         self.node = Some(node);
+    }
+
+    /// The wall clock is set ahead by so many seconds, or back.
+    pub(crate) fn set_clock(&mut self, seconds: i64) {
+        self.agenda.set_ahead += seconds;
+        self.ledger.set_ahead += u64::try_from(seconds).unwrap_or(0) * SECOND;
     }
 
     /// The process dies at this moment.
     pub(crate) fn crash(&mut self) {
         self.node = None;
-        self.ledger.crashes.push(self.agenda.now);
+        self.ledger.crashed(self.agenda.now, &self.store);
         self.store.crash(&mut self.agenda);
         self.end_of_life();
     }
@@ -173,6 +184,10 @@ impl World {
                 let result = result.map_err(|errno| IoError { errno });
                 Event::SegmentReady { segment: *segment, result }
             }
+            Arrival::Opened(segment) => {
+                let result = Ok(self.store.opened(*segment));
+                Event::SegmentOpened { segment: *segment, result }
+            }
             Arrival::Committed(segment) => {
                 let result = self.store.committed(*segment, &mut self.agenda);
                 let result = result.map_err(|errno| IoError { errno });
@@ -218,6 +233,10 @@ impl World {
                     self.store.start_create(segment, bytes);
                     let delay = self.agenda.between(MS, 20 * MS);
                     self.bring(shard, delay, Arrival::Created(segment));
+                }
+                Call::Open(segment) => {
+                    let delay = self.agenda.between(0, self.open_time);
+                    self.bring(shard, delay, Arrival::Opened(segment));
                 }
                 Call::Remove(segment) => {
                     self.store.start_remove(segment);

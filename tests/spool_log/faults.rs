@@ -96,6 +96,87 @@ fn a_disk_that_fails_for_long_is_not_filled_with_segments() {
     assert!(rig.accepted.contains_key(&id));
 }
 
+#[test]
+fn what_was_answered_from_memory_is_appended_again_under_its_name() {
+    let mut rig = rig();
+    let id = rig.log.next_id();
+    let octets = content(id, 9_000);
+    // One chunk is committed, one is being written, the last waits with the envelope.
+    rig.log.append_content(id, octets[..3_000].to_vec()).expect("there is room");
+    rig.settle();
+    rig.log.append_content(id, octets[3_000..6_000].to_vec()).expect("there is room");
+    rig.run();
+    let end = NewMessage { content: octets[6_000..].to_vec(), ..from_memory(id, 0, 2) };
+    let stored = rig.log.append_message(end).expect("there is room");
+    rig.disk.fail(&mut rig.log, EIO, |_| true);
+    rig.events();
+    assert_eq!(rig.refused, [(id, Refusal::Failed)]);
+    rig.log.append_again(&stored).expect("one failure is no reason to wait");
+    rig.run();
+    rig.fail(EIO);
+    assert_eq!(rig.refused.len(), 2);
+    assert_eq!(rig.log.append_again(&stored), Err(LogError::Failing));
+    rig.log.retry();
+    rig.settle();
+    rig.log.append_again(&stored).expect("commits succeed again");
+    rig.settle();
+    let cold = rig.log.load(id, rig.accepted[&id]).expect("readable");
+    assert_eq!((whole(&cold), &cold.envelope), (whole(&stored), &stored.envelope));
+    assert_eq!(cold.origin.durability(), Durability::Memory, "whatever it took to store it");
+    let found = |rig: &Rig| {
+        let (_, recovered) = open(rig.disk.cut(|_, old, _| old), OPTIONS);
+        assert_eq!((recovered.damage, recovered.torn), (vec![], vec![]));
+        recovered.messages.map(|one| one.expect("decodes").id).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&rig), [id], "once, however often it was written");
+    rig.done(id);
+    rig.settle();
+    assert_eq!(found(&rig), [], "its end ends all that was ever written of it");
+}
+
+#[test]
+fn what_was_answered_from_memory_waits_for_space_and_leaves_the_reserve_alone() {
+    let mut rig = rig();
+    rig.disk.files_max = 3;
+    // All at once, before any file is asked for.
+    let mut taken = BTreeMap::new();
+    for _ in 0..100 {
+        let id = rig.log.next_id();
+        let stored = rig.log.append_message(from_memory(id, 3_000, 1)).expect("not known full");
+        taken.insert(id, stored);
+    }
+    rig.settle();
+    let again = |rig: &mut Rig| {
+        let mut owed = std::mem::take(&mut rig.refused);
+        let mut is_taken = |id| rig.log.append_again(&taken[id]).is_ok();
+        let appended = owed.iter().take_while(|(id, _)| is_taken(id)).count();
+        rig.refused = owed.split_off(appended);
+        rig.settle();
+        appended
+    };
+    // What space is left takes some of it, in a few steps.
+    while again(&mut rig) > 0 {}
+    let left = rig.refused.len();
+    assert!(left > 0 && left + rig.accepted.len() == taken.len());
+    let used = rig.accepted.values().map(|at| at.segment).max();
+    assert!(used < rig.disk.durable.keys().next_back().copied(), "the reserve was not touched");
+    rig.disk.files_max = 100;
+    rig.log.retry();
+    rig.settle();
+    assert_eq!(again(&mut rig), left);
+    assert_eq!((rig.accepted.len(), rig.refused.len()), (taken.len(), 0));
+}
+
+#[test]
+fn a_message_that_was_answered_lets_others_come_with_it() {
+    let mut rig = rig();
+    let id = rig.log.next_id();
+    rig.log.append_message(from_memory(id, 100, 1)).expect("there is room");
+    assert!(rig.log.is_patient() && !rig.log.is_gathering(), "no client waits");
+    rig.append(100);
+    assert!(!rig.log.is_patient() && rig.log.is_gathering(), "one does");
+}
+
 //= RFC 5321 §4.2.2, type=test
 //# 452 Requested action not taken: insufficient system storage
 #[test]

@@ -6,6 +6,7 @@ use relay_fast::base::ids::MessageId;
 use relay_fast::base::prng::Prng;
 use relay_fast::base::time::WallTime;
 use relay_fast::mail::address::{ForwardPath, Mailbox, ReversePath};
+use relay_fast::mail::durability::Durability;
 use relay_fast::mail::envelope::{BodyType, Envelope, Notify, Recipient};
 use relay_fast::mail::outcome::{Reason, Stage};
 use relay_fast::mail::status::{EnhancedStatus, Reply, ReplyCode};
@@ -48,8 +49,19 @@ pub(crate) fn message(id: MessageId, bytes: usize, recipients: u16) -> NewMessag
         prefix: format!("Received: with id {id}\r\n").into_bytes(),
         content: content(id, bytes),
         has_eight_bit: true,
-        origin: Origin::Client { peer: [192, 0, 2, 1].into(), listener: 1 },
+        origin: Origin::Client {
+            peer: [192, 0, 2, 1].into(),
+            listener: 1,
+            durability: Durability::Commit,
+        },
     }
+}
+
+/// The same from a listener that answers from memory.
+pub(crate) fn from_memory(id: MessageId, bytes: usize, recipients: u16) -> NewMessage {
+    let peer = [192, 0, 2, 1].into();
+    let origin = Origin::Client { peer, listener: 2, durability: Durability::Memory };
+    NewMessage { origin, ..message(id, bytes, recipients) }
 }
 
 /// All octets of a message, through windows of a bad size.

@@ -31,7 +31,6 @@ const PLACES: [Place; 5] = [
             "TcpStream",
             "TcpListener",
             "UdpSocket",
-            "glommio",
             "io_uring",
             "libc",
             "memmap2",

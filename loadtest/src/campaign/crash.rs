@@ -23,8 +23,6 @@ use std::sync::atomic::Ordering;
 
 /// How often the moment of a kill is looked for.
 const LOOK: Duration = Duration::from_millis(1);
-/// Time without progress after which what is missing will not come.
-const STILL: Duration = Duration::from_secs(30);
 /// How long a relay that was to die at a ring entry is left alive once all is accepted.
 const SPARED: Duration = Duration::from_secs(2);
 /// What stays in the queue until the end.
@@ -74,6 +72,9 @@ pub(crate) struct CrashOptions {
     /// Connections of the source
     #[arg(long, default_value_t = 20)]
     connections: usize,
+    /// Seconds without progress after which what is missing will not come
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    patience: u64,
     /// Seed of the moments; another one each run without it
     #[arg(long)]
     seed: Option<u64>,
@@ -120,7 +121,13 @@ async fn cycles(options: &CrashOptions) -> Result<Verdict> {
             break;
         }
     }
-    finish(rig, &kills, findings).await
+    finish(rig, options.still(), &kills, findings).await
+}
+
+impl CrashOptions {
+    fn still(&self) -> Duration {
+        Duration::from_secs(self.patience)
+    }
 }
 
 /// Load, a kill, another start, and the account once nothing moves any more.
@@ -164,7 +171,7 @@ async fn one_cycle(
         kills.add(unix_ms()?);
     }
     let took = rig.crash(blow.cores).await?;
-    let (account, lost) = settled(rig, wanted).await?;
+    let (account, lost) = settled(rig, wanted, options.still()).await?;
     let loose = without_excuse(&rig.ledger()?, &account, &rig.received_file(), kills)?;
     rig.progress.say(&format!(
         "killed {was}{}, ready with {} cores after {took:.1?}: {} = {} + {} + {} queued, {} lost, \
@@ -220,7 +227,7 @@ async fn until_dead(rig: &mut Rig, wanted: u64) -> Result<bool> {
 
 /// The account once all is accepted and only what is meant to be queued is; and who is neither
 /// there nor in the queue.
-async fn settled(rig: &mut Rig, wanted: u64) -> Result<(Account, Vec<String>)> {
+async fn settled(rig: &mut Rig, wanted: u64, patience: Duration) -> Result<(Account, Vec<String>)> {
     until_accepted(rig, wanted).await?;
     let mut still = (0, Instant::now());
     loop {
@@ -231,7 +238,7 @@ async fn settled(rig: &mut Rig, wanted: u64) -> Result<(Account, Vec<String>)> {
         if still.0 != absent.len() {
             still = (absent.len(), Instant::now());
         }
-        if absent.is_empty() || still.1.elapsed() > STILL {
+        if absent.is_empty() || still.1.elapsed() > patience {
             let count = queued::ask(rig.plan.admin)?;
             let account = rig.ledger()?.account(count);
             let lost = if account.lost > 0 { account.missing.clone() } else { absent };
@@ -241,11 +248,16 @@ async fn settled(rig: &mut Rig, wanted: u64) -> Result<(Account, Vec<String>)> {
 }
 
 /// The sink takes everything, so that what was queued all the time comes too; then all is judged.
-async fn finish(mut rig: Rig, kills: &Kills, findings: Findings) -> Result<Verdict> {
+async fn finish(
+    mut rig: Rig,
+    patience: Duration,
+    kills: &Kills,
+    mut findings: Findings,
+) -> Result<Verdict> {
     if findings.lost.is_empty() {
         rig.relent().await?;
         let mut still = (usize::MAX, Instant::now());
-        while still.0 > 0 && still.1.elapsed() < STILL {
+        while still.0 > 0 && still.1.elapsed() < patience {
             rig.tick().await?;
             let missing = rig.ledger()?.account(0).missing.len();
             if missing != still.0 {
@@ -253,6 +265,9 @@ async fn finish(mut rig: Rig, kills: &Kills, findings: Findings) -> Result<Verdi
             }
         }
     }
+    // What came at the end may have come before, too.
+    let ledger = rig.ledger()?;
+    findings.loose = without_excuse(&ledger, &ledger.account(0), &rig.received_file(), kills)?;
     let outcome = rig.finish().await?;
     show(&outcome);
     let mut verdict = Verdict::default();

@@ -12,7 +12,7 @@ use crate::ledger::account::{Account, Ledger};
 use crate::ledger::each_line;
 
 /// From an upstream's 250 to the commit of that outcome, at most, on a machine with much to do.
-const FLIGHT_MS: u64 = 5_000;
+const FLIGHT_MS: u64 = 2_000;
 /// The sink writes down a time just before its 250 leaves; the kill's is taken just after it.
 const SLACK_MS: u64 = 50;
 

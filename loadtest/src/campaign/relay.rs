@@ -32,6 +32,8 @@ pub(crate) struct RelayPlan {
     pub(crate) config: Option<PathBuf>,
     pub(crate) cores: u32,
     pub(crate) listen: SocketAddr,
+    /// The configuration says where to listen, and what holds there.
+    pub(crate) listens_by_config: bool,
     pub(crate) admin: SocketAddr,
     /// As `--upstream` takes it; nothing leaves routing to the configuration.
     pub(crate) upstream: Option<String>,
@@ -58,7 +60,9 @@ impl RelayPlan {
             add("--config", config.into());
         }
         add("--cores", self.cores.to_string().into());
-        add("--listen", self.listen.to_string().into());
+        if !self.listens_by_config {
+            add("--listen", self.listen.to_string().into());
+        }
         if let Some(upstream) = &self.upstream {
             add("--upstream", upstream.into());
         }
@@ -75,7 +79,7 @@ impl RelayPlan {
         format!("{} {}", self.binary.display(), words.join(" "))
     }
 
-    /// Starts the relay and waits until `/healthz` answers 200.
+    /// Starts the relay and waits until `/healthz` answers 200 and its spool is recovered.
     ///
     /// Errors: it cannot be started, ends at once, or is not ready in time; with the end of its
     /// log.
@@ -167,9 +171,15 @@ impl Relay {
     }
 
     async fn is_healthy(&self) -> bool {
-        let url = format!("http://{}/healthz", self.plan.admin);
-        let asked = tokio::task::spawn_blocking(move || agent().get(&url).call());
-        matches!(asked.await, Ok(Ok(answer)) if answer.status() == 200)
+        let base = format!("http://{}", self.plan.admin);
+        let asked = tokio::task::spawn_blocking(move || {
+            agent().get(&format!("{base}/healthz")).call().ok()?;
+            // What it stored in earlier lives is in the queue again, to be counted.
+            let mut metrics = agent().get(&format!("{base}/metrics")).call().ok()?;
+            let metrics = metrics.body_mut().read_to_string().ok()?;
+            metrics.contains("\nrelay_fast_recovering 0\n").then_some(())
+        });
+        matches!(asked.await, Ok(Some(())))
     }
 
     /// How it ended, if it has.
@@ -279,6 +289,7 @@ mod tests {
             config: None,
             cores: 2,
             listen: "127.0.0.1:1".parse().unwrap(),
+            listens_by_config: false,
             admin: "127.0.0.1:2".parse().unwrap(),
             upstream: Some("127.0.0.1:3*3,127.0.0.1:4".into()),
             spool: "spool".into(),
@@ -295,6 +306,8 @@ mod tests {
         let routed = RelayPlan { config: Some("c".into()), upstream: None, ..plan() };
         assert!(routed.shown().starts_with("relay-fast --config c --cores 2"));
         assert!(!routed.shown().contains("--upstream"));
+        let by_config = RelayPlan { listens_by_config: true, ..plan() };
+        assert!(!by_config.shown().contains("--listen"));
     }
 
     #[test]

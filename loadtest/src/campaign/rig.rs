@@ -31,6 +31,7 @@ const ACCOUNT_EVERY: Duration = Duration::from_millis(500);
 const QUIET: Duration = Duration::from_secs(10);
 /// What stands for the upstreams in a configuration file.
 const UPSTREAM_MARK: &str = "@UPSTREAM@";
+const LISTEN_MARK: &str = "@LISTEN@";
 
 /// Which relay to run, and where.
 #[derive(Args, Clone, Debug)]
@@ -38,8 +39,8 @@ pub(crate) struct RigOptions {
     /// The relay's binary; built from this workspace without it
     #[arg(long, value_name = "PATH")]
     relay: Option<PathBuf>,
-    /// Configuration file for the relay; @UPSTREAM@ in it stands for the upstreams, which are then
-    /// not given on its command line
+    /// Configuration file for the relay; @UPSTREAM@ in it stands for the upstreams, @LISTEN@ for
+    /// the address of its listener, which are then not given on its command line
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Shards of the relay
@@ -127,14 +128,26 @@ impl Rig {
             sinks.iter().zip(weights).map(|(sink, weight)| format!("{sink}*{weight}")).collect();
         let ours = files.config.map(|text| write(folder.path(), "knobs.toml", text)).transpose()?;
         let config = options.config.as_deref().or(ours.as_deref());
-        let (config, upstream) = configure(config, folder.path(), &upstreams.join(","))?;
+        let marks = Marks { upstream: &upstreams.join(","), listen: at(ports[0]) };
+        let Configured { config, upstream, listens_by_config } =
+            configure(config, folder.path(), marks)?;
         let spool = folder.path().join("spool");
         std::fs::create_dir(&spool).with_context(|| format!("creating {}", spool.display()))?;
         let log = folder.path().join("relay.log");
         let (cores, listen, admin) = (options.cores, at(ports[0]), at(ports[1]));
         let dies_at_entry = None;
-        let plan =
-            RelayPlan { binary, config, cores, listen, admin, upstream, spool, log, dies_at_entry };
+        let plan = RelayPlan {
+            binary,
+            config,
+            cores,
+            listen,
+            listens_by_config,
+            admin,
+            upstream,
+            spool,
+            log,
+            dies_at_entry,
+        };
         eprintln!("{}", plan.shown());
         let relay = Some(plan.start().await?);
         Ok(Self {
@@ -359,20 +372,37 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The configuration file with the upstreams filled in, and what goes on the command line instead.
-fn configure(
-    config: Option<&Path>,
-    folder: &Path,
-    upstream: &str,
-) -> Result<(Option<PathBuf>, Option<String>)> {
-    let Some(path) = config else { return Ok((None, Some(upstream.to_owned()))) };
+/// What a configuration file leaves to the run.
+struct Marks<'a> {
+    upstream: &'a str,
+    listen: SocketAddr,
+}
+
+/// The configuration file, and what goes on the command line since the file has no mark for it.
+#[derive(Debug, PartialEq, Eq)]
+struct Configured {
+    config: Option<PathBuf>,
+    upstream: Option<String>,
+    listens_by_config: bool,
+}
+
+/// The configuration file with its marks filled in.
+fn configure(config: Option<&Path>, folder: &Path, marks: Marks<'_>) -> Result<Configured> {
+    let upstream = Some(marks.upstream.to_owned());
+    let Some(path) = config else {
+        return Ok(Configured { config: None, upstream, listens_by_config: false });
+    };
     let text = std::fs::read_to_string(path);
     let text = text.with_context(|| format!("reading {}", path.display()))?;
     let filled = folder.join("relay.toml");
-    std::fs::write(&filled, text.replace(UPSTREAM_MARK, upstream))
-        .with_context(|| format!("writing {}", filled.display()))?;
-    let on_command_line = (!text.contains(UPSTREAM_MARK)).then(|| upstream.to_owned());
-    Ok((Some(filled), on_command_line))
+    let listen = marks.listen.to_string();
+    let complete = text.replace(UPSTREAM_MARK, marks.upstream).replace(LISTEN_MARK, &listen);
+    std::fs::write(&filled, complete).with_context(|| format!("writing {}", filled.display()))?;
+    Ok(Configured {
+        config: Some(filled),
+        upstream: upstream.filter(|_| !text.contains(UPSTREAM_MARK)),
+        listens_by_config: text.contains(LISTEN_MARK),
+    })
 }
 
 #[cfg(test)]
@@ -380,17 +410,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn upstreams_go_into_the_file_or_onto_the_command_line() {
+    fn what_a_file_has_a_mark_for_goes_into_it_and_else_onto_the_command_line() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("given.toml");
         let up = "127.0.0.1:1*3";
-        assert_eq!(configure(None, folder.path(), up).unwrap(), (None, Some(up.to_owned())));
-        std::fs::write(&file, "to = \"@UPSTREAM@\"").unwrap();
-        let (config, line) = configure(Some(&file), folder.path(), up).unwrap();
-        assert_eq!(std::fs::read_to_string(config.unwrap()).unwrap(), "to = \"127.0.0.1:1*3\"");
-        assert_eq!(line, None);
+        let configure = |config| {
+            let marks = Marks { upstream: up, listen: "127.0.0.1:2".parse().unwrap() };
+            configure(config, folder.path(), marks).unwrap()
+        };
+        let upstream = Some(up.to_owned());
+        let told =
+            Configured { config: None, upstream: upstream.clone(), listens_by_config: false };
+        assert_eq!(configure(None), told);
+        std::fs::write(&file, "to = \"@UPSTREAM@\", at = \"@LISTEN@\"").unwrap();
+        let filled = configure(Some(&file));
+        let text = std::fs::read_to_string(filled.config.unwrap()).unwrap();
+        assert_eq!(text, "to = \"127.0.0.1:1*3\", at = \"127.0.0.1:2\"");
+        assert_eq!((filled.upstream, filled.listens_by_config), (None, true));
         std::fs::write(&file, "cores = 2").unwrap();
-        let (_, line) = configure(Some(&file), folder.path(), up).unwrap();
-        assert_eq!(line.as_deref(), Some(up));
+        let plain = configure(Some(&file));
+        assert_eq!((plain.upstream, plain.listens_by_config), (upstream, false));
     }
 }

@@ -31,6 +31,14 @@ pub(in crate::config) const LISTENER_LINE_ENDINGS: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const LISTENER_DURABILITY: Knob = Knob {
+    path: "listener[].durability",
+    kind: Kind::Choice { default: "commit", words: &["commit", "memory"] },
+    help: "250 once a message is synced, or once it is in memory and on its way to the disk.",
+    cost: "memory: a crash or power loss loses what was acknowledged and is not synced yet",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const LISTENER_SESSIONS: Knob = Knob {
     path: "listener[].sessions",
     kind: Kind::Count {

@@ -11,6 +11,7 @@ use crate::config::parse::{default_text, forms};
 use crate::config::problem::Place;
 use crate::config::reader::{FlagValue, Given, Reader, Section};
 use crate::config::units::{Wrong, show_size};
+use crate::mail::durability::Durability;
 
 /// What comes in.
 pub(super) struct Inbound {
@@ -24,6 +25,7 @@ struct Draft {
     address: Given<SocketAddr>,
     relay_for: Vec<Given<IpNet>>,
     line_endings: LineEndings,
+    durability: Durability,
     sessions: u32,
     message_bytes: Given<u64>,
 }
@@ -52,6 +54,7 @@ pub(super) fn read<'d>(
         address: draft.address.value,
         relay_for: draft.relay_for.into_iter().map(|given| given.value).collect(),
         line_endings: draft.line_endings,
+        durability: draft.durability,
         sessions: draft.sessions,
         message_bytes: draft.message_bytes.value,
     });
@@ -96,9 +99,13 @@ fn listener<'d>(
         "normalize" => LineEndings::Normalize,
         _ => LineEndings::Strict,
     };
+    let durability = match reader.choice(section, &knobs::LISTENER_DURABILITY) {
+        "memory" => Durability::Memory,
+        _ => Durability::Commit,
+    };
     let sessions = reader.count_u32(section, &knobs::LISTENER_SESSIONS);
     let message_bytes = reader.size(section, &knobs::LISTENER_MESSAGE_SIZE);
-    Draft { address, relay_for, line_endings, sessions, message_bytes }
+    Draft { address, relay_for, line_endings, durability, sessions, message_bytes }
 }
 
 fn relay_for(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<Given<IpNet>> {

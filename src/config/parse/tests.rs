@@ -9,6 +9,7 @@ use crate::config::knob::Kind;
 use crate::config::options::{DomainPattern, LineEndings, Rate};
 use crate::config::origin::Origin;
 use crate::config::problem::Problem;
+use crate::mail::durability::Durability;
 use crate::mail::route::{GroupId, Route};
 
 fn machine() -> Machine {
@@ -85,6 +86,7 @@ segment_size = "32MiB"
 address = "0.0.0.0:25"
 relay_for = ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"]
 line_endings = "normalize"
+durability = "memory"
 message_size = "10MiB"
 
 [[listener]]
@@ -137,6 +139,8 @@ fn a_whole_file_means_what_it_says() {
     let ranges: Vec<_> = config.listeners[0].relay_for.iter().map(ToString::to_string).collect();
     assert_eq!(ranges, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]);
     assert_eq!(config.listeners[0].line_endings, LineEndings::Normalize);
+    let durability: Vec<_> = config.listeners.iter().map(|one| one.durability).collect();
+    assert_eq!(durability, [Durability::Memory, Durability::Commit], "commit unless it is said");
     assert_eq!(config.listeners[0].message_bytes, 10 << 20);
     assert_eq!(config.listeners[1].line_endings, LineEndings::Strict);
     assert_eq!(config.limits.recipients, 500);

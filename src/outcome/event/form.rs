@@ -201,3 +201,24 @@ pub(super) mod seconds {
         Ok(Duration::new(exact.as_secs(), exact.subsec_millis() * 1_000_000))
     }
 }
+
+/// The same, where there may be none.
+pub(super) mod optional_seconds {
+    use super::*;
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        into: S,
+    ) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => seconds::serialize(duration, into),
+            None => into.serialize_none(),
+        }
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        seconds::deserialize(from).map(Some)
+    }
+}

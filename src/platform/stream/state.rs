@@ -33,6 +33,9 @@ pub(super) struct Stream {
     pub(super) receiving: Option<OperationId>,
     pub(super) cancelling: bool,
     pub(super) paused: bool,
+    /// It was paused, and its peer has had more to say than one buffer holds ever since: it is
+    /// received one buffer at a time, so that a pause leaves the rest with the kernel.
+    pub(super) gentle: bool,
     /// Octets that arrived while paused.
     pub(super) held: Vec<u8>,
     pub(super) peer_ended: bool,
@@ -56,6 +59,7 @@ impl Stream {
             receiving: None,
             cancelling: false,
             paused: false,
+            gentle: false,
             held: Vec::new(),
             peer_ended: false,
             end_told: false,

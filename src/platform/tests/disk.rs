@@ -119,7 +119,7 @@ fn segments_are_found_again_and_leftovers_are_not() {
     for leftover in ["000/00000003.new", "000/notes.txt", "000/3.seg", "x.seg"] {
         fs::write(directory.path().join(leftover), "x").unwrap();
     }
-    let found: Vec<_> = spool.segments().unwrap().into_iter().map(|(name, _)| name).collect();
+    let found = spool.segments().unwrap();
     assert_eq!(found, [segment(1), segment(2), SegmentName { directory: 7, number: 123_456_789 }]);
     assert!(!directory.path().join("000/00000003.new").exists());
     assert!(directory.path().join("000/notes.txt").exists(), "what is not ours stays");
@@ -166,10 +166,19 @@ fn a_shard_adopts_what_it_finds_reads_ahead_and_removes() {
         let tell = tell.clone();
         acting(2, move |event, platform| match event {
             Event::Crossing(Crossing::Drain) => {
+                platform.open_segment(segment(9));
+                platform.open_segment(SEGMENT);
+            }
+            Event::SegmentOpened { segment, result: Err(error) } => {
+                tell.send(format!("{segment} {}", error.errno)).unwrap();
+            }
+            Event::SegmentOpened { segment, result: Ok(map) } => {
+                tell.send(format!("{segment} {}", map.bytes().len())).unwrap();
+                drop(map);
                 platform.populate(1, SEGMENT, 4_095, 70_000);
                 platform.populate(2, SEGMENT, 1 << 20, 1);
-                platform.populate(3, segment(9), 0, 1);
-                platform.commit(segment(9), 0, vec![Arc::new(vec![1])]);
+                platform.populate(3, self::segment(9), 0, 1);
+                platform.commit(self::segment(9), 0, vec![Arc::new(vec![1])]);
                 platform.commit(SEGMENT, 0, vec![Arc::new(vec![1])]);
                 // While its commit is under way: removed after it.
                 platform.remove_segment(SEGMENT);
@@ -189,11 +198,13 @@ fn a_shard_adopts_what_it_finds_reads_ahead_and_removes() {
         })
     });
     shards.drain();
-    let mut said: Vec<_> = (0..6).map(|_| told.recv().unwrap()).collect();
+    let mut said: Vec<_> = (0..8).map(|_| told.recv().unwrap()).collect();
     said.sort();
     let expected = [
+        "000/00000001.seg 1048576",
         "000/00000001.seg true",
         "000/00000002.seg 1",
+        "000/00000009.seg 2",
         "000/00000009.seg false",
         "populated 1",
         "populated 2",

@@ -8,7 +8,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use glommio::{LocalExecutorBuilder, Placement};
 use tempfile::TempDir;
 
 use crate::base::ids::ShardId;
@@ -99,31 +98,18 @@ impl Shards {
     ) -> Self {
         let open = Spool::open(spool.path()).unwrap();
         (0u16..).take(count).for_each(|number| open.prepare(number).unwrap());
-        let mut segments = open.segments().unwrap();
         let sockets = listener::bind("127.0.0.1:0".parse().unwrap(), count).unwrap();
         let address = socket2::SockRef::from(&sockets[0]).local_addr().unwrap();
         let (posts, pool) = (Posts::new(count).unwrap(), Pool::start().unwrap());
         let threads = posts.shard_ids().zip(sockets).map(|(shard, socket)| {
             let root = spool.path().to_owned();
             let (posts, pool, make) = (posts.clone(), pool.clone(), make.clone());
-            let (own, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut segments)
-                .into_iter()
-                .partition(|(name, _)| usize::from(name.directory) % count == shard.index());
-            segments = rest;
             std::thread::spawn(move || {
-                let executor = LocalExecutorBuilder::new(Placement::Unbound)
-                    .io_memory(64 * 1024)
-                    .ring_depth(32)
-                    .make()
-                    .unwrap();
-                executor.run(async move {
-                    let listeners = vec![socket];
-                    let spool = root.as_path();
-                    let parts =
-                        Parts { shard, posts, listeners, spool, segments: own, pool, events };
-                    let drive = Drive::new(parts, Box::new(Scripted(make(shard)))).unwrap();
-                    drive.run().await.unwrap()
-                })
+                let listeners = vec![socket];
+                let spool = root.as_path();
+                let parts = Parts { shard, posts, listeners, spool, pool, events };
+                let drive = Drive::new(parts, Box::new(Scripted(make(shard)))).unwrap();
+                drive.run().unwrap()
             })
         });
         let threads = threads.collect();

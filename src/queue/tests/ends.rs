@@ -65,6 +65,23 @@ fn a_message_whose_delay_was_reported_before_is_not_reported_again() {
 }
 
 #[test]
+fn a_last_attempt_is_made_and_is_the_last() {
+    let mut bench = Bench::new();
+    let name = domain("a.example");
+    let old = NewMessage { last_attempt: true, delay_reported: true, ..message(1, START) };
+    let two = [(0, &name, RecipientState::default()), (1, &name, RecipientState::default())];
+    let slot = bench.queue.insert(old, two, START).expect("new");
+    let departure = bench.pop();
+    assert!(bench.queue.park(&departure, None).is_empty(), "nothing was tried");
+    bench.queue.unpark(departure.domain, 1);
+    bench.pop();
+    let again = START + LIFETIME / 2;
+    assert_eq!(bench.queue.defer(slot, 0, 1, again, None), Some(Deferral::Expired));
+    assert_eq!(bench.queue.postpone(slot, 1, again), Some(Deferral::Waiting), "none was made");
+    assert_eq!(bench.pass(LIFETIME), [expired(slot, &[1])]);
+}
+
+#[test]
 fn what_waits_expires_with_its_message_ready_parked_or_deferred() {
     let mut bench = Bench::new();
     let late = RecipientState { due: START + LIFETIME * 2, ..Default::default() };

@@ -39,7 +39,9 @@ impl Inbound {
             now: cx.now.wall,
         }
         .to_field();
-        let origin = Origin::Client { peer: self.client.peer.ip(), listener: self.client.listener };
+        let listener = self.client.listener;
+        let durability = cx.settings.durability(listener);
+        let origin = Origin::Client { peer: self.client.peer.ip(), listener, durability };
         NewMessage {
             id: receiving.id,
             envelope: Arc::new(envelope),

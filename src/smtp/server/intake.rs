@@ -59,11 +59,15 @@ impl Intake {
         self.content.len()
     }
 
+    pub(super) fn held(&self) -> usize {
+        self.content.capacity()
+    }
+
     pub(super) fn take(&mut self) -> Vec<u8> {
         let mut content = std::mem::take(&mut self.content);
-        // Taken early, it would keep room that it does not need until it is on the disk; and so
-        // would the next.
-        if content.len() < content.capacity() / 2 {
+        // It would keep room that it does not need until it is on the disk, or as long as the
+        // message is hot; and taken early, so would the next.
+        if content.len() < content.capacity() / 4 * 3 {
             content.shrink_to_fit();
             self.reserve = content.len();
         }

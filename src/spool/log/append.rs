@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::base::ids::MessageId;
 use crate::base::limits::{RECORD_CONTENT_MAX, RECORD_MAX};
+use crate::mail::durability::Durability;
 use crate::spool::group::{Chunk, Group, Place, What, record_bytes};
 use crate::spool::log::{Log, LogError, Refusal, Transaction};
 use crate::spool::record::state::encode_state;
@@ -34,10 +35,20 @@ impl Log {
     ) -> Result<(), LogError> {
         self.check(transaction, &content, true)?;
         if content.is_empty() {
-            return Ok(());
+            Ok(())
+        } else {
+            self.push_chunk(id, transaction, Arc::new(content))
         }
+    }
+
+    fn push_chunk(
+        &mut self,
+        id: MessageId,
+        transaction: &mut Transaction,
+        content: Arc<Vec<u8>>,
+    ) -> Result<(), LogError> {
         let group = self.filling(0, content.len()).ok_or(LogError::TooLarge)?;
-        group.is_admission = true;
+        (group.is_admission, group.is_awaited) = (true, true);
         group.unfinished.push(id);
         transaction.chunks.push(group.push_content(content));
         Ok(())
@@ -50,45 +61,78 @@ impl Log {
         let is_admission = message.origin != Origin::Own;
         let transaction = self.transactions.remove(&message.id).unwrap_or_default();
         self.check(&transaction, &message.content, is_admission)?;
-        let mut chunks = transaction.chunks;
-        let earlier: u64 = chunks.iter().map(|chunk| u64::from(chunk.bytes)).sum();
-        let head = MessageHead {
-            received: message.received,
-            intake: message.intake,
-            content_bytes: earlier + message.content.len() as u64,
-            has_eight_bit: message.has_eight_bit,
-            origin: message.origin,
-            prefix: &message.prefix,
-        };
-        let content_bytes = head.content_bytes;
-        let extents = chunks.len() + usize::from(!message.content.is_empty());
-        let mut payload = std::mem::take(&mut self.scratch);
-        payload.clear();
-        let encoded = encode_message(&head, &message.envelope, extents, &mut payload);
-        encoded.map_err(|DoesNotFit| LogError::TooLarge)?;
-        let record = record_bytes(payload.len(), extents);
-        if record as usize > RECORD_MAX {
-            return Err(LogError::TooLarge);
-        }
-        let group = self.filling(record, message.content.len()).ok_or(LogError::TooLarge)?;
-        group.is_admission |= is_admission;
-        if !message.content.is_empty() {
-            chunks.push(group.push_content(message.content));
-        }
-        let what = What::Message { is_admission };
-        group.push_item(message.id, what, &payload, chunks.clone());
-        self.scratch = payload;
-        Ok(Arc::new(Stored {
+        let earlier: u64 = transaction.chunks.iter().map(|chunk| u64::from(chunk.bytes)).sum();
+        let mut stored = Stored {
             id: message.id,
             envelope: message.envelope,
             received: message.received,
             intake: message.intake,
             prefix: message.prefix,
-            content_bytes,
+            content_bytes: earlier + message.content.len() as u64,
             has_eight_bit: message.has_eight_bit,
             origin: message.origin,
-            parts: self.parts(chunks),
-        }))
+            parts: Vec::new(),
+        };
+        let last = Arc::new(message.content);
+        let chunks = self.push_message(&stored, transaction.chunks, last)?;
+        stored.parts = self.parts(chunks);
+        Ok(Arc::new(stored))
+    }
+
+    /// Append a message again that was refused though its client has the 250: `Accepted` or
+    /// `Refused` follows anew. However much waits for the disk: content in RAM is not copied; what
+    /// is in a map is, since its old segment may be free to go. After an error, try again later.
+    pub fn append_again(&mut self, stored: &Stored) -> Result<(), LogError> {
+        self.has_room(stored.bytes())?;
+        let content = |part: &Part| match part {
+            Part::Hot(content) => Arc::clone(content),
+            Part::Mapped { .. } => Arc::new(part.bytes().to_vec()),
+        };
+        let mut contents: Vec<_> = stored.parts.iter().map(content).collect();
+        let last = contents.pop().unwrap_or_default();
+        let mut transaction = Transaction::default();
+        for content in contents {
+            self.push_chunk(stored.id, &mut transaction, content)?;
+        }
+        self.push_message(stored, transaction.chunks, last)?;
+        Ok(())
+    }
+
+    /// Put a message's record and the last of its content in a group; all its chunks.
+    fn push_message(
+        &mut self,
+        stored: &Stored,
+        mut chunks: Vec<Chunk>,
+        last: Arc<Vec<u8>>,
+    ) -> Result<Vec<Chunk>, LogError> {
+        let head = MessageHead {
+            received: stored.received,
+            intake: stored.intake,
+            content_bytes: stored.content_bytes,
+            has_eight_bit: stored.has_eight_bit,
+            origin: stored.origin,
+            prefix: &stored.prefix,
+        };
+        let extents = chunks.len() + usize::from(!last.is_empty());
+        let mut payload = std::mem::take(&mut self.scratch);
+        payload.clear();
+        let encoded = encode_message(&head, &stored.envelope, extents, &mut payload);
+        encoded.map_err(|DoesNotFit| LogError::TooLarge)?;
+        let record = record_bytes(payload.len(), extents);
+        if record as usize > RECORD_MAX {
+            return Err(LogError::TooLarge);
+        }
+        let is_admission = stored.origin != Origin::Own;
+        let group = self.filling(record, last.len()).ok_or(LogError::TooLarge)?;
+        group.is_admission |= is_admission;
+        group.is_awaited |= is_admission && stored.origin.durability() == Durability::Commit;
+        if !last.is_empty() {
+            chunks.push(group.push_content(last));
+        }
+        let what = What::Message { is_admission };
+        group.push_item(stored.id, what, &payload, chunks.clone());
+        self.scratch = payload;
+        Ok(chunks)
     }
 
     /// Forget the chunks of a transaction that came to nothing.

@@ -12,17 +12,22 @@ use crate::spool::format::{
     GROUP_RECORD_BYTES, LogEnd, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader,
     record_end,
 };
-use crate::spool::group::{Chunk, Group, Item, Layout, Place, What};
+use crate::spool::group::{Chunk, Group, Item, Layout, Place, What, lay_out_index};
+use crate::spool::index::Builder;
 use crate::spool::log::{Accepted, Io, Log, LogEvent, Refusal};
 use crate::spool::segment::{SegmentBytes, SegmentName};
+use crate::spool::space::Tail;
 use crate::spool::stored::{EnvelopeAt, StateAt};
 
 /// The commit under way.
 #[derive(Debug)]
 pub(super) struct InFlight {
+    /// Empty where a segment's index is committed.
     pub(super) group: Group,
     segment: u32,
     range: Range<u32>,
+    /// The first buffer, which ends with the group's records.
+    head: Arc<Vec<u8>>,
 }
 
 impl Log {
@@ -79,7 +84,7 @@ impl Log {
             return 1;
         }
         let waits = self.queue.front().filter(|group| !group.is_empty());
-        usize::from(waits.is_some_and(|group| !self.space.has_place(group.bytes(), true)))
+        usize::from(waits.is_some_and(|group| !self.space.has_place(group.need(), true)))
     }
 
     fn poll_commit(&mut self) -> Option<Io> {
@@ -91,7 +96,7 @@ impl Log {
                 self.queue.pop_front();
             } else if self.space.is_full()
                 && group.is_admission
-                && !self.space.has_place(group.bytes(), false)
+                && !self.space.has_place(group.need(), false)
             {
                 self.refuse_admissions();
             } else {
@@ -106,7 +111,11 @@ impl Log {
             self.serial += 1;
         }
         let group = self.queue.front()?;
-        if !self.space.has_place(group.bytes(), !group.is_admission) {
+        let (need, is_admission) = (group.need(), group.is_admission);
+        if let Some((tail, index)) = self.space.leave_for(need) {
+            return Some(self.commit_index(tail, &index));
+        }
+        if !self.space.has_place(need, !is_admission) {
             return None;
         }
         let group = self.queue.pop_front()?;
@@ -121,16 +130,12 @@ impl Log {
     fn commit(&mut self, mut group: Group) -> Io {
         let prng = &mut self.prng;
         let bytes = group.bytes();
-        let tail = self.space.place(bytes, || prng.next_u64()).expect("it has a place");
-        let nonce = self.space.file(tail.segment).and_then(|file| file.nonce);
-        let header = SegmentHeader {
-            identity: self.identity,
-            nonce: nonce.expect("named when it became current"),
-            number: tail.segment,
-            epoch: self.epoch,
-            directory: self.directory,
-        };
+        let tail = self.space.place(group.need(), || prng.next_u64()).expect("it has a place");
+        let header = self.header(tail.segment);
         let start = tail.offset;
+        if start == SEGMENT_HEADER_BYTES {
+            self.space.begin_index(self.epoch, self.committed);
+        }
         let (committed, sequence) = (self.committed, self.sequence);
         let buffers = group.lay_out(&Layout { header, start, committed, sequence });
         self.sequence += 1 + group.items.len() as u64;
@@ -138,8 +143,37 @@ impl Log {
         let segment = self.name(tail.segment);
         let offset = if start == SEGMENT_HEADER_BYTES { 0 } else { start };
         let range = start..start + bytes;
-        self.in_flight = Some(InFlight { group, segment: tail.segment, range });
+        let head = Arc::clone(&buffers[0]);
+        self.in_flight = Some(InFlight { group, segment: tail.segment, range, head });
         Io::Commit { segment, offset, buffers }
+    }
+
+    /// End a segment that was left with its index.
+    fn commit_index(&mut self, tail: Tail, index: &Builder) -> Io {
+        let Tail { segment, offset } = tail;
+        let header = self.header(segment);
+        let (committed, sequence) = (self.committed, self.sequence);
+        let layout = Layout { header, start: offset, committed, sequence };
+        let buffers = lay_out_index(index, &layout, self.options.segment_bytes);
+        self.sequence += 2;
+        let group = Group::new(self.serial);
+        self.serial += 1;
+        let range = offset..self.options.segment_bytes;
+        let head = Arc::clone(&buffers[0]);
+        self.in_flight = Some(InFlight { group, segment, range, head });
+        Io::Commit { segment: self.name(segment), offset, buffers }
+    }
+
+    /// The header of a segment of this run.
+    fn header(&self, number: u32) -> SegmentHeader {
+        let nonce = self.space.file(number).and_then(|file| file.nonce);
+        SegmentHeader {
+            identity: self.identity,
+            nonce: nonce.expect("named when it became current"),
+            number,
+            epoch: self.epoch,
+            directory: self.directory,
+        }
     }
 
     /// Tell those whose chunks are in `group`, but not their envelope, where the chunks are.
@@ -162,7 +196,7 @@ impl Log {
     }
 
     fn commit_succeeded(&mut self, flight: InFlight) {
-        let InFlight { group, segment, range } = flight;
+        let InFlight { group, segment, range, head } = flight;
         self.committed = LogEnd { segment, offset: range.end };
         self.is_open = true;
         self.counters.groups += 1;
@@ -176,8 +210,17 @@ impl Log {
             here.for_each(|chunk| chunk.hot = None);
         }
         let mut offset = range.start + GROUP_RECORD_BYTES;
+        if let Some(index) = self.space.index(segment) {
+            index.facts.groups += 1;
+        }
+        let mut records = &head[head.len() - group.records_bytes()..];
         for item in &group.items {
             let at = EnvelopeAt { segment, offset, bytes: item.bytes() };
+            let (record, rest) = records.split_at(record_end(item.bytes()) as usize);
+            records = rest;
+            if let Some(index) = self.space.index(segment) {
+                index.push(segment, item.id, item.what.kind(), offset, item.payload_of(record));
+            }
             self.item_committed(&group, item, at);
             offset += record_end(item.bytes());
         }
@@ -213,7 +256,7 @@ impl Log {
     }
 
     fn commit_failed(&mut self, flight: InFlight, errno: i32) {
-        let InFlight { mut group, segment, range } = flight;
+        let InFlight { mut group, segment, range, head: _ } = flight;
         self.space.seal();
         if range.start == SEGMENT_HEADER_BYTES {
             // Its first group: nothing in it was ever committed, and nobody refers to it. Kept, the
@@ -240,7 +283,7 @@ impl Log {
         let serial = group.serial;
         let refused = group.retain(|_, item| !item.what.is_admission());
         let unfinished = std::mem::take(&mut group.unfinished);
-        group.is_admission = false;
+        (group.is_admission, group.is_awaited) = (false, false);
         if group.items.iter().all(|item| item.what.is_fact()) {
             group.drop_contents();
         }
@@ -289,7 +332,7 @@ impl Log {
     fn removable(&self) -> Option<u32> {
         let is_meant = |oldest| self.evacuated.is_none_or(|through| oldest <= through);
         let oldest = self.space.oldest().filter(|oldest| *oldest < self.committed.segment)?;
-        if !is_meant(oldest) {
+        if !is_meant(oldest) || self.is_recovering {
             return None;
         }
         let flying = self.in_flight.as_ref();

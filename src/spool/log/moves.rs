@@ -5,6 +5,7 @@
 //! happens between, one complete copy is on disk.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::base::ids::MessageId;
 use crate::base::limits::{MOVES_MAX, RECORD_MAX};
@@ -121,14 +122,14 @@ impl Log {
         for content in contents {
             let group = self.filling(0, content.len()).expect("it fitted when it came");
             group.unfinished.push(id);
-            chunks.push(group.push_content(content));
+            chunks.push(group.push_content(Arc::new(content)));
         }
         let record = record_bytes(payload.len(), old.len());
         let last_bytes = last.as_ref().map_or(0, Vec::len);
         // Cannot fail in segments of the default size: see `RECORD_MAX`. In smaller ones the
         // message stays where it is.
         if let Some(group) = self.filling(record, last_bytes) {
-            chunks.extend(last.map(|content| group.push_content(content)));
+            chunks.extend(last.map(|content| group.push_content(Arc::new(content))));
             group.push_item(id, What::Moved { from: at, blocks }, &payload, chunks);
             if let Some(move_under_way) = self.moves.under_way.get_mut(&id) {
                 move_under_way.is_appended = true;
@@ -230,7 +231,7 @@ impl Log {
 
     /// Ask for the next messages to move, if the files take too much.
     pub(super) fn ask_moves(&mut self) {
-        let Some(oldest) = self.space.oldest() else {
+        let Some(oldest) = self.space.oldest().filter(|_| !self.is_recovering) else {
             return;
         };
         let full = self.space.is_full();

@@ -59,8 +59,16 @@ fn encoded(head: &MessageHead<'_>, envelope: &Envelope) -> Vec<u8> {
 
 #[test]
 fn messages_read_back() {
-    let v4 = Origin::Client { peer: "192.0.2.7".parse().unwrap(), listener: 3 };
-    let v6 = Origin::Client { peer: "2001:db8::7".parse().unwrap(), listener: 65_535 };
+    let v4 = Origin::Client {
+        peer: "192.0.2.7".parse().unwrap(),
+        listener: 3,
+        durability: Durability::Memory,
+    };
+    let v6 = Origin::Client {
+        peer: "2001:db8::7".parse().unwrap(),
+        listener: 65_535,
+        durability: Durability::Commit,
+    };
     let null = Envelope {
         reverse_path: ReversePath::NULL,
         body_type: BodyType::SevenBit,

@@ -4,22 +4,20 @@
 //! that exist and are not done, and what lives in each segment.
 //! Invariant: a message that comes out has a complete content, or its damage comes out too.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashSet;
+
+use hashbrown::HashMap;
 
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
 use crate::spool::format::{LogEnd, RECORD_HEADER_BYTES, Record, slice};
-use crate::spool::live::Live;
+use crate::spool::index::{MessageEntry, StandingEntry};
+use crate::spool::letter::Segments;
 use crate::spool::record::state::{StateBlock, Summary};
 use crate::spool::record::{Extent, MessageView};
-use crate::spool::recovery::messages::Messages;
 use crate::spool::recovery::{Damage, Depth, Fault};
-use crate::spool::segment::{SegmentBytes, SegmentName};
+use crate::spool::segment::SegmentName;
 use crate::spool::stored::{EnvelopeAt, StateAt};
-
-/// All segments by number.
-pub(super) type Maps<'a> = BTreeMap<u32, &'a Arc<dyn SegmentBytes>>;
 
 /// What is known of a commit group; see `format.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +43,7 @@ pub(super) struct Draft {
     /// The copy that counts.
     pub(super) at: EnvelopeAt,
     /// Its content is all there.
-    is_complete: bool,
+    pub(super) is_complete: bool,
     recipients: u16,
     /// By recipient; those not listed were never attempted.
     states: Vec<(u16, LastState)>,
@@ -58,15 +56,13 @@ impl Draft {
         Some(self.states[place].1)
     }
 
-    fn note(&mut self, block: &StateBlock<'_>, at: StateAt) {
-        let last = match block.summary() {
-            Some(Summary::Pending { attempts, due, held }) => {
+    fn note(&mut self, recipient: u16, summary: Summary, at: StateAt) {
+        let last = match summary {
+            Summary::Pending { attempts, due, held } => {
                 LastState::Pending { attempts, due, held, at }
             }
-            Some(Summary::Final) => LastState::Final,
-            None => return,
+            Summary::Final => LastState::Final,
         };
-        let recipient = block.recipient();
         match self.states.binary_search_by_key(&recipient, |(other, _)| *other) {
             Ok(place) => self.states[place].1 = last,
             Err(_) if recipient >= self.recipients => {}
@@ -74,48 +70,72 @@ impl Draft {
         }
     }
 
-    fn is_ended(&self) -> bool {
+    pub(super) fn is_ended(&self) -> bool {
         let ended = self.states.iter().filter(|(_, last)| matches!(last, LastState::Final));
         ended.count() == usize::from(self.recipients)
     }
 }
 
+/// Parts of the table of drafts: it grows part by part, so that no one step copies all of it.
+const PARTS: usize = 64;
+
 /// The messages of a directory, while its log is read.
 #[derive(Debug)]
-pub(super) struct Drafts<'a> {
+pub(super) struct Drafts {
     directory: u16,
-    segments: &'a Maps<'a>,
     depth: Depth,
-    drafts: HashMap<MessageId, Draft>,
+    /// By the id's last bits.
+    parts: Vec<HashMap<MessageId, Draft>>,
     /// Messages that came and were ended.
-    done: u64,
-    /// All that were ended, if everything is read.
-    ended: HashSet<MessageId>,
-}
-
-/// What the records of a directory come to.
-#[derive(Debug)]
-pub(super) struct Finished {
-    /// In the queue.
-    pub(super) messages: Messages,
-    /// What of it lives where.
-    pub(super) live: Live,
-    /// Should be in the queue, and are not whole.
-    pub(super) lost: Messages,
-    /// Messages that came and are done.
     pub(super) done: u64,
-    /// All that have an end, if everything is read.
+    /// All that were ended, if everything is read.
     pub(super) ended: HashSet<MessageId>,
 }
 
-impl<'a> Drafts<'a> {
-    pub(super) fn new(directory: u16, segments: &'a Maps<'a>, depth: Depth) -> Self {
-        Self { directory, segments, depth, drafts: HashMap::new(), done: 0, ended: HashSet::new() }
+impl Drafts {
+    pub(super) fn new(directory: u16, depth: Depth) -> Self {
+        let parts = (0..PARTS).map(|_| HashMap::new()).collect();
+        Self { directory, depth, parts, done: 0, ended: HashSet::new() }
+    }
+
+    fn part(&mut self, id: MessageId) -> &mut HashMap<MessageId, Draft> {
+        let place = usize::try_from(id.0 % PARTS as u64).expect("below PARTS");
+        &mut self.parts[place]
+    }
+
+    /// Take the message out, if the copy that counts is at `at`.
+    pub(super) fn take(&mut self, id: MessageId, at: EnvelopeAt) -> Option<Draft> {
+        let part = self.part(id);
+        let draft = part.remove(&id)?;
+        if draft.at == at {
+            return Some(draft);
+        }
+        part.insert(id, draft);
+        None
+    }
+
+    /// What an index says of a Message record that need not be seen.
+    pub(super) fn indexed(&mut self, number: u32, message: &MessageEntry<'_>) {
+        let (at, recipients) = (message.at(number), message.recipients);
+        let mut draft = Draft { at, is_complete: true, recipients, states: Vec::new() };
+        for StandingEntry { recipient, summary, offset } in message.standings() {
+            draft.note(recipient, summary, StateAt { segment: number, offset });
+        }
+        self.part(message.id).insert(message.id, draft);
+    }
+
+    /// What an index says of a State record.
+    pub(super) fn stands(&mut self, id: MessageId, number: u32, standing: &StandingEntry) {
+        let StandingEntry { recipient, summary, offset } = *standing;
+        if let Some(draft) = self.part(id).get_mut(&id) {
+            draft.note(recipient, summary, StateAt { segment: number, offset });
+        }
     }
 
     /// A Message record in a group that starts at `group`. What comes back is why it is not taken.
     pub(super) fn message(
         &mut self,
+        segments: &Segments,
         record: &Record<'_>,
         group: LogEnd,
         trust: Trust,
@@ -131,19 +151,19 @@ impl<'a> Drafts<'a> {
         let verified = |extent: &Extent| {
             let must_match =
                 self.depth == Depth::Everything || (trust == Trust::Unproven && !is_older(extent));
-            self.content(extent)
+            content(segments, extent)
                 .is_some_and(|content| !must_match || crc32c::crc32c(content) == extent.crc)
         };
         let mut broken = view.extents().filter(|extent| !verified(extent)).peekable();
         let is_complete = broken.peek().is_none();
-        let mut torn = broken.filter(|extent| !is_older(extent) || self.content(extent).is_none());
+        let mut torn =
+            broken.filter(|extent| !is_older(extent) || content(segments, extent).is_none());
         if let (Some(extent), Trust::Unproven) = (torn.next(), trust) {
             let Extent { segment, offset, bytes, .. } = extent;
             return Some(self.damage(segment, offset, bytes, Fault::Content(id)));
         }
-        let yields = self
-            .drafts
-            .get(&id)
+        let older = self.part(id).get(&id);
+        let yields = older
             .is_some_and(|older| older.is_complete && (!is_complete || trust == Trust::Unproven));
         if yields {
             return None;
@@ -153,13 +173,19 @@ impl<'a> Drafts<'a> {
         let recipients = view.recipients();
         let mut draft = Draft { at, is_complete, recipients, states: Vec::new() };
         note_moved_states(&mut draft, &view);
-        self.drafts.insert(id, draft);
+        self.part(id).insert(id, draft);
         None
     }
 
     /// Contents of the message in `record` that were committed for certain, are here, and are not
     /// what they were.
-    pub(super) fn rotten(&self, record: &Record<'_>, group: LogEnd, trust: Trust) -> Vec<Damage> {
+    pub(super) fn rotten(
+        &self,
+        segments: &Segments,
+        record: &Record<'_>,
+        group: LogEnd,
+        trust: Trust,
+    ) -> Vec<Damage> {
         let Some(view) = MessageView::decode(record.payload) else {
             return Vec::new();
         };
@@ -167,7 +193,7 @@ impl<'a> Drafts<'a> {
         let is_rotten = |extent: &Extent| {
             let is_older = (extent.segment, extent.offset) < (group.segment, group.offset);
             let is_committed = trust == Trust::Proven || (trust == Trust::Unproven && is_older);
-            let content = self.content(extent);
+            let content = content(segments, extent);
             is_committed && content.is_some_and(|content| crc32c::crc32c(content) != extent.crc)
         };
         let rotten = view.extents().filter(is_rotten);
@@ -178,49 +204,20 @@ impl<'a> Drafts<'a> {
     pub(super) fn state(&mut self, record: &Record<'_>, segment: u32) {
         let block = StateBlock::split(record.payload).map(|(block, _)| block);
         let at = StateAt { segment, offset: record.offset + RECORD_HEADER_BYTES };
-        if let Some((draft, block)) = self.drafts.get_mut(&record.header.id).zip(block) {
-            draft.note(&block, at);
+        let summary = block.and_then(|block| Some((block.recipient(), block.summary()?)));
+        let id = record.header.id;
+        if let Some((draft, (recipient, summary))) = self.part(id).get_mut(&id).zip(summary) {
+            draft.note(recipient, summary, at);
         }
     }
 
     /// A Done record.
     pub(super) fn done(&mut self, id: MessageId) {
-        self.done += u64::from(self.drafts.remove(&id).is_some());
+        let was_here = self.part(id).remove(&id).is_some();
+        self.done += u64::from(was_here);
         if self.depth == Depth::Everything {
             self.ended.insert(id);
         }
-    }
-
-    /// All records were read.
-    pub(super) fn finish(self) -> Finished {
-        let mut lost: Vec<(MessageId, Draft)> = Vec::new();
-        let mut live = Live::default();
-        let known = self.drafts.len() as u64;
-        let mut drafts: Vec<(MessageId, Draft)> = Vec::with_capacity(self.drafts.len());
-        let mut all: Vec<_> =
-            self.drafts.into_iter().filter(|(_, draft)| !draft.is_ended()).collect();
-        all.sort_by_key(|(_, draft)| draft.at);
-        let done = self.done + known - all.len() as u64;
-        let (directory, segments, ended) = (self.directory, self.segments, self.ended);
-        for (id, draft) in all {
-            if draft.is_complete {
-                live.add(id, draft.at, extents(segments, draft.at));
-                drafts.push((id, draft));
-            } else {
-                lost.push((id, draft));
-            }
-        }
-        let messages = |drafts: Vec<(MessageId, Draft)>| {
-            let maps = segments.iter().map(|(number, map)| (*number, Arc::clone(map))).collect();
-            Messages { directory, maps, drafts: drafts.into_iter() }
-        };
-        Finished { messages: messages(drafts), live, lost: messages(lost), done, ended }
-    }
-
-    /// The octets of an extent, if its segment is here and reaches so far.
-    fn content(&self, extent: &Extent) -> Option<&'a [u8]> {
-        let map = self.segments.get(&extent.segment)?;
-        slice(map.bytes(), extent.offset, extent.bytes)
     }
 
     fn damage(&self, number: u32, offset: u32, bytes: u32, fault: Fault) -> Damage {
@@ -229,23 +226,20 @@ impl<'a> Drafts<'a> {
     }
 }
 
-/// The states that a moved message brought along.
-fn note_moved_states(draft: &mut Draft, view: &MessageView<'_>) {
-    let start = draft.at.offset as usize + RECORD_HEADER_BYTES as usize + view.states_offset();
-    let mut rest = view.states;
-    while let Some((block, after)) = StateBlock::split(rest) {
-        let offset = start + view.states.len() - rest.len();
-        let offset = u32::try_from(offset).expect("inside a segment");
-        draft.note(&block, StateAt { segment: draft.at.segment, offset });
-        rest = after;
-    }
+/// The octets of an extent, if its segment is here and reaches so far.
+fn content<'a>(segments: &'a Segments, extent: &Extent) -> Option<&'a [u8]> {
+    let map = segments.get(&extent.segment)?;
+    slice(map.bytes(), extent.offset, extent.bytes)
 }
 
-/// Where the content of the message at `at` is.
-fn extents<'a>(segments: &'a Maps<'_>, at: EnvelopeAt) -> impl Iterator<Item = Extent> + 'a {
-    let map = segments.get(&at.segment);
-    let end = at.offset.saturating_add(at.bytes);
-    let record = map.and_then(|map| Record::decode(map.bytes(), at.offset, end));
-    let view = record.and_then(|record| MessageView::decode(record.payload));
-    view.into_iter().flat_map(|view| view.extents())
+/// The states that a moved message brought along.
+fn note_moved_states(draft: &mut Draft, view: &MessageView<'_>) {
+    let payload = draft.at.offset + RECORD_HEADER_BYTES;
+    for (block, place) in view.state_blocks() {
+        let offset = payload + u32::try_from(place).expect("inside a segment");
+        let at = StateAt { segment: draft.at.segment, offset };
+        if let Some(summary) = block.summary() {
+            draft.note(block.recipient(), summary, at);
+        }
+    }
 }

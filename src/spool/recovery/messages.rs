@@ -1,7 +1,5 @@
 //! Decode recovered messages one by one, so that a large queue is in RAM only once.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::vec;
 
 use crate::base::ids::MessageId;
@@ -9,10 +7,12 @@ use crate::base::time::WallTime;
 use crate::mail::address::{Domain, ReversePath};
 use crate::mail::envelope::Envelope;
 use crate::spool::format::Record;
+use crate::spool::index::{Entry, MessageEntry};
+use crate::spool::letter::Segments;
 use crate::spool::record::MessageView;
 use crate::spool::recovery::drafts::{Draft, LastState};
 use crate::spool::recovery::{Damage, Fault};
-use crate::spool::segment::{SegmentBytes, SegmentName};
+use crate::spool::segment::SegmentName;
 use crate::spool::stored::{EnvelopeAt, StateAt};
 
 /// A message of the queue.
@@ -24,8 +24,8 @@ pub struct RecoveredMessage {
     pub at: EnvelopeAt,
     /// When it was received.
     pub received: WallTime,
-    /// Whom DSNs go to.
-    pub reverse_path: ReversePath,
+    /// Whom DSNs go to: `ReversePath::hash_of` its text.
+    pub reverse_path: u64,
     /// Octets of the message as it is sent.
     pub bytes: u64,
     /// The recipients that are not final, in the envelope's order; at least one.
@@ -49,12 +49,115 @@ pub struct PendingRecipient {
     pub last: Option<StateAt>,
 }
 
-/// The messages of a directory, in order of their records.
+/// A message that was found, to be decoded.
+#[derive(Debug)]
+pub(in crate::spool) struct Found {
+    pub(super) id: MessageId,
+    pub(super) draft: Draft,
+    pub(super) source: Source,
+}
+
+/// What says who its recipients are.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source {
+    /// The entry of its segment's index at this octet of the segment.
+    Entry(usize),
+    /// Its record.
+    Record,
+}
+
+impl Found {
+    /// What is known of the message; an error: the record's envelope cannot be understood, though
+    /// it is as it was written.
+    pub(in crate::spool) fn decode(
+        &self,
+        directory: u16,
+        segments: &Segments,
+    ) -> Result<RecoveredMessage, Damage> {
+        let by_entry = self.entry(segments).and_then(|entry| self.by_entry(&entry));
+        let decoded = by_entry.or_else(|| self.by_record(segments));
+        decoded.ok_or_else(|| self.at(directory, Fault::Record))
+    }
+
+    /// What its segment's index says of it.
+    pub(super) fn entry<'a>(&self, segments: &'a Segments) -> Option<MessageEntry<'a>> {
+        let Source::Entry(place) = self.source else { return None };
+        let bytes = segments.get(&self.draft.at.segment)?.bytes();
+        match Entry::split(bytes.get(place..)?)?.0 {
+            Entry::Message(message) => Some(message),
+            Entry::State { .. } | Entry::Done { .. } => None,
+        }
+    }
+
+    /// Of a message that is not whole: where its record is.
+    pub(super) fn damage(&self, directory: u16) -> Damage {
+        self.at(directory, Fault::Content(self.id))
+    }
+
+    fn at(&self, directory: u16, fault: Fault) -> Damage {
+        let EnvelopeAt { segment, offset, bytes } = self.draft.at;
+        let segment = SegmentName { directory, number: segment };
+        Damage { segment, offset, bytes, fault }
+    }
+
+    fn by_entry(&self, entry: &MessageEntry<'_>) -> Option<RecoveredMessage> {
+        let received = entry.received;
+        let mut pending = Vec::with_capacity(entry.recipients.into());
+        for (recipient, text) in (0u16..).zip(entry.domains()) {
+            let domain = match text? {
+                "" => None,
+                text => Some(Domain::parse(text).ok()?),
+            };
+            pending.extend(self.pending(recipient, domain, received));
+        }
+        Some(RecoveredMessage {
+            id: self.id,
+            at: self.draft.at,
+            received,
+            reverse_path: entry.reverse_path,
+            bytes: entry.octets,
+            pending,
+        })
+    }
+
+    fn by_record(&self, segments: &Segments) -> Option<RecoveredMessage> {
+        let at = self.draft.at;
+        let map = segments.get(&at.segment)?;
+        let record = Record::decode(map.bytes(), at.offset, at.offset.checked_add(at.bytes)?)?;
+        let view = MessageView::decode(record.payload)?;
+        let (received, bytes) = (view.received(), view.bytes());
+        let Envelope { reverse_path, recipients, .. } = view.envelope()?;
+        let pending = (0u16..).zip(recipients).filter_map(|(recipient, asked)| {
+            let domain = asked.forward_path.domain().cloned();
+            self.pending(recipient, domain, received)
+        });
+        let (pending, reverse_path) =
+            (pending.collect(), ReversePath::hash_of(reverse_path.as_str()));
+        Some(RecoveredMessage { id: self.id, at, received, reverse_path, bytes, pending })
+    }
+
+    /// How a recipient stands; `None`: it is final.
+    fn pending(
+        &self,
+        recipient: u16,
+        domain: Option<Domain>,
+        received: WallTime,
+    ) -> Option<PendingRecipient> {
+        let (attempts, due, held, last) = match self.draft.last(recipient) {
+            None => (0, received, false, None),
+            Some(LastState::Pending { attempts, due, held, at }) => (attempts, due, held, Some(at)),
+            Some(LastState::Final) => return None,
+        };
+        Some(PendingRecipient { recipient, domain, attempts, due, held, last })
+    }
+}
+
+/// The messages of a directory that was read at once, in order of their records.
 #[derive(Debug)]
 pub struct Messages {
-    pub(super) directory: u16,
-    pub(super) maps: BTreeMap<u32, Arc<dyn SegmentBytes>>,
-    pub(super) drafts: vec::IntoIter<(MessageId, Draft)>,
+    directory: u16,
+    segments: Segments,
+    found: vec::IntoIter<Found>,
 }
 
 impl Iterator for Messages {
@@ -62,76 +165,32 @@ impl Iterator for Messages {
     type Item = Result<RecoveredMessage, Damage>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (id, draft) = self.drafts.next()?;
-        let damage = self.at(draft.at, Fault::Record);
-        Some(self.decode(id, &draft).ok_or(damage))
+        let found = self.found.next()?;
+        Some(found.decode(self.directory, &self.segments))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.drafts.size_hint()
+        self.found.size_hint()
     }
 }
 
 impl ExactSizeIterator for Messages {}
 
 impl Messages {
+    pub(super) fn new(directory: u16, segments: Segments, found: Vec<Found>) -> Self {
+        Self { directory, segments, found: found.into_iter() }
+    }
+
     /// All of them, to be read more than once.
     pub(in crate::spool) fn iter(
         &self,
     ) -> impl Iterator<Item = Result<RecoveredMessage, Damage>> + '_ {
-        self.drafts.as_slice().iter().map(|(id, draft)| {
-            let damage = self.at(draft.at, Fault::Record);
-            self.decode(*id, draft).ok_or(damage)
-        })
+        let found = self.found.as_slice().iter();
+        found.map(|one| one.decode(self.directory, &self.segments))
     }
 
     /// Their names.
     pub(in crate::spool) fn ids(&self) -> impl Iterator<Item = MessageId> + '_ {
-        self.drafts.as_slice().iter().map(|(id, _)| *id)
-    }
-
-    /// Of messages that are not whole: where their records are.
-    pub(super) fn damage(&self) -> Vec<Damage> {
-        let drafts = self.drafts.as_slice().iter();
-        drafts.map(|(id, draft)| self.at(draft.at, Fault::Content(*id))).collect()
-    }
-
-    fn at(&self, at: EnvelopeAt, fault: Fault) -> Damage {
-        let EnvelopeAt { segment, offset, bytes } = at;
-        let segment = SegmentName { directory: self.directory, number: segment };
-        Damage { segment, offset, bytes, fault }
-    }
-
-    fn decode(&self, id: MessageId, draft: &Draft) -> Option<RecoveredMessage> {
-        let map = self.maps.get(&draft.at.segment)?;
-        let end = draft.at.offset.checked_add(draft.at.bytes)?;
-        let record = Record::decode(map.bytes(), draft.at.offset, end)?;
-        let view = MessageView::decode(record.payload)?;
-        let received = view.received();
-        let Envelope { reverse_path, recipients, .. } = view.envelope()?;
-        let pending = (0u16..).zip(recipients).filter_map(|(recipient, asked)| {
-            let domain = asked.forward_path.domain().cloned();
-            match draft.last(recipient) {
-                None => Some(PendingRecipient {
-                    recipient,
-                    domain,
-                    attempts: 0,
-                    due: received,
-                    held: false,
-                    last: None,
-                }),
-                Some(LastState::Pending { attempts, due, held, at }) => Some(PendingRecipient {
-                    recipient,
-                    domain,
-                    attempts,
-                    due,
-                    held,
-                    last: Some(at),
-                }),
-                Some(LastState::Final) => None,
-            }
-        });
-        let (at, bytes, pending) = (draft.at, view.bytes(), pending.collect());
-        Some(RecoveredMessage { id, at, received, reverse_path, bytes, pending })
+        self.found.as_slice().iter().map(|one| one.id)
     }
 }
