@@ -10,8 +10,7 @@ use std::ops::{Index, IndexMut};
 use crate::base::slots::Slot;
 use crate::queue::list::NONE;
 
-// Small enough that what `index.rs` leaves when it grows is room for some.
-const CHUNK: usize = 256;
+const CHUNK: usize = 1_024;
 
 /// A slab in chunks.
 #[derive(Debug)]
