@@ -208,7 +208,7 @@ impl Home {
             id,
             reverse_path: stored.envelope.reverse_path.clone(),
             accepted: stored.received,
-            expires: stored.received + cx.settings.schedule.lifetime,
+            expires: view.message.received + cx.settings.schedule.lifetime,
             bytes: stored.bytes(),
             durability: stored.origin.durability(),
             recipients,
