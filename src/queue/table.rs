@@ -10,10 +10,7 @@ use std::ops::{Index, IndexMut};
 use crate::base::slots::Slot;
 use crate::queue::list::NONE;
 
-/// Rows of a chunk: as many as the heap maps by themselves (above `HEAP_RETURNED_MIN`), so that
-/// rows that stay for days leave no holes among buffers that come and go. Pages are taken as they
-/// fill.
-const CHUNK: usize = 4_096;
+const CHUNK: usize = 1_024;
 
 /// A slab in chunks.
 #[derive(Debug)]
