@@ -60,7 +60,7 @@ impl Mailbox {
     pub(super) fn fall_asleep(&self) -> bool {
         self.sleeping.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        self.crossings.is_empty() && self.finished.is_empty()
+        !self.is_waiting()
     }
 
     /// Nobody needs to ring.

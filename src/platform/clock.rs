@@ -1,6 +1,6 @@
 //! Read the clocks: nobody else does.
 //!
-//! `Monotonic` is CLOCK_MONOTONIC itself, so that a deadline can be handed to the ring as it is.
+//! `Monotonic` is CLOCK_MONOTONIC itself.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
