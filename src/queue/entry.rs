@@ -1,7 +1,7 @@
 //! What the queue keeps in RAM of a message and of each of its recipients, and no more.
 //!
 //! Addresses, headers and replies stay in the spool; the queue holds where they are. A message with
-//! one recipient costs 112 bytes here: a [`Message`] row, an [`Entry`] row, its share of the index
+//! one recipient costs 110 bytes here: a [`Message`] row, an [`Entry`] row, its share of the index
 //! by id (`tests.rs` adds it up). What differs by destination domain is held once for each domain
 //! (`domains.rs`).
 //!
@@ -84,7 +84,7 @@ pub enum State {
     Held,
 }
 
-/// A message's row. 60 bytes, and no more.
+/// A message's row. 64 bytes, and no more.
 #[derive(Debug)]
 pub(super) struct Message {
     id: Halves,
@@ -99,6 +99,8 @@ pub(super) struct Message {
     pub(super) cursor: u32,
     /// Its place among the hot ones, or `NONE`.
     pub(super) hot: u32,
+    /// The next one in its bucket of the index by id, or `NONE`.
+    pub(super) same_bucket: u32,
     /// Its place among the messages that were received in the same second.
     age: Links,
     generation: u32,
@@ -128,7 +130,7 @@ pub(super) struct Entry {
     pub(super) tag: Tag,
 }
 
-/// 64 bits that may stand at any word: a row of 60 bytes takes 60.
+/// 64 bits that may stand at any word: a row of whole words takes no more than they do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Halves([u32; 2]);
 
@@ -146,7 +148,7 @@ impl From<Halves> for u64 {
 }
 
 // The budget of 128 bytes a recipient stands on these two.
-const _: () = assert!(Table::<Message>::ROW_BYTES == 60);
+const _: () = assert!(Table::<Message>::ROW_BYTES == 64);
 const _: () = assert!(Table::<Entry>::ROW_BYTES == 44);
 
 const DELAY_REPORTED: u16 = 1 << 14;
@@ -167,6 +169,7 @@ impl Message {
             content_bytes: u32::try_from(message.content_bytes).unwrap_or(u32::MAX),
             cursor: NONE,
             hot: NONE,
+            same_bucket: NONE,
             age: Links::default(),
             generation,
             log_and_flags: 0,

@@ -1,79 +1,110 @@
 //! Find a message by its id.
 //!
-//! A hash table of row numbers, cut into parts: a part grows by itself, so that no insert waits for
-//! a million others to be moved. A full part doubles, so that it takes 5.7 to 11.4 bytes a message;
-//! the largest part gets nearly twice the share of the smallest, so that they double one after
-//! another. Cost: 8 bytes a message, whatever their number.
-
-use hashbrown::HashTable;
+//! Linear hashing (Litwin, VLDB 1980): buckets are lists that run through the messages' own rows,
+//! and with every second message one more bucket comes, which takes its share from one other. So
+//! nothing ever doubles: no insert waits for a million others to be moved, and no table that was
+//! outgrown leaves a hole in the heap. Cost: 2 bytes a message beside the link in its row; a bucket
+//! holds two messages on average.
 
 use crate::base::ids::MessageId;
 use crate::queue::entry::Message;
+use crate::queue::list::NONE;
 use crate::queue::table::Table;
 
-const PARTS: usize = 64;
-/// Values that the bits of a hash can have by which a part is chosen.
-const VALUES: usize = 4_096;
-
-/// The part of each value.
-static PART_OF: [u8; VALUES] = shares();
+/// Messages a bucket, on average, from which on there is one more.
+const LOAD: usize = 2;
+/// Buckets that are allocated at once.
+const CHUNK: usize = 1_024;
 
 /// Rows by message id.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct IdIndex {
-    parts: [HashTable<u32>; PARTS],
-}
-
-impl Default for IdIndex {
-    fn default() -> Self {
-        Self { parts: std::array::from_fn(|_| HashTable::new()) }
-    }
-}
-
-/// Parts with shares that grow from one to the next by the 64th root of 2.
-#[expect(clippy::cast_possible_truncation, reason = "64 parts and 4,096 values")]
-const fn shares() -> [u8; VALUES] {
-    const ROOT: f64 = 1.010_889_286_051_700_5;
-    let mut part_of = [0; VALUES];
-    // They add up to (2 - 1) / (root - 1) times the first.
-    let mut share = VALUES as f64 * (ROOT - 1.0);
-    let (mut value, mut part, mut end) = (0, 0, share);
-    while value < VALUES {
-        while value as f64 >= end && part + 1 < PARTS {
-            part += 1;
-            share *= ROOT;
-            end += share;
-        }
-        part_of[value] = part as u8;
-        value += 1;
-    }
-    part_of
+    /// The first row of each bucket.
+    heads: Vec<Box<[u32; CHUNK]>>,
+    buckets: usize,
+    len: usize,
 }
 
 impl IdIndex {
-    /// Octets that it takes.
+    /// Octets that it takes, without the links in the rows.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        self.parts.iter().map(HashTable::allocation_size).sum()
+        self.heads.len() * size_of::<[u32; CHUNK]>()
     }
 
     pub(super) fn find(&self, id: MessageId, messages: &Table<Message>) -> Option<u32> {
-        let hash = spread(id);
-        self.parts[part(hash)].find(hash, |row| messages[*row].id() == id).copied()
+        if self.buckets == 0 {
+            return None;
+        }
+        let mut row = self.head(self.bucket(id));
+        while row != NONE && messages[row].id() != id {
+            row = messages[row].same_bucket;
+        }
+        (row != NONE).then_some(row)
     }
 
     /// Enter `row`, whose id is not here.
-    pub(super) fn insert(&mut self, id: MessageId, row: u32, messages: &Table<Message>) {
-        let hash = spread(id);
-        self.parts[part(hash)].insert_unique(hash, row, |row| spread(messages[*row].id()));
+    pub(super) fn insert(&mut self, row: u32, messages: &mut Table<Message>) {
+        if self.len >= self.buckets * LOAD {
+            self.split(messages);
+        }
+        self.len += 1;
+        self.push(row, messages);
     }
 
-    pub(super) fn remove(&mut self, id: MessageId, row: u32) {
-        let hash = spread(id);
-        match self.parts[part(hash)].find_entry(hash, |other| *other == row) {
-            Ok(entry) => drop(entry.remove()),
-            Err(_) => unreachable!("every message is indexed"),
+    /// Take out `row`, which is here.
+    pub(super) fn remove(&mut self, row: u32, messages: &mut Table<Message>) {
+        let bucket = self.bucket(messages[row].id());
+        let next = messages[row].same_bucket;
+        let mut at = self.head(bucket);
+        if at == row {
+            *self.head_mut(bucket) = next;
+        } else {
+            while messages[at].same_bucket != row {
+                at = messages[at].same_bucket;
+            }
+            messages[at].same_bucket = next;
         }
+        self.len -= 1;
+    }
+
+    /// One more bucket: what belongs there of the bucket with the same hash less its highest bit.
+    fn split(&mut self, messages: &mut Table<Message>) {
+        let new = self.buckets;
+        if new.is_multiple_of(CHUNK) {
+            self.heads.push(Box::new([NONE; CHUNK]));
+        }
+        self.buckets += 1;
+        let Some(highest) = new.checked_ilog2() else { return };
+        let old = new - (1 << highest);
+        let mut row = std::mem::replace(self.head_mut(old), NONE);
+        while row != NONE {
+            let next = messages[row].same_bucket;
+            self.push(row, messages);
+            row = next;
+        }
+    }
+
+    fn push(&mut self, row: u32, messages: &mut Table<Message>) {
+        let bucket = self.bucket(messages[row].id());
+        messages[row].same_bucket = self.head(bucket);
+        *self.head_mut(bucket) = row;
+    }
+
+    /// By as many bits of the hash as number all buckets, or one less where that one is not there.
+    #[expect(clippy::cast_possible_truncation, reason = "the lower bits are what is wanted")]
+    fn bucket(&self, id: MessageId) -> usize {
+        let mask = self.buckets.next_power_of_two() - 1;
+        let bucket = spread(id) as usize & mask;
+        if bucket < self.buckets { bucket } else { bucket & mask >> 1 }
+    }
+
+    fn head(&self, bucket: usize) -> u32 {
+        self.heads[bucket / CHUNK][bucket % CHUNK]
+    }
+
+    fn head_mut(&mut self, bucket: usize) -> &mut u32 {
+        &mut self.heads[bucket / CHUNK][bucket % CHUNK]
     }
 }
 
@@ -86,20 +117,69 @@ fn spread(id: MessageId) -> u64 {
     hash ^ hash >> 33
 }
 
-/// By bits in the middle: the table itself uses both ends.
-fn part(hash: u64) -> usize {
-    PART_OF[(hash >> 40) as usize % VALUES].into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::time::WallTime;
+    use crate::queue::clock::Clock;
+    use crate::queue::entry::{EnvelopeAt, NewMessage, RecordAt};
+
+    fn enter(index: &mut IdIndex, messages: &mut Table<Message>, id: u64) -> u32 {
+        let record = RecordAt { log: 0, segment: 1, offset: 0 };
+        let message = NewMessage::<()> {
+            id: MessageId(id),
+            envelope: EnvelopeAt { record, bytes: 0 },
+            received: WallTime(0),
+            delay_reported: false,
+            last_attempt: false,
+            reverse_path: 0,
+            content_bytes: 0,
+            hot: None,
+        };
+        let row = messages.insert(Message::new(&message, 0, Clock::default()));
+        index.insert(row, messages);
+        row
+    }
+
+    fn lengths(index: &IdIndex, messages: &Table<Message>) -> Vec<usize> {
+        let length = |bucket: usize| {
+            let after = |row: &u32| Some(messages[*row].same_bucket).filter(|next| *next != NONE);
+            let first = Some(index.head(bucket)).filter(|row| *row != NONE);
+            std::iter::successors(first, after).count()
+        };
+        (0..index.buckets).map(length).collect()
+    }
 
     #[test]
-    fn the_last_part_has_twice_the_share_of_the_first_and_none_is_left_out() {
-        let share = |part: u8| PART_OF.iter().filter(|other| **other == part).count();
-        assert!((44..=46).contains(&share(0)), "{}", share(0));
-        assert!((87..=90).contains(&share(63)), "{}", share(63));
-        assert!((0..63).all(|part| share(part) <= share(part + 1) + 1));
+    fn an_id_is_found_from_its_entering_to_its_removal_at_every_size() {
+        let (mut index, mut messages) = (IdIndex::default(), Table::default());
+        assert_eq!(index.find(MessageId(1), &messages), None);
+        let mut rows = Vec::new();
+        for id in 0..5_000 {
+            rows.push(enter(&mut index, &mut messages, id));
+            assert_eq!(index.find(MessageId(id), &messages), rows.last().copied());
+            assert_eq!(index.find(MessageId(id / 2), &messages), Some(rows[id as usize / 2]));
+            assert_eq!(index.find(MessageId(id + 1), &messages), None);
+        }
+        for (id, row) in (0..).zip(&rows).step_by(3) {
+            index.remove(*row, &mut messages);
+            messages.remove(*row);
+            assert_eq!(index.find(MessageId(id), &messages), None);
+        }
+        for (id, row) in (0..).zip(&rows) {
+            let found = index.find(MessageId(id), &messages);
+            assert_eq!(found, (id % 3 != 0).then_some(*row), "{id}");
+        }
+    }
+
+    #[test]
+    fn buckets_grow_in_number_and_not_in_length() {
+        let (mut index, mut messages) = (IdIndex::default(), Table::default());
+        // Shards count up ids in steps.
+        (0..100_000).for_each(|n| drop(enter(&mut index, &mut messages, n * 64)));
+        let lengths = lengths(&index, &messages);
+        assert_eq!((lengths.iter().sum::<usize>(), lengths.len()), (100_000, 50_000));
+        assert!(lengths.iter().all(|length| *length <= 16), "{:?}", lengths.iter().max());
+        assert!(index.bytes() <= 100_000 * 2 + size_of::<[u32; CHUNK]>());
     }
 }

@@ -132,7 +132,7 @@ impl<H> Queue<H> {
         let row = Message::new(&message, self.messages.generation(), self.clock);
         let row = self.messages.insert(row);
         self.counts.content_bytes += u64::from(self.messages[row].content_bytes);
-        self.ids.insert(message.id, row, &self.messages);
+        self.ids.insert(row, &mut self.messages);
         self.keep_age(row);
         if let Some((handle, bytes)) = message.hot {
             self.keep_hot(row, handle, bytes);
@@ -204,7 +204,7 @@ impl<H> Queue<H> {
         self.forget_age(message);
         self.cool_row(message);
         let id = self.messages[message].id();
-        self.ids.remove(id, message);
+        self.ids.remove(message, &mut self.messages);
         let row = self.messages.remove(message);
         self.counts.content_bytes -= u64::from(row.content_bytes);
         Finished::Done { id, envelope: row.envelope() }
