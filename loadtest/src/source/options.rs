@@ -31,15 +31,14 @@ impl FromStr for Sizes {
     }
 }
 
-/// `10240`, `10KB` (of 1,000) or `10KiB` (of 1,024).
+/// `10240`, `10KB` and `10MB` (of 1,000), or `10KiB` and `10MiB` (of 1,024).
 fn octets(text: &str) -> Result<usize> {
-    let (digits, unit) = match (text.strip_suffix("KiB"), text.strip_suffix("KB")) {
-        (Some(digits), _) => (digits, 1_024),
-        (None, Some(digits)) => (digits, 1_000),
-        (None, None) => (text, 1),
-    };
+    const UNITS: [(&str, usize); 4] =
+        [("KiB", 1 << 10), ("KB", 1_000), ("MiB", 1 << 20), ("MB", 1_000_000)];
+    let named = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)));
+    let (digits, unit) = named.unwrap_or((text, 1));
     let count = digits.parse::<usize>().ok().and_then(|count| count.checked_mul(unit));
-    count.with_context(|| format!("{text:?} is not a size in octets, KB or KiB"))
+    count.with_context(|| format!("{text:?} is not a size in octets, KB, KiB, MB or MiB"))
 }
 
 /// How messages are spread over time when there is a rate.

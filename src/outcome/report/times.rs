@@ -43,6 +43,7 @@ fn new_times() -> Histogram<u32> {
 fn time(ms: u64) -> String {
     let ms = ms as f64;
     match ms {
+        ..1.0 => "<1 ms".to_owned(),
         ..1_000.0 => format!("{ms} ms"),
         ..60_000.0 => format!("{:.1} s", ms / 1_000.0),
         ..3_600_000.0 => format!("{:.1} min", ms / 60_000.0),
@@ -58,7 +59,7 @@ mod tests {
     #[test]
     fn times_are_told_in_a_fitting_unit() {
         let told = [0, 999, 1_000, 59_900, 60_000, 7_200_000, 172_800_000].map(time);
-        assert_eq!(told, ["0 ms", "999 ms", "1.0 s", "59.9 s", "1.0 min", "2.0 h", "2.0 d"]);
+        assert_eq!(told, ["<1 ms", "999 ms", "1.0 s", "59.9 s", "1.0 min", "2.0 h", "2.0 d"]);
     }
 
     #[test]
