@@ -125,7 +125,7 @@ counts! {
         "Recipients in the queue.";
     QueueDeferred Gauge "relay_fast_queue_recipients" "state=\"deferred\""
         "Recipients in the queue.";
-    QueueActive Gauge "relay_fast_queue_recipients" "state=\"active\""
+    QueueAttempting Gauge "relay_fast_queue_recipients" "state=\"attempting\""
         "Recipients in the queue.";
     QueueHeld Gauge "relay_fast_queue_recipients" "state=\"held\""
         "Recipients in the queue.";

@@ -224,7 +224,7 @@ impl Shard {
         counters.set(Count::SessionsOpen, self.ingress.len() as u64);
         counters.set(Count::ConnectionsOpen, self.delivery.connections() as u64);
         counters.set(Count::QueueReady, stats.ready + stats.parked);
-        counters.set(Count::QueueActive, stats.dispatched);
+        counters.set(Count::QueueAttempting, stats.dispatched);
         counters.set(Count::QueueDeferred, stats.deferred);
         counters.set(Count::QueueHeld, stats.held);
         counters.set(Count::InMemoryOnly, self.commit.in_memory_only() as u64);
