@@ -87,6 +87,8 @@ pub const REPLY_LINE_MAX: usize = 4_096;
 pub const REPLY_LINES_MAX: usize = 128;
 /// Octets of a peer's reply that we keep for the event, the queue and the DSN.
 pub const REPLY_TEXT_MAX: usize = 1_024;
+/// Room for commands that a connection out keeps while it waits for replies.
+pub const CLIENT_OUTPUT_KEPT: usize = 1024;
 /// Octets of content handed to a connection at a time.
 pub const CONTENT_WINDOW: usize = 64 * 1024;
 

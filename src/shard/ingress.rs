@@ -478,11 +478,12 @@ impl Inbound {
     }
 
     fn send<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        if !self.session.has_output() {
+            return;
+        }
         let mut output = cx.platform.buffer();
         self.session.take_output(&mut output);
-        if !output.is_empty() {
-            self.unsent += output.len();
-            cx.platform.send(self.client.connection, output);
-        }
+        self.unsent += output.len();
+        cx.platform.send(self.client.connection, output);
     }
 }

@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::base::limits::CLIENT_OUTPUT_KEPT;
 use crate::base::time::Monotonic;
 use crate::mail::envelope::Envelope;
 use crate::mail::outcome::{Failure, Stage};
@@ -222,12 +223,30 @@ impl Client {
         }
     }
 
-    /// Append what is to be sent to `into`; an empty `into` is replaced without copying.
+    /// Whether `take_output` has something to give.
+    pub fn has_output(&self) -> bool {
+        !self.wire.output.is_empty()
+    }
+
+    /// Append what is to be sent to `into`; where that is empty and has no room, it is replaced
+    /// without copying.
     pub fn take_output(&mut self, into: &mut Vec<u8>) {
-        if into.is_empty() {
-            *into = std::mem::take(&mut self.wire.output);
-        } else {
-            into.append(&mut self.wire.output);
+        let output = &mut self.wire.output;
+        if into.is_empty() && into.capacity() < output.len() {
+            *into = std::mem::take(output);
+            return;
+        }
+        into.append(output);
+        if output.capacity() > CLIENT_OUTPUT_KEPT {
+            *output = Vec::new();
+        }
+    }
+
+    /// Give room for the content that is pushed next: an empty buffer that was used before. Taken
+    /// with the output, so that content is neither copied nor needs new memory.
+    pub fn lend_buffer(&mut self, buffer: Vec<u8>) {
+        if self.wire.output.is_empty() && buffer.is_empty() {
+            self.wire.output = buffer;
         }
     }
 

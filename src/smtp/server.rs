@@ -262,6 +262,11 @@ impl Session {
         }
     }
 
+    /// Whether replies wait to be sent.
+    pub fn has_output(&self) -> bool {
+        !self.output.is_empty()
+    }
+
     /// Append the replies that wait to be sent; those to pipelined commands come together.
     pub fn take_output(&mut self, into: &mut Vec<u8>) {
         into.append(&mut self.output);

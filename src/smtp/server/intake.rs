@@ -76,7 +76,7 @@ impl Intake {
 
     fn decode(&mut self, bytes: &[u8], options: &Options, now: Monotonic) -> (usize, Progress) {
         if self.content.capacity() == 0 && self.decoder.fault().is_none() {
-            self.content.reserve(self.reserve);
+            self.content.reserve(self.reserve.max(bytes.len()).min(RECORD_CONTENT_MAX));
         }
         let (used, progress) = self.decoder.decode(bytes, &mut self.content, RECORD_CONTENT_MAX);
         if progress == Progress::Full {
