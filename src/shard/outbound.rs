@@ -166,22 +166,18 @@ impl Outbound {
             let deadline = Some(self.began + CONNECT_DEADLINE);
             return cx.arm(&mut self.armed, deadline, Timer::Outbound(self.id));
         };
-        let mut output = Vec::new();
         let may_push = self.carried.is_some() && !self.sending && client.wants_content().is_some();
         if client.has_output() || may_push {
-            output = cx.platform.buffer();
-            client.take_output(&mut output);
+            client.lend_buffer(cx.platform.buffer());
         }
-        if let Some(carried) = &self.carried {
-            while !self.sending && output.len() < CONTENT_WINDOW {
-                let Some(offset) = client.wants_content() else { break };
-                if output.is_empty() {
-                    client.lend_buffer(std::mem::take(&mut output));
-                }
-                let window = carried.stored.window(offset, CONTENT_WINDOW);
-                client.push_content(window, cx.now.mono);
-                client.take_output(&mut output);
+        if let Some(carried) = self.carried.as_ref().filter(|_| !self.sending) {
+            while let Some(offset) = client.wants_content() {
+                client.push_content(carried.stored.window(offset, CONTENT_WINDOW), cx.now.mono);
             }
+        }
+        let mut output = Vec::new();
+        if client.has_output() {
+            client.take_output(&mut output);
         }
         let deadline = client.deadline();
         if !output.is_empty() {

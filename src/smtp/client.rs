@@ -228,25 +228,24 @@ impl Client {
         !self.wire.output.is_empty()
     }
 
-    /// Append what is to be sent to `into`; where that is empty and has no room, it is replaced
-    /// without copying.
+    /// Append what is to be sent to `into`; an empty `into` is replaced without copying.
     pub fn take_output(&mut self, into: &mut Vec<u8>) {
-        let output = &mut self.wire.output;
-        if into.is_empty() && into.capacity() < output.len() {
-            *into = std::mem::take(output);
-            return;
-        }
-        into.append(output);
-        if output.capacity() > CLIENT_OUTPUT_KEPT {
-            *output = Vec::new();
+        let Wire { output, resting, .. } = &mut self.wire;
+        if into.is_empty() {
+            *into = std::mem::replace(output, std::mem::take(resting));
+        } else {
+            into.append(output);
         }
     }
 
-    /// Give room for the content that is pushed next: an empty buffer that was used before. Taken
-    /// with the output, so that content is neither copied nor needs new memory.
-    pub fn lend_buffer(&mut self, buffer: Vec<u8>) {
-        if self.wire.output.is_empty() && buffer.is_empty() {
-            self.wire.output = buffer;
+    /// Give room for what is sent next, content above all: an empty buffer that was used before. It
+    /// goes with the next `take_output`, so that content is not copied and needs no new memory.
+    pub fn lend_buffer(&mut self, mut buffer: Vec<u8>) {
+        let Wire { output, resting, .. } = &mut self.wire;
+        buffer.append(output);
+        let small = std::mem::replace(output, buffer);
+        if small.capacity() <= CLIENT_OUTPUT_KEPT {
+            *resting = small;
         }
     }
 

@@ -77,6 +77,8 @@ impl Command {
 pub(super) struct Wire {
     /// To be sent.
     pub(super) output: Vec<u8>,
+    /// Room for commands, empty, while `output` is a buffer that was lent.
+    pub(super) resting: Vec<u8>,
     /// To be answered, oldest first.
     pub(super) unanswered: VecDeque<Command>,
 }
