@@ -6,6 +6,7 @@ mod campaign;
 mod cpu;
 mod dice;
 mod dns;
+mod far;
 mod ledger;
 mod line_log;
 mod message;
@@ -42,6 +43,8 @@ enum Command {
     Sink(sink::SinkOptions),
     /// Answer DNS questions: many domains on shared MX sites, and names that misbehave
     Dns(dns::DnsOptions),
+    /// Pass TCP on to somebody who is far away: each octet comes later by half a round trip
+    Far(far::FarOptions),
     /// Account for every message: accepted = delivered + bounced + queued
     Ledger(ledger::LedgerOptions),
     /// Run a whole campaign through the relay, and account for every message
@@ -85,6 +88,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Dns(options) => {
             net::refuse_foreign(&options.addresses()?, owned)?;
             dns::run(&options).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Far(options) => {
+            net::refuse_foreign(&options.addresses(), owned)?;
+            far::run(&options).map(|()| ExitCode::SUCCESS)
         }
         Command::Ledger(options) => {
             net::refuse_foreign(options.admin.as_slice(), owned)?;
