@@ -2,7 +2,7 @@
 //! trip.
 //!
 //! In: connections. Out: the same to the target, in order, and each end as it came. What is under
-//! way one way is bounded by `UNDER_WAY` pieces; beyond, the sender waits, as it would for a window.
+//! way one way is bounded by `UNDER_WAY` pieces; beyond, the sender waits, as for a window.
 //! The connect itself takes no longer: only what is said is late. Unit: milliseconds.
 
 use std::net::SocketAddr;
