@@ -121,7 +121,7 @@ fn errors_at_writeback() {
         node.run(1);
         sink.change(|_, _| "250 2.1.5 Ok".to_owned());
         wait_for("an empty queue", || (node.stat("recipients") == 0).then_some(()));
-        // The last outcome may not have been committed when it was killed: that message comes twice.
+        // The last outcome may not have been committed at the kill: that message comes twice.
         assert!(sink.taken().iter().any(|one| one.subject() == "pin"));
         assert_eq!(refused_ones(), before, "answered 451, and delivered after all");
     });
