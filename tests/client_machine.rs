@@ -13,6 +13,7 @@
 mod sender;
 
 mod client_machine {
+    mod behind;
     mod dialogue;
     mod endings;
     mod moods;

@@ -89,6 +89,9 @@ pub const REPLY_LINES_MAX: usize = 128;
 pub const REPLY_TEXT_MAX: usize = 1_024;
 /// Room for commands that a connection out keeps while it waits for replies.
 pub const CLIENT_OUTPUT_KEPT: usize = 1024;
+/// Transactions under way on one connection out: one whose last reply is awaited, and one begun
+/// behind it. Each may be delivered again if the connection breaks.
+pub const TRANSACTIONS_IN_FLIGHT_MAX: usize = 2;
 /// Octets of content handed to a connection at a time.
 pub const CONTENT_WINDOW: usize = 64 * 1024;
 

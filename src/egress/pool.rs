@@ -1,7 +1,10 @@
 //! Keep count of a site's connections: opening, idle, busy.
 //!
 //! The idle connection that was used last is lent first, so that those not needed grow old and go.
+//! A busy one is *open* once all of its message is sent: another may follow behind it, before the
+//! peer has answered. The one that has been open longest is lent first: its answer is the nearest.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -19,16 +22,20 @@ pub(super) enum Work<W> {
     Opening,
     /// Ready to carry a message, since then.
     Idle(Monotonic),
-    /// Carrying this.
-    Busy(W),
+    /// Carrying `first`, and `behind` it another.
+    Busy { first: W, behind: Option<W> },
 }
 
 #[derive(Debug)]
 struct Pooled<W> {
     address: SocketAddr,
-    /// Messages that it carried.
+    /// Messages that it carried or carries.
     messages: u32,
     work: Work<W>,
+    /// When it was begun to be opened, or when its first message was sent.
+    since: Monotonic,
+    /// The first message is sent, and the peer's answer is awaited.
+    sent: bool,
 }
 
 /// The connections of a site in one shard; `W` is what a busy one carries.
@@ -37,12 +44,35 @@ pub(super) struct Pool<W> {
     connections: Slots<Pooled<W>>,
     /// Used last at the end.
     idle: Vec<PooledId>,
+    /// Open longest at the front.
+    open: VecDeque<PooledId>,
     opening: usize,
+    /// From the beginning of a connection to the end of its greeting, the usual one.
+    greeting: Usual,
+    /// From the end of a message to its reply, the usual one.
+    reply: Usual,
+}
+
+/// A moving average of what took how long; unknown at first.
+#[derive(Clone, Copy, Debug, Default)]
+struct Usual(Option<Duration>);
+
+impl Usual {
+    fn note(&mut self, took: Duration) {
+        self.0 = Some(self.0.map_or(took, |usual| (usual * 7 + took) / 8));
+    }
 }
 
 impl<W> Default for Pool<W> {
     fn default() -> Self {
-        Self { connections: Slots::default(), idle: Vec::new(), opening: 0 }
+        Self {
+            connections: Slots::default(),
+            idle: Vec::new(),
+            open: VecDeque::new(),
+            opening: 0,
+            greeting: Usual::default(),
+            reply: Usual::default(),
+        }
     }
 }
 
@@ -59,24 +89,59 @@ impl<W> Pool<W> {
         self.idle.len()
     }
 
-    /// Begin to open a connection.
-    pub(super) fn open(&mut self, address: SocketAddr) -> PooledId {
+    /// Whether the peer usually answers a message sooner than a connection would be there.
+    pub(super) fn answers_soon(&self) -> bool {
+        let (reply, greeting) = (self.reply.0, self.greeting.0);
+        reply.zip(greeting).is_some_and(|(reply, greeting)| reply < greeting)
+    }
+
+    /// Begin to connect.
+    pub(super) fn connect(&mut self, address: SocketAddr, now: Monotonic) -> PooledId {
         self.opening += 1;
-        let pooled = Pooled { address, messages: 0, work: Work::Opening };
+        let pooled = Pooled { address, messages: 0, work: Work::Opening, since: now, sent: false };
         PooledId(self.connections.insert(pooled))
     }
 
-    /// The connection was greeted, or has finished a message: it is idle.
-    pub(super) fn rest(&mut self, connection: PooledId, now: Monotonic) -> Option<Work<W>> {
-        let pooled = self.connections.get_mut(connection.0)?;
-        let before = std::mem::replace(&mut pooled.work, Work::Idle(now));
-        match &before {
-            Work::Opening => self.opening -= 1,
-            Work::Busy(_) => {}
-            Work::Idle(_) => return Some(before),
+    /// The connection was greeted: it is idle.
+    pub(super) fn greeted(&mut self, connection: PooledId, now: Monotonic) {
+        let Some(pooled) = self.connections.get_mut(connection.0) else { return };
+        if matches!(pooled.work, Work::Opening) {
+            self.greeting.note(now.since(pooled.since));
+            pooled.work = Work::Idle(now);
+            self.opening -= 1;
+            self.idle.push(connection);
         }
-        self.idle.push(connection);
-        Some(before)
+    }
+
+    /// All of what a busy connection carries is sent: another may follow.
+    pub(super) fn sent(&mut self, connection: PooledId, now: Monotonic) {
+        let Some(pooled) = self.connections.get_mut(connection.0) else { return };
+        if matches!(pooled.work, Work::Busy { behind: None, .. }) {
+            (pooled.since, pooled.sent) = (now, true);
+            self.open.push_back(connection);
+        }
+    }
+
+    /// A busy connection's first message is done: it carries the one behind it, or is idle.
+    pub(super) fn finish(&mut self, connection: PooledId, now: Monotonic) {
+        let Some(pooled) = self.connections.get_mut(connection.0) else { return };
+        let done = std::mem::replace(&mut pooled.work, Work::Idle(now));
+        match done {
+            Work::Busy { behind: Some(first), .. } => {
+                pooled.work = Work::Busy { first, behind: None };
+            }
+            Work::Busy { behind: None, .. } => self.idle.push(connection),
+            Work::Opening | Work::Idle(_) => pooled.work = done,
+        }
+        if std::mem::take(&mut pooled.sent) {
+            self.reply.note(now.since(pooled.since));
+        }
+        self.shut(connection);
+    }
+
+    /// A connection is not open any more.
+    fn shut(&mut self, connection: PooledId) {
+        self.open.retain(|other| *other != connection);
     }
 
     /// The idle connection that was used last, if there is one.
@@ -89,7 +154,24 @@ impl<W> Pool<W> {
         let connection = self.idle.pop().expect("an idle connection");
         let pooled = self.connections.get_mut(connection.0).expect("idle ones are there");
         pooled.messages += 1;
-        pooled.work = Work::Busy(work);
+        pooled.work = Work::Busy { first: work, behind: None };
+        connection
+    }
+
+    /// The connection that has been open longest, if there is one.
+    pub(super) fn first_open(&self) -> Option<PooledId> {
+        self.open.front().copied()
+    }
+
+    /// Let the connection that has been open longest carry `work` behind what it carries.
+    pub(super) fn lend_behind(&mut self, work: W) -> PooledId {
+        let connection = self.open.pop_front().expect("an open connection");
+        let pooled = self.connections.get_mut(connection.0).expect("open ones are there");
+        let Work::Busy { behind, .. } = &mut pooled.work else {
+            unreachable!("open ones are busy")
+        };
+        *behind = Some(work);
+        pooled.messages += 1;
         connection
     }
 
@@ -99,7 +181,7 @@ impl<W> Pool<W> {
         match &pooled.work {
             Work::Opening => self.opening -= 1,
             Work::Idle(_) => self.idle.retain(|other| *other != connection),
-            Work::Busy(_) => {}
+            Work::Busy { .. } => self.shut(connection),
         }
         Some((pooled.address, pooled.work))
     }
@@ -112,12 +194,22 @@ impl<W> Pool<W> {
         self.connections.get(connection.0).map_or(0, |pooled| pooled.messages)
     }
 
+    /// Messages that it carried before those that it carries now.
+    pub(super) fn messages_before(&self, connection: PooledId) -> u32 {
+        let Some(pooled) = self.connections.get(connection.0) else { return 0 };
+        let now = match &pooled.work {
+            Work::Opening | Work::Idle(_) => 0,
+            Work::Busy { behind, .. } => 1 + u32::from(behind.is_some()),
+        };
+        pooled.messages - now
+    }
+
     /// When the connection that is idle longest has been so for `limit`.
     pub(super) fn idle_until(&self, limit: Duration) -> Option<(PooledId, Monotonic)> {
         let oldest = *self.idle.first()?;
         match self.connections.get(oldest.0).expect("idle ones are there").work {
             Work::Idle(since) => Some((oldest, since + limit)),
-            Work::Opening | Work::Busy(_) => unreachable!("on the idle list"),
+            Work::Opening | Work::Busy { .. } => unreachable!("on the idle list"),
         }
     }
 }
@@ -129,19 +221,58 @@ mod tests {
     const PEER: SocketAddr =
         SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 25);
 
+    /// A pool with `count` connections, greeted one after the other, each after 10 ns.
+    fn pool(count: u64) -> (Pool<char>, Vec<PooledId>) {
+        let mut pool = Pool::default();
+        let ids: Vec<PooledId> = (0..count).map(|_| pool.connect(PEER, Monotonic(0))).collect();
+        assert_eq!((pool.opening(), pool.idle()), (ids.len(), 0));
+        ids.iter().for_each(|id| pool.greeted(*id, Monotonic(10)));
+        assert_eq!((pool.opening(), pool.idle()), (0, ids.len()));
+        (pool, ids)
+    }
+
     #[test]
     fn the_connection_used_last_is_lent_first_and_the_oldest_ages() {
-        let mut pool = Pool::default();
-        let [a, b] = [pool.open(PEER), pool.open(PEER)];
-        assert_eq!((pool.opening(), pool.idle()), (2, 0));
-        pool.rest(a, Monotonic(1));
-        pool.rest(b, Monotonic(2));
+        let (mut pool, ids) = pool(2);
+        let [a, b] = ids[..] else { unreachable!("two") };
         assert_eq!(pool.lend('x'), b);
-        assert!(matches!(pool.rest(b, Monotonic(3)), Some(Work::Busy('x'))));
+        pool.finish(b, Monotonic(13));
         let limit = Duration::from_nanos(10);
-        assert_eq!(pool.idle_until(limit), Some((a, Monotonic(11))));
+        assert_eq!(pool.idle_until(limit), Some((a, Monotonic(20))));
         assert_eq!((pool.messages(a), pool.messages(b)), (0, 1));
         assert!(pool.remove(a).is_some() && pool.remove(a).is_none());
         assert_eq!((pool.len(), pool.idle(), pool.last_idle()), (1, 1, Some(b)));
+    }
+
+    #[test]
+    fn one_message_follows_behind_another_once_that_is_sent() {
+        let (mut pool, ids) = pool(2);
+        let [a, b] = ids[..] else { unreachable!("two") };
+        assert_eq!((pool.lend('x'), pool.lend('y')), (b, a));
+        assert_eq!(pool.first_open(), None, "nothing is sent");
+        pool.sent(a, Monotonic(20));
+        pool.sent(b, Monotonic(21));
+        assert_eq!(pool.lend_behind('z'), a, "open longest");
+        assert_eq!((pool.messages(a), pool.messages_before(a)), (2, 0));
+        assert_eq!(pool.first_open(), Some(b));
+        pool.finish(a, Monotonic(25));
+        assert_eq!((pool.idle(), pool.messages_before(a)), (0, 1), "it carries z");
+        pool.finish(b, Monotonic(25));
+        assert_eq!((pool.last_idle(), pool.first_open()), (Some(b), None));
+        let Some((_, Work::Busy { first: 'z', behind: None })) = pool.remove(a) else {
+            panic!("z is lost")
+        };
+    }
+
+    #[test]
+    fn a_peer_answers_soon_if_its_replies_come_faster_than_its_greetings() {
+        for (reply, soon) in [(9, true), (10, false)] {
+            let (mut pool, ids) = pool(1);
+            assert!(!pool.answers_soon(), "not known");
+            pool.lend('x');
+            pool.sent(ids[0], Monotonic(100));
+            pool.finish(ids[0], Monotonic(100 + reply));
+            assert_eq!(pool.answers_soon(), soon);
+        }
     }
 }

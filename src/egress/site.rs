@@ -3,6 +3,9 @@
 //! In: jobs (recipients of one message, for one transaction), what became of connections, `now`.
 //! Out: [`Action`]s, which the shard maps to I/O one by one until `poll` has none left.
 //!
+//! Where a message is sent and its reply awaited, another may follow on its connection: it does if
+//! the site takes no further connection, or the reply usually comes sooner than a greeting.
+//!
 //! A site is *unproven* until a connection was ready: then, and while it is suspended, there is one
 //! connection attempt at a time however much waits, since what a thousand attempts would find out
 //! one does. Once proven, its window grows by one with each message taken, up to the limits. When
@@ -35,6 +38,7 @@ use crate::egress::throttle::{SharedSite, SiteLimits};
 
 mod action;
 mod key;
+mod standing;
 
 pub use action::{Action, Origin};
 pub use key::SiteKey;
@@ -171,7 +175,9 @@ impl<J: Copy> Site<J> {
         let suspended = self.suspension.until().is_some();
         let action = self
             .assign(now)
+            .or_else(|| if self.pool.answers_soon() { self.assign_behind(now) } else { None })
             .or_else(|| self.connect(now, may_connect, prng))
+            .or_else(|| if self.blocked.is_some() { self.assign_behind(now) } else { None })
             .or_else(|| self.close_idle(now))
             .or_else(|| if suspended { None } else { self.call_back(now) });
         self.out.extend(action);
@@ -186,17 +192,34 @@ impl<J: Copy> Site<J> {
         if self.is_spent(connection) {
             return Some(self.close(connection));
         }
+        let item = self.next_in_line(now)?;
+        let lent = self.pool.lend(item);
+        assert_eq!(lent, connection, "the one used last");
+        Some(Action::Assign { connection, job: item.job })
+    }
+
+    /// Let a job follow another, whose reply is awaited.
+    fn assign_behind(&mut self, now: Monotonic) -> Option<Action<J>> {
+        let connection = self.pool.first_open().filter(|_| !self.line.is_empty())?;
+        // Once it is idle it goes.
+        if self.must_yield() || self.is_spent(connection) {
+            return None;
+        }
+        let item = self.next_in_line(now)?;
+        let connection = self.pool.lend_behind(item);
+        Some(Action::Assign { connection, job: item.job })
+    }
+
+    /// Take a job out of the line, which is not empty, to be assigned; if the rate lets it.
+    fn next_in_line(&mut self, now: Monotonic) -> Option<Item<J>> {
         if let Some(rate) = self.limits.rate
             && let Err(at) = self.shared.try_message(rate, now)
         {
             self.blocked = Some((Why::Rate(rate), at));
             return None;
         }
-        let item = self.line.pop().expect("not empty");
-        let lent = self.pool.lend(item);
-        assert_eq!(lent, connection, "the one used last");
         self.turn = if self.shared.others_wait(self.here) { self.turn + 1 } else { 0 };
-        Some(Action::Assign { connection, job: item.job })
+        Some(self.line.pop().expect("not empty"))
     }
 
     /// Whether a connection must go to another shard that waits for one.
@@ -241,7 +264,7 @@ impl<J: Copy> Site<J> {
             return None;
         }
         let endpoint = self.endpoints.choose(now).expect("one is live");
-        let connection = self.pool.open(endpoint.address);
+        let connection = self.pool.connect(endpoint.address, now);
         Some(Action::Connect { connection, endpoint })
     }
 
@@ -323,38 +346,44 @@ impl<J: Copy> Site<J> {
         let Some(address) = self.pool.address(connection) else {
             return;
         };
-        self.pool.rest(connection, now);
+        self.pool.greeted(connection, now);
         self.endpoints.succeeded(address);
         self.suspension.prove();
         self.cause = None;
     }
 
-    /// The connection has done what was assigned and its job's outcome is the shard's matter now.
-    /// `keep`: it may carry another; otherwise the shard has ended it, or is about to.
+    /// All of what was assigned to the connection is sent: another job may follow behind.
+    pub fn on_sent(&mut self, connection: PooledId, now: Monotonic) {
+        self.pool.sent(connection, now);
+    }
+
+    /// The connection has done what was assigned first and its job's outcome is the shard's matter
+    /// now. `keep`: it carries what follows, or may carry another; otherwise nothing follows, and
+    /// the shard has ended it, or is about to.
     pub fn on_done(&mut self, connection: PooledId, keep: bool, now: Monotonic) {
         if self.pool.address(connection).is_none() {
             return;
         }
         self.window = self.window.saturating_add(1).min(self.limits.connections.max(1));
+        self.pool.finish(connection, now);
         if !keep {
-            self.remove(connection);
-        } else if self.is_spent(connection) {
+            self.on_closed(connection);
+        } else if self.pool.last_idle() == Some(connection) && self.is_spent(connection) {
             let close = self.close(connection);
             self.out.push_back(close);
-        } else {
-            self.pool.rest(connection, now);
         }
     }
 
-    /// The peer ended an idle connection, as it may.
+    /// The connection ended and nobody failed: what it carried is tried on another.
     pub fn on_closed(&mut self, connection: PooledId) {
-        if let Some((_, Work::Busy(item))) = self.remove(connection) {
-            self.line.push_again(item);
+        if let Some((_, Work::Busy { first, behind })) = self.remove(connection) {
+            [Some(first), behind].into_iter().flatten().for_each(|item| self.line.push_again(item));
         }
     }
 
     /// The connection could not be opened, or ended with its job undone; the shard has closed it.
-    /// The job is tried again on another connection where `blame` lets it, else it is deferred.
+    /// The job is tried again on another connection where `blame` lets it, else it is deferred. One
+    /// that followed behind it had no answer, and is tried again.
     pub fn on_failed(
         &mut self,
         connection: PooledId,
@@ -363,15 +392,16 @@ impl<J: Copy> Site<J> {
         now: Monotonic,
         prng: &mut Prng,
     ) {
-        let reused = self.pool.messages(connection) > 1;
+        let reused = self.pool.messages_before(connection) > 0;
         let Some((address, work)) = self.remove(connection) else {
             return;
         };
         let cause = Arc::new(cause);
         self.cause = Some(cause.clone());
         let opening = matches!(work, Work::Opening);
-        if let Work::Busy(item) = work {
-            self.try_again(item, blame == Blame::Connection && !reused, &cause);
+        if let Work::Busy { first, behind } = work {
+            self.try_again(first, blame == Blame::Connection && !reused, &cause);
+            behind.into_iter().for_each(|item| self.line.push_again(item));
         }
         if blame == Blame::Endpoint || opening {
             self.endpoints.failed(address, now);
@@ -417,6 +447,10 @@ impl<J: Copy> Site<J> {
         }
     }
 
+    fn suspended(&self) -> Why {
+        Why::Suspended { failures: self.suspension.failures(), cause: self.cause.clone() }
+    }
+
     /// Take no more jobs, give back those that wait, close what is idle. Busy connections finish.
     pub fn leave(&mut self, now: Monotonic) {
         self.leaving = true;
@@ -433,40 +467,6 @@ impl<J: Copy> Site<J> {
         let calls = self.suspension.until().filter(|_| !self.callbacks.is_empty());
         let calls = calls.or_else(|| self.callbacks.next_due());
         [blocked, self.look_at, idle, calls].into_iter().flatten().min()
-    }
-
-    /// Why jobs of this site wait at the moment, if something holds them up.
-    pub fn why(&self) -> Option<Why> {
-        if self.suspension.until().is_some() {
-            return Some(self.suspended());
-        }
-        self.blocked.as_ref().map(|(why, _)| why.clone())
-    }
-
-    fn suspended(&self) -> Why {
-        Why::Suspended { failures: self.suspension.failures(), cause: self.cause.clone() }
-    }
-
-    /// Until when the site is left alone, if it is.
-    pub fn suspended_until(&self) -> Option<Monotonic> {
-        self.suspension.until()
-    }
-
-    /// Jobs that wait here.
-    pub fn waiting(&self) -> usize {
-        self.line.len()
-    }
-
-    /// Connections of this shard: opening, idle or busy.
-    pub fn connections(&self) -> usize {
-        self.pool.len()
-    }
-
-    /// Whether nothing is here that would be lost if the site were forgotten: no jobs, connections
-    /// or actions, and no suspension.
-    pub fn is_idle(&self) -> bool {
-        let empty = self.line.is_empty() && self.pool.len() == 0 && self.out.is_empty();
-        empty && self.suspension.until().is_none()
     }
 }
 

@@ -279,10 +279,16 @@ impl Delivery {
                 Event::Closed { failure, unsettled } => self.closed(id, failure, &unsettled, cx),
             }
         }
-        if let Some(outbound) = self.outbound.get_mut(id) {
-            outbound.pump(cx);
-            self.let_go(id, cx);
+        let Some(outbound) = self.outbound.get_mut(id) else { return };
+        outbound.pump(cx);
+        if outbound.was_sent() {
+            let (site, pooled) = (outbound.site, outbound.pooled);
+            if let Some(row) = self.sites.get_mut(site.0) {
+                row.site.on_sent(pooled, cx.mono());
+                self.stir(site);
+            }
         }
+        self.let_go(id, cx);
     }
 
     /// Close a connection whose machine has nothing more to say or hear.
@@ -321,8 +327,8 @@ impl Delivery {
         cx: &mut Context<'_, P>,
     ) {
         let Some(outbound) = self.outbound.get_mut(id) else { return };
-        let Some(carried) = outbound.carried.take() else { return };
-        outbound.finished = true;
+        let Some(carried) = outbound.finish() else { return };
+        outbound.finished = outbound.carried.is_empty();
         let dsn_passed_on = outbound.passes_dsn_on();
         let Some(row) = self.jobs.get_mut(carried.job.0) else { return };
         let mut taken = false;
@@ -345,8 +351,13 @@ impl Delivery {
         if !row.is_settled() {
             // The connection ends before the others had their turn: `Closed` follows.
             outbound.finished = false;
-            outbound.carried = Some(carried);
+            outbound.carried.push_front(carried);
             return;
+        }
+        if !outbound.finished
+            && let Some(site) = self.sites.get_mut(outbound.site.0)
+        {
+            site.site.on_done(outbound.pooled, true, cx.now.mono);
         }
         let counters = &mut cx.common.counters;
         counters.increment(Count::TransactionsSent);
@@ -369,19 +380,18 @@ impl Delivery {
     ) {
         let Some(outbound) = self.outbound.get_mut(id) else { return };
         let (site, pooled) = (outbound.site, outbound.pooled);
-        let carried = outbound.carried.take();
-        let job = carried.as_ref().map(|carried| carried.job);
+        let carried = outbound.carried.front().map(|carried| carried.job);
         let finished = mem::take(&mut outbound.finished);
         let peer = outbound.peer.clone();
         let Some(row) = self.sites.get_mut(site.0) else { return };
         if row.connections.remove(&pooled).is_none() {
             return; // The site had let it go.
         }
-        match (failure, carried) {
-            (None, None) if finished => row.site.on_done(pooled, false, cx.mono()),
+        match failure {
+            None if finished => row.site.on_done(pooled, false, cx.mono()),
             // Idle, or not all had their turn: they go out on another at once.
-            (None, _) => row.site.on_closed(pooled),
-            (Some((stage, failure)), carried) => {
+            None => row.site.on_closed(pooled),
+            Some((stage, failure)) => {
                 let blame = match judge(stage, &failure).scope {
                     Scope::Site => Blame::Endpoint,
                     Scope::Connection | Scope::Message | Scope::Recipient => Blame::Connection,
@@ -394,7 +404,7 @@ impl Delivery {
                     let (now, prng) = (cx.now.mono, &mut cx.common.prng);
                     let signal = signal_of(&cause.failure);
                     row.site.on_failed(pooled, blame, cause, now, prng);
-                    let purpose = job.map_or(Purpose::Delivery, |job| self.purpose(job));
+                    let purpose = carried.map_or(Purpose::Delivery, |job| self.purpose(job));
                     self.signal(site, purpose, signal, cx);
                 }
             }
@@ -462,30 +472,5 @@ impl Delivery {
         };
         let site = site.map_or("".into(), |row| row.name.clone());
         Some(Attempted { recipients, peer, site, upstream, delays })
-    }
-
-    /// Take no more work, give back what waits, finish what is under way.
-    pub(crate) fn drain<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
-        self.draining = true;
-        let ids: Vec<SiteId> = self.sites.iter().map(|(slot, _)| SiteId(slot)).collect();
-        for id in ids {
-            if let Some(row) = self.sites.get_mut(id.0) {
-                row.site.leave(cx.mono());
-            }
-            self.stir(id);
-        }
-        self.give_back_asking("the node drains", cx);
-    }
-
-    /// The drain's deadline has come: cut connections; their jobs go back to their homes.
-    pub(crate) fn cut<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
-        for id in self.outbound.ids() {
-            cx.platform.abort(id);
-            self.outbound.remove(id);
-        }
-        let jobs: Vec<JobId> = self.jobs.iter().map(|(slot, _)| JobId(slot)).collect();
-        for job in jobs {
-            self.give_back(job, "the node drains", Duration::ZERO, cx);
-        }
     }
 }

@@ -359,9 +359,12 @@ impl Delivery {
         self.site(key)
     }
 
-    /// Jobs that a connection carries.
-    pub(super) fn on_connections(&self) -> impl Iterator<Item = JobId> {
-        self.outbound.values().filter_map(|row| row.carried.as_ref()).map(|carried| carried.job)
+    /// Jobs that connections carry; and the peer, if its reply to another is awaited first.
+    pub(super) fn on_connections(&self) -> impl Iterator<Item = (JobId, Option<&str>)> {
+        self.outbound.values().flat_map(|row| {
+            let places = row.carried.iter().enumerate();
+            places.map(|(place, carried)| (carried.job, (place > 0).then_some(&*row.peer)))
+        })
     }
 
     /// Give back the jobs that wait for a lookup.

@@ -4,9 +4,13 @@
 //! then one of them may hand it a dispatch, which it gives back.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::base::limits::DRAIN_LOOK_EVERY;
 use crate::base::time::Monotonic;
+use crate::shard::context::Context;
+use crate::shard::delivery::{Delivery, JobId, SiteId};
+use crate::shard::platform::Platform;
 
 /// How many shards have nothing left; shared by all.
 #[derive(Debug)]
@@ -51,6 +55,33 @@ impl Drain {
             drained.done.fetch_add(1, Ordering::SeqCst);
         }
         idle && drained.done.load(Ordering::SeqCst) == drained.shards
+    }
+}
+
+impl Delivery {
+    /// Take no more work, give back what waits, finish what is under way.
+    pub(crate) fn drain<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        self.draining = true;
+        let ids: Vec<SiteId> = self.sites.iter().map(|(slot, _)| SiteId(slot)).collect();
+        for id in ids {
+            if let Some(row) = self.sites.get_mut(id.0) {
+                row.site.leave(cx.mono());
+            }
+            self.stir(id);
+        }
+        self.give_back_asking("the node drains", cx);
+    }
+
+    /// The drain's deadline has come: cut connections; their jobs go back to their homes.
+    pub(crate) fn cut<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        for id in self.outbound.ids() {
+            cx.platform.abort(id);
+            self.outbound.remove(id);
+        }
+        let jobs: Vec<JobId> = self.jobs.iter().map(|(slot, _)| JobId(slot)).collect();
+        for job in jobs {
+            self.give_back(job, "the node drains", Duration::ZERO, cx);
+        }
     }
 }
 

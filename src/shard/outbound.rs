@@ -4,6 +4,7 @@
 //! events for `delivery`. Invariant: at most a window of content is given to the platform before
 //! it says `Sent`. Lives on: the owner shard.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,16 +28,18 @@ pub(super) struct Outbound {
     options: Arc<Options>,
     /// `None` until the connection is there.
     client: Option<Client>,
-    /// What it carries.
-    pub(super) carried: Option<Carried>,
+    /// What it carries, oldest first.
+    pub(super) carried: VecDeque<Carried>,
     began: Monotonic,
     /// From `connect` to the end of EHLO, for the first job that it carries.
     pub(super) greeted_after: Duration,
     /// A transaction came to its end, and the machine has not said yet what follows.
     pub(super) finished: bool,
     armed: Option<Monotonic>,
-    /// Something was given to the platform that has not left.
-    sending: bool,
+    /// Octets given to the platform since it had none.
+    unsent: usize,
+    /// The site knows that all of what it carries is sent.
+    told_sent: bool,
 }
 
 /// A job on its way.
@@ -45,6 +48,16 @@ pub(super) struct Carried {
     pub(super) job: JobId,
     pub(super) began: Monotonic,
     stored: Arc<Stored>,
+}
+
+impl Carried {
+    /// Whether content may be pushed now, `unsent` octets being on their way: a window at a time,
+    /// of which a small message behind another takes what is left.
+    fn fits(&self, client: &Client, unsent: usize) -> bool {
+        let Some(offset) = client.wants_content() else { return false };
+        let left = usize::try_from(self.stored.bytes() - offset).unwrap_or(usize::MAX);
+        unsent == 0 || left <= CONTENT_WINDOW.saturating_sub(unsent)
+    }
 }
 
 impl Outbound {
@@ -64,12 +77,13 @@ impl Outbound {
             peer,
             options,
             client: None,
-            carried: None,
+            carried: VecDeque::new(),
             began: now,
             greeted_after: Duration::ZERO,
             finished: false,
             armed: None,
-            sending: false,
+            unsent: 0,
+            told_sent: false,
         }
     }
 
@@ -95,7 +109,7 @@ impl Outbound {
 
     /// All that was given to the platform has left.
     pub(super) fn sent<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
-        self.sending = false;
+        self.unsent = 0;
         self.pump(cx);
     }
 
@@ -111,7 +125,7 @@ impl Outbound {
         }
     }
 
-    /// Carry a job: the machine is ready for it.
+    /// Carry a job: the machine is ready for it, or has sent all of what came before.
     pub(super) fn begin<P: Platform>(
         &mut self,
         job: JobId,
@@ -128,8 +142,21 @@ impl Outbound {
             header_has_eight_bit: stored.has_eight_bit,
         };
         client.begin(transaction, cx.mono());
-        self.carried = Some(Carried { job, began: cx.mono(), stored });
+        self.carried.push_back(Carried { job, began: cx.mono(), stored });
+        self.told_sent = false;
         self.pump(cx);
+    }
+
+    /// The oldest job that it carries is settled.
+    pub(super) fn finish(&mut self) -> Option<Carried> {
+        self.told_sent = false;
+        self.carried.pop_front()
+    }
+
+    /// Whether another job may now follow behind what it carries; said once.
+    pub(super) fn was_sent(&mut self) -> bool {
+        let is_sent = self.client.as_ref().is_some_and(Client::may_begin_behind);
+        is_sent && !std::mem::replace(&mut self.told_sent, true)
     }
 
     /// Part from the peer in good order, once idle.
@@ -166,13 +193,14 @@ impl Outbound {
             let deadline = Some(self.began + CONNECT_DEADLINE);
             return cx.arm(&mut self.armed, deadline, Timer::Outbound(self.id));
         };
-        let may_push = self.carried.is_some() && !self.sending && client.wants_content().is_some();
+        let newest = self.carried.back();
+        let may_push = newest.is_some_and(|newest| newest.fits(client, self.unsent));
         if client.has_output() || may_push {
             client.lend_buffer(cx.platform.buffer());
         }
-        if let Some(carried) = self.carried.as_ref().filter(|_| !self.sending) {
+        if let Some(newest) = newest.filter(|_| may_push) {
             while let Some(offset) = client.wants_content() {
-                client.push_content(carried.stored.window(offset, CONTENT_WINDOW), cx.now.mono);
+                client.push_content(newest.stored.window(offset, CONTENT_WINDOW), cx.now.mono);
             }
         }
         let mut output = Vec::new();
@@ -181,7 +209,7 @@ impl Outbound {
         }
         let deadline = client.deadline();
         if !output.is_empty() {
-            self.sending = true;
+            self.unsent += output.len();
             cx.platform.send(self.id, output);
         }
         cx.arm(&mut self.armed, deadline, Timer::Outbound(self.id));

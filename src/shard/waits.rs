@@ -1,24 +1,30 @@
 //! Say what keeps a message that an owner holds: the limit that binds at its site.
 //!
 //! A home knows why its recipients wait in its own queue. Those that it calls *attempting* may be
-//! in line at their owner, for a connection or for their turn by a rate. Lives on: the owner.
+//! in line at their owner, for a connection or for their turn by a rate, or follow another on its
+//! connection. Lives on: the owner.
 
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 
 use crate::base::ids::MessageId;
 use crate::shard::commands::Wait;
 use crate::shard::delivery::{Delivery, Job, JobId};
 
 impl Delivery {
-    /// What keeps the recipients of `id` that this shard holds and that no connection carries.
+    /// What keeps the recipients of `id` that this shard holds and that are not being sent.
     pub(crate) fn waits(&self, id: MessageId) -> Vec<Wait> {
-        let carried: HashSet<JobId> = self.on_connections().collect();
+        let carried: HashMap<JobId, Option<&str>> = self.on_connections().collect();
         let held = self.jobs.iter().map(|(slot, job)| (JobId(slot), job));
-        let waiting =
-            held.filter(|(name, job)| job.dispatch.stored.id == id && !carried.contains(name));
-        waiting
+        held.filter(|(_, job)| job.dispatch.stored.id == id)
             .filter_map(|(name, job)| {
-                let why = self.why(name, job)?;
+                let why = match carried.get(&name) {
+                    Some(None) => return None,
+                    Some(Some(peer)) => {
+                        format!("the reply to the message before it on its connection ({peer})")
+                            .into()
+                    }
+                    None => self.why(name, job)?,
+                };
                 let recipients = job.dispatch.departure.recipients.as_slice().to_vec();
                 Some(Wait { recipients, why })
             })

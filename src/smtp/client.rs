@@ -4,6 +4,10 @@
 //! deadline. Invariant: every reply answers the oldest unanswered command, and every recipient of a
 //! transaction comes back exactly once, in `Settled` or in `Closed`. Lives on: the owner shard.
 //!
+//! Where the peer takes PIPELINING, the next transaction may begin while the last reply to the one
+//! before is on its way (`may_begin_behind`): RFC 2920 §3.1 lets content be the first in a group of
+//! commands. One round trip is then paid for both, and one send.
+//!
 //! How to drive it: after each call, (1) while `wants_content` says an offset, `push_content` from
 //! there; (2) `take_output` and send it; (3) `poll_event` until `None`; (4) arm `deadline`. Ask for
 //! content again only when what was taken has been sent: that is the flow control.
@@ -11,7 +15,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::base::limits::CLIENT_OUTPUT_KEPT;
+use crate::base::limits::{CLIENT_OUTPUT_KEPT, TRANSACTIONS_IN_FLIGHT_MAX};
 use crate::base::time::Monotonic;
 use crate::mail::envelope::Envelope;
 use crate::mail::outcome::{Failure, Stage};
@@ -25,6 +29,7 @@ mod command;
 mod deadline;
 mod extension;
 mod flight;
+mod refusal;
 mod wire;
 
 pub use deadline::Deadlines;
@@ -61,18 +66,19 @@ pub struct Transaction {
 /// What the machine tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A transaction may begin: the first, or the next one.
+    /// A transaction may begin: none is in flight.
     Ready,
-    /// What came of the transaction, each recipient once. `Ready`, `Closed`, or (when the peer
-    /// takes no more transactions) the end of our QUIT follows.
+    /// What came of the oldest transaction, each recipient once. Where none was begun behind it,
+    /// `Ready`, `Closed`, or (when the peer takes no more transactions) the end of QUIT follows.
     Settled(Vec<(u16, Settled)>),
     /// The connection is of no more use: send what `take_output` still gives, and close it.
     Closed {
         /// Why; `None` when nobody failed: after QUIT, when the peer ended an idle connection (421
         /// or not), when it takes no more transactions, when it refused content halfway.
         failure: Option<(Stage, Failure)>,
-        /// Recipients of the transaction in flight without a result. With a failure it is theirs;
-        /// without one they may go out on another connection at once.
+        /// Recipients of the oldest transaction in flight without a result. With a failure it is
+        /// theirs; without one they may go out on another connection at once. So may, in any case,
+        /// a transaction that was begun behind it, of which no reply has come.
         unsettled: Vec<u16>,
     },
 }
@@ -99,9 +105,12 @@ pub struct Client {
     reader: ReplyReader,
     wire: Wire,
     phase: Phase,
+    /// Transactions under way, oldest first. All but the newest have gone out entirely, so the
+    /// oldest is whose replies come, and the newest is whose content is sent.
+    flights: VecDeque<Flight>,
     events: VecDeque<Event>,
     deadline: Option<Monotonic>,
-    /// The last transaction left something at the peer that RSET has to clear.
+    /// The last transaction, now settled, left something at the peer that RSET has to clear.
     reset_owed: bool,
     quit_wanted: bool,
     transactions_begun: u32,
@@ -109,12 +118,12 @@ pub struct Client {
 }
 
 /// What the connection is used for now.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Greeting, EHLO, HELO.
     Opening,
-    Ready,
-    Busy(Box<Flight>),
+    /// Transactions, or waiting for one.
+    Open,
     Quitting,
     Over,
 }
@@ -128,6 +137,7 @@ impl Client {
             reader: ReplyReader::default(),
             wire: Wire::default(),
             phase: Phase::Opening,
+            flights: VecDeque::new(),
             events: VecDeque::new(),
             deadline: None,
             reset_owed: false,
@@ -169,56 +179,77 @@ impl Client {
     /// The peer will send nothing more, or the connection broke.
     pub fn handle_end(&mut self, _now: Monotonic) {
         match self.phase {
-            Phase::Opening | Phase::Busy(_) => self.fail(Failure::Closed),
-            Phase::Ready | Phase::Quitting => self.close(None),
+            Phase::Quitting => self.close(None),
+            Phase::Open if self.flights.is_empty() => self.close(None),
+            Phase::Opening | Phase::Open => self.fail(Failure::Closed),
             Phase::Over => {}
         }
     }
 
-    /// Whether `begin` may be called.
+    /// Whether `begin` may be called, and no transaction is in flight.
     pub fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Ready)
+        self.phase == Phase::Open && self.flights.is_empty()
     }
 
-    /// Send `transaction`. Panics when not `is_ready`: its reply would be taken for another's.
+    /// Whether `begin` may be called though a transaction is in flight: all of it went out.
+    pub fn may_begin_behind(&self) -> bool {
+        let Some(last) = self.flights.back() else { return false };
+        let is_open = self.phase == Phase::Open && !self.quit_wanted && self.takes_more();
+        let has_room = self.flights.len() < TRANSACTIONS_IN_FLIGHT_MAX;
+        let pipelining = using(&self.options, &self.extensions).pipelining;
+        is_open && has_room && pipelining && last.may_be_followed()
+    }
+
+    /// Send `transaction`. Panics when neither `is_ready` nor `may_begin_behind`: its replies would
+    /// be taken for another's.
     pub fn begin(&mut self, transaction: Transaction, now: Monotonic) {
-        assert!(self.is_ready(), "a transaction begins in {:?}", self.phase);
-        let flight = Flight::new(transaction, self.reset_owed, &self.extensions);
-        self.phase = Phase::Busy(Box::new(flight));
-        self.next_round(now);
+        let reset_owed = match self.flights.back() {
+            Some(last) => {
+                assert!(self.may_begin_behind(), "the transaction before is not sent");
+                last.may_leave_a_transaction()
+            }
+            None => {
+                assert!(self.is_ready(), "a transaction begins in {:?}", self.phase);
+                self.reset_owed
+            }
+        };
+        let mut flight = Flight::new(transaction, reset_owed, &self.extensions);
+        if flight.has_waiting() {
+            flight.start_round(using(&self.options, &self.extensions));
+            self.transactions_begun += 1;
+        }
+        self.flights.push_back(flight);
+        self.advance(now);
     }
 
     /// The next offset of the content that the machine can take now. It starts again at 0 when the
     /// peer takes the recipients in several rounds.
     pub fn wants_content(&self) -> Option<u64> {
-        match &self.phase {
-            Phase::Busy(flight) => flight.wants_content(&self.wire),
-            Phase::Opening | Phase::Ready | Phase::Quitting | Phase::Over => None,
-        }
+        self.flights.back()?.wants_content(&self.wire)
     }
 
     /// Content from the offset that `wants_content` said. What is more than the machine can hold
     /// is left; ask `wants_content` again.
     pub fn push_content(&mut self, window: &[u8], now: Monotonic) {
-        if let Phase::Busy(flight) = &mut self.phase {
+        if let Some(flight) = self.flights.back_mut() {
             flight.push_content(window, &mut self.wire);
             self.arm_for_content(now);
         }
     }
 
-    /// Part from the peer in an orderly way: now if idle, else after the transaction in flight.
+    /// Part from the peer in an orderly way: now if idle, else after what is in flight.
     pub fn quit(&mut self, now: Monotonic) {
         match self.phase {
             Phase::Opening => {
                 self.close(None);
                 self.wire.output.extend_from_slice(b"QUIT\r\n");
             }
-            Phase::Ready => {
+            Phase::Open if self.flights.is_empty() => {
                 self.wire.send(Command::Quit, b"QUIT\r\n");
                 self.phase = Phase::Quitting;
                 self.arm(now);
             }
-            Phase::Busy(_) => self.quit_wanted = true,
+            Phase::Open => self.quit_wanted = true,
             Phase::Quitting | Phase::Over => {}
         }
     }
@@ -261,7 +292,7 @@ impl Client {
 
     /// Whether `Closed` was told or waits to be.
     pub fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Over)
+        self.phase == Phase::Over
     }
 
     /// What the peer offers; nothing before the first `Ready`.
@@ -278,11 +309,10 @@ impl Client {
         let command = self.wire.unanswered.front().copied();
         // RFC 5321 §3.8: 421 may come at any time, and means that the peer is leaving.
         if reply.code.as_u16() == 421 {
-            return match self.phase {
-                Phase::Ready => self.close(None),
-                Phase::Opening | Phase::Busy(_) | Phase::Quitting | Phase::Over => {
-                    self.fail(Failure::Reply(reply));
-                }
+            return if self.is_ready() {
+                self.close(None);
+            } else {
+                self.fail(Failure::Reply(reply));
             };
         }
         let Some(command) = command else { return self.handle_surplus(reply) };
@@ -324,13 +354,13 @@ impl Client {
     fn open(&mut self, command: Command, now: Monotonic) {
         self.extensions.esmtp = command == Command::Ehlo;
         self.wire.unanswered.pop_front();
-        self.phase = Phase::Ready;
+        self.phase = Phase::Open;
         self.events.push_back(Event::Ready);
         self.arm(now);
     }
 
     fn handle_flight_reply(&mut self, command: Command, reply: Reply, now: Monotonic) {
-        let Phase::Busy(flight) = &mut self.phase else {
+        let Some(flight) = self.flights.front_mut() else {
             unreachable!("{command:?} is unanswered in {:?}", self.phase)
         };
         match flight.handle_reply(command, reply, &mut self.wire) {
@@ -345,11 +375,9 @@ impl Client {
 
     /// A reply that answers no command: the peer is out of step, or refuses content halfway.
     fn handle_surplus(&mut self, reply: Reply) {
-        let broken = match &mut self.phase {
-            Phase::Busy(flight) => flight.handle_early_reply(reply),
-            Phase::Opening | Phase::Ready | Phase::Quitting | Phase::Over => {
-                Broken(Some(out_of_step(&reply)))
-            }
+        let broken = match self.flights.front_mut() {
+            Some(flight) => flight.handle_early_reply(reply),
+            None => Broken(Some(out_of_step(&reply))),
         };
         match broken {
             Broken(Some(failure)) => self.fail(failure),
@@ -357,32 +385,26 @@ impl Client {
         }
     }
 
-    /// Send what can be sent; when the round is over, begin the next one or settle.
+    /// Send what can be sent; settle what is over, oldest first, or begin its next round where
+    /// recipients wait and the peer takes another transaction.
     fn advance(&mut self, now: Monotonic) {
-        let using = using(&self.options, &self.extensions);
-        let Phase::Busy(flight) = &mut self.phase else { return };
-        flight.advance(&mut self.wire, using);
-        if flight.is_round_over(&self.wire) {
-            self.reset_owed = flight.is_reset_owed();
-            return self.next_round(now);
+        loop {
+            let using = using(&self.options, &self.extensions);
+            if let Some(newest) = self.flights.back_mut() {
+                newest.advance(&mut self.wire, using);
+            }
+            let takes_more = self.takes_more();
+            match self.flights.front_mut().filter(|oldest| oldest.is_round_over()) {
+                None => return self.arm(now),
+                Some(oldest) if !oldest.has_waiting() => self.settle(now),
+                Some(_) if !takes_more => return self.part(),
+                Some(oldest) => {
+                    let using = Use { extensions: &self.extensions, ..using };
+                    oldest.start_round(using);
+                    self.transactions_begun += 1;
+                }
+            }
         }
-        self.arm(now);
-    }
-
-    /// Begin a round where recipients wait and the peer takes another transaction; else settle.
-    fn next_round(&mut self, now: Monotonic) {
-        let takes_more = self.takes_more();
-        let Phase::Busy(flight) = &mut self.phase else { return };
-        if !flight.has_waiting() {
-            return self.settle(now);
-        }
-        if !takes_more {
-            return self.part();
-        }
-        let using = using(&self.options, &self.extensions);
-        flight.start_round(using);
-        self.transactions_begun += 1;
-        self.advance(now);
     }
 
     /// RFC 9422 MAILMAX.
@@ -391,18 +413,20 @@ impl Client {
         self.transactions_begun < limit
     }
 
+    /// The oldest transaction has come to its end.
     fn settle(&mut self, now: Monotonic) {
-        let Phase::Busy(flight) = std::mem::replace(&mut self.phase, Phase::Ready) else {
-            unreachable!("only a transaction is settled")
-        };
+        let flight = self.flights.pop_front().expect("only a transaction is settled");
+        let is_last = self.flights.is_empty();
+        if is_last {
+            self.reset_owed = flight.is_reset_owed();
+        }
         let (results, unsettled) = flight.into_results();
         assert!(unsettled.is_empty(), "recipients {unsettled:?} have no result");
         self.transactions_done += 1;
         self.events.push_back(Event::Settled(results));
-        self.arm(now);
-        if self.quit_wanted || !self.takes_more() {
+        if is_last && (self.quit_wanted || !self.takes_more()) {
             self.quit(now);
-        } else {
+        } else if is_last {
             self.events.push_back(Event::Ready);
         }
     }
@@ -415,12 +439,12 @@ impl Client {
 
     /// End for `failure` at the stage of whatever is unanswered.
     fn fail(&mut self, failure: Failure) {
-        let stage = match (&self.phase, self.wire.unanswered.front()) {
+        let stage = match self.wire.unanswered.front() {
             // Whatever goes wrong at QUIT, nothing is lost by it.
-            (Phase::Quitting, _) => return self.close(None),
-            (_, Some(command)) => command.stage(),
-            (Phase::Busy(_), None) => Stage::Content,
-            (_, None) => Stage::Quit,
+            _ if self.phase == Phase::Quitting => return self.close(None),
+            Some(command) => command.stage(),
+            None if self.flights.is_empty() => Stage::Quit,
+            None => Stage::Content,
         };
         self.close(Some((stage, failure)));
     }
@@ -428,14 +452,16 @@ impl Client {
     /// End: tell what is known, give back the rest. Nothing that waits to be sent goes out.
     fn close(&mut self, failure: Option<(Stage, Failure)>) {
         let mut unsettled = Vec::new();
-        if let Phase::Busy(flight) = std::mem::replace(&mut self.phase, Phase::Over) {
-            let (results, open) = flight.into_results();
+        self.phase = Phase::Over;
+        if let Some(oldest) = self.flights.pop_front() {
+            let (results, open) = oldest.into_results();
             unsettled = open;
             if !results.is_empty() {
                 self.events.push_back(Event::Settled(results));
             }
         }
         self.events.push_back(Event::Closed { failure, unsettled });
+        self.flights.clear();
         self.wire.clear();
         self.deadline = None;
     }
@@ -443,21 +469,19 @@ impl Client {
     /// The time of what is unanswered begins now.
     fn arm(&mut self, now: Monotonic) {
         let deadlines = &self.options.deadlines;
-        self.deadline = match (&self.phase, self.wire.unanswered.front()) {
-            (_, Some(command)) => Some(now + command.patience(deadlines)),
-            (Phase::Busy(_), None) => Some(now + deadlines.block),
-            (_, None) => None,
+        self.deadline = match self.wire.unanswered.front() {
+            Some(command) => Some(now + command.patience(deadlines)),
+            None if self.flights.is_empty() => None,
+            None => Some(now + deadlines.block),
         };
     }
 
-    fn is_sending(&self) -> bool {
-        matches!(&self.phase, Phase::Busy(flight) if flight.is_sending())
-    }
-
-    /// Content went out: what is waited for now is that the peer takes it, then that it answers.
+    /// Content went out: what is waited for now is that the peer takes it, then that it answers;
+    /// but first its answer to a transaction before, whose time runs.
     fn arm_for_content(&mut self, now: Monotonic) {
+        let [flight] = self.flights.make_contiguous() else { return };
         match self.wire.unanswered.front() {
-            Some(Command::Chunk) if self.is_sending() => {
+            Some(Command::Chunk) if flight.is_sending() => {
                 self.deadline = Some(now + self.options.deadlines.block);
             }
             None | Some(Command::Chunk | Command::EndOfData) => self.arm(now),

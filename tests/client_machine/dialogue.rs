@@ -17,6 +17,7 @@ enum Turn {
     Quits,
     Ends,
     Waits(Duration),
+    CannotBegin,
 }
 
 /// A script, and what it is played with.
@@ -75,6 +76,11 @@ impl Dialogue {
 
     pub(crate) fn begins_with(self, transaction: Transaction, content: &[u8]) -> Self {
         self.turn(Turn::Begins(transaction, content.to_vec()))
+    }
+
+    /// Nothing can be given to the machine now.
+    pub(crate) fn cannot_begin(self) -> Self {
+        self.turn(Turn::CannotBegin)
     }
 
     pub(crate) fn quits(self) -> Self {
@@ -149,9 +155,12 @@ impl Dialogue {
                     assert_eq!(String::from_utf8_lossy(&heard), *text, "turn {number}");
                 }
                 Turn::Begins(transaction, content) => {
-                    assert!(sender.client.is_ready(), "turn {number}: {}", sender.told);
+                    assert!(sender.may_begin(), "turn {number}: {}", sender.told);
                     sender.content = content.clone();
                     sender.client.begin(transaction.clone(), now);
+                }
+                Turn::CannotBegin => {
+                    assert!(!sender.may_begin(), "turn {number}: {}", sender.told);
                 }
                 Turn::Quits => sender.client.quit(sender.now),
                 Turn::Ends => sender.client.handle_end(sender.now),
@@ -172,7 +181,8 @@ impl Turn {
     fn said(&self) -> usize {
         match self {
             Self::Says(text) => text.len(),
-            Self::Hears(_) | Self::Begins(..) | Self::Quits | Self::Ends | Self::Waits(_) => 0,
+            Self::Hears(_) | Self::Begins(..) | Self::CannotBegin => 0,
+            Self::Quits | Self::Ends | Self::Waits(_) => 0,
         }
     }
 }

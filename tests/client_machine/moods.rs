@@ -1,7 +1,7 @@
 //! A peer of random moods, which checks the machine by the rules of a server: what it hears must be
 //! SMTP in order, what it took must be exactly what the machine says was accepted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use relay_fast::base::prng::Prng;
 use relay_fast::base::time::Monotonic;
@@ -232,15 +232,19 @@ struct Told {
     refused: u32,
     unsettled: u32,
     is_closed: bool,
+    /// Recipients without a result of each transaction in flight, oldest first.
+    in_flight: VecDeque<Vec<u16>>,
 }
 
 impl Told {
-    fn note(&mut self, event: Event, chosen: &[u16]) {
+    fn note(&mut self, event: Event) {
         match event {
             Event::Ready => {}
             Event::Settled(results) => {
+                let oldest = self.in_flight.front_mut().expect("a transaction is settled");
                 for (recipient, settled) in results {
-                    assert!(chosen.contains(&recipient), "recipient {recipient} was not asked for");
+                    let place = oldest.iter().position(|asked| *asked == recipient);
+                    oldest.remove(place.expect("asked for, and not settled before"));
                     match settled {
                         Settled::Accepted(_) => {
                             let address = RECIPIENTS[usize::from(recipient)].to_string();
@@ -249,11 +253,22 @@ impl Told {
                         Settled::Refused { .. } => self.refused += 1,
                     }
                 }
+                if oldest.is_empty() {
+                    self.in_flight.pop_front();
+                }
             }
             Event::Closed { unsettled, .. } => {
                 assert!(!self.is_closed, "closed twice");
                 self.is_closed = true;
-                self.unsettled += u32::try_from(unsettled.len()).expect("few");
+                if !unsettled.is_empty() {
+                    let mut oldest = self.in_flight.pop_front().expect("they are of one");
+                    oldest.sort_unstable();
+                    assert_eq!(oldest, unsettled);
+                }
+                // Those behind had no reply.
+                let behind = self.in_flight.drain(..).map(|recipients| recipients.len());
+                let returned = unsettled.len() + behind.sum::<usize>();
+                self.unsettled += u32::try_from(returned).expect("few");
             }
         }
     }
@@ -269,16 +284,17 @@ fn meet(seed: u64) {
     let mut prng = Prng::from_number(seed ^ 0xc11e_4700);
     let mut peer = Peer::new(seed);
     let mut client = Client::new(options(prng.below(4) > 0, prng.below(4) > 0), now);
-    let (mut told, mut chosen, mut begun, mut given) = (Told::default(), Vec::new(), 0, 0);
+    let (mut told, mut begun, mut given) = (Told::default(), 0, 0);
     loop {
-        if client.is_ready() && begun < TRANSACTIONS {
+        let is_behind = client.may_begin_behind() && prng.below(2) > 0;
+        if (client.is_ready() || is_behind) && begun < TRANSACTIONS {
             let mut next = transaction(envelope(RECIPIENTS), CONTENT);
             next.recipients.retain(|_| prng.below(3) > 0);
             if next.recipients.is_empty() {
                 next.recipients.push(0);
             }
-            chosen.clone_from(&next.recipients);
-            given += u32::try_from(chosen.len()).expect("few");
+            given += u32::try_from(next.recipients.len()).expect("few");
+            told.in_flight.push_back(next.recipients.clone());
             begun += 1;
             client.begin(next, now);
         } else if client.is_ready() {
@@ -299,7 +315,7 @@ fn meet(seed: u64) {
             client.handle_end(now);
         }
         while let Some(event) = client.poll_event() {
-            told.note(event, &chosen);
+            told.note(event);
         }
         if client.is_over() {
             break;
@@ -349,8 +365,9 @@ fn no_bytes_make_the_machine_panic_or_hold_much() {
             let reach = 1 + below(&mut prng, WORDS.len());
             let word = pick(&mut prng, &WORDS[..reach]);
             client.handle_bytes(word.as_bytes(), now);
-            if client.is_ready() {
+            if client.is_ready() || client.may_begin_behind() {
                 client.begin(transaction(envelope(RECIPIENTS), CONTENT), now);
+                back.in_flight.push_back(vec![0, 1, 2, 3]);
                 given += 4;
             }
             if let Some(offset) = client.wants_content() {
@@ -358,12 +375,12 @@ fn no_bytes_make_the_machine_panic_or_hold_much() {
             }
             client.take_output(&mut Vec::new());
             while let Some(event) = client.poll_event() {
-                back.note(event, &[0, 1, 2, 3]);
+                back.note(event);
             }
         }
         client.handle_end(now);
         while let Some(event) = client.poll_event() {
-            back.note(event, &[0, 1, 2, 3]);
+            back.note(event);
         }
         assert!(back.is_closed, "seed {seed}");
         assert_eq!(back.count(), given, "seed {seed}");

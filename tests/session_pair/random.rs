@@ -156,18 +156,7 @@ proptest! {
         letters in proptest::collection::vec(letter(), 1..5),
         world in world(),
     ) {
-        let server = Options {
-            extensions: world.offered,
-            recipients_max: world.recipients_max,
-            message_bytes_max: world.bytes_max,
-            errors_max: 1_000,
-            ..session::options()
-        };
-        let cut = |seed| Cut::Random(Box::new(Prng::from_number(seed)), world.most);
-        let client = options(world.pipelining, world.use_chunking);
-        let (up, down) = (cut(world.seed), cut(!world.seed));
-        let mut pair = Pair::new(client, obedient(server), up, down, world.up_first);
-        pair.sender.window = world.window;
+        let mut pair = world.pair();
         for (number, letter) in letters.iter().enumerate() {
             prop_assert!(pair.sender.client.is_ready(), "{}", pair.sender.told);
             let envelope = letter.envelope(number);
@@ -203,5 +192,50 @@ proptest! {
         pair.sender.client.quit(pair.sender.now);
         pair.carry();
         prop_assert_eq!(pair.outcome().over, (true, true));
+    }
+
+    /// What begins behind another, whose reply is awaited, comes to what it would come to after it.
+    #[test]
+    fn a_train_comes_to_what_its_letters_come_to(
+        letters in proptest::collection::vec(letter(), 2..8),
+        world in world(),
+    ) {
+        let [apart, together] = [false, true].map(|is_train| {
+            let mut pair = world.pair();
+            for (number, letter) in letters.iter().enumerate() {
+                let transaction = transaction(letter.envelope(number), &letter.content);
+                pair.sender.waiting.push_back((transaction, letter.content.clone()));
+                if !is_train {
+                    pair.carry();
+                }
+            }
+            pair.carry();
+            assert!(pair.sender.waiting.is_empty(), "{}", pair.sender.told);
+            let outcome = pair.outcome();
+            let is_settled = |line: &&str| line.starts_with("settled");
+            let told: Vec<_> = outcome.told.lines().filter(is_settled).map(String::from).collect();
+            (told, outcome.messages)
+        });
+        prop_assert_eq!(apart.0.len(), letters.len());
+        prop_assert_eq!(apart, together);
+    }
+}
+
+impl World {
+    /// A client and a server in it.
+    fn pair(&self) -> Pair {
+        let server = Options {
+            extensions: self.offered,
+            recipients_max: self.recipients_max,
+            message_bytes_max: self.bytes_max,
+            errors_max: 1_000,
+            ..session::options()
+        };
+        let cut = |seed| Cut::Random(Box::new(Prng::from_number(seed)), self.most);
+        let client = options(self.pipelining, self.use_chunking);
+        let (up, down) = (cut(self.seed), cut(!self.seed));
+        let mut pair = Pair::new(client, obedient(server), up, down, self.up_first);
+        pair.sender.window = self.window;
+        pair
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use relay_fast::base::time::Monotonic;
@@ -57,6 +58,8 @@ pub(crate) struct Sender {
     /// What is sent, and how much of it is there already.
     pub(crate) content: Vec<u8>,
     pub(crate) available: usize,
+    /// Begun as soon as the machine lets it, behind another that is in flight.
+    pub(crate) waiting: VecDeque<(Transaction, Vec<u8>)>,
     /// What was sent.
     pub(crate) heard: Vec<u8>,
     /// The events in short, one a line.
@@ -71,6 +74,7 @@ impl Sender {
             window: usize::MAX,
             content: Vec::new(),
             available: usize::MAX,
+            waiting: VecDeque::new(),
             heard: Vec::new(),
             told: String::new(),
         }
@@ -89,6 +93,13 @@ impl Sender {
                 let end = start.saturating_add(self.window).min(there);
                 self.client.push_content(&self.content[start..end], self.now);
             }
+            if self.may_begin()
+                && let Some((next, content)) = self.waiting.pop_front()
+            {
+                self.content = content;
+                self.client.begin(next, self.now);
+                continue;
+            }
             let mut output = Vec::new();
             self.client.take_output(&mut output);
             if output.is_empty() {
@@ -99,6 +110,10 @@ impl Sender {
         while let Some(event) = self.client.poll_event() {
             self.told.push_str(&describe(&event));
         }
+    }
+
+    pub(crate) fn may_begin(&self) -> bool {
+        self.client.is_ready() || self.client.may_begin_behind()
     }
 
     /// Where the content is to go on, if that is there.

@@ -13,6 +13,7 @@ use crate::base::limits::{CONNECTION_LOOK_AGAIN, ENDPOINT_DEAD_FIRST};
 use crate::egress::throttle::Rate;
 use crate::mail::outcome::{Failure, Stage};
 
+mod behind;
 mod shards;
 mod steps;
 mod walk;
@@ -25,7 +26,8 @@ const ACTIONS_MAX: usize = 5_000;
 enum Doing {
     Opening,
     Idle,
-    Busy(u32),
+    /// Carrying a job, and another behind it.
+    Busy(u32, Option<u32>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,8 @@ struct Connection {
     address: SocketAddr,
     carried: u32,
     doing: Doing,
+    /// The site knows that all of what is carried is sent.
+    sent: bool,
 }
 
 /// How a job came back.
@@ -111,13 +115,21 @@ impl Shard {
     }
 
     fn busy(&self) -> Vec<PooledId> {
-        self.in_state(|doing| matches!(doing, Doing::Busy(_)))
+        self.in_state(|doing| matches!(doing, Doing::Busy(..)))
+    }
+
+    /// Jobs on connections.
+    fn carried(&self) -> Vec<u32> {
+        let jobs = |connection: &Connection| match connection.doing {
+            Doing::Opening | Doing::Idle => [None, None],
+            Doing::Busy(first, behind) => [Some(first), behind],
+        };
+        self.connections.values().flat_map(jobs).flatten().collect()
     }
 
     fn came_back(&mut self, job: u32, how: Back) {
         assert!(self.inside.remove(&job), "{job} came back, which is not here: {how:?}");
-        let on_connection = |connection: &Connection| connection.doing == Doing::Busy(job);
-        assert!(!self.connections.values().any(on_connection), "{job} is still carried: {how:?}");
+        assert!(!self.carried().contains(&job), "{job} is still carried: {how:?}");
         self.back.insert(job, how);
     }
 }
@@ -202,13 +214,17 @@ impl World {
                 assert!(others < self.limits.connections as usize, "connects beyond the limit");
                 assert!(row.proven || row.opening().is_empty(), "two attempts, unproven");
                 row.tried.push(address);
-                let fresh = Connection { address, carried: 0, doing: Doing::Opening };
+                let fresh = Connection { address, carried: 0, doing: Doing::Opening, sent: false };
                 assert!(row.connections.insert(connection, fresh).is_none());
             }
             Action::Assign { connection, job } => {
                 let carried = row.connections.get_mut(&connection).expect("it is open");
-                assert_eq!(carried.doing, Doing::Idle);
-                carried.doing = Doing::Busy(job);
+                carried.doing = match carried.doing {
+                    Doing::Idle => Doing::Busy(job, None),
+                    Doing::Busy(first, None) if carried.sent => Doing::Busy(first, Some(job)),
+                    doing => panic!("assigned while {doing:?}"),
+                };
+                carried.sent = false;
                 carried.carried += 1;
                 assert!(carried.carried <= self.limits.messages_per_connection, "carries too many");
                 assert!(row.inside.contains(&job), "{job} is sent, and came back before");
@@ -249,7 +265,7 @@ impl World {
         let open: usize = self.shards.iter().map(|row| row.connections.len()).sum();
         assert_eq!(self.shared.connections() as usize, open);
         assert_eq!(row.site.connections(), row.connections.len());
-        assert_eq!(row.site.waiting(), row.inside.len() - row.busy().len());
+        assert_eq!(row.site.waiting(), row.inside.len() - row.carried().len());
         let due = row.site.next_due();
         assert!(due.is_none_or(|due| due > self.now), "due {due:?}, and nothing to do");
         let empty = row.inside.is_empty() && row.connections.is_empty();
@@ -297,14 +313,24 @@ impl World {
 
     fn done_at(&mut self, shard: usize, connection: PooledId, keep: bool) {
         let row = &mut self.shards[shard];
-        let Doing::Busy(job) = row.connections[&connection].doing else { panic!("not busy") };
-        if keep {
-            row.connections.get_mut(&connection).expect("open").doing = Doing::Idle;
-        } else {
+        let carried = row.connections.get_mut(&connection).expect("open");
+        let Doing::Busy(job, behind) = carried.doing else { panic!("not busy") };
+        carried.doing = behind.map_or(Doing::Idle, |next| Doing::Busy(next, None));
+        carried.sent = false;
+        assert!(keep || behind.is_none(), "a connection that carries something ends otherwise");
+        if !keep {
             row.connections.remove(&connection);
         }
         row.came_back(job, Back::Done);
         row.site.on_done(connection, keep, self.now);
+        self.settle(shard);
+    }
+
+    /// All of what the connection carries is sent.
+    fn sent_at(&mut self, shard: usize, connection: PooledId) {
+        let row = &mut self.shards[shard];
+        row.connections.get_mut(&connection).expect("open").sent = true;
+        row.site.on_sent(connection, self.now);
         self.settle(shard);
     }
 

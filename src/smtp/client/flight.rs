@@ -13,6 +13,7 @@ use crate::mail::envelope::{BodyType, Recipient};
 use crate::mail::outcome::{Failure, Stage};
 use crate::mail::status::{Reply, Severity};
 use crate::smtp::client::command::{write_mail, write_rcpt};
+use crate::smtp::client::refusal::{Refusal, is_too_many, refusal};
 use crate::smtp::client::wire::{Command, Wire};
 use crate::smtp::client::{PeerExtensions, Settled, Transaction, capability};
 use crate::smtp::stuffing::Stuffing;
@@ -77,6 +78,11 @@ pub(super) struct Flight {
     mail_refused: bool,
     /// The peer holds the beginning of a transaction that was not finished.
     reset_owed: bool,
+    /// Commands of its own that are not answered, and how many of them decide who gets the content.
+    unanswered: usize,
+    undecided: usize,
+    /// All of the content went out, its end included.
+    content_is_out: bool,
 }
 
 impl Flight {
@@ -96,6 +102,9 @@ impl Flight {
             content_sent: 0,
             mail_refused: false,
             reset_owed,
+            unanswered: 0,
+            undecided: 0,
+            content_is_out: false,
             transaction,
         };
         let lacks_for_all = capability::lacks_for_all(&flight.transaction, extensions);
@@ -118,12 +127,28 @@ impl Flight {
         self.body = if chunks { Body::Chunk } else { Body::Data(Stuffing::default()) };
         self.step = if self.reset_owed { Step::Reset } else { Step::Mail };
         self.content_sent = 0;
+        self.content_is_out = false;
         self.mail_refused = false;
     }
 
     /// Whether the round has come to its end.
-    pub(super) fn is_round_over(&self, wire: &Wire) -> bool {
-        self.step == Step::Done && wire.unanswered.is_empty()
+    pub(super) fn is_round_over(&self) -> bool {
+        self.step == Step::Done && self.unanswered == 0
+    }
+
+    /// Whether another transaction may begin though this one is not settled: all of it went out,
+    /// and no reply can make a further round of it.
+    pub(super) fn may_be_followed(&self) -> bool {
+        // Only who is behind an accepted one is told that there are too many.
+        let is_last_round = self.undecided == 0 || self.round.len() == 1;
+        self.content_is_out && is_last_round && !self.has_waiting()
+    }
+
+    /// Whether what follows has to begin with RSET before this one's reply is known. RFC 3030 §2:
+    /// after a failed BDAT the peer's state is indeterminate. After DATA it is none (RFC 5321
+    /// §4.1.1.4).
+    pub(super) fn may_leave_a_transaction(&self) -> bool {
+        matches!(self.body, Body::Chunk)
     }
 
     /// Whether someone has to be asked for in another round.
@@ -152,6 +177,12 @@ impl Flight {
     /// Send what can be sent without waiting for a reply or for content.
     pub(super) fn advance(&mut self, wire: &mut Wire, using: Use<'_>) {
         while (using.pipelining || wire.unanswered.is_empty()) && self.send_next(wire, using) {}
+    }
+
+    fn send(&mut self, wire: &mut Wire, command: Command, line: &[u8]) {
+        wire.send(command, line);
+        self.unanswered += 1;
+        self.undecided += usize::from(command.decides_recipients());
     }
 
     /// The offset of the content that can be taken now.
@@ -188,6 +219,8 @@ impl Flight {
         reply: Reply,
         wire: &mut Wire,
     ) -> Result<(), Broken> {
+        self.unanswered -= 1;
+        self.undecided -= usize::from(command.decides_recipients());
         match command {
             Command::Reset => self.handle_reset_reply(reply),
             Command::Mail => self.handle_mail_reply(reply),
@@ -247,27 +280,27 @@ impl Flight {
     fn send_next(&mut self, wire: &mut Wire, using: Use<'_>) -> bool {
         match self.step {
             Step::Reset => {
-                wire.send(Command::Reset, b"RSET\r\n");
+                self.send(wire, Command::Reset, b"RSET\r\n");
                 self.reset_owed = false;
                 self.step = Step::Mail;
             }
             Step::Mail => {
                 write_mail(&self.transaction, using.extensions, &mut wire.output);
-                wire.send(Command::Mail, b"");
+                self.send(wire, Command::Mail, b"");
                 self.step = Step::Rcpt(0);
             }
             Step::Rcpt(_) if self.mail_refused => self.step = Step::Done,
             Step::Rcpt(number) => match self.round.get(number).copied() {
                 Some(place) => {
                     write_rcpt(self.recipient(place), using.extensions, &mut wire.output);
-                    wire.send(Command::Rcpt(place), b"");
+                    self.send(wire, Command::Rcpt(place), b"");
                     self.fates[place] = Fate::Asked;
                     self.step = Step::Rcpt(number + 1);
                 }
                 None => self.step = Step::Body,
             },
             Step::Body => return self.send_body(wire),
-            Step::Content if self.is_unwanted(wire) => self.step = Step::Body,
+            Step::Content if self.is_unwanted() => self.step = Step::Body,
             Step::AwaitGo | Step::Content | Step::Done => return false,
         }
         true
@@ -275,7 +308,7 @@ impl Flight {
 
     /// Begin the body, or skip it where nobody is left to get it.
     fn send_body(&mut self, wire: &mut Wire) -> bool {
-        let is_decided = wire.recipients_are_answered();
+        let is_decided = self.undecided == 0;
         if is_decided && !self.has_accepted() {
             self.reset_owed |= !self.mail_refused;
             self.step = Step::Done;
@@ -283,7 +316,7 @@ impl Flight {
         }
         match self.body {
             Body::Data(_) => {
-                wire.send(Command::Data, b"DATA\r\n");
+                self.send(wire, Command::Data, b"DATA\r\n");
                 self.step = Step::AwaitGo;
             }
             // What BDAT announces must be sent, wanted or not: announce little, or wait.
@@ -310,15 +343,16 @@ impl Flight {
         let reserve = usize::try_from(bytes).unwrap_or(usize::MAX).min(CONTENT_WINDOW);
         wire.output.reserve(reserve + reserve / 16 + 32);
         if matches!(self.body, Body::Chunk) {
-            wire.send(Command::Chunk, format!("BDAT {bytes} LAST\r\n").as_bytes());
+            self.send(wire, Command::Chunk, format!("BDAT {bytes} LAST\r\n").as_bytes());
         }
     }
 
     fn end_content(&mut self, wire: &mut Wire) {
         if let Body::Data(stuffing) = self.body {
             stuffing.finish(&mut wire.output);
-            wire.send(Command::EndOfData, b"");
+            self.send(wire, Command::EndOfData, b"");
         }
+        self.content_is_out = true;
         self.step = Step::Done;
     }
 
@@ -327,9 +361,9 @@ impl Flight {
     }
 
     /// BDAT was prepared before the recipients were known, and there turned out to be none.
-    fn is_unwanted(&self, wire: &Wire) -> bool {
+    fn is_unwanted(&self) -> bool {
         let is_begun = self.content_sent > 0 || matches!(self.body, Body::Data(_));
-        !is_begun && wire.recipients_are_answered() && !self.has_accepted()
+        !is_begun && self.undecided == 0 && !self.has_accepted()
     }
 
     fn handle_reset_reply(&mut self, reply: Reply) -> Result<(), Broken> {
@@ -378,7 +412,7 @@ impl Flight {
                 self.await_content(wire);
             }
             Severity::Intermediate => {
-                wire.send(Command::LoneDot, b".\r\n");
+                self.send(wire, Command::LoneDot, b".\r\n");
                 self.step = Step::Done;
             }
             Severity::Transient | Severity::Permanent => {
@@ -451,30 +485,6 @@ impl Flight {
     }
 }
 
-/// What a reply says to a command that wants 2yz.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
-    No,
-    Yes,
-    /// 3yz.
-    OutOfPlace,
-}
-
-fn refusal(reply: &Reply) -> Refusal {
-    match reply.code.severity() {
-        Severity::Completed => Refusal::No,
-        Severity::Intermediate => Refusal::OutOfPlace,
-        Severity::Transient | Severity::Permanent => Refusal::Yes,
-    }
-}
-
 fn out_of_step(reply: &Reply) -> Broken {
     Broken(Some(Failure::Protocol(format!("reply out of step: {reply}").into())))
-}
-
-/// RFC 5321 §4.5.3.1.10: 452 is "too many recipients", and so is 552 from those who follow RFC 821;
-/// unless the enhanced status says that it is about something else.
-fn is_too_many(reply: &Reply) -> bool {
-    let is_code = matches!(reply.code.as_u16(), 452 | 552);
-    is_code && reply.enhanced.is_none_or(|status| (status.subject, status.detail) == (5, 3))
 }

@@ -63,7 +63,7 @@ impl Command {
     }
 
     /// Whether its reply may still decide who gets the content.
-    fn decides_recipients(self) -> bool {
+    pub(super) fn decides_recipients(self) -> bool {
         match self {
             Self::Reset | Self::Mail | Self::Rcpt(_) => true,
             Self::Greeting | Self::Ehlo | Self::Helo | Self::Quit => false,
@@ -88,11 +88,6 @@ impl Wire {
     pub(super) fn send(&mut self, command: Command, line: &[u8]) {
         self.output.extend_from_slice(line);
         self.unanswered.push_back(command);
-    }
-
-    /// Whether every recipient that was asked for has its answer.
-    pub(super) fn recipients_are_answered(&self) -> bool {
-        !self.unanswered.iter().any(|command| command.decides_recipients())
     }
 
     /// Nothing more goes out, nothing more is waited for.

@@ -88,9 +88,17 @@ impl Walk {
     fn with_busy(&mut self, shard: usize) {
         let busy = self.world.shards[shard].busy();
         let Some(connection) = self.one_of(&busy) else { return };
+        let Connection { doing, sent, .. } = self.world.shards[shard].connections[&connection];
+        let is_followed = matches!(doing, Doing::Busy(_, Some(_)));
+        if !sent && !is_followed && self.dice.below(2) > 0 {
+            return self.world.sent_at(shard, connection);
+        }
         if self.dice.below(5) > 0 {
-            let keep = self.dice.below(10) > 0;
+            let keep = is_followed || self.dice.below(10) > 0;
             return self.world.done_at(shard, connection, keep);
+        }
+        if self.dice.below(4) == 0 {
+            return self.world.closed_at(shard, connection);
         }
         let blame = self.blame();
         self.world.failed_at(shard, connection, blame);
