@@ -192,6 +192,13 @@ pub const MOVES_MAX: usize = 64;
 /// Octets of messages that reclaim moves at a time.
 pub const MOVE_BYTES_MAX: usize = 1024 * 1024;
 
+/// Ranges of a segment that lie no further apart are brought into memory as one,
+pub const POPULATE_GAP_MAX: u32 = 64 * 1024;
+/// of so many octets at most.
+pub const POPULATE_BYTES_MAX: u32 = 4 * 1024 * 1024;
+/// Octets that are brought into memory for the record of a reply, whose length nobody knows before.
+pub const REASON_BYTES: u32 = 2 * 1024;
+
 // --- Queue and egress ---
 
 /// Recipients that wait at one site on its owner, before homes are asked to hold the rest.

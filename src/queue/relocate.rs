@@ -1,6 +1,7 @@
 //! Keep in step with the spool: records that were written, and messages that were moved.
 
 use crate::base::ids::MessageId;
+use crate::base::slots::Slot;
 use crate::queue::Queue;
 use crate::queue::entry::{EnvelopeAt, RecordAt};
 
@@ -9,15 +10,28 @@ impl<H> Queue<H> {
     /// left the queue meanwhile.
     pub fn note(&mut self, id: MessageId, recipient: u16, reason_at: RecordAt) {
         let Some(row) = self.ids.find(id, &self.messages) else { return };
+        self.reason_lies(self.messages.slot(row), recipient, reason_at);
+    }
+
+    /// The message's envelope lies here now, and the last replies to these recipients there. Nothing
+    /// happens if it has left the queue meanwhile.
+    pub fn relocate(
+        &mut self,
+        id: MessageId,
+        envelope: EnvelopeAt,
+        reasons: impl Iterator<Item = (u16, RecordAt)>,
+    ) {
+        let Some(row) = self.ids.find(id, &self.messages) else { return };
+        self.messages[row].lies_at(envelope);
         let message = self.messages.slot(row);
-        if let Some(entry) = self.find_entry(message, recipient) {
-            self.entries[entry].set_reason(Some(reason_at));
+        for (recipient, reason_at) in reasons {
+            self.reason_lies(message, recipient, reason_at);
         }
     }
 
-    /// The message's envelope now lies here. Nothing happens if it has left the queue meanwhile.
-    pub fn relocate(&mut self, id: MessageId, envelope: EnvelopeAt) {
-        let Some(row) = self.ids.find(id, &self.messages) else { return };
-        self.messages[row].lies_at(envelope);
+    fn reason_lies(&mut self, message: Slot, recipient: u16, reason_at: RecordAt) {
+        if let Some(entry) = self.find_entry(message, recipient) {
+            self.entries[entry].set_reason(Some(reason_at));
+        }
     }
 }

@@ -175,6 +175,25 @@ impl<H> Queue<H> {
         self.ids.find(id, &self.messages).map(|row| self.view(row, self.entries_of(row)))
     }
 
+    /// The place of the message with this id, if it is here.
+    pub fn slot_of(&self, id: MessageId) -> Option<Slot> {
+        self.ids.find(id, &self.messages).map(|row| self.messages.slot(row))
+    }
+
+    /// The message in `slot`, if it is still there.
+    pub fn show_at(&self, slot: Slot) -> Option<MessageView> {
+        self.messages.find(slot).map(|row| self.view(row, self.entries_of(row)))
+    }
+
+    /// Where the last replies to the recipients of the message in `slot` lie.
+    pub fn reasons_of(&self, slot: Slot) -> impl Iterator<Item = RecordAt> {
+        self.messages.find(slot).into_iter().flat_map(move |row| {
+            let log = self.messages[row].log();
+            let entries = self.entries_of(row).into_iter();
+            entries.filter_map(move |entry| self.entries[entry].reason_at(log))
+        })
+    }
+
     /// What is kept of the message in `slot`, if it is still there; O(1).
     pub fn message(&self, slot: Slot) -> Option<Queued> {
         self.messages.find(slot).map(|row| self.queued(row))

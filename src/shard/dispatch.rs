@@ -24,6 +24,7 @@ use crate::shard::context::Context;
 use crate::shard::journal::{Attempt, Journal, Said};
 use crate::shard::load::{Lies, Loaded, Loader, Purpose};
 use crate::shard::mesh::{Credits, Crossing, Dispatch};
+use crate::shard::moving::Moving;
 use crate::shard::platform::Platform;
 use crate::shard::settings::Settings;
 use crate::spool::recovery::RecoveredMessage;
@@ -37,6 +38,7 @@ pub(crate) struct Home {
     /// What all shards have outstanding, by owner.
     pub(super) loads: Arc<Loads>,
     pub(super) loader: Loader,
+    pub(super) moving: Moving,
     pub(super) journal: Journal,
     /// Ready, but no owner had a credit: they go first once one has. One, and at most `LOADS_MAX`
     /// that were being loaded.
@@ -52,6 +54,7 @@ impl Home {
             credits: Credits::new(loads.shards()),
             loads,
             loader: Loader::default(),
+            moving: Moving::default(),
             journal: Journal::default(),
             in_hand: VecDeque::new(),
             draining: false,
@@ -133,6 +136,7 @@ impl Home {
     /// Let what is due become ready, and hand out what is ready.
     pub(crate) fn drive<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
         self.expire(commit, cx);
+        self.start_moves(cx);
         while let Some((departure, stored)) = self.in_hand.pop_front() {
             if let Some(kept) = self.depart(departure, stored, cx) {
                 self.in_hand.push_front(kept);
@@ -169,21 +173,22 @@ impl Home {
         commit: &mut Commit,
         cx: &mut Context<'_, P>,
     ) {
+        if self.moves_populated(ticket, commit, cx) {
+            return;
+        }
         let Some(loaded) = self.loader.populated(ticket, commit, cx) else { return };
         let Loaded { lies, purpose, message } = loaded;
         match (purpose, message) {
-            (Purpose::Depart(departure), Ok(Some(stored))) => {
+            (Purpose::Depart(departure), Ok(stored)) => {
                 let kept = self.depart(departure, Arc::new(stored), cx);
                 self.in_hand.extend(kept);
             }
-            (Purpose::Expire(message, recipients), Ok(Some(stored))) => {
+            (Purpose::Expire(message, recipients), Ok(stored)) => {
                 self.expired(message, &recipients, &Arc::new(stored), commit, cx);
             }
-            (Purpose::DelayReport(message), Ok(Some(stored))) => {
+            (Purpose::DelayReport(message), Ok(stored)) => {
                 self.report_delay(message, &Arc::new(stored), commit, cx);
             }
-            (Purpose::Move, Ok(_)) => self.move_now(lies, commit),
-            (_, Ok(None)) => unreachable!("only a move reads nothing"),
             (purpose, Err(_)) if self.has_moved(lies) => self.load_again(lies.id, purpose, cx),
             (purpose, Err(damage)) => {
                 tracing::error!(id = %lies.id, %damage, "a queued message cannot be read");
@@ -216,11 +221,6 @@ impl Home {
         self.queue.note(id, recipient, at);
     }
 
-    /// A log wants a message moved.
-    pub(crate) fn move_message<P: Platform>(&mut self, id: MessageId, cx: &mut Context<'_, P>) {
-        self.load_again(id, Purpose::Move, cx);
-    }
-
     /// A message was moved.
     pub(crate) fn moved(
         &mut self,
@@ -229,10 +229,9 @@ impl Home {
         at: StoredAt,
         states: Vec<(u16, StateAt)>,
     ) {
-        self.queue.relocate(id, queue_place(directory, at));
-        for (recipient, at) in states {
-            self.queue.note(id, recipient, record_at(directory, at));
-        }
+        let states = states.into_iter();
+        let states = states.map(|(recipient, at)| (recipient, record_at(directory, at)));
+        self.queue.relocate(id, queue_place(directory, at), states);
     }
 
     /// The time is `now`: to be said before anything else of a moment is.

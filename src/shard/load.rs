@@ -26,8 +26,6 @@ pub(crate) enum Purpose {
     Expire(Slot, Recipients),
     /// To tell its reverse-path that it takes longer.
     DelayReport(Slot),
-    /// To be moved to the head of its log.
-    Move,
 }
 
 /// Where a message lies.
@@ -43,8 +41,7 @@ pub(crate) struct Lies {
 pub(crate) struct Loaded {
     pub(crate) lies: Lies,
     pub(crate) purpose: Purpose,
-    /// `Ok(None)` for a move: the log reads it itself.
-    pub(crate) message: Result<Option<Stored>, Damage>,
+    pub(crate) message: Result<Stored, Damage>,
 }
 
 /// The loads of a shard.
@@ -73,6 +70,12 @@ impl Loader {
         self.under_way.is_empty()
     }
 
+    /// A name for ranges that are to be brought into memory.
+    pub(crate) fn next_ticket(&mut self) -> u64 {
+        self.last_ticket += 1;
+        self.last_ticket
+    }
+
     /// Begin; `populated` gives the message in the end.
     pub(crate) fn start<P: Platform>(
         &mut self,
@@ -80,8 +83,7 @@ impl Loader {
         purpose: Purpose,
         cx: &mut Context<'_, P>,
     ) {
-        self.last_ticket += 1;
-        let ticket = self.last_ticket;
+        let ticket = self.next_ticket();
         self.under_way.insert(ticket, Load { lies, purpose, spans_left: None });
         let EnvelopeAt { segment, offset, bytes } = lies.at;
         populate(ticket, lies.directory, Span { segment, offset, bytes }, cx);
@@ -111,22 +113,22 @@ impl Loader {
         if left > 0 {
             return None;
         }
-        let message = match load.purpose {
-            Purpose::Move => Ok(None),
-            Purpose::Depart(_) | Purpose::Expire(..) | Purpose::DelayReport(_) => {
-                commit.log(directory).load(id, at).map(Some)
-            }
-        };
-        self.end(ticket, message)
+        self.end(ticket, commit.log(directory).load(id, at))
     }
 
-    fn end(&mut self, ticket: u64, message: Result<Option<Stored>, Damage>) -> Option<Loaded> {
+    fn end(&mut self, ticket: u64, message: Result<Stored, Damage>) -> Option<Loaded> {
         let Load { lies, purpose, .. } = self.under_way.remove(&ticket)?;
         Some(Loaded { lies, purpose, message })
     }
 }
 
-fn populate<P: Platform>(ticket: u64, directory: u16, span: Span, cx: &mut Context<'_, P>) {
+/// Bring a range into memory; `Event::Populated` follows, with this ticket.
+pub(super) fn populate<P: Platform>(
+    ticket: u64,
+    directory: u16,
+    span: Span,
+    cx: &mut Context<'_, P>,
+) {
     let segment = SegmentName { directory, number: span.segment };
     cx.platform.populate(ticket, segment, span.offset, span.bytes);
 }

@@ -40,6 +40,7 @@ mod waits;
 
 pub mod commands;
 pub mod mesh;
+mod moving;
 pub mod platform;
 pub mod settings;
 
@@ -322,7 +323,7 @@ impl Shard {
                 CommitEvent::Noted { id, recipient, directory, at } => {
                     self.home.noted(id, recipient, record_at(directory, at));
                 }
-                CommitEvent::Move { id } => self.home.move_message(id, cx),
+                CommitEvent::Move { id } => self.home.move_message(id),
                 CommitEvent::Moved { id, directory, at, states } => {
                     self.home.moved(id, directory, at, states);
                 }

@@ -346,8 +346,8 @@ impl Home {
     }
 
     /// Append a message anew at the head of its log, as it stands in the queue.
-    pub(super) fn move_now(&mut self, lies: Lies, commit: &mut Commit) {
-        let Some(view) = self.queue.show(lies.id) else { return };
+    pub(super) fn move_now(&mut self, slot: Slot, lies: Lies, commit: &mut Commit) {
+        let Some(view) = self.queue.show_at(slot) else { return };
         let pending: Vec<MovedRecipient> = view
             .recipients
             .iter()
@@ -371,7 +371,7 @@ impl Home {
         let (message, recipients) = match purpose {
             Purpose::Depart(departure) => (departure.message, departure.recipients.clone()),
             Purpose::Expire(message, recipients) => (*message, recipients.clone()),
-            Purpose::DelayReport(_) | Purpose::Move => return,
+            Purpose::DelayReport(_) => return,
         };
         for &recipient in recipients.as_slice() {
             if self.queue.postpone(message, recipient, now + UNREADABLE_RETRY)

@@ -233,14 +233,14 @@ fn what_the_spool_moved_is_found_at_its_new_place() {
     let mut bench = Bench::new();
     let slot = bench.insert("a.example", 2);
     let record = RecordAt { log: 3, segment: 9, offset: 128 };
-    bench.queue.relocate(MessageId(1), EnvelopeAt { record, bytes: 299 });
-    bench.queue.note(MessageId(1), 1, record);
+    let reasons = [(1, record)].into_iter();
+    bench.queue.relocate(MessageId(1), EnvelopeAt { record, bytes: 299 }, reasons);
     assert_eq!(bench.queue.message(slot).expect("queued").envelope.record, record);
     let reasons = [0, 1].map(|index| bench.queue.recipient(slot, index).expect("queued").reason_at);
     assert_eq!(reasons, [None, Some(record)]);
     bench.queue.note(MessageId(2), 0, record);
     bench.queue.note(MessageId(1), 9, record);
-    bench.queue.relocate(MessageId(2), EnvelopeAt { record, bytes: 1 });
+    bench.queue.relocate(MessageId(2), EnvelopeAt { record, bytes: 1 }, std::iter::empty());
 }
 
 /// However much of the domain is in line or held already, a verb looks at the rest once.
