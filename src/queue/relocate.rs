@@ -13,8 +13,8 @@ impl<H> Queue<H> {
         self.reason_lies(self.messages.slot(row), recipient, reason_at);
     }
 
-    /// The message's envelope lies here now, its recipients' last replies there. No effect if it has
-    /// left the queue meanwhile.
+    /// The message's envelope lies here now, and its recipients' last replies there. No effect if
+    /// it has left the queue meanwhile.
     pub fn relocate(
         &mut self,
         id: MessageId,

@@ -1,0 +1,271 @@
+//! What a run is to do, as a TOML file: a named one of ours, or one of the operator's.
+//!
+//! Invariant: a file with an unknown key or a senseless value is refused before anything starts.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::source::{Sizes, SourceOptions, Spread};
+
+/// Most idle connections: each takes a descriptor here and one at the relay.
+const IDLE_MAX: u32 = 100_000;
+/// Destinations in turn where one of them is hot.
+const HOT_TURN: u32 = 100;
+
+/// The scenarios that come with this program, by name.
+const SHIPPED: [(&str, &str); 10] = [
+    ("campaign", include_str!("../../scenarios/campaign.toml")),
+    ("plain", include_str!("../../scenarios/plain.toml")),
+    ("steady", include_str!("../../scenarios/steady.toml")),
+    ("hot-domain", include_str!("../../scenarios/hot-domain.toml")),
+    ("dead-upstream", include_str!("../../scenarios/dead-upstream.toml")),
+    ("slow-provider", include_str!("../../scenarios/slow-provider.toml")),
+    ("backlog", include_str!("../../scenarios/backlog.toml")),
+    ("deferral-storm", include_str!("../../scenarios/deferral-storm.toml")),
+    ("far-away", include_str!("../../scenarios/far-away.toml")),
+    ("many-idle", include_str!("../../scenarios/many-idle.toml")),
+];
+
+/// The reference of scenario files, for `--help`.
+pub(crate) const REFERENCE: &str = r#"Scenario (TOML; all but description and messages may be left out):
+  description = "One line"
+  messages = 50000
+  size = "10240"            # octets, header included: N or MIN-MAX, KB, KiB, MB, MiB
+  recipients = 1            # a message
+  domains = 1000            # destinations
+  zipf = 1.1                # exponent of their popularity; each in turn without it
+  hot_share = 0.6           # of the mail goes to one domain, instead of zipf
+  connections = 20          # of the source
+  per_connection = 20       # messages; 0 for no limit
+  pipelining = true
+  chunking = true
+  rate = 2000               # messages a second; as fast as can be without it
+  spread = "poisson"        # or "constant"
+  cores = 2                 # shards of the relay
+  upstreams = [3, 2, 1]     # weights; there is one server for each
+  config = '''…'''          # of the relay; @UPSTREAM@ stands for the servers
+  sink = '''…'''            # how the servers misbehave: see loadtest sink --help
+  relents = false           # they take everything once all is accepted
+  dead_until = 0.5          # the first one is dead until that share is accepted
+  far = "50ms"              # round trip to the servers
+  idle = 5000               # clients that are connected and say nothing"#;
+
+/// A scenario.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scenario {
+    pub(crate) description: String,
+    pub(crate) messages: u32,
+    #[serde(default = "default_size")]
+    size: String,
+    #[serde(default = "one")]
+    recipients: u32,
+    #[serde(default = "thousand")]
+    domains: u32,
+    zipf: Option<f64>,
+    hot_share: Option<f64>,
+    #[serde(default = "twenty")]
+    connections: u32,
+    #[serde(default = "twenty")]
+    per_connection: u32,
+    #[serde(default = "yes")]
+    pipelining: bool,
+    #[serde(default = "yes")]
+    chunking: bool,
+    pub(crate) rate: Option<f64>,
+    #[serde(default)]
+    spread: Spread,
+    #[serde(default = "two")]
+    pub(crate) cores: u32,
+    #[serde(default = "one_upstream")]
+    pub(crate) upstreams: Vec<u32>,
+    pub(crate) config: Option<String>,
+    pub(crate) sink: Option<String>,
+    #[serde(default)]
+    pub(crate) relents: bool,
+    pub(crate) dead_until: Option<f64>,
+    far: Option<String>,
+    #[serde(default)]
+    pub(crate) idle: u32,
+}
+
+fn default_size() -> String {
+    "10240".to_owned()
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn two() -> u32 {
+    2
+}
+
+fn twenty() -> u32 {
+    20
+}
+
+fn thousand() -> u32 {
+    1_000
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn one_upstream() -> Vec<u32> {
+    vec![1]
+}
+
+/// A scenario, by which name it goes, and what its file says.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) scenario: Scenario,
+}
+
+/// The shipped scenario of this name, or the file of this path.
+pub(crate) fn find(name: &str) -> Result<Named> {
+    if let Some((_, text)) = SHIPPED.iter().find(|(shipped, _)| *shipped == name) {
+        let scenario = parse(text).with_context(|| format!("scenario {name}"))?;
+        return Ok(Named { name: name.to_owned(), text: (*text).to_owned(), scenario });
+    }
+    let path = Path::new(name);
+    if !path.exists() {
+        let names: Vec<_> = SHIPPED.iter().map(|(name, _)| *name).collect();
+        bail!("{name} is neither a file nor one of {}", names.join(", "));
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {name}"))?;
+    let scenario = parse(&text).with_context(|| name.to_owned())?;
+    let stem = path.file_stem().map_or(name.into(), |stem| stem.to_string_lossy());
+    Ok(Named { name: stem.into_owned(), text, scenario })
+}
+
+/// The names of all that are shipped, each with its description.
+pub(crate) fn list() -> Result<String> {
+    let line = |(name, text): &(&str, &str)| {
+        let scenario = parse(text).with_context(|| format!("scenario {name}"))?;
+        Ok(format!("{name:<15} {}\n", scenario.description))
+    };
+    SHIPPED.iter().map(line).collect()
+}
+
+fn parse(text: &str) -> Result<Scenario> {
+    let scenario: Scenario = toml::from_str(text)?;
+    let share = |name: &str, share: Option<f64>| match share {
+        Some(share) if !(share > 0.0 && share < 1.0) => bail!("{name} is a share, below 1"),
+        Some(_) | None => Ok(()),
+    };
+    share("hot_share", scenario.hot_share)?;
+    share("dead_until", scenario.dead_until)?;
+    if scenario.messages == 0 || scenario.connections == 0 || scenario.upstreams.is_empty() {
+        bail!("messages, connections and upstreams are one at least");
+    }
+    if scenario.upstreams.contains(&0) {
+        bail!("an upstream's weight is one at least");
+    }
+    if scenario.hot_share.is_some() && scenario.zipf.is_some() {
+        bail!("hot_share and zipf exclude each other");
+    }
+    if scenario.idle > IDLE_MAX {
+        bail!("idle is at most {IDLE_MAX}");
+    }
+    scenario.size.parse::<Sizes>()?;
+    scenario.far()?;
+    Ok(scenario)
+}
+
+impl Scenario {
+    /// What the source is to do, before it is told where.
+    pub(crate) fn source(&self, target: std::net::SocketAddr) -> Result<SourceOptions> {
+        let mut source = SourceOptions::campaign(target, self.messages, self.domains);
+        source.size = self.size.parse()?;
+        source.recipients = self.recipients;
+        source.zipf = self.zipf;
+        source.connections = self.connections as usize;
+        source.per_connection = self.per_connection;
+        (source.pipelining, source.chunking) = (self.pipelining, self.chunking);
+        (source.rate, source.spread) = (self.rate, self.spread);
+        if let Some(share) = self.hot_share {
+            source.to_domains = hot_turn(share);
+        }
+        Ok(source)
+    }
+
+    /// The round trip to the servers.
+    pub(crate) fn far(&self) -> Result<Option<Duration>> {
+        let Some(text) = &self.far else { return Ok(None) };
+        let ms = text.strip_suffix("ms").and_then(|ms| ms.parse().ok());
+        let ms = ms.with_context(|| format!("far = {text:?} is no time such as 50ms"))?;
+        Ok(Some(Duration::from_millis(ms)))
+    }
+
+    /// Whether any server can be put in the relay's place.
+    pub(crate) fn is_plain(&self) -> bool {
+        let faults = self.relents || self.dead_until.is_some() || self.far.is_some();
+        let special = self.config.is_some() || self.sink.is_some() || self.idle > 0;
+        !faults && !special && self.upstreams.len() == 1
+    }
+}
+
+/// Destinations in turn, of which one gets `share` of the mail, mixed as evenly as can be.
+fn hot_turn(share: f64) -> Vec<String> {
+    let mut owed = 0.0;
+    let next = |place| {
+        owed += share;
+        if owed >= 1.0 {
+            owed -= 1.0;
+            return "hot.example".to_owned();
+        }
+        format!("cold{place:03}.example")
+    };
+    (0..HOT_TURN).map(next).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shipped_scenario_is_read_and_listed() {
+        for (name, _) in SHIPPED {
+            let named = find(name).unwrap();
+            assert!(named.scenario.source("127.0.0.1:25".parse().unwrap()).is_ok());
+        }
+        assert_eq!(list().unwrap().lines().count(), SHIPPED.len());
+        assert!(find("plain").unwrap().scenario.is_plain());
+        assert!(!find("dead-upstream").unwrap().scenario.is_plain());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let base = "description = \"x\"\nmessages = 1\n";
+        assert!(parse(base).is_ok());
+        for (line, words) in [
+            ("mesages = 2", "unknown field"),
+            ("hot_share = 1.5", "hot_share is a share"),
+            ("hot_share = 0.5\nzipf = 1.0", "exclude each other"),
+            ("upstreams = []", "one at least"),
+            ("upstreams = [0]", "weight"),
+            ("far = \"near\"", "no time"),
+            ("size = \"9-5\"", "backwards"),
+            ("idle = 100001", "at most"),
+        ] {
+            let error = parse(&format!("{base}{line}")).unwrap_err();
+            assert!(format!("{error:#}").contains(words), "{line}: {error:#}");
+        }
+        assert!(find("no-such-thing").is_err());
+    }
+
+    #[test]
+    fn a_hot_domain_gets_its_share() {
+        let turn = hot_turn(0.6);
+        let hot = turn.iter().filter(|name| *name == "hot.example").count();
+        assert!((59..=60).contains(&hot), "{hot}");
+        assert_eq!(turn.len(), 100);
+    }
+}
