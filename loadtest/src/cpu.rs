@@ -25,6 +25,32 @@ pub(crate) fn of_process_us(pid: u32) -> Result<u64> {
     Ok(ticks * 1_000_000 / clock_ticks_per_second())
 }
 
+/// The same of `pid` and all processes below it.
+pub(crate) fn of_tree_us(pid: u32) -> Result<u64> {
+    let folder = fs::read_dir("/proc").context("reading /proc")?;
+    let mut all: Vec<(u32, u32, u64)> = Vec::new();
+    for entry in folder.flatten() {
+        // A process may end meanwhile: then its parent has what it used.
+        let text = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        all.extend(number.and_then(|pid| Some((pid, parent_of(&text)?, ticks_of(&text)?))));
+    }
+    let mut tree = vec![pid];
+    let mut ticks = 0;
+    while let Some(of) = tree.pop() {
+        let here = all.iter().filter(|(pid, ..)| *pid == of).map(|(.., used)| *used);
+        ticks += here.sum::<u64>();
+        tree.extend(all.iter().filter(|(_, parent, _)| *parent == of).map(|(pid, ..)| *pid));
+    }
+    Ok(ticks * 1_000_000 / clock_ticks_per_second())
+}
+
+/// Field 4 of proc_pid_stat(5).
+fn parent_of(stat: &str) -> Option<u32> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// CPU time that a process uses from some moment on, by the scheduler's own count (the first word
 /// of `/proc/PID/task/TID/schedstat`): finer than a tick, but for threads that end meanwhile.
 #[derive(Debug)]
@@ -85,6 +111,15 @@ mod tests {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 100 20 3 1 20 0 1 0 9";
         assert_eq!(ticks_of(stat), Some(124));
         assert_eq!(ticks_of("7 (a S 1"), None);
+        assert_eq!(parent_of(stat), Some(1));
+    }
+
+    #[test]
+    fn a_tree_has_used_at_least_what_its_root_has() {
+        let this = std::process::id();
+        let alone = of_process_us(this).unwrap();
+        assert!(of_tree_us(this).unwrap() >= alone);
+        assert!(of_tree_us(1).unwrap() >= alone || alone == 0);
     }
 
     #[test]

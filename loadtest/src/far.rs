@@ -48,21 +48,33 @@ pub(crate) fn run(options: &FarOptions) -> Result<()> {
         let listener = TcpListener::bind(options.listen).await;
         let listener = listener.with_context(|| format!("listening on {}", options.listen))?;
         println!("passing on {} to {target}, {one_way:?} later", listener.local_addr()?);
-        loop {
-            // An accept that fails is the client's loss; the next may succeed.
-            let Ok((near, _)) = listener.accept().await else {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                continue;
-            };
-            tokio::spawn(async move {
-                // Whoever cannot be reached shows to the client as a connection that ends.
-                if let Ok(far) = TcpStream::connect(target).await {
-                    pass_on(near, far, one_way).await;
-                }
-            });
-        }
+        serve(listener, target, one_way).await
     };
     crate::stop::run_until_signal::<()>(served).map(|_| ())
+}
+
+/// Passes on to `target`, as long as this runtime lives, what comes to the address returned.
+pub(crate) async fn stand_between(target: SocketAddr, one_way: Duration) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("listening before a server")?;
+    let address = listener.local_addr().context("asking where that is")?;
+    tokio::spawn(serve::<()>(listener, target, one_way));
+    Ok(address)
+}
+
+async fn serve<T>(listener: TcpListener, target: SocketAddr, one_way: Duration) -> Result<T> {
+    loop {
+        // An accept that fails is the client's loss; the next may succeed.
+        let Ok((near, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        tokio::spawn(async move {
+            // Whoever cannot be reached shows to the client as a connection that ends.
+            if let Ok(far) = TcpStream::connect(target).await {
+                pass_on(near, far, one_way).await;
+            }
+        });
+    }
 }
 
 async fn pass_on(near: TcpStream, far: TcpStream, one_way: Duration) {

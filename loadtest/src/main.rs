@@ -11,6 +11,7 @@ mod ledger;
 mod line_log;
 mod message;
 mod net;
+mod run;
 mod sink;
 mod source;
 mod stop;
@@ -47,6 +48,12 @@ enum Command {
     Far(far::FarOptions),
     /// Account for every message: accepted = delivered + bounced + queued
     Ledger(ledger::LedgerOptions),
+    /// Run a scenario and write a report: terminal, JSON, and one HTML page
+    Run(run::RunOptions),
+    /// Set two reports side by side
+    Compare(run::CompareOptions),
+    /// Put another server in the relay's place, in turn, and compare what a message costs
+    Peers(run::PeersOptions),
     /// Run a whole campaign through the relay, and account for every message
     Campaign(campaign::CampaignOptions),
     /// Kill the relay again and again under load, and account for every message after each kill
@@ -97,6 +104,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
             net::refuse_foreign(options.admin.as_slice(), owned)?;
             ledger::run(&options)
         }
+        Command::Run(options) => run::run(&options),
+        Command::Compare(options) => run::compare(&options),
+        Command::Peers(options) => run::peers(&options),
         Command::Campaign(options) => campaign::run(&options),
         Command::Crash(options) => campaign::run_crash(&options),
         Command::Backlog(options) => campaign::run_backlog(&options),

@@ -106,7 +106,7 @@ async fn backlog(options: &BacklogOptions) -> Result<Verdict> {
     points.dedup();
     let looks = u32::try_from(points.len())? + 1;
     let total = bulk(options) + u64::from(WARM + looks * FLUSHES * FLUSHED);
-    let files = Files { script: Some(SCRIPT), config: Some(CONFIG) };
+    let files = Files { script: Some(SCRIPT), config: Some(CONFIG), ..Files::default() };
     let mut rig = Rig::with_files(&options.rig, &[1], total, &files).await?;
     let empty = warm_up(&mut rig, options, looks * FLUSHES).await?;
     rig.sink.kill(0);

@@ -105,7 +105,7 @@ async fn cycles(options: &CrashOptions) -> Result<Verdict> {
     let seed = options.seed.map_or_else(unix_ms, Ok)?;
     println!("seed {seed}");
     let mut dice = Dice::new(seed);
-    let files = Files { script: Some(SCRIPT), config: Some(CONFIG) };
+    let files = Files { script: Some(SCRIPT), config: Some(CONFIG), ..Files::default() };
     let mut rig = Rig::with_files(&options.rig, &[1], u64::from(total), &files).await?;
     let mut source = SourceOptions::campaign(rig.plan.listen, total, DOMAINS);
     source.size = options.size;

@@ -10,10 +10,10 @@ mod duplicates;
 mod outage;
 mod progress;
 pub(crate) mod relay;
-mod rig;
+pub(crate) mod rig;
 mod scenario;
 mod shares;
-mod verdict;
+pub(crate) mod verdict;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -242,7 +242,7 @@ fn show(outcome: &Outcome) {
 }
 
 /// Judges what holds for every run.
-fn judge(outcome: &Outcome, verdict: &mut Verdict) {
+pub(crate) fn judge(outcome: &Outcome, verdict: &mut Verdict) {
     let account = &outcome.account;
     let finished = outcome.source.finished && outcome.source.tally.refused_recipients == 0;
     verdict.add(finished, "every message was accepted".to_owned());

@@ -17,12 +17,16 @@ use tempfile::TempDir;
 
 use super::progress::Progress;
 use super::relay::{self, Relay, RelayPlan};
+use crate::far;
 use crate::ledger::account::{Account, Ledger};
 use crate::ledger::{self, queued};
 use crate::net::free_ports;
+use crate::run::sample::{self, Sample, Sampler};
 use crate::sink::{Sink, SinkOptions, SinkReport};
 use crate::source::{self, SourceControl, SourceOptions, SourceReport};
 
+/// Shards of a relay of which nobody says how many it has.
+const CORES: u32 = 2;
 /// How often counts are looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// How often the files are read while the last messages are waited for.
@@ -38,17 +42,17 @@ const LISTEN_MARK: &str = "@LISTEN@";
 pub(crate) struct RigOptions {
     /// The relay's binary; built from this workspace without it
     #[arg(long, value_name = "PATH")]
-    relay: Option<PathBuf>,
+    pub(crate) relay: Option<PathBuf>,
     /// Configuration file for the relay; @UPSTREAM@ in it stands for the upstreams, @LISTEN@ for
     /// the address of its listener, which are then not given on its command line
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Shards of the relay
-    #[arg(long, default_value_t = 2)]
-    pub(crate) cores: u32,
+    pub(crate) config: Option<PathBuf>,
+    /// Shards of the relay; 2, or what the scenario says
+    #[arg(long)]
+    pub(crate) cores: Option<u32>,
     /// Folder for spool, logs and the ledger's files, on the disk that is to be measured
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
-    work: PathBuf,
+    pub(crate) work: PathBuf,
     /// Keep that folder's contents
     #[arg(long)]
     keep: bool,
@@ -67,6 +71,7 @@ pub(crate) struct Rig {
     source: Option<JoinHandle<Result<SourceReport>>>,
     pub(crate) control: Arc<SourceControl>,
     pub(crate) progress: Progress,
+    sampler: Sampler,
     /// CPU of relays that were killed.
     cpu_of_killed_us: u64,
     /// What a sink found that was replaced.
@@ -78,11 +83,15 @@ pub(crate) struct Rig {
 
 /// What a run brings along instead of files of the operator's.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Files {
+pub(crate) struct Files<'a> {
     /// How the sink misbehaves.
-    pub(crate) script: Option<&'static str>,
+    pub(crate) script: Option<&'a str>,
     /// The relay's configuration, where the operator gives none.
-    pub(crate) config: Option<&'static str>,
+    pub(crate) config: Option<&'a str>,
+    /// Its shards, where the operator does not say.
+    pub(crate) cores: Option<u32>,
+    /// How far away the sink is: a round trip.
+    pub(crate) far: Option<Duration>,
 }
 
 /// What a run leaves when all is over.
@@ -91,6 +100,9 @@ pub(crate) struct Outcome {
     pub(crate) sink: SinkReport,
     pub(crate) account: Account,
     pub(crate) relay_cpu_us: u64,
+    /// CPU of each shard of the last relay.
+    pub(crate) shards_cpu_us: Vec<u64>,
+    pub(crate) samples: Vec<Sample>,
     pub(crate) relay_report: Result<String>,
     /// How the relay ended after SIGTERM, and how long it took; or why it did not.
     pub(crate) end: Result<(std::process::ExitStatus, Duration)>,
@@ -107,7 +119,7 @@ impl Rig {
         options: &RigOptions,
         weights: &[u32],
         total: u64,
-        files: &Files,
+        files: &Files<'_>,
     ) -> Result<Self> {
         let binary = relay::binary(options.relay.as_deref()).await?;
         let folder = tempfile::Builder::new().prefix("relay-fast-load-").tempdir_in(&options.work);
@@ -124,8 +136,14 @@ impl Rig {
             behaviour = behaviour.with_script(write(folder.path(), "sink.toml", script)?);
         }
         let sink = Sink::start(&behaviour)?;
-        let upstreams: Vec<String> =
-            sinks.iter().zip(weights).map(|(sink, weight)| format!("{sink}*{weight}")).collect();
+        let mut upstreams = Vec::new();
+        for (&sink, weight) in sinks.iter().zip(weights) {
+            let reached = match files.far {
+                Some(round_trip) => far::stand_between(sink, round_trip / 2).await?,
+                None => sink,
+            };
+            upstreams.push(format!("{reached}*{weight}"));
+        }
         let ours = files.config.map(|text| write(folder.path(), "knobs.toml", text)).transpose()?;
         let config = options.config.as_deref().or(ours.as_deref());
         let marks = Marks { upstream: &upstreams.join(","), listen: at(ports[0]) };
@@ -134,7 +152,8 @@ impl Rig {
         let spool = folder.path().join("spool");
         std::fs::create_dir(&spool).with_context(|| format!("creating {}", spool.display()))?;
         let log = folder.path().join("relay.log");
-        let (cores, listen, admin) = (options.cores, at(ports[0]), at(ports[1]));
+        let cores = options.cores.or(files.cores).unwrap_or(CORES);
+        let (listen, admin) = (at(ports[0]), at(ports[1]));
         let dies_at_entry = None;
         let plan = RelayPlan {
             binary,
@@ -159,6 +178,7 @@ impl Rig {
             source: None,
             control: SourceControl::new(0),
             progress: Progress::new(total),
+            sampler: Sampler::start(),
             cpu_of_killed_us: 0,
             violations: Vec::new(),
             last_count: 0,
@@ -210,6 +230,9 @@ impl Rig {
         tokio::time::sleep(TICK).await;
         let (accepted, recorded) = (self.accepted(), self.sink.recorded());
         self.progress.show(accepted, recorded);
+        if let Some(pid) = self.relay.as_ref().and_then(Relay::pid) {
+            self.sampler.look(pid, self.plan.admin, accepted, recorded);
+        }
         if self.plan.dies_at_entry.is_none() {
             self.relay.as_mut().map_or(Ok(()), Relay::expect_running)?;
         }
@@ -220,6 +243,11 @@ impl Rig {
             (self.last_count, self.last_change) = (accepted + recorded, Instant::now());
         }
         Ok(())
+    }
+
+    /// When something was accepted or delivered last.
+    pub(crate) fn last_change(&self) -> Instant {
+        self.last_change
     }
 
     /// Whether nothing has moved for longer than the operator would wait.
@@ -351,6 +379,8 @@ impl Rig {
         };
         let relay = self.relay.take().context("no relay is running")?;
         let relay_cpu_us = self.cpu_of_killed_us + relay.cpu_since_ready_us();
+        let shards_cpu_us = relay.pid().map(sample::shards_us).unwrap_or_default();
+        let samples = self.sampler.finish();
         let relay_report = self.plan.report().await;
         let end = relay.stop().await;
         let account = self.account(still_queued)?;
@@ -362,7 +392,16 @@ impl Rig {
         }
         let mut sink = self.sink.finish()?;
         sink.violations.append(&mut self.violations);
-        Ok(Outcome { source, sink, account, relay_cpu_us, relay_report, end })
+        Ok(Outcome {
+            source,
+            sink,
+            account,
+            relay_cpu_us,
+            shards_cpu_us,
+            samples,
+            relay_report,
+            end,
+        })
     }
 }
 

@@ -13,6 +13,11 @@ impl Verdict {
         self.findings.push((kept, what));
     }
 
+    /// Each finding, and whether it is as promised.
+    pub(crate) fn findings(&self) -> &[(bool, String)] {
+        &self.findings
+    }
+
     pub(crate) fn is_good(&self) -> bool {
         self.findings.iter().all(|(kept, _)| *kept)
     }

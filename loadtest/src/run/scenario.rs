@@ -30,7 +30,7 @@ const SHIPPED: [(&str, &str); 10] = [
 ];
 
 /// The reference of scenario files, for `--help`.
-pub(crate) const REFERENCE: &str = r#"Scenario (TOML; all but description and messages may be left out):
+pub(crate) const REFERENCE: &str = r#"Scenario (TOML; only description and messages must be there):
   description = "One line"
   messages = 50000
   size = "10240"            # octets, header included: N or MIN-MAX, KB, KiB, MB, MiB
@@ -49,7 +49,7 @@ pub(crate) const REFERENCE: &str = r#"Scenario (TOML; all but description and me
   config = '''…'''          # of the relay; @UPSTREAM@ stands for the servers
   sink = '''…'''            # how the servers misbehave: see loadtest sink --help
   relents = false           # they take everything once all is accepted
-  dead_until = 0.5          # the first one is dead until that share is accepted
+  dead_until = 50           # the first one is dead until so many percent are accepted
   far = "50ms"              # round trip to the servers
   idle = 5000               # clients that are connected and say nothing"#;
 
@@ -86,7 +86,7 @@ pub(crate) struct Scenario {
     pub(crate) sink: Option<String>,
     #[serde(default)]
     pub(crate) relents: bool,
-    pub(crate) dead_until: Option<f64>,
+    pub(crate) dead_until: Option<u32>,
     far: Option<String>,
     #[serde(default)]
     pub(crate) idle: u32,
@@ -161,7 +161,9 @@ fn parse(text: &str) -> Result<Scenario> {
         Some(_) | None => Ok(()),
     };
     share("hot_share", scenario.hot_share)?;
-    share("dead_until", scenario.dead_until)?;
+    if scenario.dead_until.is_some_and(|percent| percent == 0 || percent > 99) {
+        bail!("dead_until is a percentage below 100");
+    }
     if scenario.messages == 0 || scenario.connections == 0 || scenario.upstreams.is_empty() {
         bail!("messages, connections and upstreams are one at least");
     }
@@ -251,6 +253,7 @@ mod tests {
             ("hot_share = 0.5\nzipf = 1.0", "exclude each other"),
             ("upstreams = []", "one at least"),
             ("upstreams = [0]", "weight"),
+            ("dead_until = 100", "percentage"),
             ("far = \"near\"", "no time"),
             ("size = \"9-5\"", "backwards"),
             ("idle = 100001", "at most"),

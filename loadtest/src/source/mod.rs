@@ -29,8 +29,8 @@ use crate::line_log::LineLog;
 use crate::message::{Filler, RunTag, Template};
 use connection::{Connection, Pending, Settlement, places};
 use domains::Domains;
-pub(crate) use options::{Sizes, SourceOptions};
-pub(crate) use phases::{Phase, Tally, latencies, quantiles};
+pub(crate) use options::{Sizes, SourceOptions, Spread};
+pub(crate) use phases::{Phase, Tally, at, latencies, quantiles};
 use plan::{Job, Plan, RETRY_DELAY, Take};
 
 /// How often a connection without work looks for some.

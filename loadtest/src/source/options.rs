@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use serde::Deserialize;
 
 use super::plan::{Arrivals, RECIPIENTS_MAX};
 use crate::dice::Dice;
@@ -42,9 +43,11 @@ fn octets(text: &str) -> Result<usize> {
 }
 
 /// How messages are spread over time when there is a rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Spread {
     /// One every 1/rate seconds.
+    #[default]
     Constant,
     /// Exponential gaps of mean 1/rate seconds.
     Poisson,

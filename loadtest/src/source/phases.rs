@@ -86,6 +86,12 @@ impl Tally {
         *self.refusals.entry((phase, code)).or_default() += 1;
     }
 
+    /// Each phase that there was, with its latency in milliseconds at these quantiles.
+    pub(crate) fn at(&self, quantiles: &[f64]) -> Vec<(&'static str, Vec<f64>)> {
+        let all = PHASES.iter().zip(&self.latency).filter(|(_, histogram)| !histogram.is_empty());
+        all.map(|((_, name), histogram)| (*name, at(histogram, quantiles))).collect()
+    }
+
     /// The table of latencies and the counts, for a terminal.
     pub(crate) fn text(&self) -> String {
         let mut out =
@@ -145,6 +151,12 @@ pub(crate) fn latencies() -> Histogram<u64> {
 pub(crate) fn quantiles(histogram: &Histogram<u64>) -> [f64; 4] {
     let at = |quantile| histogram.value_at_quantile(quantile);
     [at(0.5), at(0.99), at(0.999), histogram.max()].map(milliseconds)
+}
+
+/// The value at each of these quantiles, in milliseconds.
+pub(crate) fn at(histogram: &Histogram<u64>, quantiles: &[f64]) -> Vec<f64> {
+    let value = |quantile: &f64| milliseconds(histogram.value_at_quantile(*quantile));
+    quantiles.iter().map(value).collect()
 }
 
 fn milliseconds(micros: u64) -> f64 {
