@@ -421,8 +421,8 @@ pub const UPSTREAM_SILENT_MAX: u32 = 3;
 pub const REFUSED_SHARE_MAX: f64 = 0.5;
 /// A probe that nothing was heard of is given up.
 pub const PROBE_PATIENCE: Duration = Duration::from_secs(300);
-/// A domain of which a home has no more than this in flight is cold.
-pub const COLD_DOMAIN_MAX: u32 = 32;
+/// A domain with no more than this in flight, over all homes, is cold.
+pub const COLD_DOMAIN_MAX: usize = 32;
 /// A full site's home tries again by itself after this; a call back comes sooner.
 pub const BUSY_PAUSE: Duration = Duration::from_secs(1);
 /// A shard that waits for another's connection looks again after this.

@@ -69,7 +69,7 @@ fn pairs(a: &Report, b: &Report) -> Result<Vec<Pair>> {
         pairs.push(Pair { name: name.clone(), a, b });
     }
     for (phase, of_a) in &a.latency_ms {
-        let Some(of_b) = b.latency_ms.get(phase) else { continue };
+        let Some(of_b) = b.latency_of(phase) else { continue };
         for ((a, b), (_, quantile)) in of_a.iter().zip(of_b).zip(QUANTILES) {
             pairs.push(Pair { name: format!("{phase} {quantile} ms"), a: *a, b: *b });
         }
@@ -123,7 +123,7 @@ mod tests {
         let (a, mut b) = (sample(), sample());
         b.figures.relay_cpu_us = a.figures.relay_cpu_us * 1.5;
         b.figures.lost = 3;
-        b.latency_ms.get_mut("final").unwrap()[0] = 0.5;
+        b.latency_ms[0].1[0] = 0.5;
         let text = text(&pairs(&a, &b).unwrap(), &differences(&a, &b));
         let line =
             |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().to_owned();

@@ -12,7 +12,6 @@ pub(crate) mod sample;
 mod scenario;
 mod text;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -127,7 +126,7 @@ async fn play(named: &Named, options: &RigOptions) -> Result<Report> {
         scenario: named.name.clone(),
         description: scenario.description.clone(),
         scenario_text: named.text.clone(),
-        time: jiff::Timestamp::now().to_string(),
+        time: format!("{:.0}", jiff::Timestamp::now()),
         machine: Machine::here(&options.work),
         server,
         figures: figures(&outcome, delivering),
@@ -202,10 +201,10 @@ fn figures(outcome: &Outcome, delivering: Duration) -> Figures {
     }
 }
 
-fn latency(outcome: &Outcome) -> BTreeMap<String, Vec<f64>> {
+fn latency(outcome: &Outcome) -> Vec<(String, Vec<f64>)> {
     let quantiles = QUANTILES.map(|(quantile, _)| quantile);
     let phases = outcome.source.tally.at(&quantiles).into_iter();
-    let mut all: BTreeMap<_, _> = phases.map(|(name, at)| (name.to_owned(), at)).collect();
-    all.insert("end to end".to_owned(), source::at(&outcome.account.latency, &quantiles));
+    let mut all: Vec<_> = phases.map(|(name, at)| (name.to_owned(), at)).collect();
+    all.push(("end to end".to_owned(), source::at(&outcome.account.latency, &quantiles)));
     all
 }

@@ -2,7 +2,6 @@
 //!
 //! Invariant: the file says everything, so that a report of long ago can still be compared.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -33,7 +32,7 @@ pub(crate) struct Report {
     pub(crate) server: Server,
     pub(crate) figures: Figures,
     /// Milliseconds at each of `QUANTILES`, by phase of a transaction; and end to end.
-    pub(crate) latency_ms: BTreeMap<String, Vec<f64>>,
+    pub(crate) latency_ms: Vec<(String, Vec<f64>)>,
     pub(crate) shards_cpu_us: Vec<u64>,
     pub(crate) samples: Vec<Sample>,
     /// Each promise, and whether it was kept.
@@ -78,6 +77,11 @@ pub(crate) struct Figures {
 }
 
 impl Report {
+    /// The latency of a phase at each of `QUANTILES`.
+    pub(crate) fn latency_of(&self, phase: &str) -> Option<&[f64]> {
+        self.latency_ms.iter().find(|(name, _)| name == phase).map(|(_, values)| &values[..])
+    }
+
     /// Whether every promise was kept.
     pub(crate) fn is_good(&self) -> bool {
         self.verdict.iter().all(|(kept, _)| *kept)
@@ -126,7 +130,7 @@ pub(crate) mod tests {
                 relay_cpu_us: 80.5,
                 ..Figures::default()
             },
-            latency_ms: BTreeMap::from([("final".into(), vec![1.0, 2.0, 3.0, 4.5, 6.0, 9.0])]),
+            latency_ms: vec![("final".into(), vec![1.0, 2.0, 3.0, 4.5, 6.0, 9.0])],
             shards_cpu_us: vec![400_000, 500_000],
             samples: (0..10).map(sample).collect(),
             verdict: vec![(true, "0 lost".into())],

@@ -33,11 +33,22 @@ pub(crate) struct Sampler {
     every: Duration,
     last: Option<Instant>,
     taken: Vec<Sample>,
+    /// The process that was looked at last, and what it had used at the first and last look at it.
+    relay: Option<(u32, u64, u64)>,
+    /// Used by those before it.
+    ended_us: u64,
 }
 
 impl Sampler {
     pub(crate) fn start() -> Self {
-        Self { begin: Instant::now(), every: EVERY, last: None, taken: Vec::new() }
+        Self {
+            begin: Instant::now(),
+            every: EVERY,
+            last: None,
+            taken: Vec::new(),
+            relay: None,
+            ended_us: 0,
+        }
     }
 
     /// Look if it is time to.
@@ -50,9 +61,23 @@ impl Sampler {
         // A relay that does not answer at the moment still has what it had.
         let before = self.taken.last().copied().unwrap_or_default();
         let queued = queued::ask(admin).unwrap_or(before.queued);
-        let relay_cpu_us = cpu::of_process_us(pid).unwrap_or(before.relay_cpu_us);
+        let relay_cpu_us = self.used_by(pid).unwrap_or(before.relay_cpu_us);
         let memory_kib = memory_kib(pid).unwrap_or(before.memory_kib);
         self.keep(Sample { ms, accepted, delivered, queued, relay_cpu_us, memory_kib });
+    }
+
+    /// CPU since the first look, over relays that followed one another.
+    fn used_by(&mut self, pid: u32) -> Option<u64> {
+        let now = cpu::of_process_us(pid).ok()?;
+        let (before, first, last) = self.relay.unwrap_or((pid, now, now));
+        let first = if before == pid {
+            first
+        } else {
+            self.ended_us += last - first;
+            0
+        };
+        self.relay = Some((pid, first, now));
+        Some(self.ended_us + (now - first))
     }
 
     fn keep(&mut self, sample: Sample) {
@@ -67,10 +92,8 @@ impl Sampler {
         }
     }
 
-    /// All samples, CPU counted from the first.
+    /// All samples.
     pub(crate) fn finish(&mut self) -> Vec<Sample> {
-        let first = self.taken.first().map_or(0, |first| first.relay_cpu_us);
-        self.taken.iter_mut().for_each(|sample| sample.relay_cpu_us -= first);
         std::mem::take(&mut self.taken)
     }
 }
@@ -106,7 +129,7 @@ mod tests {
         let mut sampler = Sampler::start();
         for ms in 0..5_000 {
             if u128::from(ms) % (sampler.every.as_millis() / EVERY.as_millis()) == 0 {
-                sampler.keep(Sample { ms, relay_cpu_us: 100 + ms, ..Sample::default() });
+                sampler.keep(Sample { ms, ..Sample::default() });
             }
         }
         let samples = sampler.finish();
@@ -114,7 +137,17 @@ mod tests {
         let step = samples[1].ms - samples[0].ms;
         assert!(step > 1);
         assert!(samples.windows(2).all(|two| two[1].ms - two[0].ms == step));
-        assert_eq!((samples[0].relay_cpu_us, samples[1].relay_cpu_us), (0, step));
+    }
+
+    #[test]
+    fn what_relays_use_that_follow_one_another_adds_up() {
+        let mut sampler = Sampler::start();
+        let this = std::process::id();
+        assert_eq!(sampler.used_by(this), Some(0));
+        // Another one before it, which had used 2 ms between the first look and the last.
+        sampler.relay = Some((1, 3_000, 5_000));
+        let now = cpu::of_process_us(this).unwrap();
+        assert!(sampler.used_by(this) >= Some(2_000 + now));
     }
 
     #[test]
