@@ -3,11 +3,12 @@
 //! ```sh
 //! cargo bench --no-default-features --bench instructions                        # compare
 //! cargo bench --no-default-features --bench instructions -- --record "REASON"   # take them over
+//! cargo bench --no-default-features --bench instructions -- --stages            # what takes how many
 //! ```
 //!
 //! Time depends on what else a machine does, instructions do not: callgrind counts the same ones
 //! each run, to a hundredth of a percent. The relays run in memory, so what the kernel does for a
-//! message is not in the figures. More than 3% above a recorded figure fails; more than 10% below
+//! message is not in the figures. A long copy counts as an instruction an octet (`rep movsb`). More than 3% above a recorded figure fails; more than 10% below
 //! it fails too, so that it is recorded. With other tools than the recorded ones nothing fails: the
 //! figures are shown, and may be recorded.
 
@@ -25,6 +26,8 @@ mod node;
 mod pair;
 #[path = "instructions/parties.rs"]
 mod parties;
+#[path = "instructions/profile.rs"]
+mod profile;
 #[path = "instructions/relays.rs"]
 mod relays;
 #[path = "support/spool.rs"]
@@ -36,10 +39,11 @@ mod waiting;
 
 use std::process::ExitCode;
 
+use callgrind::Measured;
 use figures::{Figures, Tools};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/figures.toml");
-const USAGE: &str = "instructions [--test] [--record REASON] | --relay NAME --messages N";
+const USAGE: &str = "[--test] | --record REASON | --stages | --relay NAME --messages N";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         [] | ["--test"] => guard(None),
+        ["--stages"] => show_stages(),
         ["--record", reason] if !reason.trim().is_empty() => guard(Some(reason)),
         _ => {
             say(USAGE);
@@ -82,8 +87,9 @@ fn guard(reason: Option<&str>) -> ExitCode {
     let mut tools = callgrind::tools(&valgrind);
     let mut measured = Vec::new();
     for relay in &relays::ALL {
-        let (instructions, cpu) = callgrind::measure(&valgrind, relay);
-        tools.insert("cpu".to_owned(), cpu);
+        let counted = Measured::new(&valgrind, relay);
+        let instructions = counted.instructions();
+        tools.insert("cpu".to_owned(), counted.cpu);
         show(&recorded, relay.name, instructions);
         measured.push((relay.name, instructions));
     }
@@ -95,7 +101,23 @@ fn guard(reason: Option<&str>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// One line of the table.
+/// Print a table of the whole shard's stages, one column a relay.
+fn show_stages() -> ExitCode {
+    let Some(valgrind) = tool::find("valgrind") else { return ExitCode::SUCCESS };
+    let shards = relays::ALL.iter().filter(|relay| relay.name.starts_with("shard"));
+    let (names, measured): (Vec<_>, Vec<_>) =
+        shards.map(|relay| (relay.name, Measured::new(&valgrind, relay))).unzip();
+    println!("| instructions a message | {} |", names.join(" | "));
+    println!("|---|{}", "---|".repeat(names.len()));
+    let mut columns: Vec<_> = measured.iter().map(Measured::stages).collect();
+    while let Some(row) = columns.iter_mut().map(Iterator::next).collect::<Option<Vec<_>>>() {
+        let costs: Vec<String> = row.iter().map(|(_, cost)| cost.to_string()).collect();
+        println!("| {} | {} |", row[0].0, costs.join(" | "));
+    }
+    ExitCode::SUCCESS
+}
+
+/// A relay's line.
 fn show(recorded: &Figures, name: &str, instructions: u64) {
     let change = recorded.change(name, instructions);
     let change = change.map_or_else(|| "not recorded".to_owned(), |c| format!("{c:+.2}%"));

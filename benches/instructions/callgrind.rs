@@ -4,20 +4,45 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::figures::Tools;
+use crate::profile::{Profile, stages};
 use crate::relays::Relay;
 
 /// Counted are the second so many messages of a run of twice as many: its start falls out.
-pub(crate) const MESSAGES: usize = 1_000;
+const MESSAGES: usize = 1_000;
 
-/// Instructions that `relay` takes a message, and the CPU as it saw it.
-pub(crate) fn measure(valgrind: &Path, relay: &Relay) -> (u64, String) {
-    let (once, _) = count(valgrind, relay, MESSAGES);
-    let (twice, cpu) = count(valgrind, relay, 2 * MESSAGES);
-    ((twice - once) / MESSAGES as u64, cpu)
+/// One run of so many messages and one of twice as many.
+pub(crate) struct Measured {
+    once: Profile,
+    twice: Profile,
+    /// As the relay saw it.
+    pub(crate) cpu: String,
 }
 
-/// Instructions of a whole run.
-fn count(valgrind: &Path, relay: &Relay, messages: usize) -> (u64, String) {
+impl Measured {
+    pub(crate) fn new(valgrind: &Path, relay: &Relay) -> Self {
+        let (once, _) = run(valgrind, relay, MESSAGES);
+        let (twice, cpu) = run(valgrind, relay, 2 * MESSAGES);
+        Self { once, twice, cpu }
+    }
+
+    /// Instructions a message.
+    pub(crate) fn instructions(&self) -> u64 {
+        a_message(self.once.total, self.twice.total)
+    }
+
+    /// The same by stage.
+    pub(crate) fn stages(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let both = stages(&self.once).zip(stages(&self.twice));
+        both.map(|((name, once), (_, twice))| (name, a_message(once, twice)))
+    }
+}
+
+fn a_message(once: u64, twice: u64) -> u64 {
+    (twice - once) / MESSAGES as u64
+}
+
+/// What callgrind counts of a whole run, and what the relay printed.
+fn run(valgrind: &Path, relay: &Relay, messages: usize) -> (Profile, String) {
     let folder = tempfile::tempdir().expect("a folder for callgrind's output");
     let file = folder.path().join("callgrind.out");
     let program = std::env::current_exe().expect("this program has a path");
@@ -31,14 +56,8 @@ fn count(valgrind: &Path, relay: &Relay, messages: usize) -> (u64, String) {
         .output()
         .expect("valgrind starts");
     let said = said(&output);
-    let counts = std::fs::read_to_string(&file).unwrap_or_default();
-    let total = total(&counts).unwrap_or_else(|| panic!("{}: no count in it", file.display()));
-    (total, said)
-}
-
-/// The line of a callgrind file that sums it up: `totals: 123`.
-pub(crate) fn total(counts: &str) -> Option<u64> {
-    counts.lines().rev().find_map(|line| line.strip_prefix("totals:"))?.trim().parse().ok()
+    let text = std::fs::read_to_string(&file).expect("callgrind wrote what it counted");
+    (Profile::parse(&text), said)
 }
 
 /// The first line that a program printed; a panic with all that it said where it failed.

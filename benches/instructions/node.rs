@@ -4,7 +4,7 @@
 //! nothing happens, time jumps to the shard's deadline.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +36,9 @@ const TURN: Duration = Duration::from_micros(20);
 const COMMIT_TIME: Duration = Duration::from_micros(500);
 /// After so long without an event nothing is under way.
 const QUIET: Duration = Duration::from_secs(1);
+
+const LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 25);
+const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)), 40_000);
 
 const CONFIG: &str = r#"
     hostname = "relay.example"
@@ -174,15 +177,16 @@ impl Node {
     fn hand_next(&mut self) {
         let Some(coming) = self.kernel.coming.pop_front() else { return };
         let script = Arc::clone(&self.kernel.script);
-        let local = address("192.0.2.1:25");
         let event = match &coming {
             Coming::Accepted(connection) => Event::Accepted {
                 connection: *connection,
                 listener: 0,
-                peer: address("198.51.100.7:40000"),
-                local,
+                peer: CLIENT,
+                local: LISTENER,
             },
-            Coming::Connected(connection) => Event::Connected { connection: *connection, local },
+            Coming::Connected(connection) => {
+                Event::Connected { connection: *connection, local: LISTENER }
+            }
             Coming::Sent(connection) => Event::Sent { connection: *connection },
             Coming::Said(connection, step) => {
                 Event::Received { connection: *connection, bytes: script.text(*step) }
@@ -201,10 +205,6 @@ impl Node {
             self.shard.handle(event, &mut self.kernel);
         }
     }
-}
-
-fn address(text: &str) -> SocketAddr {
-    text.parse().expect("an address and a port")
 }
 
 impl Kernel {

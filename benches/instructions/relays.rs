@@ -56,6 +56,7 @@ pub(crate) fn cpu() -> String {
         ("sse4.2", std::is_x86_feature_detected!("sse4.2")),
         ("avx2", std::is_x86_feature_detected!("avx2")),
         ("avx512f", std::is_x86_feature_detected!("avx512f")),
+        ("ermsb", std::is_x86_feature_detected!("ermsb")),
     ];
     #[cfg(not(target_arch = "x86_64"))]
     let features: [(&str, bool); 0] = [];
