@@ -57,7 +57,7 @@ impl Figures {
     /// How far `measured` is from what is recorded of `relay`, in percent.
     pub(crate) fn change(&self, relay: &str, measured: u64) -> Option<f64> {
         let recorded = self.relay.get(relay)?.instructions;
-        Some((measured as f64 / recorded as f64 - 1.0) * 100.0)
+        Some((measured as f64 - recorded as f64) * 100.0 / recorded as f64)
     }
 
     /// What is wrong with what was measured, in words.
