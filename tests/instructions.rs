@@ -42,13 +42,9 @@ fn three_percent_above_and_ten_below_are_the_bounds() {
 #[test]
 fn a_complaint_says_how_much_and_why_it_was_what_it_was() {
     let complaints = figures(&[("shard", 100_000)]).complaints(&[("shard", 105_000)]);
-    assert_eq!(
-        complaints,
-        [
-            "shard takes 105000 instructions a message: 5.0% above what is recorded, 3% are allowed: \
-          find out why, or --record REASON (last: before)"
-        ]
-    );
+    let expected = "shard takes 105000 instructions a message: 5.0% above what is recorded, 3% \
+                    are allowed: find out why, or --record REASON (last: before)";
+    assert_eq!(complaints, [expected]);
 }
 
 #[test]
