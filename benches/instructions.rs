@@ -3,14 +3,15 @@
 //! ```sh
 //! cargo bench --no-default-features --bench instructions                        # compare
 //! cargo bench --no-default-features --bench instructions -- --record "REASON"   # take them over
-//! cargo bench --no-default-features --bench instructions -- --stages            # what takes how many
+//! cargo bench --no-default-features --bench instructions -- --stages            # by stage
 //! ```
 //!
 //! Time depends on what else a machine does, instructions do not: callgrind counts the same ones
 //! each run, to a hundredth of a percent. The relays run in memory, so what the kernel does for a
-//! message is not in the figures. A long copy counts as an instruction an octet (`rep movsb`). More than 3% above a recorded figure fails; more than 10% below
-//! it fails too, so that it is recorded. With other tools than the recorded ones nothing fails: the
-//! figures are shown, and may be recorded.
+//! message is not in the figures; and a long copy, by `rep movsb`, counts as an instruction an
+//! octet. More than 3% above a recorded figure fails; more than 10% below it fails too, so that it
+//! is recorded. With other tools than the recorded ones nothing fails: the figures are shown, and
+//! may be recorded.
 
 #![allow(missing_docs, reason = "a program of its own")]
 
