@@ -12,7 +12,7 @@ mod waiting;
 use waiting::Waiting;
 
 /// Octets of memory that a recipient may take here, while the tables grow too.
-const RECIPIENT_BYTES: usize = 400;
+const RECIPIENT_BYTES: usize = 200;
 
 /// How many wait in each case: none, a million, and ten where there is memory for them.
 fn cases() -> Vec<usize> {
