@@ -57,7 +57,10 @@ fn run(valgrind: &Path, relay: &Relay, messages: usize) -> (Profile, String) {
         .expect("valgrind starts");
     let said = said(&output);
     let text = std::fs::read_to_string(&file).expect("callgrind wrote what it counted");
-    (Profile::parse(&text), said)
+    let profile = Profile::parse(&text);
+    let total = format!("\ntotals: {}\n", profile.total);
+    assert!(text.contains(&total), "callgrind itself adds up to what was read: {total}");
+    (profile, said)
 }
 
 /// The first line that a program printed; a panic with all that it said where it failed.

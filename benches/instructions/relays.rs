@@ -63,3 +63,15 @@ pub(crate) fn cpu() -> String {
     let known = features.iter().filter(|(_, has)| *has).map(|(name, _)| *name);
     std::iter::once(std::env::consts::ARCH).chain(known).collect::<Vec<_>>().join(" ")
 }
+
+/// What the recorded figures are for: what CI builds the benches as.
+pub(crate) const GUARDED_BUILD: &str = "optimized, without the runtime";
+
+/// How this program was built: with the runtime the compiler cuts the crate otherwise.
+pub(crate) fn build() -> &'static str {
+    match (cfg!(debug_assertions), cfg!(feature = "runtime")) {
+        (false, false) => GUARDED_BUILD,
+        (false, true) => "optimized, with the runtime",
+        (true, _) => "not optimized",
+    }
+}
