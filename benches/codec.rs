@@ -1,19 +1,14 @@
-//! Measure bytes ⇄ meaning: a command, a reply, 10 KB of content in and out.
+//! Measure bytes ⇄ meaning: a command, a reply.
 
 #![allow(missing_docs, reason = "the macros write functions without words")]
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 
 use relay_fast::smtp::command::{self, Verb};
-use relay_fast::smtp::content::{Decoder, Framing, LineEndings, Progress, Rules};
 use relay_fast::smtp::extension::Offered;
 use relay_fast::smtp::peer_reply::ReplyReader;
-use relay_fast::smtp::stuffing::Stuffing;
-
-#[path = "support/mail.rs"]
-mod mail;
 
 fn commands(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("command");
@@ -57,42 +52,5 @@ fn replies(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn content(criterion: &mut Criterion) {
-    let content = mail::content(10 * 1024);
-    let mut wire = Vec::new();
-    let mut stuffing = Stuffing::default();
-    stuffing.push(&content, &mut wire);
-    stuffing.finish(&mut wire);
-
-    let mut group = criterion.benchmark_group("content of 10 KB");
-    group.throughput(Throughput::Bytes(content.len() as u64));
-    let rules = Rules {
-        framing: Framing::Dot,
-        line_endings: LineEndings::Strict,
-        line_max: 2_048,
-        bytes_max: 1 << 20,
-    };
-    let mut out = Vec::with_capacity(wire.len());
-    group.bench_function("unstuff", |bencher| {
-        bencher.iter(|| {
-            out.clear();
-            let mut decoder = Decoder::new(rules);
-            let (used, progress) = decoder.decode(black_box(&wire), &mut out, 1 << 20);
-            assert!(used == wire.len() && progress == Progress::End && decoder.fault().is_none());
-        });
-    });
-    assert_eq!(out, content);
-    group.bench_function("stuff", |bencher| {
-        bencher.iter(|| {
-            out.clear();
-            let mut stuffing = Stuffing::default();
-            stuffing.push(black_box(&content), &mut out);
-            stuffing.finish(&mut out);
-        });
-    });
-    assert_eq!(out, wire);
-    group.finish();
-}
-
-criterion_group!(benches, commands, replies, content);
+criterion_group!(benches, commands, replies);
 criterion_main!(benches);

@@ -1,105 +1,52 @@
-//! Measure what a recipient costs in the queue when it is empty, and when a million wait.
+//! Measure what a recipient costs in the queue when it is empty, and when a million or ten wait.
 
 #![allow(missing_docs, reason = "the macros write functions without words")]
 
-use std::hint::black_box;
-use std::time::Duration;
-
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-
-use relay_fast::base::ids::MessageId;
-use relay_fast::base::time::WallTime;
-use relay_fast::mail::address::Domain;
-use relay_fast::queue::{EnvelopeAt, NewMessage, Queue, RecipientState, RecordAt};
 
 #[path = "support/mail.rs"]
 mod mail;
+#[path = "support/waiting.rs"]
+mod waiting;
 
-const DOMAINS: usize = 1_000;
-const START: WallTime = WallTime(1_795_491_661_000);
+use waiting::Waiting;
 
-/// A queue, and what goes into it.
-struct Rig {
-    queue: Queue<()>,
-    domains: Vec<Domain>,
-    next: u64,
-    now: WallTime,
+/// Octets of memory that a recipient may take here, while the tables grow too.
+const RECIPIENT_BYTES: usize = 200;
+
+/// How many wait in each case: none, a million, and ten where there is memory for them.
+fn cases() -> Vec<usize> {
+    let mut cases = vec![0, mail::size(1_000_000), mail::size(10_000_000)];
+    cases.dedup();
+    let room = memory_available() / RECIPIENT_BYTES;
+    for case in cases.iter().filter(|case| **case > room) {
+        eprintln!("SKIPPED: {case} waiting: there is memory for {room}");
+    }
+    cases.retain(|case| *case <= room);
+    cases
 }
 
-impl Rig {
-    /// So many recipients are ready, and so many deferred, due over the next two hours.
-    fn new(ready: usize, deferred: usize) -> Self {
-        let day = Duration::from_secs(24 * 60 * 60);
-        let name = |number| format!("customer{number}.example");
-        let domains = (0..DOMAINS).map(|number| Domain::parse(&name(number)).expect("a domain"));
-        let mut rig = Self {
-            queue: Queue::new(day, 5 * day, 0),
-            domains: domains.collect(),
-            next: 0,
-            now: START,
-        };
-        for number in 0..deferred {
-            let wait = Duration::from_secs(600 + (number as u64 * 7_919) % 7_200);
-            rig.insert(rig.now + wait);
-        }
-        for _ in 0..ready {
-            rig.insert(rig.now);
-        }
-        rig
-    }
-
-    fn insert(&mut self, due: WallTime) {
-        let number = self.next;
-        self.next += 1;
-        let record = RecordAt { log: 0, segment: 1, offset: 0 };
-        let message = NewMessage {
-            id: MessageId(number),
-            envelope: EnvelopeAt { record, bytes: 300 },
-            received: self.now,
-            delay_reported: false,
-            reverse_path: 7,
-            content_bytes: 10_240,
-            last_attempt: false,
-            hot: None,
-        };
-        let place = usize::try_from(number % DOMAINS as u64).expect("few domains");
-        let state = RecipientState { due, ..RecipientState::default() };
-        let recipients = [(0, &self.domains[place], state)];
-        self.queue.insert(message, recipients, self.now).expect("a new message");
-    }
-
-    /// One comes in, one departs and is final.
-    fn deliver(&mut self) {
-        self.insert(self.now);
-        let departure = self.queue.pop_ready().expect("one at least is ready");
-        black_box(self.queue.finish(departure.message, departure.recipients.as_slice()[0]));
-    }
-
-    /// One departs, waits for a second, and is ready again.
-    fn defer(&mut self) {
-        let departure = self.queue.pop_ready().expect("one at least is ready");
-        let due = self.now + Duration::from_secs(1);
-        let index = departure.recipients.as_slice()[0];
-        black_box(self.queue.defer(departure.message, index, 1, due, None));
-        // Time stands still for those who wait for long: the second passes for this one alone.
-        let mut over = Vec::new();
-        self.queue.expire_due(due, &mut over);
-        assert!(over.is_empty(), "nothing is old");
-    }
+/// Octets, as the kernel sees it; all that can be counted where it does not say.
+fn memory_available() -> usize {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+    kib.map_or(usize::MAX, |kib| kib * 1024)
 }
 
 fn queue(criterion: &mut Criterion) {
-    let million = mail::size(1_000_000);
     let mut group = criterion.benchmark_group("queue");
     group.throughput(Throughput::Elements(1));
-    for waiting in [0, million] {
-        let mut rig = Rig::new(waiting / 2, waiting - waiting / 2);
-        group.bench_function(BenchmarkId::new("insert, pop, finish", waiting), |bencher| {
-            bencher.iter(|| rig.deliver());
+    for count in cases() {
+        let mut waiting = Waiting::new(count / 2, count - count / 2);
+        group.bench_function(BenchmarkId::new("insert, pop, finish", count), |bencher| {
+            bencher.iter(|| waiting.deliver());
         });
-        let mut rig = Rig::new(waiting / 2 + 1, waiting - waiting / 2);
-        group.bench_function(BenchmarkId::new("pop, defer, due", waiting), |bencher| {
-            bencher.iter(|| rig.defer());
+        // Its memory is needed for the next, in which there is always one to defer.
+        drop(waiting);
+        let mut waiting = Waiting::new(count / 2 + 1, count - count / 2);
+        group.bench_function(BenchmarkId::new("pop, defer, due", count), |bencher| {
+            bencher.iter(|| waiting.defer());
         });
     }
     group.finish();
