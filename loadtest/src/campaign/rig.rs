@@ -136,17 +136,10 @@ impl Rig {
             behaviour = behaviour.with_script(write(folder.path(), "sink.toml", script)?);
         }
         let sink = Sink::start(&behaviour)?;
-        let mut upstreams = Vec::new();
-        for (&sink, weight) in sinks.iter().zip(weights) {
-            let reached = match files.far {
-                Some(round_trip) => far::stand_between(sink, round_trip / 2).await?,
-                None => sink,
-            };
-            upstreams.push(format!("{reached}*{weight}"));
-        }
+        let upstreams = upstreams(&sinks, weights, files.far).await?;
         let ours = files.config.map(|text| write(folder.path(), "knobs.toml", text)).transpose()?;
         let config = options.config.as_deref().or(ours.as_deref());
-        let marks = Marks { upstream: &upstreams.join(","), listen: at(ports[0]) };
+        let marks = Marks { upstream: &upstreams, listen: at(ports[0]) };
         let Configured { config, upstream, listens_by_config } =
             configure(config, folder.path(), marks)?;
         let spool = folder.path().join("spool");
@@ -403,6 +396,19 @@ impl Rig {
             end,
         })
     }
+}
+
+/// The servers with their weights, as the relay takes them; far away where that is wanted.
+async fn upstreams(sinks: &[SocketAddr], weights: &[u32], far: Option<Duration>) -> Result<String> {
+    let mut all = Vec::new();
+    for (&sink, weight) in sinks.iter().zip(weights) {
+        let reached = match far {
+            Some(round_trip) => far::stand_between(sink, round_trip / 2).await?,
+            None => sink,
+        };
+        all.push(format!("{reached}*{weight}"));
+    }
+    Ok(all.join(","))
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {

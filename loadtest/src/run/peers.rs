@@ -100,7 +100,7 @@ async fn compare(options: &PeersOptions) -> Result<String> {
 
 async fn of_postfix(scenario: &Scenario, work: &Path) -> Result<Round> {
     let folder = folder(work)?;
-    let (sink, listen) = servers()?;
+    let (sink, [listen, _]) = servers(folder.path())?;
     let server = postfix::Postfix::start(folder.path(), listen, sink.addresses[0]).await?;
     let round = measure(scenario, listen, sink, || server.cpu_us()).await;
     server.stop().await?;
@@ -109,7 +109,7 @@ async fn of_postfix(scenario: &Scenario, work: &Path) -> Result<Round> {
 
 async fn of_relay(scenario: &Scenario, options: &RigOptions, binary: &Path) -> Result<Round> {
     let folder = folder(&options.work)?;
-    let (sink, listen) = servers()?;
+    let (sink, [listen, admin]) = servers(folder.path())?;
     let spool = folder.path().join("spool");
     std::fs::create_dir(&spool).context("making a spool")?;
     let plan = RelayPlan {
@@ -118,7 +118,7 @@ async fn of_relay(scenario: &Scenario, options: &RigOptions, binary: &Path) -> R
         cores: options.cores.unwrap_or(scenario.cores),
         listen,
         listens_by_config: false,
-        admin: SocketAddr::from((Ipv4Addr::LOCALHOST, free_ports(1)?[0])),
+        admin,
         upstream: Some(sink.addresses[0].to_string()),
         spool,
         log: folder.path().join("relay.log"),
@@ -135,12 +135,14 @@ fn folder(work: &Path) -> Result<tempfile::TempDir> {
     folder.with_context(|| format!("a folder in {}", work.display()))
 }
 
-/// A sink, and where a server before it is to listen.
-fn servers() -> Result<(Sink, SocketAddr)> {
-    let ports = free_ports(2)?;
-    let [listen, behind] =
-        [0, 1].map(|place| SocketAddr::from((Ipv4Addr::LOCALHOST, ports[place])));
-    Ok((Sink::start(&SinkOptions::plain(vec![behind], None))?, listen))
+/// A sink that writes down in `folder` what comes, and where a server before it is to listen, for
+/// mail and for its operator.
+fn servers(folder: &Path) -> Result<(Sink, [SocketAddr; 2])> {
+    let ports = free_ports(3)?;
+    let [listen, admin, behind] =
+        [0, 1, 2].map(|place| SocketAddr::from((Ipv4Addr::LOCALHOST, ports[place])));
+    let received = Some(folder.join("received"));
+    Ok((Sink::start(&SinkOptions::plain(vec![behind], received))?, [listen, admin]))
 }
 
 /// Warms a server up, loads it, and waits for the last delivery.

@@ -175,12 +175,16 @@ mod tests {
 
     #[test]
     fn the_server_listens_where_it_is_told_and_stays_in_its_root() {
-        let services = "# comment y\nsmtp      inet  n       -       y       -       -       smtpd\n\
+        let services = "# comment y\n\
+                        smtp      inet  n       -       y       -       -       smtpd\n\
                         pickup    unix  n       -       y       60      1       pickup\n\
-                        maildrop  unix  -       n       n       -       -       pipe\n  flags=DRXhu\n";
+                        maildrop  unix  -       n       n       -       -       pipe\n\
+                        \tflags=DRXhu\n";
         let written = services_at(services, "127.0.0.1:9".parse().unwrap());
-        let expected = "# comment y\n127.0.0.1:9 inet n - n - - smtpd\npickup unix n - n 60 1 pickup\n\
-                        maildrop  unix  -       n       n       -       -       pipe\n  flags=DRXhu\n";
+        let expected = "# comment y\n\
+                        127.0.0.1:9 inet n - n - - smtpd\npickup unix n - n 60 1 pickup\n\
+                        maildrop  unix  -       n       n       -       -       pipe\n\
+                        \tflags=DRXhu\n";
         assert_eq!(written, expected);
     }
 
