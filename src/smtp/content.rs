@@ -9,7 +9,9 @@
 #[cfg(test)]
 mod tests;
 
-use memchr::memchr3;
+use memchr::{memchr, memchr3, memmem, memrchr};
+
+use crate::smtp::stuffing::is_canonical;
 
 /// What to do about a bare CR or LF in content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -171,12 +173,19 @@ impl Decoder {
     fn scan(&mut self, bytes: &[u8], into: &mut Vec<u8>) -> (usize, bool) {
         let dots = self.rules.framing == Framing::Dot;
         let (mut run, mut at) = (0, 0);
+        // Until it is not: then each line is looked at, so that no octet is looked at often.
+        let mut is_plain = true;
         while let Some(&octet) = bytes.get(at) {
             match self.place {
                 Place::Start if octet == b'.' && dots => {
                     self.copy(&bytes[run..at], into);
                     self.place = Place::Dot;
                     (at, run) = (at + 1, at + 1);
+                }
+                Place::Start | Place::Text if is_plain => {
+                    let lines = self.plain_lines(&bytes[at..]);
+                    is_plain = lines > 0;
+                    at += lines;
                 }
                 Place::Start | Place::Text => (run, at) = self.scan_line(bytes, run, at, into),
                 Place::Cr if octet == b'\n' => {
@@ -196,6 +205,33 @@ impl Decoder {
         }
         self.copy(&bytes[run..], into);
         (at, false)
+    }
+
+    /// Read as many whole lines as are content as they stand, all at once; returns their octets.
+    /// None may mean that there are some all the same. Begins inside a line or at the start of one
+    /// that has no dot.
+    fn plain_lines(&mut self, bytes: &[u8]) -> usize {
+        let dotted = match self.rules.framing {
+            Framing::Dot => memmem::find(bytes, b"\r\n.").map(|at| at + 2),
+            Framing::Chunked | Framing::Binary => None,
+        };
+        let Some(end) = dotted.or_else(|| Some(memrchr(b'\n', bytes)? + 1)) else { return 0 };
+        let lines = &bytes[..end];
+        let is_text = is_canonical(lines) && memchr(0, lines).is_none();
+        if !is_text || !self.are_short(lines) {
+            return 0;
+        }
+        self.line = 0;
+        self.place = Place::Start;
+        end
+    }
+
+    /// Whether every line is sure to keep to its limit: there is an end in each half of it.
+    fn are_short(&self, lines: &[u8]) -> bool {
+        let has_end = |half: &[u8]| memchr(b'\n', half).is_some();
+        let first = memchr(b'\n', lines).map_or(lines.len(), |at| at + 1);
+        let halves = lines.chunks_exact((self.rules.line_max / 2).max(1));
+        self.line + first <= self.rules.line_max && halves.into_iter().all(has_end)
     }
 
     /// Read from inside a line up to its end, or to something that is no text; returns where the

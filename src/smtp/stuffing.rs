@@ -101,7 +101,7 @@ impl Stuffing {
 
 /// Whether CR and LF come in pairs only. Written so that the compiler makes vector code of it: an
 /// octet for each pair of neighbours, and no branch among them.
-fn is_canonical(content: &[u8]) -> bool {
+pub(super) fn is_canonical(content: &[u8]) -> bool {
     let starts_well = content.first() != Some(&b'\n');
     let ends_well = content.last() != Some(&b'\r');
     let behind = content.get(1..).unwrap_or(&[]);

@@ -132,8 +132,8 @@ fn latencies(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     out.push_str(
         "</tbody></table><p class=\"note\">connect to final: a phase as the source saw it, from \
-         its command to its reply. message: from the moment at which it was meant to be sent to the \
-         final 250. end to end: from that moment to its delivery.</p></section>",
+         its command to its reply. message: from the moment at which it was meant to be sent to \
+         the final 250. end to end: from that moment to its delivery.</p></section>",
     );
     Ok(())
 }

@@ -221,4 +221,34 @@ proptest! {
             prop_assert_eq!(read.fault, Some(Fault::BareLineEnding));
         }
     }
+
+    /// Lines that are read many at a time come to what they come to octet by octet, whatever their
+    /// length and what stands among them.
+    #[test]
+    fn many_lines_at_once_are_what_they_are_one_by_one(
+        lines in proptest::collection::vec((0usize..60, "\\.{0,2}a?", 0usize..24), 1..40),
+        line_max in 2usize..40,
+        pieces in proptest::collection::vec(1usize..400, 1..8),
+        chunked in any::<bool>(),
+        normalize in any::<bool>(),
+    ) {
+        let mut input = Vec::new();
+        for (kind, start, length) in &lines {
+            input.extend_from_slice(start.as_bytes());
+            input.extend(std::iter::repeat_n(b'x', *length));
+            input.extend_from_slice(match kind { 0 => b"\n", 1 => b"\r", 2 => b"\0\r\n", _ => b"\r\n" });
+        }
+        let rules = Rules {
+            framing: if chunked { Framing::Chunked } else { Framing::Dot },
+            line_endings: if normalize { LineEndings::Normalize } else { LineEndings::Strict },
+            line_max,
+            bytes_max: u64::MAX,
+        };
+        let one_by_one = read(rules, &input, &[1]);
+        prop_assert_eq!(&whole(rules, &input).fault, &one_by_one.fault);
+        if one_by_one.fault.is_none() {
+            prop_assert_eq!(&whole(rules, &input), &one_by_one);
+            prop_assert_eq!(&read(rules, &input, &pieces), &one_by_one);
+        }
+    }
 }
