@@ -196,6 +196,7 @@ impl Sink {
                 b"250-mx.example\r\n250-SIZE 52428800\r\n250-8BITMIME\r\n250-PIPELINING\r\n\
                   250 CHUNKING\r\n"
             }
+            (b"RSET", _) => b"250 2.0.0 Ok\r\n",
             (b"MAIL", _) => b"250 2.1.0 Ok\r\n",
             (b"RCPT", _) => b"250 2.1.5 Ok\r\n",
             (b"QUIT", _) => b"221 2.0.0 Bye\r\n",

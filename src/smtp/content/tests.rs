@@ -236,7 +236,13 @@ proptest! {
         for (kind, start, length) in &lines {
             input.extend_from_slice(start.as_bytes());
             input.extend(std::iter::repeat_n(b'x', *length));
-            input.extend_from_slice(match kind { 0 => b"\n", 1 => b"\r", 2 => b"\0\r\n", _ => b"\r\n" });
+            let end: &[u8] = match kind {
+                0 => b"\n",
+                1 => b"\r",
+                2 => b"\0\r\n",
+                _ => b"\r\n",
+            };
+            input.extend_from_slice(end);
         }
         let rules = Rules {
             framing: if chunked { Framing::Chunked } else { Framing::Dot },
