@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::base::ids::MessageId;
-use crate::base::limits::{MOVES_MAX, RECORD_MAX};
+use crate::base::limits::{MOVE_BYTES_MAX, MOVES_MAX, RECORD_MAX};
 use crate::spool::format::{Record, RecordKind};
 use crate::spool::group::{What, record_bytes};
 use crate::spool::log::{Log, LogEvent, MovedRecipient};
@@ -247,6 +247,11 @@ impl Log {
             return;
         }
         let under_way = &self.moves.under_way;
+        // Asked for by the batch, they are brought into memory by the batch.
+        let many = MOVES_MAX / 2;
+        if under_way.len() > many || self.moves.bytes > MOVE_BYTES_MAX as u64 / 2 {
+            return;
+        }
         let space = &self.space;
         let candidates = self.live.messages_in(oldest, |offset| id_at(space, oldest, offset));
         let mut candidates: Vec<(MessageId, u32)> =
