@@ -33,6 +33,11 @@ impl<W> Line<W> {
         self.len == 0
     }
 
+    /// Whether the next job is one that lost its connection.
+    pub(super) fn is_again(&self) -> bool {
+        !self.again.is_empty()
+    }
+
     pub(super) fn push(&mut self, home: ShardId, job: W) {
         self.len += 1;
         match self.homes.iter_mut().find(|(other, _)| *other == home) {

@@ -201,8 +201,9 @@ impl<J: Copy> Site<J> {
     /// Let a job follow another, whose reply is awaited.
     fn assign_behind(&mut self, now: Monotonic) -> Option<Action<J>> {
         let connection = self.pool.first_open().filter(|_| !self.line.is_empty())?;
-        // Once it is idle it goes.
-        if self.must_yield() || self.is_spent(connection) {
+        // What must yield or is spent goes once it is idle. A job that lost its connection may have
+        // been why, and is to take no other with it.
+        if self.must_yield() || self.is_spent(connection) || self.line.is_again() {
             return None;
         }
         let item = self.next_in_line(now)?;
