@@ -4,11 +4,15 @@
 //! its CRLF. Invariant: only printable ASCII, or UTF-8 where SMTPUTF8 was asked for; every line is
 //! within 998 octets; nothing that a client chose can end the field or a comment in it.
 
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
 use crate::mail::address::{Domain, ForwardPath};
+
+/// Octets of a usual field, set aside at once.
+const USUAL_BYTES: usize = 256;
 
 /// How the message came (RFC 3848, RFC 6531 §4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,37 +58,54 @@ pub struct Received<'a> {
 impl Received<'_> {
     /// The field, with its CRLF.
     pub fn to_field(&self) -> Vec<u8> {
-        let mut field = format!(
-            "Received: from {} ({})\r\n\tby {} with {}",
-            self.hello_word(),
-            literal(self.client),
-            self.hostname,
-            self.protocol.as_str(),
-        );
-        field.push_str(&format!(" id {}", self.id));
-        if let Some(ForwardPath::Mailbox(mailbox)) = self.recipient {
-            field.push_str(&format!("\r\n\tfor <{mailbox}>"));
-        }
-        field.push_str(&format!(";\r\n\t{}\r\n", self.now.to_rfc5322()));
+        let mut field = String::with_capacity(USUAL_BYTES);
+        self.write(&mut field).expect("memory takes every write");
         field.into_bytes()
     }
 
+    fn write(&self, field: &mut String) -> fmt::Result {
+        field.push_str("Received: from ");
+        self.write_hello(field)?;
+        field.push_str(" (");
+        write_literal(self.client, field)?;
+        let (by, with) = (self.hostname.as_str(), self.protocol.as_str());
+        for word in [")\r\n\tby ", by, " with ", with, " id "] {
+            field.push_str(word);
+        }
+        write!(field, "{}", self.id)?;
+        if let Some(ForwardPath::Mailbox(mailbox)) = self.recipient {
+            for word in ["\r\n\tfor <", mailbox.as_str(), ">"] {
+                field.push_str(word);
+            }
+        }
+        field.push_str(";\r\n\t");
+        self.now.write_rfc5322(field)?;
+        field.push_str("\r\n");
+        Ok(())
+    }
+
     /// What the client called itself, with whatever could not stand there replaced by `?`.
-    fn hello_word(&self) -> String {
+    fn write_hello(&self, field: &mut String) -> fmt::Result {
         if self.hello.is_empty() {
-            return literal(self.client);
+            return write_literal(self.client, field);
         }
         let utf8 = self.protocol == Protocol::Utf8Smtp;
-        let word = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
-        let keep = |c: char| word(c) || (utf8 && c.is_alphanumeric());
-        self.hello.chars().map(|c| if keep(c) { c } else { '?' }).collect()
+        let is_word =
+            |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':' | '[' | ']');
+        let keep = |c: char| is_word(c) || (utf8 && c.is_alphanumeric());
+        if self.hello.chars().all(keep) {
+            field.push_str(self.hello);
+        } else {
+            field.extend(self.hello.chars().map(|c| if keep(c) { c } else { '?' }));
+        }
+        Ok(())
     }
 }
 
 /// An address literal (RFC 5321 §4.1.3).
-fn literal(address: IpAddr) -> String {
+fn write_literal(address: IpAddr, field: &mut String) -> fmt::Result {
     match address.to_canonical() {
-        IpAddr::V4(address) => format!("[{address}]"),
-        IpAddr::V6(address) => format!("[IPv6:{address}]"),
+        IpAddr::V4(address) => write!(field, "[{address}]"),
+        IpAddr::V6(address) => write!(field, "[IPv6:{address}]"),
     }
 }
