@@ -7,6 +7,8 @@
 //! code outside RFC 5321's digits but with a known first one (571 is seen) counts as x50, since
 //! only the first digit decides about codes one does not know; the text then keeps the real one.
 
+use std::borrow::Cow;
+
 use memchr::memchr;
 
 use crate::base::limits::{REPLY_LINE_MAX, REPLY_LINES_MAX, REPLY_TEXT_MAX};
@@ -162,7 +164,7 @@ impl Begun {
 fn split_line(line: &[u8]) -> Result<Line<'_>, NotAReply> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let no_code = || NotAReply::NoCode(clean(&line[..line.len().min(64)]).into());
+    let no_code = || NotAReply::NoCode((*clean(&line[..line.len().min(64)])).into());
     let (digits, rest) = line.split_at_checked(3).ok_or_else(no_code)?;
     let first_is_known = matches!(digits[0], b'2'..=b'5');
     if !first_is_known || !digits.iter().all(u8::is_ascii_digit) {
@@ -178,12 +180,13 @@ fn split_line(line: &[u8]) -> Result<Line<'_>, NotAReply> {
 }
 
 /// Text that can be shown, logged and mailed: UTF-8 without control characters.
-fn clean(text: &[u8]) -> String {
+fn clean(text: &[u8]) -> Cow<'_, str> {
+    let is_plain = text.iter().all(|octet| matches!(octet, b' '..=b'~'));
     let text = String::from_utf8_lossy(text);
-    if text.contains(char::is_control) {
-        return text.replace(char::is_control, "?");
+    if !is_plain && text.contains(char::is_control) {
+        return text.replace(char::is_control, "?").into();
     }
-    text.into_owned()
+    text
 }
 
 #[cfg(test)]
