@@ -70,6 +70,7 @@ pub const ALL: &[&Knob] = &[
     &SITE_CONNECTIONS,
     &SITE_MESSAGES,
     &SITE_RATE,
+    &SHARD_EXCESS,
     &SOURCE_ADDRESS,
     &SOURCE_HELLO,
     &RETRY_FIRST,

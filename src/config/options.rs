@@ -52,6 +52,8 @@ pub struct Config {
     pub default_route: Route,
     /// What holds for each MX site.
     pub site: SiteLimits,
+    /// How much more than the mean a shard may have in flight, in hundredths.
+    pub shard_excess_percent: u32,
     /// Local addresses to send from; empty leaves the choice to the kernel.
     pub sources: Vec<EgressSource>,
     /// When deferred recipients are tried again, and how long they are kept.

@@ -96,6 +96,7 @@ fn read<'d>(
         routes: outbound.routes,
         default_route: outbound.default_route,
         site: outbound.site,
+        shard_excess_percent: outbound.shard_excess_percent,
         sources: outbound.sources,
         queue,
         dns_servers: dns_servers.into_iter().flatten().map(|given| given.value).collect(),

@@ -17,22 +17,30 @@ use crate::base::limits::COLD_DOMAIN_MAX;
 use crate::base::limits::SHARDS_MAX;
 use crate::egress::rendezvous::draw;
 
-/// A shard may carry a quarter more than the mean before domains spill.
-const EXCESS_PERCENT: u64 = 25;
-/// And so many on top, so that little traffic never spills.
+/// ε, until somebody says otherwise: a shard may carry a quarter more than the mean.
+const EXCESS_PERCENT: u32 = 25;
+/// So many on top of it, so that little traffic never spills.
 const SLACK: u64 = 16;
 
 /// What each shard carries as an owner; one for the process.
 #[derive(Debug)]
 pub struct Loads {
     shards: Box<[CachePadded<AtomicU32>]>,
+    /// ε in hundredths.
+    excess_percent: AtomicU32,
 }
 
 impl Loads {
     /// For a process of `shards` shards: 1 to `SHARDS_MAX`.
     pub fn new(shards: usize) -> Self {
         assert!((1..=SHARDS_MAX).contains(&shards), "{shards} shards");
-        Self { shards: (0..shards).map(|_| CachePadded::default()).collect() }
+        let shards = (0..shards).map(|_| CachePadded::default()).collect();
+        Self { shards, excess_percent: AtomicU32::new(EXCESS_PERCENT) }
+    }
+
+    /// How much more than the mean a shard may carry, in hundredths, from now on.
+    pub fn set_excess(&self, percent: u32) {
+        self.excess_percent.store(percent, Ordering::Relaxed);
     }
 
     /// How many shards there are.
@@ -66,7 +74,8 @@ impl Loads {
             sum += u64::from(self.shards[index].load(Ordering::Relaxed));
             *score = draw(domain_hash, index as u64).max(1);
         }
-        let mean_percent = sum * (100 + EXCESS_PERCENT) / self.shards.len() as u64;
+        let excess = u64::from(self.excess_percent.load(Ordering::Relaxed));
+        let mean_percent = sum * (100 + excess) / self.shards.len() as u64;
         let bound = u32::try_from(mean_percent / 100 + SLACK).unwrap_or(u32::MAX);
         let first = highest(scores);
         // Homes share a campaign evenly, so that others have about as many in flight.
@@ -143,6 +152,23 @@ mod tests {
         assert!(cold.iter().zip(&before).all(stayed));
         let hot = (0..16).filter(|owner| loads.load(ShardId(*owner)) > 1_000).count();
         assert!(hot >= 12, "the hot one uses {hot} shards");
+    }
+
+    #[test]
+    fn the_excess_allowed_is_what_a_shard_gets() {
+        for (percent, most) in [(10, 1_116), (50, 1_516)] {
+            let loads = Loads::new(16);
+            loads.set_excess(percent);
+            (0..16).for_each(|owner| loads.add(ShardId(owner), 1_000));
+            // Others end what they have as it gets more, so that the mean stays.
+            let first = loads.owner_of(7, 1_000);
+            let other = if first == ShardId(0) { ShardId(1) } else { ShardId(0) };
+            while loads.owner_of(7, 1_000) == first {
+                loads.add(first, 1);
+                loads.subtract(other, 1);
+            }
+            assert_eq!(loads.load(first), most + 1);
+        }
     }
 
     #[test]

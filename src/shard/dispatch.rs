@@ -246,6 +246,7 @@ impl Home {
     pub(crate) fn reconfigure(&mut self, settings: &Settings) {
         let schedule = &settings.schedule;
         self.queue.set_ages(schedule.delay_report_after, schedule.lifetime);
+        self.loads.set_excess(settings.shard_excess_percent);
     }
 
     /// Hand out nothing more.

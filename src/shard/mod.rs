@@ -151,6 +151,7 @@ impl Shard {
         let schedule = &settings.schedule;
         let queue = Queue::new(schedule.delay_report_after, schedule.lifetime, settings.hot_bytes);
         let mut home = Home::new(queue, shared.loads.clone());
+        shared.loads.set_excess(settings.shard_excess_percent);
         home.follow(now);
         let split = |(directory, log, recovery)| ((directory, log), (directory, recovery));
         let (opened, recoveries): (Vec<_>, Vec<_>) = logs.into_iter().map(split).unzip();

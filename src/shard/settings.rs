@@ -51,6 +51,8 @@ pub struct Settings {
     pub groups: Vec<GroupSettings>,
     /// What holds for each MX site.
     pub mx_limits: SiteLimits,
+    /// How much more than the mean a shard may have in flight, in hundredths.
+    pub shard_excess_percent: u32,
     /// Where mail leaves from; never empty.
     pub sources: Arc<[Source]>,
     /// How connections out are run, by source.
@@ -100,6 +102,7 @@ impl Settings {
             router: router(config),
             groups: config.groups.iter().map(group).collect(),
             mx_limits: site_limits(&config.site),
+            shard_excess_percent: config.shard_excess_percent,
             sources,
             clients,
             dns: dns_options(config, resolv_conf),

@@ -99,6 +99,14 @@ pub(in crate::config) const SITE_RATE: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const SHARD_EXCESS: Knob = Knob {
+    path: "site.shard_excess",
+    kind: Kind::Decimal { default: 25, least: 1, most: 1_000 },
+    help: "A shard may have this share more in flight than the mean; then busy domains use others.",
+    cost: "small ones spread a busy domain's connections over more shards",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const SOURCE_ADDRESS: Knob = Knob {
     path: "source[].address",
     kind: Kind::Text { form: "IP address", default: "the kernel's choice" },

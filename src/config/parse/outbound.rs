@@ -23,6 +23,7 @@ pub(super) struct Outbound {
     pub(super) routes: Vec<RouteRule>,
     pub(super) default_route: Route,
     pub(super) site: SiteLimits,
+    pub(super) shard_excess_percent: u32,
     pub(super) sources: Vec<EgressSource>,
 }
 
@@ -44,8 +45,9 @@ pub(super) fn read<'d>(
     let routes = routes(reader, root, &groups, &mut seen);
     let section = reader.table(root, "site");
     let site = site_limits(reader, &section, &SITE);
+    let shard_excess_percent = reader.decimal(&section, &knobs::SHARD_EXCESS);
     let sources = sources(reader, root, hostname);
-    Outbound { groups, relay_domains, routes, default_route, site, sources }
+    Outbound { groups, relay_domains, routes, default_route, site, shard_excess_percent, sources }
 }
 
 // --- Upstream groups ---
