@@ -18,6 +18,8 @@ pub(crate) const TAG_LEN: usize = 8;
 pub(crate) const ID_FIELD: &[u8] = b"X-Load-Id: ";
 /// Header field that carries the length of the body.
 pub(crate) const BODY_FIELD: &[u8] = b"X-Load-Body: ";
+/// Header field with the XXH3 sum of the body in hexadecimal, where that is not of our making.
+pub(crate) const SUM_FIELD: &[u8] = b"X-Load-Sum: ";
 /// Octets of the id's line in the body.
 const ID_LINE: usize = ID_LEN + 2;
 /// Shortest body: the id's line and the last CR LF.

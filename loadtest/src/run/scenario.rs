@@ -34,6 +34,7 @@ pub(crate) const REFERENCE: &str = r#"Scenario (TOML; only description and messa
   description = "One line"
   messages = 50000
   size = "10240"            # octets, header included: N or MIN-MAX, KB, KiB, MB, MiB
+  corpus = "DIR"            # messages to send instead, each file that ends in .eml in turn
   recipients = 1            # a message
   domains = 1000            # destinations
   zipf = 1.1                # exponent of their popularity; each in turn without it
@@ -61,6 +62,7 @@ pub(crate) struct Scenario {
     pub(crate) messages: u32,
     #[serde(default = "default_size")]
     size: String,
+    corpus: Option<std::path::PathBuf>,
     #[serde(default = "one")]
     recipients: u32,
     #[serde(default = "thousand")]
@@ -186,6 +188,7 @@ impl Scenario {
     pub(crate) fn source(&self, target: std::net::SocketAddr) -> Result<SourceOptions> {
         let mut source = SourceOptions::campaign(target, self.messages, self.domains);
         source.size = self.size.parse()?;
+        source.corpus = self.corpus.clone();
         source.recipients = self.recipients;
         source.zipf = self.zipf;
         source.connections = self.connections as usize;

@@ -3,7 +3,11 @@
 //! In: bytes after 354, or chunks. Out: what was received. Invariant: only CR LF "." CR LF ends
 //! content after DATA (RFC 5321 §4.1.1.4). Unit: `size` counts octets after unstuffing.
 
-use crate::message::{BODY_FIELD, BODY_MIN, Filler, ID_FIELD, ID_LEN};
+use std::fmt;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::message::{BODY_FIELD, BODY_MIN, Filler, ID_FIELD, ID_LEN, SUM_FIELD};
 
 /// Octets of a header that is searched for an id.
 const HEADER_MAX: usize = 64 * 1024;
@@ -102,6 +106,20 @@ struct Load {
     body: usize,
     seen: usize,
     intact: bool,
+    /// Of a body that is not of our making.
+    sum: Option<Sum>,
+}
+
+/// What a body must add up to, and what it has so far.
+struct Sum {
+    wanted: u64,
+    so_far: Box<Xxh3>,
+}
+
+impl fmt::Debug for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sum({:016x})", self.wanted)
+    }
 }
 
 impl Content {
@@ -124,7 +142,13 @@ impl Content {
         if let Some(load) = &mut self.load
             && !body.is_empty()
         {
-            load.intact = load.intact && filler.matches(&load.id, load.body, load.seen, body);
+            match &mut load.sum {
+                Some(sum) => sum.so_far.update(body),
+                None if load.intact => {
+                    load.intact = filler.matches(&load.id, load.body, load.seen, body);
+                }
+                None => {}
+            }
             load.seen += body.len();
         }
     }
@@ -133,7 +157,7 @@ impl Content {
     pub(crate) fn judge(&self) -> (Option<&[u8; ID_LEN]>, Body) {
         match &self.load {
             None => (None, Body::Unknown),
-            Some(load) if load.intact && load.seen == load.body => (Some(&load.id), Body::Intact),
+            Some(load) if load.is_intact() => (Some(&load.id), Body::Intact),
             Some(load) => (Some(&load.id), Body::Changed),
         }
     }
@@ -168,10 +192,24 @@ impl Content {
     }
 }
 
+impl Load {
+    fn is_intact(&self) -> bool {
+        let adds_up = |sum: &Sum| sum.so_far.digest() == sum.wanted;
+        let adds_up = self.sum.as_ref().is_none_or(adds_up);
+        self.intact && self.seen == self.body && adds_up
+    }
+}
+
 fn load_of(header: &[u8]) -> Option<Load> {
     let id = value(header, ID_FIELD)?.try_into().ok()?;
     let body = std::str::from_utf8(value(header, BODY_FIELD)?).ok()?.parse().ok()?;
-    (body >= BODY_MIN).then_some(Load { id, body, seen: 0, intact: true })
+    let sum = match value(header, SUM_FIELD) {
+        Some(text) => Some(u64::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok()?),
+        None => None,
+    };
+    let sum = sum.map(|wanted| Sum { wanted, so_far: Box::new(Xxh3::new()) });
+    let is_load = sum.is_some() || body >= BODY_MIN;
+    is_load.then_some(Load { id, body, seen: 0, intact: true, sum })
 }
 
 /// The value of a field in a header, the first one.
@@ -180,6 +218,17 @@ fn value<'a>(header: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
         memchr::memmem::find_iter(header, field).find(|&at| at == 0 || header[at - 1] == b'\n')?;
     let rest = &header[at + field.len()..];
     Some(&rest[..memchr::memchr(b'\r', rest)?])
+}
+
+/// What a sink makes of a message that comes in these pieces.
+#[cfg(test)]
+pub(crate) fn judged(pieces: &[&[u8]]) -> (Option<[u8; ID_LEN]>, Body) {
+    let filler = Filler::new(0);
+    let mut content = Content::default();
+    content.begin(false);
+    pieces.iter().for_each(|piece| content.take(piece, &filler));
+    let (id, body) = content.judge();
+    (id.copied(), body)
 }
 
 #[cfg(test)]
@@ -241,12 +290,8 @@ mod tests {
     }
 
     fn judged(pieces: &[&[u8]]) -> (bool, Body) {
-        let filler = Filler::new(0);
-        let mut content = Content::default();
-        content.begin(false);
-        pieces.iter().for_each(|piece| content.take(piece, &filler));
-        let (id, body) = content.judge();
-        (id == Some(&RunTag::from_seed(1).id(5)), body)
+        let (id, body) = super::judged(pieces);
+        (id == Some(RunTag::from_seed(1).id(5)), body)
     }
 
     #[test]

@@ -32,6 +32,8 @@ use crate::line_log::LineLog;
 use crate::message::{Filler, ID_LEN};
 use crate::net::Addresses;
 use content::{Body, Content};
+#[cfg(test)]
+pub(crate) use content::{Body as Judged, judged};
 pub(crate) use counters::Counters;
 use extensions::{Extension, Extensions};
 use script::{Memory, Script};

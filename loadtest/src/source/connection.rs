@@ -111,7 +111,7 @@ impl<'a> Connection<'a> {
         let mut head = std::mem::take(&mut self.run.scratch.borrow_mut().head);
         let body = self.head_into(&mut head, &job, size);
         let run = self.run;
-        let filler = run.filler.plain(body);
+        let filler = run.texts.plain(body);
         let length = head.len() + filler.len() + 2;
         self.output.clear();
         if reset {
@@ -250,7 +250,7 @@ impl<'a> Connection<'a> {
         body: usize,
     ) -> io::Result<Settlement> {
         let run = self.run;
-        let filler = run.filler.plain(body);
+        let filler = run.texts.plain(body);
         write!(self.output, "BDAT {} LAST\r\n", head.len() + filler.len() + 2)?;
         self.output.extend_from_slice(head);
         let written = Instant::now();
@@ -271,7 +271,7 @@ impl<'a> Connection<'a> {
             // RFC 2920 §3.1: a server that says 354 with no recipient gets an empty message.
             self.stream.write_all(b".\r\n").await?;
         } else {
-            let filler = run.filler.stuffed(body);
+            let filler = run.texts.stuffed(body);
             write_all(&mut self.stream, [head, filler, b"\r\n.\r\n"]).await?;
         }
         self.took(Phase::Content, written);
@@ -358,7 +358,7 @@ impl<'a> Connection<'a> {
         scratch.address.clear();
         let place = job.wanted.trailing_zeros();
         self.run.recipient(job.number, place, &mut scratch.address);
-        self.run.template.head(job.number, &scratch.address, size, head)
+        self.run.texts.head(job.number, &scratch.address, size, head)
     }
 
     fn put_mail(&mut self, size: usize) {

@@ -4,6 +4,7 @@
 //! Lives on: one thread, all connections as tasks of it.
 
 mod connection;
+mod corpus;
 mod domains;
 mod options;
 mod phases;
@@ -28,6 +29,7 @@ use crate::dice::Dice;
 use crate::line_log::LineLog;
 use crate::message::{Filler, RunTag, Template};
 use connection::{Connection, Pending, Settlement, places};
+use corpus::Texts;
 use domains::Domains;
 pub(crate) use options::{Sizes, SourceOptions, Spread};
 pub(crate) use phases::{Phase, Tally, at, latencies, quantiles};
@@ -82,8 +84,7 @@ struct Run {
     plan: RefCell<Plan>,
     tally: RefCell<Tally>,
     scratch: RefCell<Scratch>,
-    filler: Filler,
-    template: Template,
+    texts: Texts,
     domains: Domains,
     log: LineLog,
     start: Instant,
@@ -134,12 +135,18 @@ impl Run {
         let arrivals = options.arrivals(seed)?;
         let plan = Plan::new(options.messages, options.recipients, options.retry, arrivals, start);
         let tag = RunTag::from_seed(seed);
+        let texts = match &options.corpus {
+            Some(folder) => Texts::from_folder(folder, tag)?,
+            None => {
+                let template = Template { from: options.from.clone(), date, tag };
+                Texts::Made(Filler::new(options.size.most), template)
+            }
+        };
         Ok(Self {
             plan: RefCell::new(plan),
             tally: RefCell::new(Tally::new()),
             scratch: RefCell::default(),
-            filler: Filler::new(options.size.most),
-            template: Template { from: options.from.clone(), date, tag },
+            texts,
             domains,
             log: LineLog::open(options.accepted.as_deref())?,
             start,
@@ -328,7 +335,7 @@ impl Run {
     }
 
     fn accepted_line(&self, job: &Job, accepted: u64, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.template.tag.id(job.number));
+        out.extend_from_slice(&self.texts.tag().id(job.number));
         let after_start = job.intended.saturating_duration_since(self.start).as_millis();
         let unix_ms = u128::from(self.start_unix_ms) + after_start;
         write!(out, " {unix_ms} {}", job.copies).expect("memory takes every write");

@@ -81,6 +81,9 @@ pub(crate) struct SourceOptions {
     /// Octets of a message, header included: N or MIN-MAX
     #[arg(long, default_value = "10240")]
     pub(crate) size: Sizes,
+    /// Folder of messages to send, each file that ends in .eml in turn, instead of made ones
+    #[arg(long, value_name = "DIR", conflicts_with = "size")]
+    pub(crate) corpus: Option<PathBuf>,
     /// Destination domains, named d0000001.example and on
     #[arg(long, default_value_t = 1_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..10_000_000))]
@@ -141,6 +144,7 @@ impl SourceOptions {
             chunking: true,
             ahead: 1,
             size: Sizes { least: 10_240, most: 10_240 },
+            corpus: None,
             domains,
             zipf: None,
             to_domains: Vec::new(),
