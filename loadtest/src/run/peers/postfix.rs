@@ -36,7 +36,7 @@ pub(super) fn version() -> Result<String> {
     if !rustix::process::geteuid().is_root() {
         bail!("Postfix has to be started by root");
     }
-    let output = Command::new("postconf").args(["-d", "-h", "mail_version"]).output();
+    let output = Command::new("/usr/sbin/postconf").args(["-d", "-h", "mail_version"]).output();
     let output = output.context("running postconf")?;
     Ok(format!("Postfix {}", String::from_utf8_lossy(&output.stdout).trim()))
 }
@@ -49,7 +49,7 @@ impl Postfix {
         upstream: SocketAddr,
     ) -> Result<Self> {
         let config = write_config(folder, listen, upstream)?;
-        let checked = Command::new("postfix").arg("-c").arg(&config).arg("check").output();
+        let checked = Command::new("/usr/sbin/postfix").arg("-c").arg(&config).arg("check").output();
         let checked = checked.context("running postfix check")?;
         if !checked.status.success() {
             bail!("postfix check: {}", String::from_utf8_lossy(&checked.stderr));
