@@ -49,7 +49,8 @@ impl Postfix {
         upstream: SocketAddr,
     ) -> Result<Self> {
         let config = write_config(folder, listen, upstream)?;
-        let checked = Command::new("/usr/sbin/postfix").arg("-c").arg(&config).arg("check").output();
+        let checked =
+            Command::new("/usr/sbin/postfix").arg("-c").arg(&config).arg("check").output();
         let checked = checked.context("running postfix check")?;
         if !checked.status.success() {
             bail!("postfix check: {}", String::from_utf8_lossy(&checked.stderr));
