@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -83,11 +84,15 @@ fn threads_ns(pid: u32) -> Result<BTreeMap<OsString, u64>> {
     for task in tasks {
         let task = task.with_context(|| format!("reading {folder}"))?;
         // A thread may end meanwhile.
-        let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        let ns = text.split(' ').next().and_then(|word| word.parse().ok());
-        all.insert(task.file_name(), ns.unwrap_or_default());
+        all.insert(task.file_name(), of_task_ns(&task.path()).unwrap_or_default());
     }
     Ok(all)
+}
+
+/// CPU time of the thread with this folder, by the scheduler's own count.
+pub(crate) fn of_task_ns(task: &Path) -> Option<u64> {
+    let text = fs::read_to_string(task.join("schedstat")).ok()?;
+    text.split(' ').next()?.parse().ok()
 }
 
 /// Sum of utime, stime, cutime and cstime (fields 14 to 17 of proc_pid_stat(5)).

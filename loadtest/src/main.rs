@@ -11,6 +11,7 @@ mod ledger;
 mod line_log;
 mod message;
 mod net;
+mod proc;
 mod run;
 mod sink;
 mod source;

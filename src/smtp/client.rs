@@ -180,7 +180,7 @@ impl Client {
     pub fn handle_end(&mut self, _now: Monotonic) {
         match self.phase {
             Phase::Quitting => self.close(None),
-            Phase::Open if self.flights.is_empty() => self.close(None),
+            Phase::Open if self.is_ready() => self.close(None),
             Phase::Opening | Phase::Open => self.fail(Failure::Closed),
             Phase::Over => {}
         }
@@ -244,7 +244,7 @@ impl Client {
                 self.close(None);
                 self.wire.output.extend_from_slice(b"QUIT\r\n");
             }
-            Phase::Open if self.flights.is_empty() => {
+            Phase::Open if self.is_ready() => {
                 self.wire.send(Command::Quit, b"QUIT\r\n");
                 self.phase = Phase::Quitting;
                 self.arm(now);
@@ -399,7 +399,6 @@ impl Client {
                 Some(oldest) if !oldest.has_waiting() => self.settle(now),
                 Some(_) if !takes_more => return self.part(),
                 Some(oldest) => {
-                    let using = Use { extensions: &self.extensions, ..using };
                     oldest.start_round(using);
                     self.transactions_begun += 1;
                 }

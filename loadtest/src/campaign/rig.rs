@@ -71,7 +71,8 @@ pub(crate) struct Rig {
     source: Option<JoinHandle<Result<SourceReport>>>,
     pub(crate) control: Arc<SourceControl>,
     pub(crate) progress: Progress,
-    sampler: Sampler,
+    /// Where samples are wanted: a look is a question to the relay, which costs it CPU.
+    sampler: Option<Sampler>,
     /// CPU of relays that were killed.
     cpu_of_killed_us: u64,
     /// What a sink found that was replaced.
@@ -171,7 +172,7 @@ impl Rig {
             source: None,
             control: SourceControl::new(0),
             progress: Progress::new(total),
-            sampler: Sampler::start(),
+            sampler: None,
             cpu_of_killed_us: 0,
             violations: Vec::new(),
             last_count: 0,
@@ -223,8 +224,9 @@ impl Rig {
         tokio::time::sleep(TICK).await;
         let (accepted, recorded) = (self.accepted(), self.sink.recorded());
         self.progress.show(accepted, recorded);
-        if let Some(pid) = self.relay.as_ref().and_then(Relay::pid) {
-            self.sampler.look(pid, self.plan.admin, accepted, recorded);
+        let pid = self.relay.as_ref().and_then(Relay::pid);
+        if let Some((sampler, pid)) = self.sampler.as_mut().zip(pid) {
+            sampler.look(pid, self.plan.admin, accepted, recorded);
         }
         if self.plan.dies_at_entry.is_none() {
             self.relay.as_mut().map_or(Ok(()), Relay::expect_running)?;
@@ -236,6 +238,11 @@ impl Rig {
             (self.last_count, self.last_change) = (accepted + recorded, Instant::now());
         }
         Ok(())
+    }
+
+    /// Take samples from now on.
+    pub(crate) fn sample(&mut self) {
+        self.sampler = Some(Sampler::start());
     }
 
     /// When something was accepted or delivered last.
@@ -373,7 +380,7 @@ impl Rig {
         let relay = self.relay.take().context("no relay is running")?;
         let relay_cpu_us = self.cpu_of_killed_us + relay.cpu_since_ready_us();
         let shards_cpu_us = relay.pid().map(sample::shards_us).unwrap_or_default();
-        let samples = self.sampler.finish();
+        let samples = self.sampler.as_mut().map(Sampler::finish).unwrap_or_default();
         let relay_report = self.plan.report().await;
         let end = relay.stop().await;
         let account = self.account(still_queued)?;

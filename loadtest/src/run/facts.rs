@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proc::octets;
+
 /// The machine, as far as it tells.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
@@ -22,7 +24,7 @@ impl Machine {
         Self {
             cpu: field(&read("/proc/cpuinfo"), "model name").unwrap_or("unknown").to_owned(),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
-            memory_mib: kib(&read("/proc/meminfo"), "MemTotal") / 1_024,
+            memory_mib: octets(&read("/proc/meminfo"), "MemTotal").unwrap_or_default() >> 20,
             kernel: read("/proc/sys/kernel/osrelease").trim_end().to_owned(),
             file_system: file_system(&read("/proc/self/mounts"), work),
         }
@@ -38,11 +40,6 @@ impl Machine {
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let of = |line: &'a str| line.split_once(':').filter(|(key, _)| key.trim() == name);
     text.lines().find_map(of).map(|(_, value)| value.trim())
-}
-
-fn kib(text: &str, name: &str) -> u64 {
-    let value = field(text, name).and_then(|value| value.split(' ').next());
-    value.and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
 /// The type of the file system that is mounted nearest above `path`.
@@ -74,6 +71,6 @@ mod tests {
         let here = Machine::here(Path::new("/"));
         assert!(here.cores > 0 && here.memory_mib > 0 && !here.kernel.is_empty(), "{here:?}");
         assert_eq!(field("model name\t: X 3\n", "model name"), Some("X 3"));
-        assert_eq!(kib("MemTotal:    2048 kB\n", "MemTotal"), 2_048);
+        assert_eq!(octets("MemTotal:    2048 kB\n", "MemTotal"), Some(2_048 << 10));
     }
 }

@@ -94,6 +94,7 @@ async fn play(named: &Named, options: &RigOptions) -> Result<Report> {
     if dead.is_some() {
         rig.sink.kill(0);
     }
+    rig.sample();
     let begin = Instant::now();
     rig.inject(scenario.source(rig.plan.listen)?, u64::MAX)?;
     while !rig.source_is_done() {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cpu;
 use crate::ledger::queued;
+use crate::proc::octets;
 
 /// How often a look is taken, at first.
 const EVERY: Duration = Duration::from_millis(250);
@@ -101,8 +102,7 @@ impl Sampler {
 /// `RssAnon` of proc_pid_status(5).
 fn memory_kib(pid: u32) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
+    Some(octets(&text, "RssAnon")? / 1_024)
 }
 
 /// CPU time of each of a relay's shards until now, by their number.
@@ -111,9 +111,7 @@ pub(crate) fn shards_us(pid: u32) -> Vec<u64> {
     let shard = |task: std::fs::DirEntry| {
         let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
         let number: usize = name.trim_end().strip_prefix("shard-")?.parse().ok()?;
-        let used = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        let ns: u64 = used.split(' ').next()?.parse().ok()?;
-        Some((number, ns / 1_000))
+        Some((number, cpu::of_task_ns(&task.path())? / 1_000))
     };
     let mut shards: Vec<(usize, u64)> = tasks.flatten().filter_map(shard).collect();
     shards.sort_unstable();

@@ -4,6 +4,8 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
+use crate::proc::octets as field;
+
 /// A process at some moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Vitals {
@@ -24,14 +26,6 @@ impl Vitals {
         let field = |name| field(&text, name).with_context(|| format!("{path} has no {name}"));
         Ok(Self { recipients, anonymous: field("RssAnon")?, mapped: field("RssFile")? })
     }
-}
-
-/// A field of `/proc/PID/status` that is given in kB.
-fn field(status: &str, name: &str) -> Option<u64> {
-    let mut lines = status.lines();
-    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    let kib: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1_024)
 }
 
 #[cfg(test)]
