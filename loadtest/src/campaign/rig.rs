@@ -224,9 +224,16 @@ impl Rig {
         tokio::time::sleep(TICK).await;
         let (accepted, recorded) = (self.accepted(), self.sink.recorded());
         self.progress.show(accepted, recorded);
-        let pid = self.relay.as_ref().and_then(Relay::pid);
-        if let Some((sampler, pid)) = self.sampler.as_mut().zip(pid) {
-            sampler.look(pid, self.plan.admin, accepted, recorded);
+        if let Some((sampler, relay)) = self.sampler.as_mut().zip(self.relay.as_ref())
+            && let Some(pid) = relay.pid()
+        {
+            let killed = self.cpu_of_killed_us;
+            sampler.look(pid, self.plan.admin, || Sample {
+                accepted,
+                delivered: recorded,
+                relay_cpu_us: killed + relay.cpu_since_ready_us(),
+                ..Sample::default()
+            });
         }
         if self.plan.dies_at_entry.is_none() {
             self.relay.as_mut().map_or(Ok(()), Relay::expect_running)?;

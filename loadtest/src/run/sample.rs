@@ -34,26 +34,15 @@ pub(crate) struct Sampler {
     every: Duration,
     last: Option<Instant>,
     taken: Vec<Sample>,
-    /// The process that was looked at last, and what it had used at the first and last look at it.
-    relay: Option<(u32, u64, u64)>,
-    /// Used by those before it.
-    ended_us: u64,
 }
 
 impl Sampler {
     pub(crate) fn start() -> Self {
-        Self {
-            begin: Instant::now(),
-            every: EVERY,
-            last: None,
-            taken: Vec::new(),
-            relay: None,
-            ended_us: 0,
-        }
+        Self { begin: Instant::now(), every: EVERY, last: None, taken: Vec::new() }
     }
 
-    /// Look if it is time to.
-    pub(crate) fn look(&mut self, pid: u32, admin: SocketAddr, accepted: u64, delivered: u64) {
+    /// Look if it is time to. `seen` has what the caller knows: counts, and the CPU used so far.
+    pub(crate) fn look(&mut self, pid: u32, admin: SocketAddr, seen: impl FnOnce() -> Sample) {
         if self.last.is_some_and(|last| last.elapsed() < self.every) {
             return;
         }
@@ -62,23 +51,8 @@ impl Sampler {
         // A relay that does not answer at the moment still has what it had.
         let before = self.taken.last().copied().unwrap_or_default();
         let queued = queued::ask(admin).unwrap_or(before.queued);
-        let relay_cpu_us = self.used_by(pid).unwrap_or(before.relay_cpu_us);
         let memory_kib = memory_kib(pid).unwrap_or(before.memory_kib);
-        self.keep(Sample { ms, accepted, delivered, queued, relay_cpu_us, memory_kib });
-    }
-
-    /// CPU since the first look, over relays that followed one another.
-    fn used_by(&mut self, pid: u32) -> Option<u64> {
-        let now = cpu::of_process_us(pid).ok()?;
-        let (before, first, last) = self.relay.unwrap_or((pid, now, now));
-        let first = if before == pid {
-            first
-        } else {
-            self.ended_us += last - first;
-            0
-        };
-        self.relay = Some((pid, first, now));
-        Some(self.ended_us + (now - first))
+        self.keep(Sample { ms, queued, memory_kib, ..seen() });
     }
 
     fn keep(&mut self, sample: Sample) {
@@ -135,17 +109,6 @@ mod tests {
         let step = samples[1].ms - samples[0].ms;
         assert!(step > 1);
         assert!(samples.windows(2).all(|two| two[1].ms - two[0].ms == step));
-    }
-
-    #[test]
-    fn what_relays_use_that_follow_one_another_adds_up() {
-        let mut sampler = Sampler::start();
-        let this = std::process::id();
-        assert_eq!(sampler.used_by(this), Some(0));
-        // Another one before it, which had used 2 ms between the first look and the last.
-        sampler.relay = Some((1, 3_000, 5_000));
-        let now = cpu::of_process_us(this).unwrap();
-        assert!(sampler.used_by(this) >= Some(2_000 + now));
     }
 
     #[test]
