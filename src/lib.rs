@@ -33,6 +33,7 @@ pub mod mail;
 pub mod dns;
 pub mod smtp;
 pub mod spool;
+pub mod tls;
 
 // Floor 3: decisions, pure.
 pub mod egress;

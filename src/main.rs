@@ -15,7 +15,7 @@ use relay_fast::control::queue::ask;
 use relay_fast::control::spool::Teller;
 use relay_fast::control::{http, report};
 use relay_fast::platform::machine::machine;
-use relay_fast::platform::relay::{Handle, Relay};
+use relay_fast::platform::relay::{self, Handle, Relay};
 use relay_fast::platform::spool_dir::QuietSpool;
 use relay_fast::platform::spool_repair::repair;
 use relay_fast::platform::{clock, spool_bench, telemetry};
@@ -86,14 +86,16 @@ fn again(
 ) -> Result<usize, Box<dyn Error>> {
     let after = node.load(&machine())?;
     let changes = reload::diff(&in_force.borrow(), &after)?.len();
-    handle.reload(&after);
+    handle.reload(&after)?;
     in_force.replace(after);
     Ok(changes)
 }
 
 fn check(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let file = node.config.as_ref().map(|path| path.display().to_string());
-    print!("{}", node.load(&machine())?.describe(file.as_deref()));
+    let config = node.load(&machine())?;
+    relay::check(&config)?;
+    print!("{}", config.describe(file.as_deref()));
     Ok(())
 }
 

@@ -18,5 +18,6 @@ mod client_machine {
     mod endings;
     mod moods;
     mod opening;
+    mod starttls;
     mod transactions;
 }

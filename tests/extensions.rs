@@ -28,9 +28,12 @@ const RCPT: &str = "RCPT TO:<b@b.example>";
 fn without_room() -> Server {
     let policy = |asked, _: &Session| match asked {
         Event::Content => Some(Answer::NO_ROOM),
-        Event::Mail | Event::Rcpt | Event::ContentFull | Event::End | Event::Aborted => {
-            Some(yes(asked))
-        }
+        Event::Mail
+        | Event::Rcpt
+        | Event::ContentFull
+        | Event::End
+        | Event::Aborted
+        | Event::StartTls => Some(yes(asked)),
     };
     Server::with_policy(options(), policy).past_hello()
 }

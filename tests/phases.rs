@@ -16,6 +16,7 @@ use std::path::Path;
 
 use relay_fast::smtp::command::Verb;
 use relay_fast::smtp::phase::{Phase, Rule, rule};
+use relay_fast::smtp::server::{Options, Security};
 
 #[path = "support/session.rs"]
 mod session;
@@ -54,13 +55,18 @@ fn the_table_is_as_it_was() {
     assert_eq!(table(), golden);
 }
 
+/// All that can be on offer.
+fn offering() -> Options {
+    Options { security: Security::StartTls, ..options() }
+}
+
 /// A session in `phase`, come there by legal commands.
 fn session_in(phase: Phase) -> Server {
     let mail = "MAIL FROM:<a@a.example>\r\n";
     let rcpt = "RCPT TO:<b@b.example>\r\n";
     match phase {
         Phase::Connected => {
-            let mut server = Server::new(options());
+            let mut server = Server::new(offering());
             server.output();
             server
         }
@@ -69,14 +75,14 @@ fn session_in(phase: Phase) -> Server {
             use relay_fast::smtp::answer::Answer;
             use relay_fast::smtp::server::Session;
             let now = Monotonic(0);
-            let session = Session::refused(options().into(), Answer::NO_SERVICE, now);
+            let session = Session::refused(offering().into(), Answer::NO_SERVICE, now);
             let mut server = Server::of(session, now, |_, _| unreachable!("no question"));
             assert_eq!(code(&server.output()), 554);
             server
         }
-        Phase::Ready => Server::ready(),
+        Phase::Ready => Server::new(offering()).past_hello(),
         Phase::Mail => {
-            let mut server = Server::ready();
+            let mut server = session_in(Phase::Ready);
             server.send(mail);
             server
         }

@@ -18,7 +18,7 @@ use relay_fast::shard::mesh::Crossing;
 use relay_fast::shard::platform::{
     ConnectionId, DatagramId, Event, Machine, Platform, PlatformCounters,
 };
-use relay_fast::shard::settings::Settings;
+use relay_fast::shard::settings::{Settings, Surroundings};
 use relay_fast::shard::{Shard, Shared, Start};
 use relay_fast::spool::log::{Log, Options};
 use relay_fast::spool::recovery::{RecoverError, begin};
@@ -109,7 +109,8 @@ fn settings() -> Arc<Settings> {
     let flags = Flags { spool: Some("/nowhere".into()), ..Flags::default() };
     let file = File { name: "instructions.toml", text: CONFIG };
     let config = load(Some(file), &flags, &machine);
-    Arc::new(Settings::new(&config.unwrap_or_else(|problems| panic!("{problems}")), ""))
+    let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+    Arc::new(Settings::new(&config, &Surroundings::default()).expect("no certificate is named"))
 }
 
 fn shard(now: Now) -> Shard {

@@ -53,7 +53,7 @@ impl Server {
                 Answer::stored(MessageId(1))
             }
             Event::ContentFull => return drop(black_box(self.session.take_content())),
-            Event::Aborted => unreachable!("nothing goes wrong"),
+            Event::Aborted | Event::StartTls => unreachable!("nothing goes wrong"),
         };
         self.session.answer(answer, NOW);
     }
@@ -66,6 +66,7 @@ pub(crate) fn client(pipelining: bool, chunking: bool) -> Client {
         deadlines: client::Deadlines::default(),
         use_pipelining: pipelining,
         use_chunking: chunking,
+        start_tls: client::StartTls::Never,
     };
     Client::new(Arc::new(options), NOW)
 }

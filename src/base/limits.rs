@@ -223,6 +223,10 @@ pub const MAIL_LINE_MAX: usize = 998;
 pub const REPORT_ROWS_MAX: usize = 2_000;
 // --- Shard ---
 
+/// From STARTTLS, or from an accepted or made connection where TLS comes first, to the end of the
+/// handshake: two round trips, and whoever takes longer holds a half-open session.
+pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
+
 /// How often a log that is full or whose commits fail is tried again.
 pub const LOG_RETRY: Duration = Duration::from_secs(1);
 /// A commit waits for messages that are about to come about as long as a sync takes, and no longer
@@ -251,6 +255,15 @@ pub const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A connection out that is not there after this is given up (RFC 5321 leaves it to us; Postfix
 /// waits 30 s too).
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
+/// Sessions of each side that can be resumed without a handshake in full: those that a peer keeps
+/// the state of (tickets) take no room.
+pub const TLS_SESSIONS_KEPT: usize = 4_096;
+/// A peer with which opportunistic TLS did not come about gets connections in clear for this long.
+pub const TLS_CLEAR_FOR: Duration = Duration::from_secs(600);
+/// Octets of a file of certificates or of a key. A system's collection of authorities has 250 KB.
+pub const PEM_BYTES_MAX: u64 = 4 << 20;
+/// Certificates of a chain that is sent to each peer.
+pub const TLS_CHAIN_MAX: usize = 10;
 /// Operators' verbs under way on a shard.
 pub const OPERATIONS_MAX: usize = 64;
 /// A recipient whose DSN found no room is judged again after this.

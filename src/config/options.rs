@@ -15,7 +15,8 @@ use ipnet::IpNet;
 use crate::config::origin::InForce;
 use crate::mail::address::{Domain, Mailbox};
 use crate::mail::durability::Durability;
-use crate::mail::route::{GroupId, HostPort, Route};
+use crate::mail::route::{GroupId, HostPort, Route, TlsLevel};
+use crate::smtp::server::Security;
 
 /// Everything that the process was told, or that holds when nobody said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,10 @@ pub struct Config {
     pub event_retention: Duration,
     /// At least one; a listener's place here is its number everywhere.
     pub listeners: Vec<Listener>,
+    /// Certificates that this node shows to clients, chosen by the name that they ask for.
+    pub certificates: Vec<CertificateFiles>,
+    /// The file of the authorities that are trusted where a peer's certificate is verified.
+    pub tls_authorities: PathBuf,
     /// Limits of a shard's sessions and messages.
     pub limits: Limits,
     /// Deadlines of a session in, RFC 5321 §4.5.3.2.
@@ -99,6 +104,10 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Clients that may relay to any domain.
     pub relay_for: Vec<IpNet>,
+    /// What TLS is to its sessions.
+    pub security: Security,
+    /// The file of the authorities whose certificates let a client relay.
+    pub client_authorities: Option<PathBuf>,
     /// What is done about a bare CR or LF.
     pub line_endings: LineEndings,
     /// When a message gets its 250.
@@ -107,6 +116,15 @@ pub struct Listener {
     pub sessions: u32,
     /// Octets of a message taken here.
     pub message_bytes: u64,
+}
+
+/// A certificate and its key, as files in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The certificate, and those of the authorities between it and a known one.
+    pub chain: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// What is done about a bare CR or LF in content. Neither is ever passed on.
@@ -190,6 +208,8 @@ pub struct Group {
     pub upstreams: Vec<Upstream>,
     /// What holds for each of them.
     pub limits: SiteLimits,
+    /// What TLS connections to them have.
+    pub tls: TlsLevel,
 }
 
 /// One upstream relay.
@@ -239,6 +259,8 @@ pub struct EgressSource {
     pub address: IpAddr,
     /// What EHLO says from there.
     pub hello: Domain,
+    /// Shown to peers that ask for a certificate.
+    pub certificate: Option<CertificateFiles>,
 }
 
 /// When deferred recipients are tried again, and how long they are kept.

@@ -11,7 +11,9 @@ mod outbound;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Debug;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use toml::de::DeTable;
 
@@ -89,6 +91,8 @@ fn read<'d>(
         spool: spool?,
         event_retention,
         listeners: inbound.listeners,
+        certificates: inbound.certificates,
+        tls_authorities: outbound.tls_authorities,
         limits: inbound.limits,
         deadlines: inbound.deadlines,
         relay_domains: outbound.relay_domains,
@@ -154,11 +158,11 @@ fn admin<'d>(
 }
 
 /// The default of a knob whose default is an address as it would be written.
-fn default_text(
+fn default_text<T: FromStr<Err: Debug>>(
     reader: &mut Reader<'_>,
     section: &Section<'_>,
     knob: &'static Knob,
-) -> Given<std::net::SocketAddr> {
+) -> Given<T> {
     let Kind::Text { default, .. } = knob.kind else { unreachable!("{} is no text", knob.path) };
     reader.note(section, knob, quoted(default), None);
     Given { value: default.parse().expect("a test reads every default"), place: None }

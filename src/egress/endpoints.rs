@@ -93,6 +93,15 @@ impl Endpoints {
         }
     }
 
+    /// A connection to it ended before it said whether it works: another may try.
+    pub(super) fn untold(&mut self, address: SocketAddr, now: Monotonic) {
+        if let Some(known) = self.find(address)
+            && known.on_trial
+        {
+            (known.on_trial, known.dead_until) = (false, now);
+        }
+    }
+
     /// It does not work. Connections that fail while it is dead tell what is known already.
     pub(super) fn failed(&mut self, address: SocketAddr, now: Monotonic) {
         if let Some(known) = self.find(address)

@@ -60,6 +60,7 @@ impl Router {
 mod tests {
     use super::*;
     use crate::mail::route::GroupId;
+    use crate::mail::route::TlsLevel;
 
     fn domain(text: &str) -> Domain {
         Domain::parse(text).expect("a domain")
@@ -71,21 +72,21 @@ mod tests {
 
     #[test]
     fn the_longest_rule_wins() {
-        let mut router = Router::new(Route::Mx);
+        let mut router = Router::new(Route::Mx(TlsLevel::Opportunistic));
         router.add_below(&domain("com"), group(1)).expect("new");
         router.add_below(&domain("example.com"), group(2)).expect("new");
         router.add_exact(&domain("example.com"), group(3)).expect("new");
         router.add_exact(&domain("a.b.example.com"), group(4)).expect("new");
         for (name, route) in [
-            ("example.net", Route::Mx),
-            ("com", Route::Mx),
+            ("example.net", Route::Mx(TlsLevel::Opportunistic)),
+            ("com", Route::Mx(TlsLevel::Opportunistic)),
             ("other.com", group(1)),
             ("example.com", group(3)),
             ("b.example.com", group(2)),
             ("a.b.example.com", group(4)),
             ("x.a.b.example.com", group(2)),
             ("notexample.com", group(1)),
-            ("[192.0.2.1]", Route::Mx),
+            ("[192.0.2.1]", Route::Mx(TlsLevel::Opportunistic)),
         ] {
             assert_eq!(router.route(&domain(name)), route, "{name}");
         }
@@ -93,10 +94,10 @@ mod tests {
 
     #[test]
     fn a_rule_may_be_repeated_but_not_contradicted() {
-        let mut router = Router::new(Route::Mx);
+        let mut router = Router::new(Route::Mx(TlsLevel::Opportunistic));
         assert_eq!(router.add_below(&domain("example.com"), group(1)), Ok(()));
         assert_eq!(router.add_below(&domain("example.com"), group(1)), Ok(()));
-        let taken = router.add_below(&domain("example.com"), Route::Mx);
+        let taken = router.add_below(&domain("example.com"), Route::Mx(TlsLevel::Opportunistic));
         assert_eq!(taken, Err(RouteTaken { pattern: ".example.com".into() }));
     }
 }

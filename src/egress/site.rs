@@ -17,6 +17,7 @@
 //! Lives on: one shard, as an owner; what holds over all shards is in `throttle`.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::base::ids::ShardId;
@@ -368,7 +369,7 @@ impl<J: Copy> Site<J> {
         self.window = self.window.saturating_add(1).min(self.limits.connections.max(1));
         self.pool.finish(connection, now);
         if !keep {
-            self.on_closed(connection);
+            self.on_closed(connection, now);
         } else if self.pool.last_idle() == Some(connection) && self.is_spent(connection) {
             let close = self.close(connection);
             self.out.push_back(close);
@@ -376,10 +377,20 @@ impl<J: Copy> Site<J> {
     }
 
     /// The connection ended and nobody failed: what it carried is tried on another.
-    pub fn on_closed(&mut self, connection: PooledId) {
-        if let Some((_, Work::Busy { first, behind })) = self.remove(connection) {
-            [Some(first), behind].into_iter().flatten().for_each(|item| self.line.push_again(item));
+    pub fn on_closed(&mut self, connection: PooledId, now: Monotonic) {
+        match self.remove(connection) {
+            Some((_, Work::Busy { first, behind })) => {
+                let items = [Some(first), behind].into_iter().flatten();
+                items.for_each(|item| self.line.push_again(item));
+            }
+            Some((address, Work::Opening)) => self.endpoints.untold(address, now),
+            Some((_, Work::Idle(_))) | None => {}
         }
+    }
+
+    /// Where a connection leads.
+    pub fn address(&self, connection: PooledId) -> Option<SocketAddr> {
+        self.pool.address(connection)
     }
 
     /// The connection could not be opened, or ended with its job undone; the shard has closed it.

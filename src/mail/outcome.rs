@@ -15,6 +15,8 @@ pub enum Stage {
     Greeting,
     /// EHLO, and HELO after it.
     Hello,
+    /// STARTTLS and the handshake after it.
+    Tls,
     /// MAIL.
     Mail,
     /// RCPT.
@@ -34,6 +36,7 @@ impl fmt::Display for Stage {
             Self::Connect => "connect",
             Self::Greeting => "greeting",
             Self::Hello => "EHLO",
+            Self::Tls => "STARTTLS",
             Self::Mail => "MAIL",
             Self::Rcpt => "RCPT",
             Self::Data => "DATA",
@@ -92,6 +95,8 @@ pub enum Failure {
     Closed,
     /// The peer's words were no SMTP: too long, no reply code, out of step.
     Protocol(Box<str>),
+    /// TLS did not come about: not offered, no common version, a certificate that is not right.
+    Tls(Box<str>),
     /// The domain does not exist (NXDOMAIN), or has neither MX nor address.
     NoSuchDomain,
     /// Null MX: the domain takes no mail (RFC 7505).
@@ -117,7 +122,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reply(reply) => write!(f, "{reply}"),
-            Self::Connect(words) | Self::Protocol(words) | Self::Dns(words) => f.write_str(words),
+            Self::Connect(words) | Self::Protocol(words) | Self::Tls(words) | Self::Dns(words) => {
+                f.write_str(words)
+            }
             Self::Incapable { detail, .. } => f.write_str(detail),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Closed => f.write_str("connection closed"),

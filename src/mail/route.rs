@@ -15,11 +15,43 @@ pub struct UpstreamId {
     pub member: u16,
 }
 
+/// What TLS a connection out is to have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TlsLevel {
+    /// None, whatever the peer offers.
+    None,
+    /// Where the peer offers it, whoever that is; in clear where it does not come about (RFC 7435).
+    #[default]
+    Opportunistic,
+    /// With a certificate of the peer's name by a trusted authority, or not at all.
+    Verify,
+}
+
+impl TlsLevel {
+    /// Every level, the weakest first.
+    pub const ALL: [Self; 3] = [Self::None, Self::Opportunistic, Self::Verify];
+
+    /// As the configuration writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Opportunistic => "opportunistic",
+            Self::Verify => "verify",
+        }
+    }
+}
+
+impl fmt::Display for TlsLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// What to do with a destination domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
-    /// Look up its MX hosts and deliver there (RFC 5321 §5.1).
-    Mx,
+    /// Look up its MX hosts and deliver there (RFC 5321 §5.1), with this TLS.
+    Mx(TlsLevel),
     /// Hand it to one of the group's upstream relays.
     Group(GroupId),
 }

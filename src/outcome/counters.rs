@@ -89,6 +89,18 @@ counts! {
         "Connections of clients that are open.";
     SessionsRefused Counter "relay_fast_sessions_refused_total" ""
         "Connections of clients that were turned away with 421.";
+    TlsInFull Counter "relay_fast_tls_handshakes_total" "side=\"in\",result=\"full\""
+        "TLS handshakes, by what came of them.";
+    TlsInResumed Counter "relay_fast_tls_handshakes_total" "side=\"in\",result=\"resumed\""
+        "TLS handshakes, by what came of them.";
+    TlsInFailed Counter "relay_fast_tls_handshakes_total" "side=\"in\",result=\"failed\""
+        "TLS handshakes, by what came of them.";
+    TlsOutFull Counter "relay_fast_tls_handshakes_total" "side=\"out\",result=\"full\""
+        "TLS handshakes, by what came of them.";
+    TlsOutResumed Counter "relay_fast_tls_handshakes_total" "side=\"out\",result=\"resumed\""
+        "TLS handshakes, by what came of them.";
+    TlsOutFailed Counter "relay_fast_tls_handshakes_total" "side=\"out\",result=\"failed\""
+        "TLS handshakes, by what came of them.";
     RefusedMail Counter "relay_fast_commands_refused_total" "command=\"mail\""
         "Commands that were answered with 4xx or 5xx.";
     RefusedRcpt Counter "relay_fast_commands_refused_total" "command=\"rcpt\""

@@ -103,6 +103,10 @@ pub struct Event<'a> {
     /// The upstream relay's name, where one was used.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub upstream: Cow<'a, str>,
+    /// The TLS that the attempt went through, as `TLS1.3, verified`; `none:` and why, where it was
+    /// to be used if it came about, and did not.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    pub tls: Cow<'a, str>,
     /// How far the attempt came.
     #[serde(with = "form::stage", default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
@@ -166,6 +170,7 @@ mod tests {
             site: "mx.b.example".into(),
             peer: "mx.b.example[192.0.2.1]:25".into(),
             upstream: "".into(),
+            tls: "TLS1.3".into(),
             stage: Some(Stage::Rcpt),
             code: Some(450),
             status: Some(EnhancedStatus::new(4, 7, 1)),
@@ -194,7 +199,7 @@ mod tests {
             \"kind\":\"deferred\",\"id\":\"0000000000001\",\"reverse_path\":\"s@a.example\",\
             \"recipient\":\"r@b.example\",\"domain\":\"b.example\",\"size\":10240,\
             \"durability\":\"memory\",\"site\":\"mx.b.example\",\
-            \"peer\":\"mx.b.example[192.0.2.1]:25\",\
+            \"peer\":\"mx.b.example[192.0.2.1]:25\",\"tls\":\"TLS1.3\",\
             \"stage\":\"RCPT\",\"code\":450,\"status\":\"4.7.1\",\
             \"reply\":\"greylisted\\n\\\"later\\\"\",\"attempt\":2,\
             \"next_attempt\":\"2026-11-24T03:42:01.000Z\",\
@@ -220,6 +225,7 @@ mod tests {
             reverse_path: "".into(),
             site: "".into(),
             peer: "".into(),
+            tls: "".into(),
             stage: None,
             code: None,
             status: None,

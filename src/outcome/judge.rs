@@ -50,6 +50,8 @@ pub fn judge(stage: Stage, failure: &Failure) -> Judgement {
         Failure::TimedOut if stage <= Stage::Connect => defer(Scope::Site, NO_ANSWER),
         Failure::TimedOut | Failure::Closed => defer(whose_connection(stage), BAD_CONNECTION),
         Failure::Protocol(_) => defer(whose_connection(stage), PROTOCOL),
+        // RFC 8461 §5, RFC 7672 §2.2: what is wrong may be mended; other hosts may have it right.
+        Failure::Tls(_) => defer(Scope::Site, CRYPTOGRAPHY),
         // RFC 5321 §5.1: if the domain name is not found, the mail is undeliverable.
         Failure::NoSuchDomain => bounce(Scope::Message, BAD_DOMAIN),
         // RFC 7505 §4.1: a sender that meets a null MX should return the message as undeliverable.
@@ -74,6 +76,8 @@ const NO_ANSWER: EnhancedStatus = EnhancedStatus::new(4, 4, 1);
 const BAD_CONNECTION: EnhancedStatus = EnhancedStatus::new(4, 4, 2);
 /// RFC 3463 §3.6: other or undefined protocol status.
 const PROTOCOL: EnhancedStatus = EnhancedStatus::new(4, 5, 0);
+/// RFC 3463 §3.8: cryptographic failure.
+const CRYPTOGRAPHY: EnhancedStatus = EnhancedStatus::new(4, 7, 5);
 /// RFC 3463 §3.5: directory server failure: a network service such as DNS is of no help.
 const DIRECTORY: EnhancedStatus = EnhancedStatus::new(4, 4, 3);
 /// RFC 3463 §3.2: bad destination system address.
@@ -97,7 +101,7 @@ fn bounce(scope: Scope, status: EnhancedStatus) -> Judgement {
 
 /// A host that does not get as far as a transaction is sick; later it may be just this connection.
 fn whose_connection(stage: Stage) -> Scope {
-    if stage <= Stage::Hello { Scope::Site } else { Scope::Connection }
+    if stage <= Stage::Tls { Scope::Site } else { Scope::Connection }
 }
 
 /// One rule about replies. The first that fits decides.
@@ -126,13 +130,15 @@ const ANY: &[Stage] = &[
     Stage::Connect,
     Stage::Greeting,
     Stage::Hello,
+    Stage::Tls,
     Stage::Mail,
     Stage::Rcpt,
     Stage::Data,
     Stage::Content,
     Stage::Quit,
 ];
-const OPENING: &[Stage] = &[Stage::Route, Stage::Connect, Stage::Greeting, Stage::Hello];
+const OPENING: &[Stage] =
+    &[Stage::Route, Stage::Connect, Stage::Greeting, Stage::Hello, Stage::Tls];
 const TRANSACTION: &[Stage] = &[Stage::Mail, Stage::Rcpt, Stage::Data, Stage::Content];
 const BODY: &[Stage] = &[Stage::Data, Stage::Content];
 

@@ -168,6 +168,7 @@ mod tests {
             site: "".into(),
             peer: if kind == Kind::Expired { "" } else { "mx" }.into(),
             upstream: upstream.into(),
+            tls: "".into(),
             stage: None,
             code: None,
             status: None,

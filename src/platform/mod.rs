@@ -12,6 +12,7 @@ mod disk;
 pub mod drive;
 pub mod event_log;
 mod faults;
+pub mod files;
 mod gear;
 mod kernel;
 pub mod listener;

@@ -4,7 +4,6 @@
 //! the main thread; each shard's machine is made on its own.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -14,14 +13,38 @@ use crate::config::Config;
 use crate::platform::boot::{BootError, Node, Options, ShardStart};
 use crate::platform::channels::Posts;
 use crate::platform::event_log::EventLogOptions;
-use crate::platform::machine;
+use crate::platform::files::{self, FileError};
 use crate::platform::supervise::{RunError, StartError};
+use crate::platform::{clock, machine};
 use crate::shard::mesh::Crossing;
 use crate::shard::settings::Settings;
 use crate::shard::{Shard, Shared, Start};
 use crate::spool::log::{self, Log};
 use crate::spool::recovery::{RecoverError, begin};
 use crate::spool::segment::SegmentName;
+use crate::tls::{Clock, TlsError};
+
+/// Why a relay cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The machine refuses something.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// A file is of no use.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
+
+/// Why a configuration cannot be put in force on this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A file that it names is of no use.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Its certificates cannot be used together.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] TlsError),
+}
 
 /// A relay that is ready to run: all that this machine can refuse has been asked for.
 #[derive(Debug)]
@@ -40,19 +63,21 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Work by `config` from now on, all shards alike.
-    pub fn reload(&self, config: &Config) {
-        let settings = settings(config);
+    /// Work by `config` from now on, all shards alike; or change nothing.
+    pub fn reload(&self, config: &Config) -> Result<(), SettingsError> {
+        let clock = self.settings.load().clock.clone();
+        let settings = settings(config, clock)?;
         self.settings.store(settings.clone());
         for shard in self.posts.shard_ids() {
             self.posts.post(shard, Crossing::Reload(settings.clone()));
         }
+        Ok(())
     }
 }
 
 impl Relay {
     /// Ask for everything that `config` needs of this machine.
-    pub fn prepare(config: &Config) -> Result<Self, BootError> {
+    pub fn prepare(config: &Config) -> Result<Self, PrepareError> {
         let node = Node::prepare(&Options {
             shards: config.cores.into(),
             listeners: config.listeners.iter().map(|listener| listener.address).collect(),
@@ -61,7 +86,9 @@ impl Relay {
         })?;
         let log =
             log::Options { segment_bytes: config.spool.segment_bytes, reserve: 1, admits: true };
-        let settings = settings(config);
+        let clock = Arc::new(Clock::default());
+        clock.set(clock::now().wall);
+        let settings = settings(config, clock)?;
         Ok(Self { node, log, settings: Arc::new(ArcSwap::new(settings)) })
     }
 
@@ -107,17 +134,20 @@ fn make_shard(
 }
 
 /// What `config` means on this machine as it is now.
-fn settings(config: &Config) -> Arc<Settings> {
-    Arc::new(Settings::new(config, &resolv_conf()).on_machine(&machine::addresses()))
+fn settings(config: &Config, clock: Arc<Clock>) -> Result<Arc<Settings>, SettingsError> {
+    let settings = Settings::new(config, &files::surroundings(config, clock)?)?;
+    Ok(Arc::new(settings.on_machine(&machine::addresses())))
+}
+
+/// What `config` asks of this machine's files, without running anything.
+pub fn check(config: &Config) -> Result<(), SettingsError> {
+    let clock = Arc::new(Clock::default());
+    clock.set(clock::now().wall);
+    settings(config, clock).map(drop)
 }
 
 impl From<RecoverError> for StartError {
     fn from(error: RecoverError) -> Self {
         Self(error.into())
     }
-}
-
-/// The machine's resolver configuration; none leaves the resolver's own defaults.
-fn resolv_conf() -> String {
-    std::fs::read_to_string(Path::new("/etc/resolv.conf")).unwrap_or_default()
 }

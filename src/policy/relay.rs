@@ -67,17 +67,21 @@ impl RelayPolicy {
         set.is_some_and(|set| set.contains(client))
     }
 
-    /// Judge RCPT.
+    /// Judge RCPT. `vouched`: the client may name any domain, whatever its address, for what it has
+    /// shown: a certificate of an authority that the listener names.
     pub fn recipient(
         &self,
         listener: u16,
         client: IpAddr,
+        vouched: bool,
         forward_path: &ForwardPath,
     ) -> RecipientVerdict<'_> {
         match forward_path {
             ForwardPath::Postmaster => self.postmaster(),
             ForwardPath::Mailbox(mailbox) => {
-                if self.may_relay(listener, client) || self.relay_domains.contains(mailbox.domain())
+                if vouched
+                    || self.may_relay(listener, client)
+                    || self.relay_domains.contains(mailbox.domain())
                 {
                     RecipientVerdict::Accept
                 } else {

@@ -15,17 +15,20 @@ use crate::egress::endpoints::Endpoint;
 use crate::egress::health::{Purpose, Signal};
 use crate::egress::site::{Action, Origin};
 use crate::mail::outcome::{Failure, Stage};
+use crate::mail::route::TlsLevel;
 use crate::outcome::counters::{Count, Latency};
 use crate::outcome::judge::{Scope, judge};
 use crate::queue::DomainId;
 use crate::shard::context::Context;
-use crate::shard::delivery::{Delivery, JobId, SiteId, SiteRow};
+use crate::shard::delivery::{Delivery, JobId, SiteId};
 use crate::shard::lookup::Lookups;
 use crate::shard::mesh::{Attempted, Crossing, Delays, GivenBack, Settlement};
-use crate::shard::outbound::Outbound;
+use crate::shard::outbound::{Outbound, Protection};
 use crate::shard::platform::{ConnectionId, IoError, Platform};
 use crate::shard::settling::{Settling, Way, is_transient, last_peer, peer_name, signal_of};
+use crate::shard::site_row::SiteRow;
 use crate::smtp::client::{Event, Settled};
+use crate::tls::PeerName;
 
 impl Delivery {
     /// Ask every site that has something to decide, until none has.
@@ -106,7 +109,7 @@ impl Delivery {
                 }
             }
             Action::Defer { job, cause } => {
-                if cause.stage <= Stage::Hello {
+                if cause.stage <= Stage::Tls {
                     self.signal(id, self.purpose(job), Signal::Unreachable, cx);
                 }
                 self.defer(id, job, &cause, lookups, cx);
@@ -133,6 +136,7 @@ impl Delivery {
     ) {
         let row = self.sites.get_mut(id.0).expect("it has just decided");
         let peer: Box<str> = peer_name(endpoint).into();
+        let failed = row.tls_failed(endpoint.address, cx.now.mono);
         let Some(source) = row.sources.choose(endpoint.address.ip()) else {
             let failure = Failure::Connect("no egress source of this address family".into());
             let cause = Cause { stage: Stage::Connect, failure, peer };
@@ -144,10 +148,14 @@ impl Delivery {
                 &mut cx.common.prng,
             );
         };
-        let options = cx.settings.client(source);
+        let level = if failed.is_some() { TlsLevel::None } else { row.tls };
+        let (options, connector) = cx.settings.client(source, level);
+        let name = PeerName::new(&endpoint.host, endpoint.address.ip());
+        let protection = Protection::new(level, connector, name, failed);
         let connection = cx.platform.connect(endpoint.address, source.address);
         row.connections.insert(pooled, connection);
-        let mut outbound = Outbound::new(connection, id, pooled, peer, options, cx.now.mono);
+        let mut outbound =
+            Outbound::new(connection, id, pooled, peer, options, protection, cx.now.mono);
         outbound.pump(cx);
         self.outbound.insert(connection, outbound);
     }
@@ -274,6 +282,11 @@ impl Delivery {
     fn settle<P: Platform>(&mut self, id: ConnectionId, cx: &mut Context<'_, P>) {
         while let Some(event) = self.outbound.get_mut(id).and_then(Outbound::poll_event) {
             match event {
+                Event::StartTls => {
+                    if let Some(outbound) = self.outbound.get_mut(id) {
+                        outbound.start_tls(cx);
+                    }
+                }
                 Event::Ready => self.ready(id, cx),
                 Event::Settled(results) => self.carried(id, results, cx),
                 Event::Closed { failure, unsettled } => self.closed(id, failure, &unsettled, cx),
@@ -388,9 +401,14 @@ impl Delivery {
             return; // The site had let it go.
         }
         match failure {
+            // Nobody failed: the mail may go out in clear, which it does on another connection.
+            Some((Stage::Tls, failure)) if outbound.protection.is_optional() => {
+                row.note_tls_failure(pooled, &failure, cx.mono());
+                row.site.on_closed(pooled, cx.mono());
+            }
             None if finished => row.site.on_done(pooled, false, cx.mono()),
             // Idle, or not all had their turn: they go out on another at once.
-            None => row.site.on_closed(pooled),
+            None => row.site.on_closed(pooled, cx.mono()),
             Some((stage, failure)) => {
                 let blame = match judge(stage, &failure).scope {
                     Scope::Site => Blame::Endpoint,
@@ -461,16 +479,16 @@ impl Delivery {
         let site = site.and_then(|site| self.sites.get(site.0));
         let upstream = site.and_then(SiteRow::upstream_name);
         let departed = row.dispatch.departed;
-        let (peer, delays) = match &way {
+        let (peer, tls, delays) = match &way {
             Some(way) => {
                 let transmit = cx.mono().since(way.began);
                 let connect = way.connect;
                 let queue = way.began.since(departed).saturating_sub(connect);
-                (way.peer.clone(), Delays { queue, connect, transmit })
+                (way.peer.clone(), way.tls.clone(), Delays { queue, connect, transmit })
             }
-            None => (last_peer(&recipients), Delays::default()),
+            None => (last_peer(&recipients), None, Delays::default()),
         };
         let site = site.map_or("".into(), |row| row.name.clone());
-        Some(Attempted { recipients, peer, site, upstream, delays })
+        Some(Attempted { recipients, peer, site, upstream, tls, delays })
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Common {
     pub(crate) counters: Counters,
     /// What this shard sent to itself: it crosses nothing.
     pub(crate) local: VecDeque<Crossing>,
+    /// Empty; room for octets on their way into TLS or out of it.
+    pub(crate) plain: Vec<u8>,
 }
 
 /// Whose deadline has come.

@@ -24,7 +24,7 @@ use crate::egress::throttle::{SharedSites, SiteLimits};
 use crate::egress::upstream::Choice;
 use crate::mail::address::Domain;
 use crate::mail::outcome::{Failure, Stage};
-use crate::mail::route::{Route, UpstreamId};
+use crate::mail::route::{Route, TlsLevel, UpstreamId};
 use crate::shard::connections::Connections;
 use crate::shard::context::Context;
 use crate::shard::lookup::{Found, Lookups, Target};
@@ -33,6 +33,7 @@ use crate::shard::outbound::Outbound;
 use crate::shard::platform::Platform;
 use crate::shard::settings::Settings;
 use crate::shard::settling::Settling;
+use crate::shard::site_row::SiteRow;
 
 /// The port that MX hosts listen on.
 pub(super) const SMTP_PORT: u16 = 25;
@@ -100,39 +101,6 @@ impl Job {
     }
 }
 
-/// A site and what this shard keeps for it.
-#[derive(Debug)]
-pub(super) struct SiteRow {
-    pub(super) site: Site<JobId>,
-    pub(super) key: SiteKey,
-    /// For people: the upstream relay's, or the first MX host's.
-    pub(super) name: Box<str>,
-    pub(super) sources: Sources,
-    /// Its connections, by their names in the site's pool.
-    pub(super) connections: HashMap<crate::egress::PooledId, crate::shard::platform::ConnectionId>,
-    pub(super) stirred: bool,
-    pub(super) armed: Option<Monotonic>,
-    /// Nothing has happened at it since then.
-    pub(super) quiet_since: Monotonic,
-    /// An upstream relay: its addresses hold for so long, as DNS says.
-    pub(super) found_until: Monotonic,
-}
-
-impl SiteRow {
-    /// The upstream relay that this site is, or was before the configuration changed.
-    pub(super) fn upstream(&self) -> Option<UpstreamId> {
-        match self.key {
-            SiteKey::Upstream(upstream) => Some(upstream),
-            SiteKey::Hosts(_) | SiteKey::Address(_) => None,
-        }
-    }
-
-    /// The upstream relay's name, if the site is one.
-    pub(super) fn upstream_name(&self) -> Option<Box<str>> {
-        self.upstream().map(|_| self.name.clone())
-    }
-}
-
 impl Delivery {
     /// An owner without work.
     pub(crate) fn new(
@@ -187,7 +155,7 @@ impl Delivery {
         }
         match route {
             Route::Group(group) => self.bring_to_upstream(job, group, lookups, cx),
-            Route::Mx => self.bring_to_mx(job, lookups, cx),
+            Route::Mx(_) => self.bring_to_mx(job, lookups, cx),
         }
     }
 
@@ -262,7 +230,12 @@ impl Delivery {
             self.sites.get_mut(id.0)?.found_until = cx.mono() + holds_for;
             return Some(key);
         }
-        let key = SiteKey::hosts(hosts.iter().map(|host| host.name.as_ref()));
+        let tls = match cx.settings.router.route(&row.dispatch.domain) {
+            Route::Mx(level) => level,
+            // The route is another since it was looked up: the configuration has changed.
+            Route::Group(_) => TlsLevel::default(),
+        };
+        let key = SiteKey::hosts(tls, hosts.iter().map(|host| host.name.as_ref()));
         if self.routed.len() >= ROUTED_MAX {
             self.routed.clear();
         }
@@ -301,18 +274,9 @@ impl Delivery {
             return None;
         }
         let site = Site::new(self.here, limits, self.shared.share(key), endpoints);
-        let start = self.here.index();
-        let row = SiteRow {
-            site,
-            key: key.clone(),
-            name,
-            sources: Sources::new(cx.settings.sources.clone(), start),
-            connections: HashMap::new(),
-            stirred: false,
-            armed: None,
-            quiet_since: cx.mono(),
-            found_until: cx.mono(),
-        };
+        let sources = Sources::new(cx.settings.sources.clone(), self.here.index());
+        let tls = cx.settings.tls_level(key);
+        let row = SiteRow::new(site, key.clone(), name, tls, sources, cx.mono());
         let id = SiteId(self.sites.insert(row));
         self.by_key.insert(key.clone(), id);
         Some(id)
@@ -439,6 +403,7 @@ impl Delivery {
             peer: "".into(),
             site: "".into(),
             upstream: None,
+            tls: None,
             delays: Default::default(),
         };
         self.report(job, Ok(attempted), cx);

@@ -24,8 +24,10 @@ use crate::shard::refusals::{answer_to, refusal};
 use crate::smtp::answer::Answer;
 use crate::smtp::server::{Event, Session};
 use crate::spool::log::{Accepted, LogError, Refusal};
+use crate::tls::Tls;
 
 mod message;
+mod secure;
 mod slowing;
 
 /// Every client's session on a shard.
@@ -45,6 +47,8 @@ pub(crate) struct Ingress {
 struct Inbound {
     session: Session,
     client: Client,
+    /// Everything goes through it, from the handshake on.
+    tls: Option<Box<Tls>>,
     /// Bytes that came behind a content that is being committed.
     held: Vec<u8>,
     paused: bool,
@@ -141,9 +145,10 @@ impl Ingress {
                 Session::refused(options, reply.into(), cx.mono())
             }
         };
-        let inbound = Inbound {
+        let mut inbound = Inbound {
             session,
             client,
+            tls: None,
             held: Vec::new(),
             paused: false,
             slowed: false,
@@ -156,8 +161,11 @@ impl Ingress {
             armed: None,
             unsent: 0,
         };
+        if inbound.session.awaits_handshake() {
+            inbound.expect_handshake(cx);
+        }
         self.sessions.insert(connection, inbound);
-        self.received(connection, &[], commit, cx);
+        self.settle(connection, commit, cx);
     }
 
     /// A client sent this.
@@ -169,11 +177,7 @@ impl Ingress {
         cx: &mut Context<'_, P>,
     ) {
         let Some(inbound) = self.sessions.get_mut(connection) else { return };
-        if inbound.committing.is_some() {
-            inbound.hold(bytes, cx);
-        } else {
-            inbound.feed(bytes, commit, cx);
-        }
+        inbound.received(bytes, commit, cx);
         self.settle(connection, commit, cx);
         self.slow(connection, commit, cx);
     }
@@ -186,10 +190,7 @@ impl Ingress {
         cx: &mut Context<'_, P>,
     ) {
         let Some(inbound) = self.sessions.get_mut(connection) else { return };
-        inbound.ended = true;
-        if inbound.committing.is_none() {
-            inbound.session.handle_end();
-        }
+        inbound.end();
         self.settle(connection, commit, cx);
     }
 
@@ -333,6 +334,15 @@ impl Inbound {
         commit.joining = commit.joining + usize::from(joins) - usize::from(before);
     }
 
+    /// Take plain octets of the client.
+    fn take<P: Platform>(&mut self, bytes: &[u8], commit: &mut Commit, cx: &mut Context<'_, P>) {
+        if self.committing.is_some() {
+            self.hold(bytes, cx);
+        } else {
+            self.feed(bytes, commit, cx);
+        }
+    }
+
     /// Keep what came behind a content that is being committed; no more than a bound.
     fn hold<P: Platform>(&mut self, bytes: &[u8], cx: &mut Context<'_, P>) {
         self.held.extend_from_slice(bytes);
@@ -381,6 +391,10 @@ impl Inbound {
                 Event::ContentFull => self.on_chunk(commit),
                 Event::End => self.on_end(commit, cx),
                 Event::Aborted => self.abandon(commit),
+                Event::StartTls => {
+                    self.send(cx);
+                    self.expect_handshake(cx);
+                }
             }
         }
     }
@@ -406,7 +420,9 @@ impl Inbound {
         let Client { listener, peer, .. } = self.client;
         let Some(recipient) = self.session.recipient() else { return };
         let policy = &cx.settings.relay;
-        let answer = match policy.recipient(listener, peer.ip(), &recipient.forward_path) {
+        let vouched = self.is_vouched();
+        let path = &recipient.forward_path;
+        let answer = match policy.recipient(listener, peer.ip(), vouched, path) {
             RecipientVerdict::Accept => Answer::RECIPIENT_OK,
             // Put in its place when the message is stored: `Envelope::place_postmaster`.
             RecipientVerdict::AcceptFor(_) => Answer::RECIPIENT_OK,
@@ -475,15 +491,5 @@ impl Inbound {
         if let Some(receiving) = self.receiving.take() {
             commit.abandon(receiving.id);
         }
-    }
-
-    fn send<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
-        if !self.session.has_output() {
-            return;
-        }
-        let mut output = cx.platform.buffer();
-        self.session.take_output(&mut output);
-        self.unsent += output.len();
-        cx.platform.send(self.client.connection, output);
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) peer: &'a str,
     /// The upstream relay's name, where one was used.
     pub(crate) upstream: &'a str,
+    /// The TLS that it went through, or why there was none.
+    pub(crate) tls: &'a str,
     /// Where the time went.
     pub(crate) delays: Option<Delays>,
     /// None was made yet: from the end of content to our 250.
@@ -81,6 +83,7 @@ impl Journal {
             site: attempt.site.into(),
             peer: attempt.peer.into(),
             upstream: attempt.upstream.into(),
+            tls: attempt.tls.into(),
             stage,
             code,
             status,

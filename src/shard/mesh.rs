@@ -82,6 +82,8 @@ pub struct Attempted {
     pub site: Box<str>,
     /// The upstream relay's name, where one was used.
     pub upstream: Option<Box<str>>,
+    /// The TLS that it went through, or why there was none where it is used if it comes about.
+    pub tls: Option<Arc<str>>,
     /// The delivery's own part of the four stage delays.
     pub delays: Delays,
 }

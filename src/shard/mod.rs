@@ -35,6 +35,7 @@ mod recovering;
 mod refusals;
 mod report;
 mod settling;
+mod site_row;
 mod upstreams;
 mod waits;
 
@@ -173,6 +174,7 @@ impl Shard {
                 timers: Wheel::new(now.mono),
                 counters: Counters::default(),
                 local: VecDeque::new(),
+                plain: Vec::new(),
             },
             settings,
             shared,

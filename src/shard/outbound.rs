@@ -5,6 +5,7 @@
 //! it says `Sent`. Lives on: the owner shard.
 
 use std::collections::VecDeque;
+use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,10 @@ use crate::shard::platform::{ConnectionId, Platform};
 use crate::smtp::client::{Client, Event, Options, Transaction};
 use crate::spool::stored::Stored;
 
+mod secure;
+
+pub(super) use secure::Protection;
+
 /// A connection out, from `connect` on.
 #[derive(Debug)]
 pub(super) struct Outbound {
@@ -26,6 +31,7 @@ pub(super) struct Outbound {
     /// As `mx1.example.net[192.0.2.1]:25`.
     pub(super) peer: Box<str>,
     options: Arc<Options>,
+    pub(super) protection: Protection,
     /// `None` until the connection is there.
     client: Option<Client>,
     /// What it carries, oldest first.
@@ -68,6 +74,7 @@ impl Outbound {
         pooled: PooledId,
         peer: Box<str>,
         options: Arc<Options>,
+        protection: Protection,
         now: Monotonic,
     ) -> Self {
         Self {
@@ -76,6 +83,7 @@ impl Outbound {
             pooled,
             peer,
             options,
+            protection,
             client: None,
             carried: VecDeque::new(),
             began: now,
@@ -91,13 +99,6 @@ impl Outbound {
     pub(super) fn connected<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
         self.client = Some(Client::new(self.options.clone(), cx.mono()));
         self.pump(cx);
-    }
-
-    /// The peer sent this.
-    pub(super) fn received<P: Platform>(&mut self, bytes: &[u8], cx: &mut Context<'_, P>) {
-        if let Some(client) = &mut self.client {
-            client.handle_bytes(bytes, cx.mono());
-        }
     }
 
     /// The peer will send nothing more, or the connection broke.
@@ -196,7 +197,9 @@ impl Outbound {
         let newest = self.carried.back();
         let may_push = newest.is_some_and(|newest| newest.fits(client, self.unsent));
         if client.has_output() || may_push {
-            client.lend_buffer(cx.platform.buffer());
+            let through_tls = self.protection.is_up();
+            let plain = &mut cx.common.plain;
+            client.lend_buffer(if through_tls { take(plain) } else { cx.platform.buffer() });
         }
         if let Some(newest) = newest.filter(|_| may_push) {
             while let Some(offset) = client.wants_content() {
@@ -208,10 +211,7 @@ impl Outbound {
             client.take_output(&mut output);
         }
         let deadline = client.deadline();
-        if !output.is_empty() {
-            self.unsent += output.len();
-            cx.platform.send(self.id, output);
-        }
+        self.give(output, cx);
         cx.arm(&mut self.armed, deadline, Timer::Outbound(self.id));
     }
 }

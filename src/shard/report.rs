@@ -396,6 +396,7 @@ fn attempt<'a>(
         site: &attempted.site,
         peer: &attempted.peer,
         upstream: attempted.upstream.as_deref().unwrap_or(""),
+        tls: attempted.tls.as_deref().unwrap_or(""),
         delays: Some(delays(&report.stored, age, attempted.delays)),
         accept: None,
     }

@@ -9,20 +9,29 @@ use crate::config::options::{self, Config, DomainPattern};
 use crate::dns;
 use crate::egress::health::GroupHealth;
 use crate::egress::nexthop::Router;
+use crate::egress::site::SiteKey;
 use crate::egress::source::Source;
 use crate::egress::throttle::{Rate, SiteLimits};
 use crate::egress::upstream::{Group, Member};
 use crate::mail::address::Domain;
 use crate::mail::durability::Durability;
-use crate::mail::route::{Route, UpstreamId};
+use crate::mail::route::{Route, TlsLevel, UpstreamId};
 use crate::policy::admission::AdmissionLimits;
 use crate::policy::content::ContentLimits;
 use crate::policy::relay::{AddressSet, DomainSet, RelayPolicy};
 use crate::queue::backoff::Schedule;
 use crate::shard::delivery::SMTP_PORT;
+use crate::smtp::client::StartTls;
 use crate::smtp::content::LineEndings;
 use crate::smtp::deadline::Deadlines;
 use crate::smtp::{client, server};
+use crate::tls::{Acceptor, Clock, Connector, TlsError};
+
+mod surroundings;
+mod tls;
+
+pub use surroundings::Surroundings;
+use tls::TlsSettings;
 
 /// The configuration in force.
 #[derive(Debug)]
@@ -56,7 +65,10 @@ pub struct Settings {
     /// Where mail leaves from; never empty.
     pub sources: Arc<[Source]>,
     /// How connections out are run, by source.
-    pub clients: Vec<Arc<client::Options>>,
+    clients: Vec<Clients>,
+    tls: TlsSettings,
+    /// The time that certificates are judged by.
+    pub clock: Arc<Clock>,
     /// Name servers and how they are asked.
     pub dns: dns::Options,
     /// What this node is called, to see itself among MX hosts.
@@ -78,15 +90,24 @@ pub struct GroupSettings {
     pub group: Group,
     /// What holds for each of them.
     pub limits: SiteLimits,
+    /// What TLS connections to them have.
+    pub tls: TlsLevel,
+}
+
+/// How connections from a source are run: in clear, with TLS where it is offered, with TLS or not.
+#[derive(Debug)]
+struct Clients {
+    clear: Arc<client::Options>,
+    opportunistic: Arc<client::Options>,
+    secured: Arc<client::Options>,
 }
 
 impl Settings {
-    /// The settings that `config` means; `resolv_conf` is the machine's, for when the configuration
-    /// names no DNS servers.
-    pub fn new(config: &Config, resolv_conf: &str) -> Self {
+    /// The settings that `config` means `around` it.
+    pub fn new(config: &Config, around: &Surroundings) -> Result<Self, TlsError> {
         let sources = sources(config);
-        let clients = sources.iter().map(|source| Arc::new(client_options(source))).collect();
-        Self {
+        let clients = sources.iter().map(Clients::new).collect();
+        Ok(Self {
             hostname: config.hostname.clone(),
             listeners: config.listeners.iter().map(|one| server_options(config, one)).collect(),
             durability: config.listeners.iter().map(|one| one.durability).collect(),
@@ -105,12 +126,14 @@ impl Settings {
             shard_excess_percent: config.shard_excess_percent,
             sources,
             clients,
-            dns: dns_options(config, resolv_conf),
+            tls: TlsSettings::new(config, around)?,
+            clock: around.clock.clone(),
+            dns: dns_options(config, &around.resolv_conf),
             own_names: Arc::new(own_names(config)),
             hot_bytes: config.spool.hot_bytes,
             connections_max: usize::try_from(config.limits.connections).unwrap_or(usize::MAX),
             drain_deadline: config.drain_deadline,
-        }
+        })
     }
 
     /// On a machine with these addresses: a listener on all of them, at the port that mail goes out
@@ -134,10 +157,33 @@ impl Settings {
         self.durability[usize::from(listener)]
     }
 
-    /// How connections from this source are run.
-    pub(crate) fn client(&self, source: &Source) -> Arc<client::Options> {
-        let place = self.sources.iter().position(|one| one == source);
-        self.clients[place.unwrap_or(0)].clone()
+    /// How handshakes of a listener's clients are answered.
+    pub(crate) fn acceptor(&self, listener: u16) -> Option<&Acceptor> {
+        self.tls.acceptors.get(usize::from(listener))?.as_ref()
+    }
+
+    /// How connections from this source with such TLS are run, and how their handshakes begin.
+    pub(crate) fn client(
+        &self,
+        source: &Source,
+        level: TlsLevel,
+    ) -> (Arc<client::Options>, Option<Arc<Connector>>) {
+        let place = self.sources.iter().position(|one| one == source).unwrap_or(0);
+        let options = match level {
+            TlsLevel::None => &self.clients[place].clear,
+            TlsLevel::Opportunistic => &self.clients[place].opportunistic,
+            TlsLevel::Verify => &self.clients[place].secured,
+        };
+        (options.clone(), self.tls.connector(place, level).cloned())
+    }
+
+    /// What TLS connections of a site are to have.
+    pub(crate) fn tls_level(&self, site: &SiteKey) -> TlsLevel {
+        match site {
+            SiteKey::Upstream(upstream) => self.groups[usize::from(upstream.group.0)].tls,
+            SiteKey::Hosts(level, _) => *level,
+            SiteKey::Address(_) => TlsLevel::default(),
+        }
     }
 
     /// All upstream relays as healthy.
@@ -161,6 +207,7 @@ fn server_options(config: &Config, listener: &options::Listener) -> Arc<server::
         recipients_max: config.limits.recipients.into(),
         text_line_max: usize::try_from(config.limits.text_line_bytes).unwrap_or(usize::MAX),
         errors_max: config.limits.errors,
+        security: listener.security,
         line_endings: match listener.line_endings {
             options::LineEndings::Strict => LineEndings::Strict,
             options::LineEndings::Normalize => LineEndings::Normalize,
@@ -175,12 +222,22 @@ fn server_options(config: &Config, listener: &options::Listener) -> Arc<server::
     })
 }
 
-fn client_options(source: &Source) -> client::Options {
-    client::Options {
-        hello: source.hello.as_ref().into(),
-        deadlines: client::Deadlines::default(),
-        use_pipelining: true,
-        use_chunking: true,
+impl Clients {
+    fn new(source: &Source) -> Self {
+        let options = |start_tls| {
+            Arc::new(client::Options {
+                hello: source.hello.as_ref().into(),
+                deadlines: client::Deadlines::default(),
+                use_pipelining: true,
+                use_chunking: true,
+                start_tls,
+            })
+        };
+        Self {
+            clear: options(StartTls::Never),
+            opportunistic: options(StartTls::IfOffered),
+            secured: options(StartTls::Always),
+        }
     }
 }
 
@@ -236,6 +293,7 @@ fn group(group: &options::Group) -> GroupSettings {
         name: group.name.clone(),
         group: Group::new(group.upstreams.iter().map(member).collect()),
         limits: site_limits(&group.limits),
+        tls: group.tls,
     }
 }
 

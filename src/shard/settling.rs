@@ -4,6 +4,7 @@
 
 use std::mem;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::time::Monotonic;
@@ -33,6 +34,7 @@ impl Settling<'_> {
             | Failure::TimedOut
             | Failure::Closed
             | Failure::Protocol(_)
+            | Failure::Tls(_)
             | Failure::NoSuchDomain
             | Failure::NullMx
             | Failure::Loop
@@ -67,6 +69,7 @@ pub(super) fn is_transient(failure: &Failure) -> bool {
 /// How a job went out, for its report.
 pub(super) struct Way {
     pub(super) peer: Box<str>,
+    pub(super) tls: Option<Arc<str>>,
     pub(super) began: Monotonic,
     pub(super) connect: Duration,
 }
@@ -75,6 +78,7 @@ impl Way {
     pub(super) fn of(outbound: &mut Outbound, carried: &Carried) -> Self {
         Self {
             peer: outbound.peer.clone(),
+            tls: outbound.protection.words(),
             began: carried.began,
             connect: mem::take(&mut outbound.greeted_after),
         }

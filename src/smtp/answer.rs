@@ -53,6 +53,8 @@ impl Answer {
     /// To HELP.
     pub const HELP: Self =
         Self::known(214, (2, 0, 0), "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT");
+    /// To STARTTLS (RFC 3207 §4).
+    pub const TLS_GO_ON: Self = Self::known(220, (2, 0, 0), "Go on with TLS");
     /// To QUIT.
     pub const BYE: Self = Self::known(221, (2, 0, 0), "Bye");
 
@@ -60,6 +62,10 @@ impl Answer {
 
     /// A command that is none of RFC 5321's.
     pub const UNKNOWN_COMMAND: Self = Self::known(500, (5, 5, 1), "Unknown command");
+    /// To all but a few commands, where a listener wants TLS (RFC 3207 §4).
+    pub const TLS_FIRST: Self = Self::known(530, (5, 7, 0), "Must issue a STARTTLS command first");
+    /// To STARTTLS inside TLS.
+    pub const TLS_ALREADY: Self = Self::known(503, (5, 5, 1), "TLS is active already");
     /// A command that this node does not offer.
     pub const NOT_OFFERED: Self = Self::known(502, (5, 5, 1), "Command not offered here");
     /// A command line over the limit.

@@ -19,7 +19,7 @@ use crate::base::limits::{CLIENT_OUTPUT_KEPT, TRANSACTIONS_IN_FLIGHT_MAX};
 use crate::base::time::Monotonic;
 use crate::mail::envelope::Envelope;
 use crate::mail::outcome::{Failure, Stage};
-use crate::mail::status::{Reply, Severity};
+use crate::mail::status::Reply;
 use crate::smtp::client::flight::{Broken, Flight, Use};
 use crate::smtp::client::wire::{Command, Wire};
 use crate::smtp::peer_reply::ReplyReader;
@@ -29,6 +29,7 @@ mod command;
 mod deadline;
 mod extension;
 mod flight;
+mod opening;
 mod refusal;
 mod wire;
 
@@ -46,6 +47,20 @@ pub struct Options {
     pub use_pipelining: bool,
     /// Use CHUNKING where offered. Content of type BINARYMIME uses it in any case.
     pub use_chunking: bool,
+    /// When to use STARTTLS.
+    pub start_tls: StartTls,
+}
+
+/// When a connection goes on through TLS (RFC 3207).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartTls {
+    /// Not even where it is offered.
+    #[default]
+    Never,
+    /// Where it is offered; in clear where the peer then thinks otherwise.
+    IfOffered,
+    /// Or not at all.
+    Always,
 }
 
 /// One message for some of its recipients.
@@ -66,6 +81,9 @@ pub struct Transaction {
 /// What the machine tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// Send what waits, in clear; then begin the handshake. Once it is done: [`Client::secured`]; if
+    /// it fails: [`Client::fail_handshake`].
+    StartTls,
     /// A transaction may begin: none is in flight.
     Ready,
     /// What came of the oldest transaction, each recipient once. Where none was begun behind it,
@@ -105,6 +123,8 @@ pub struct Client {
     reader: ReplyReader,
     wire: Wire,
     phase: Phase,
+    /// All goes through TLS.
+    secured: bool,
     /// Transactions under way, oldest first. All but the newest have gone out entirely, so the
     /// oldest is whose replies come, and the newest is whose content is sent.
     flights: VecDeque<Flight>,
@@ -120,8 +140,10 @@ pub struct Client {
 /// What the connection is used for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Greeting, EHLO, HELO.
+    /// Greeting, EHLO, HELO, STARTTLS.
     Opening,
+    /// The handshake is under way.
+    Handshake,
     /// Transactions, or waiting for one.
     Open,
     Quitting,
@@ -137,6 +159,7 @@ impl Client {
             reader: ReplyReader::default(),
             wire: Wire::default(),
             phase: Phase::Opening,
+            secured: false,
             flights: VecDeque::new(),
             events: VecDeque::new(),
             deadline: None,
@@ -154,6 +177,9 @@ impl Client {
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Monotonic) {
         let mut input = bytes;
         while !self.is_over() {
+            if self.phase == Phase::Handshake {
+                return self.refuse_clear(input);
+            }
             let is_ehlo = self.wire.unanswered.front() == Some(&Command::Ehlo);
             let extensions = &mut self.extensions;
             let each_line = |line: &str| {
@@ -181,7 +207,7 @@ impl Client {
         match self.phase {
             Phase::Quitting => self.close(None),
             Phase::Open if self.is_ready() => self.close(None),
-            Phase::Opening | Phase::Open => self.fail(Failure::Closed),
+            Phase::Opening | Phase::Handshake | Phase::Open => self.fail(Failure::Closed),
             Phase::Over => {}
         }
     }
@@ -240,6 +266,7 @@ impl Client {
     /// Part from the peer in an orderly way: now if idle, else after what is in flight.
     pub fn quit(&mut self, now: Monotonic) {
         match self.phase {
+            Phase::Handshake => self.close(None),
             Phase::Opening => {
                 self.close(None);
                 self.wire.output.extend_from_slice(b"QUIT\r\n");
@@ -320,6 +347,7 @@ impl Client {
             Command::Greeting | Command::Ehlo | Command::Helo => {
                 self.handle_opening_reply(command, reply, now);
             }
+            Command::StartTls => self.handle_start_tls_reply(reply, now),
             Command::Quit => self.close(None),
             Command::Reset | Command::Mail | Command::Rcpt(_) | Command::Data => {
                 self.handle_flight_reply(command, reply, now);
@@ -328,35 +356,6 @@ impl Client {
                 self.handle_flight_reply(command, reply, now);
             }
         }
-    }
-
-    /// RFC 5321 §3.1, §3.2. Whoever refuses us here is told QUIT (§4.1.1.10), not argued with.
-    fn handle_opening_reply(&mut self, command: Command, reply: Reply, now: Monotonic) {
-        let severity = reply.code.severity();
-        let line = match (command, severity) {
-            (_, Severity::Intermediate) => return self.fail(out_of_step(&reply)),
-            (Command::Greeting, Severity::Completed) => "EHLO",
-            (Command::Ehlo, Severity::Permanent) => "HELO",
-            (_, Severity::Completed) => return self.open(command, now),
-            (_, Severity::Transient | Severity::Permanent) => {
-                self.fail(Failure::Reply(reply));
-                return self.wire.output.extend_from_slice(b"QUIT\r\n");
-            }
-        };
-        self.extensions = PeerExtensions::default();
-        let next = if line == "EHLO" { Command::Ehlo } else { Command::Helo };
-        self.wire.unanswered.pop_front();
-        self.wire.send(next, format!("{line} {}\r\n", self.options.hello).as_bytes());
-        self.arm(now);
-    }
-
-    /// EHLO or HELO was taken.
-    fn open(&mut self, command: Command, now: Monotonic) {
-        self.extensions.esmtp = command == Command::Ehlo;
-        self.wire.unanswered.pop_front();
-        self.phase = Phase::Open;
-        self.events.push_back(Event::Ready);
-        self.arm(now);
     }
 
     fn handle_flight_reply(&mut self, command: Command, reply: Reply, now: Monotonic) {
@@ -442,6 +441,7 @@ impl Client {
             // Whatever goes wrong at QUIT, nothing is lost by it.
             _ if self.phase == Phase::Quitting => return self.close(None),
             Some(command) => command.stage(),
+            None if self.phase == Phase::Handshake => Stage::Tls,
             None if self.flights.is_empty() => Stage::Quit,
             None => Stage::Content,
         };

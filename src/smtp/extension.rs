@@ -27,7 +27,15 @@ impl Offered {
     }
 
     /// Append the reply to EHLO: the host's name, then a keyword a line.
-    pub fn write(self, hostname: &str, bytes_max: u64, recipients_max: usize, out: &mut Vec<u8>) {
+    /// `start_tls`: that too.
+    pub fn write(
+        self,
+        hostname: &str,
+        bytes_max: u64,
+        recipients_max: usize,
+        start_tls: bool,
+        out: &mut Vec<u8>,
+    ) {
         out.extend_from_slice(b"250-");
         out.extend_from_slice(hostname.as_bytes());
         out.extend_from_slice(b"\r\n250-PIPELINING\r\n");
@@ -41,6 +49,9 @@ impl Offered {
         }
         if self.takes_binary() {
             out.extend_from_slice(b"250-BINARYMIME\r\n");
+        }
+        if start_tls {
+            out.extend_from_slice(b"250-STARTTLS\r\n");
         }
         out.extend_from_slice(b"250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n");
         write!(out, "250 LIMITS RCPTMAX={recipients_max}\r\n").expect("a Vec takes all");
@@ -56,9 +67,9 @@ mod tests {
     #[test]
     fn every_extension_has_its_line() {
         let mut out = Vec::new();
-        Offered::ALL.write("mx.example", 1_000, 100, &mut out);
+        Offered::ALL.write("mx.example", 1_000, 100, true, &mut out);
         let expected = "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n\
-            250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250-ENHANCEDSTATUSCODES\r\n\
+            250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250-STARTTLS\r\n250-ENHANCEDSTATUSCODES\r\n\
             250-DSN\r\n250 LIMITS RCPTMAX=100\r\n";
         assert_eq!(String::from_utf8_lossy(&out), expected);
     }
@@ -67,8 +78,9 @@ mod tests {
     fn what_is_switched_off_is_not_offered() {
         let mut out = Vec::new();
         let offered = Offered { chunking: false, smtp_utf8: false, ..Offered::ALL };
-        offered.write("mx.example", 1_000, 100, &mut out);
+        offered.write("mx.example", 1_000, 100, false, &mut out);
         let text = String::from_utf8_lossy(&out).into_owned();
-        assert!(["CHUNKING", "BINARYMIME", "SMTPUTF8"].iter().all(|word| !text.contains(word)));
+        let off = ["CHUNKING", "BINARYMIME", "SMTPUTF8", "STARTTLS"];
+        assert!(off.iter().all(|word| !text.contains(word)));
     }
 }

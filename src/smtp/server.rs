@@ -18,7 +18,7 @@ mod intake;
 use std::sync::Arc;
 
 use crate::base::limits::{
-    MESSAGE_BYTES_DEFAULT, RECIPIENT_BYTES, RECIPIENTS_MAX, SESSION_ERRORS_MAX,
+    HANDSHAKE_DEADLINE, MESSAGE_BYTES_DEFAULT, RECIPIENT_BYTES, RECIPIENTS_MAX, SESSION_ERRORS_MAX,
     SESSION_OUTPUT_KEPT, SESSION_OUTPUT_MAX, TEXT_LINE_MAX,
 };
 use crate::base::time::Monotonic;
@@ -50,6 +50,8 @@ pub struct Options {
     pub line_endings: LineEndings,
     /// Extensions.
     pub extensions: Offered,
+    /// What TLS is to the sessions.
+    pub security: Security,
     /// How long a client may take.
     pub deadlines: Deadlines,
 }
@@ -65,9 +67,24 @@ impl Options {
             errors_max: SESSION_ERRORS_MAX,
             line_endings: LineEndings::Strict,
             extensions: Offered::ALL,
+            security: Security::Clear,
             deadlines: Deadlines::STANDARD,
         }
     }
+}
+
+/// What TLS is to the sessions of a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Security {
+    /// There is none.
+    #[default]
+    Clear,
+    /// On offer (RFC 3207).
+    StartTls,
+    /// On offer, and nothing is done without it.
+    RequireStartTls,
+    /// It comes before the greeting (RFC 8314 §3).
+    Implicit,
 }
 
 /// What a session has to say to the shard. What it is about is read from the session itself.
@@ -91,6 +108,9 @@ pub enum Event {
     /// The transaction is gone: RSET, EHLO, a refusal of its content, the end of the session. Drop
     /// what was taken. A question that was open is no longer: answers to it have no effect.
     Aborted,
+    /// Send the output that waits, in clear; then the client begins the handshake. Once it is done:
+    /// [`Session::secured`].
+    StartTls,
 }
 
 /// The receiving side of one session.
@@ -109,6 +129,8 @@ pub struct Session {
     errors: u32,
     /// The last MAIL was refused: what came behind it in the same group is no further error.
     mail_refused: bool,
+    /// All goes through TLS.
+    secured: bool,
     /// The client has said something: an HTTP verb is now no more than an unknown command.
     opened: bool,
     draining: bool,
@@ -125,6 +147,8 @@ enum Step {
     Command,
     /// Nothing, until the question is answered.
     Asked(Question),
+    /// Nothing, until TLS is up; it must be by then.
+    Handshake(Monotonic),
     /// Content after 354.
     Data,
     /// Octets of an accepted chunk.
@@ -154,19 +178,33 @@ struct Transaction {
 }
 
 impl Session {
-    /// A session that begins: 220 is waiting as output.
+    /// A session that begins: 220 is waiting as output, or where TLS comes first, nothing is before
+    /// [`Session::secured`].
     pub fn new(options: Arc<Options>, now: Monotonic) -> Self {
         let mut session = Self::begin(options, Phase::Connected, now);
-        session.output.extend_from_slice(b"220 ");
-        session.output.extend_from_slice(session.options.hostname.as_bytes());
-        session.output.extend_from_slice(b" ESMTP relay-fast\r\n");
+        if session.options.security == Security::Implicit {
+            session.step = Step::Handshake(now + HANDSHAKE_DEADLINE);
+        } else {
+            session.greet();
+        }
         session
+    }
+
+    fn greet(&mut self) {
+        self.output.extend_from_slice(b"220 ");
+        self.output.extend_from_slice(self.options.hostname.as_bytes());
+        self.output.extend_from_slice(b" ESMTP relay-fast\r\n");
     }
 
     /// A session that is not to be: it says `answer` instead of 220, and is over with 421; with
     /// 554 it waits for QUIT, as RFC 5321 §3.1 wants it.
     pub fn refused(options: Arc<Options>, answer: Answer, now: Monotonic) -> Self {
         let mut session = Self::begin(options, Phase::Refused, now);
+        if session.options.security == Security::Implicit {
+            // It listens for a handshake; there is nothing that it would read.
+            session.step = Step::Over;
+            return session;
+        }
         if answer.code.as_u16() == 421 {
             session.step = Step::Over;
         }
@@ -189,6 +227,7 @@ impl Session {
             output: Vec::new(),
             errors: 0,
             mail_refused: false,
+            secured: false,
             opened: false,
             draining: false,
             ended: false,
@@ -213,11 +252,35 @@ impl Session {
                 Step::Data => self.handle_data(rest, now),
                 Step::Chunk(_) => self.handle_chunk(rest, now),
                 Step::Skip { .. } => self.handle_skip(rest, now),
-                Step::Asked(_) => return used,
+                Step::Asked(_) | Step::Handshake(_) => return used,
                 Step::Over => return bytes.len(),
             };
         }
         used
+    }
+
+    /// The handshake is done: all octets from now on went through TLS. The session knows nothing of
+    /// what the client said before (RFC 3207 §4.2). No effect where none was awaited.
+    pub fn secured(&mut self, now: Monotonic) {
+        if !matches!(self.step, Step::Handshake(_)) {
+            return;
+        }
+        self.secured = true;
+        (self.phase, self.hello) = (Phase::Connected, None);
+        if self.options.security == Security::Implicit {
+            self.greet();
+        }
+        self.await_command(now);
+    }
+
+    /// Whether the handshake is what the next octets are for.
+    pub fn awaits_handshake(&self) -> bool {
+        matches!(self.step, Step::Handshake(_))
+    }
+
+    /// Whether all goes through TLS.
+    pub fn is_secured(&self) -> bool {
+        self.secured
     }
 
     /// The time has come that [`Session::deadline`] gave: 421 and the end. Nothing if it has not.
@@ -282,6 +345,7 @@ impl Session {
             Step::Command => Some(self.command_due.min(self.patience_ends())),
             Step::Data | Step::Chunk(_) => self.intake.as_ref().map(Intake::deadline),
             Step::Skip { deadline, .. } => Some(deadline.at()),
+            Step::Handshake(due) => Some(*due),
             Step::Asked(_) | Step::Over => None,
         }
     }
@@ -322,6 +386,7 @@ impl Session {
             | Step::Data
             | Step::Chunk(_)
             | Step::Skip { .. }
+            | Step::Handshake(_)
             | Step::Over => None,
         }
     }

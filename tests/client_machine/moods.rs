@@ -239,6 +239,7 @@ struct Told {
 impl Told {
     fn note(&mut self, event: Event) {
         match event {
+            Event::StartTls => unreachable!("not to be used"),
             Event::Ready => {}
             Event::Settled(results) => {
                 let oldest = self.in_flight.front_mut().expect("a transaction is settled");

@@ -10,7 +10,7 @@ use relay_fast::config::parse::{File, load};
 use relay_fast::shard::commands::{Answer, Command};
 use relay_fast::shard::mesh::{Crossing, Request};
 use relay_fast::shard::platform::{DatagramId, Event, Machine as _};
-use relay_fast::shard::settings::Settings;
+use relay_fast::shard::settings::{Settings, Surroundings};
 use relay_fast::shard::{Shard, Shared, Start};
 use relay_fast::spool::log::{Log, Options};
 use relay_fast::spool::recovery::{RecoverError, Recovery, begin};
@@ -65,7 +65,7 @@ pub(crate) fn settings(text: &str) -> Arc<Settings> {
     let flags = Flags { spool: Some("/nowhere".into()), ..Flags::default() };
     let config = load(Some(file), &flags, &machine);
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
-    Arc::new(Settings::new(&config, ""))
+    Arc::new(Settings::new(&config, &Surroundings::default()).expect("no certificate is named"))
 }
 
 impl Node {

@@ -9,7 +9,7 @@ use relay_fast::base::time::Monotonic;
 use relay_fast::mail::address::{ForwardPath, Mailbox, ReversePath};
 use relay_fast::mail::envelope::{BodyType, Envelope, Notify, Recipient};
 use relay_fast::mail::outcome::Failure;
-use relay_fast::smtp::client::{Client, Deadlines, Event, Options, Settled, Transaction};
+use relay_fast::smtp::client::{Client, Deadlines, Event, Options, Settled, StartTls, Transaction};
 
 pub(crate) fn options(pipelining: bool, chunking: bool) -> Arc<Options> {
     Arc::new(Options {
@@ -17,6 +17,7 @@ pub(crate) fn options(pipelining: bool, chunking: bool) -> Arc<Options> {
         deadlines: Deadlines::default(),
         use_pipelining: pipelining,
         use_chunking: chunking,
+        start_tls: StartTls::Never,
     })
 }
 
@@ -126,6 +127,7 @@ impl Sender {
 /// An event in short, as `settled 0 250 ok, 1 RCPT 550 no`.
 pub(crate) fn describe(event: &Event) -> String {
     match event {
+        Event::StartTls => "handshake\n".into(),
         Event::Ready => "ready\n".into(),
         Event::Settled(results) => {
             let results: Vec<_> = results.iter().map(describe_result).collect();

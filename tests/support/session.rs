@@ -183,6 +183,10 @@ impl Server {
                 self.open = None;
                 return;
             }
+            Event::StartTls => {
+                assert!(!self.in_transaction && self.session.awaits_handshake());
+                return;
+            }
             Event::Mail => {
                 assert!(!self.in_transaction && self.session.envelope().is_some());
                 self.in_transaction = true;
@@ -222,7 +226,7 @@ impl Server {
                 self.in_transaction = false;
             }
             Event::Mail | Event::Content => self.in_transaction = yes,
-            Event::Rcpt | Event::ContentFull | Event::Aborted => {}
+            Event::Rcpt | Event::ContentFull | Event::Aborted | Event::StartTls => {}
         }
         self.session.answer(answer, self.now);
     }
@@ -235,7 +239,7 @@ pub(crate) fn yes(event: Event) -> Answer {
         Event::Rcpt => Answer::RECIPIENT_OK,
         Event::Content => Answer::GO_ON,
         Event::End => Answer::stored(MessageId(1)),
-        Event::ContentFull | Event::Aborted => unreachable!("no question"),
+        Event::ContentFull | Event::Aborted | Event::StartTls => unreachable!("no question"),
     }
 }
 

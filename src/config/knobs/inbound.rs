@@ -23,6 +23,38 @@ pub(in crate::config) const LISTENER_RELAY_FOR: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const LISTENER_TLS: Knob = Knob {
+    path: "listener[].tls",
+    kind: Kind::Choice { default: "none", words: &["none", "starttls", "require", "implicit"] },
+    help: "On offer by STARTTLS, wanted before any mail, or from the first octet (port 465).",
+    cost: "a handshake a connection; needs a [[certificate]]",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const LISTENER_CLIENT_CA: Knob = Knob {
+    path: "listener[].client_ca",
+    kind: Kind::Text { form: "path", default: "nobody" },
+    help: "PEM file of authorities: a client with a certificate of theirs may send to any domain.",
+    cost: "trust: who has such a certificate can send as anyone",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const CERTIFICATE_FILE: Knob = Knob {
+    path: "certificate[].file",
+    kind: Kind::Text { form: "path", default: "required" },
+    help: "PEM file: this node's certificate, then its chain. The first one answers unknown names.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const CERTIFICATE_KEY: Knob = Knob {
+    path: "certificate[].key",
+    kind: Kind::Text { form: "path", default: "required" },
+    help: "PEM file of its private key; nobody but its owner and group may read it.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const LISTENER_LINE_ENDINGS: Knob = Knob {
     path: "listener[].line_endings",
     kind: Kind::Choice { default: "strict", words: &["strict", "normalize"] },

@@ -43,6 +43,14 @@ pub(in crate::config) const UPSTREAM_RATE: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const UPSTREAM_TLS: Knob = Knob {
+    path: "upstream[].tls",
+    kind: Kind::Choice { default: "opportunistic", words: &["none", "opportunistic", "verify"] },
+    help: "TLS to them: none, where it comes about, or with a certificate that is verified.",
+    cost: "verify: mail waits while a certificate is wrong",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const RELAY_DOMAINS: Knob = Knob {
     path: "relay_domain[].domains",
     kind: Kind::List { form: "domains, `.suffix`es", default: "required" },
@@ -72,6 +80,30 @@ pub(in crate::config) const ROUTE_TO: Knob = Knob {
     kind: Kind::Text { form: "`mx` or upstream name", default: "required" },
     help: "Where their mail goes.",
     cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const ROUTE_TLS: Knob = Knob {
+    path: "route[].tls",
+    kind: Kind::Text { form: "none, opportunistic or verify", default: "`site.tls`" },
+    help: "TLS to these domains' MX hosts, where `site.tls` is not to hold.",
+    cost: "verify: mail waits while a certificate is wrong",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SITE_TLS: Knob = Knob {
+    path: "site.tls",
+    kind: Kind::Choice { default: "opportunistic", words: &["none", "opportunistic", "verify"] },
+    help: "TLS to MX hosts: none, where it comes about, or with a certificate that is verified.",
+    cost: "verify: mail waits for the many hosts whose certificate is not right",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const TLS_CA: Knob = Knob {
+    path: "tls.ca",
+    kind: Kind::Text { form: "path", default: "/etc/ssl/certs/ca-certificates.crt" },
+    help: "PEM file of the authorities that `verify` trusts.",
+    cost: "trust: any of them can speak for any host",
     takes_effect: TakesEffect::Reload,
 };
 
@@ -119,6 +151,22 @@ pub(in crate::config) const SOURCE_HELLO: Knob = Knob {
     path: "source[].hello",
     kind: Kind::Text { form: "host name", default: "`hostname`" },
     help: "What EHLO says from there; its PTR record should agree.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SOURCE_CERTIFICATE: Knob = Knob {
+    path: "source[].certificate",
+    kind: Kind::Text { form: "path", default: "none" },
+    help: "PEM file: the certificate shown from there to peers that ask for one, then its chain.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SOURCE_KEY: Knob = Knob {
+    path: "source[].key",
+    kind: Kind::Text { form: "path", default: "none" },
+    help: "PEM file of its private key; nobody but its owner and group may read it.",
     cost: "nothing",
     takes_effect: TakesEffect::Reload,
 };

@@ -11,9 +11,11 @@ use ipnet::IpNet;
 
 use crate::base::limits::GROUP_NAME_MAX;
 use crate::config::options::{DomainPattern, Upstream};
+use crate::config::suggest;
 use crate::config::units::Wrong;
 use crate::egress::upstream;
 use crate::mail::address::{Domain, Mailbox};
+use crate::mail::route::TlsLevel;
 
 /// DNS over UDP and TCP.
 const DNS_PORT: u16 = 53;
@@ -86,6 +88,15 @@ pub(super) fn host_name(text: &str) -> Result<Domain, Wrong> {
     Domain::parse(text).map_err(|_| {
         let wrong = Wrong::new(format!("`{text}` is no host name"));
         wrong.help("letters, digits and hyphens in labels joined by dots, as \"mail.example.com\"")
+    })
+}
+
+/// A level of TLS to peers.
+pub(super) fn tls_level(text: &str) -> Result<TlsLevel, Wrong> {
+    TlsLevel::ALL.into_iter().find(|level| level.as_str() == text).ok_or_else(|| {
+        let words = TlsLevel::ALL.map(TlsLevel::as_str);
+        let wrong = Wrong::new(format!("`{text}` is not one of {}", words.join(", ")));
+        suggest::nearest(text, words.into_iter(), wrong)
     })
 }
 

@@ -1,21 +1,24 @@
 //! Read what comes in: listeners, limits, deadlines.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
 use crate::config::flags::Flags;
 use crate::config::knobs;
-use crate::config::options::{Deadlines, Limits, LineEndings, Listener};
+use crate::config::options::{CertificateFiles, Deadlines, Limits, LineEndings, Listener};
 use crate::config::parse::{default_text, forms};
 use crate::config::problem::Place;
 use crate::config::reader::{FlagValue, Given, Reader, Section};
 use crate::config::units::{Wrong, show_size};
 use crate::mail::durability::Durability;
+use crate::smtp::server::Security;
 
 /// What comes in.
 pub(super) struct Inbound {
     pub(super) listeners: Vec<Listener>,
+    pub(super) certificates: Vec<CertificateFiles>,
     pub(super) limits: Limits,
     pub(super) deadlines: Deadlines,
 }
@@ -24,6 +27,8 @@ pub(super) struct Inbound {
 struct Draft {
     address: Given<SocketAddr>,
     relay_for: Vec<Given<IpNet>>,
+    security: Security,
+    client_authorities: Option<Given<String>>,
     line_endings: LineEndings,
     durability: Durability,
     sessions: u32,
@@ -41,6 +46,8 @@ pub(super) fn read<'d>(
 ) -> Inbound {
     let drafts = listeners(reader, root, flags);
     check_addresses(reader, &drafts, admin);
+    let certificates = certificates(reader, root);
+    check_tls(reader, &drafts, &certificates);
     let section = reader.table(root, "limits");
     let limits = limits(reader, &section, &drafts);
     let section = reader.table(root, "deadlines");
@@ -53,12 +60,14 @@ pub(super) fn read<'d>(
     let listeners = drafts.into_iter().map(|draft| Listener {
         address: draft.address.value,
         relay_for: draft.relay_for.into_iter().map(|given| given.value).collect(),
+        security: draft.security,
+        client_authorities: draft.client_authorities.map(|given| PathBuf::from(given.value)),
         line_endings: draft.line_endings,
         durability: draft.durability,
         sessions: draft.sessions,
         message_bytes: draft.message_bytes.value,
     });
-    Inbound { listeners: listeners.collect(), limits, deadlines }
+    Inbound { listeners: listeners.collect(), certificates, limits, deadlines }
 }
 
 /// The file's listeners; `--listen` replaces them all; without either, one on loopback.
@@ -95,6 +104,13 @@ fn listener<'d>(
     let address =
         address.unwrap_or_else(|| default_text(reader, section, &knobs::LISTENER_ADDRESS));
     let relay_for = relay_for(reader, section);
+    let security = match reader.choice(section, &knobs::LISTENER_TLS) {
+        "starttls" => Security::StartTls,
+        "require" => Security::RequireStartTls,
+        "implicit" => Security::Implicit,
+        _ => Security::Clear,
+    };
+    let client_authorities = reader.text(section, &knobs::LISTENER_CLIENT_CA, None, forms::path);
     let line_endings = match reader.choice(section, &knobs::LISTENER_LINE_ENDINGS) {
         "normalize" => LineEndings::Normalize,
         _ => LineEndings::Strict,
@@ -105,7 +121,44 @@ fn listener<'d>(
     };
     let sessions = reader.count_u32(section, &knobs::LISTENER_SESSIONS);
     let message_bytes = reader.size(section, &knobs::LISTENER_MESSAGE_SIZE);
-    Draft { address, relay_for, line_endings, durability, sessions, message_bytes }
+    Draft {
+        address,
+        relay_for,
+        security,
+        client_authorities,
+        line_endings,
+        durability,
+        sessions,
+        message_bytes,
+    }
+}
+
+fn certificates(reader: &mut Reader<'_>, root: &Section<'_>) -> Vec<CertificateFiles> {
+    let mut certificates = Vec::new();
+    for section in reader.tables(root, "certificate", "certificate[]") {
+        let chain = reader.required(&section, &knobs::CERTIFICATE_FILE, forms::path);
+        let key = reader.required(&section, &knobs::CERTIFICATE_KEY, forms::path);
+        let (Some(chain), Some(key)) = (chain, key) else { continue };
+        certificates.push(CertificateFiles { chain: chain.value.into(), key: key.value.into() });
+    }
+    certificates
+}
+
+/// TLS without a certificate, or authorities where there is no TLS.
+fn check_tls(reader: &mut Reader<'_>, drafts: &[Draft], certificates: &[CertificateFiles]) {
+    for draft in drafts {
+        let clear = draft.security == Security::Clear;
+        if !clear && certificates.is_empty() {
+            let wrong = Wrong::new("TLS needs a certificate, and there is none");
+            let wrong = wrong.help("name its `file` and `key` in a [[certificate]]");
+            reader.finder.add(draft.address.place_or(&Place::Machine), wrong);
+        }
+        if let (true, Some(authorities)) = (clear, &draft.client_authorities) {
+            let wrong = Wrong::new("without TLS no client shows a certificate");
+            let wrong = wrong.help("set this listener's `tls`");
+            reader.finder.add(authorities.place_or(&Place::Machine), wrong);
+        }
+    }
 }
 
 fn relay_for(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<Given<IpNet>> {

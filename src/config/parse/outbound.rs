@@ -1,20 +1,21 @@
 //! Read what goes out: upstream groups, relay domains, routes, sites, sources.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use crate::config::flags::Flags;
 use crate::config::knob::Knob;
 use crate::config::knobs;
 use crate::config::options::{
-    DomainPattern, EgressSource, Group, RelayDomain, RouteRule, SiteLimits,
+    CertificateFiles, DomainPattern, EgressSource, Group, RelayDomain, RouteRule, SiteLimits,
 };
-use crate::config::parse::{flag, forms};
+use crate::config::parse::{default_text, flag, forms};
 use crate::config::problem::Place;
 use crate::config::reader::{Given, Reader, Section, quoted};
 use crate::config::suggest;
 use crate::config::units::Wrong;
 use crate::mail::address::Domain;
-use crate::mail::route::{GroupId, Route};
+use crate::mail::route::{GroupId, Route, TlsLevel};
 
 /// What goes out.
 pub(super) struct Outbound {
@@ -25,6 +26,7 @@ pub(super) struct Outbound {
     pub(super) site: SiteLimits,
     pub(super) shard_excess_percent: u32,
     pub(super) sources: Vec<EgressSource>,
+    pub(super) tls_authorities: PathBuf,
 }
 
 /// The group that `--upstream` makes.
@@ -39,15 +41,40 @@ pub(super) fn read<'d>(
     hostname: Option<&Domain>,
 ) -> Outbound {
     let groups = groups(reader, root, flags);
-    let default_route = default_route(reader, root, flags, &groups);
-    let mut seen = HashMap::new();
-    let relay_domains = relay_domains(reader, root, &groups, &mut seen);
-    let routes = routes(reader, root, &groups, &mut seen);
     let section = reader.table(root, "site");
     let site = site_limits(reader, &section, &SITE);
     let shard_excess_percent = reader.decimal(&section, &knobs::SHARD_EXCESS);
+    let targets =
+        Targets { groups: &groups, mx_tls: tls_level(reader, &section, &knobs::SITE_TLS) };
+    let default_route = default_route(reader, root, flags, &targets);
+    let mut seen = HashMap::new();
+    let relay_domains = relay_domains(reader, root, &targets, &mut seen);
+    let routes = routes(reader, root, &targets, &mut seen);
+    let section = reader.table(root, "tls");
+    let tls_authorities = tls_authorities(reader, &section);
     let sources = sources(reader, root, hostname);
-    Outbound { groups, relay_domains, routes, default_route, site, shard_excess_percent, sources }
+    Outbound {
+        groups,
+        relay_domains,
+        routes,
+        default_route,
+        site,
+        shard_excess_percent,
+        sources,
+        tls_authorities,
+    }
+}
+
+fn tls_level(reader: &mut Reader<'_>, section: &Section<'_>, knob: &'static Knob) -> TlsLevel {
+    forms::tls_level(reader.choice(section, knob)).expect("a test reads every word")
+}
+
+fn tls_authorities(reader: &mut Reader<'_>, section: &Section<'_>) -> PathBuf {
+    let knob = &knobs::TLS_CA;
+    match reader.text(section, knob, None, forms::path) {
+        Some(given) => given.value.into(),
+        None => default_text(reader, section, knob).value,
+    }
 }
 
 // --- Upstream groups ---
@@ -87,6 +114,7 @@ fn groups<'d>(reader: &mut Reader<'_>, root: &Section<'d>, flags: &'d Flags) -> 
         reader.check_present(&section, &knobs::UPSTREAM_HOSTS);
         let hosts = reader.text(&section, &knobs::UPSTREAM_HOSTS, list, forms::upstream_list);
         let limits = site_limits(reader, &section, &UPSTREAM);
+        let tls = tls_level(reader, &section, &knobs::UPSTREAM_TLS);
         let Some(name) = name else { continue };
         if groups.iter().any(|group| *group.name == name.value) {
             let wrong = Wrong::new(format!("there are two groups named `{}`", name.value));
@@ -95,7 +123,7 @@ fn groups<'d>(reader: &mut Reader<'_>, root: &Section<'d>, flags: &'d Flags) -> 
         }
         // A group whose hosts are wrong still has its name, so that routes to it are right.
         let upstreams = hosts.map(|hosts| hosts.value.upstreams).unwrap_or_default();
-        groups.push(Group { name: name.value.into(), upstreams, limits });
+        groups.push(Group { name: name.value.into(), upstreams, limits, tls });
     }
     if list.is_some() && !groups.iter().any(|group| *group.name == *FLAG_GROUP) {
         let section = Section::empty("upstream[]", format!("upstream[{}]", groups.len()));
@@ -103,24 +131,35 @@ fn groups<'d>(reader: &mut Reader<'_>, root: &Section<'d>, flags: &'d Flags) -> 
         reader.note(&section, &knobs::UPSTREAM_NAME, quoted(FLAG_GROUP), Some(&place));
         let hosts = reader.text(&section, &knobs::UPSTREAM_HOSTS, list, forms::upstream_list);
         let limits = site_limits(reader, &section, &UPSTREAM);
+        let tls = tls_level(reader, &section, &knobs::UPSTREAM_TLS);
         let upstreams = hosts.map(|hosts| hosts.value.upstreams).unwrap_or_default();
-        groups.push(Group { name: FLAG_GROUP.into(), upstreams, limits });
+        groups.push(Group { name: FLAG_GROUP.into(), upstreams, limits, tls });
     }
     groups
 }
 
+/// What a target may mean.
+struct Targets<'a> {
+    groups: &'a [Group],
+    mx_tls: TlsLevel,
+}
+
 /// The route that a target means; an unknown one is a problem.
-fn resolve(reader: &mut Reader<'_>, target: &Given<String>, groups: &[Group]) -> Option<Route> {
+fn resolve(
+    reader: &mut Reader<'_>,
+    target: &Given<String>,
+    targets: &Targets<'_>,
+) -> Option<Route> {
     if target.value == MX {
-        return Some(Route::Mx);
+        return Some(Route::Mx(targets.mx_tls));
     }
-    let place = groups.iter().position(|group| *group.name == target.value);
+    let place = targets.groups.iter().position(|group| *group.name == target.value);
     if let Some(place) = place {
         let id = u16::try_from(place).expect("a file of CONFIG_BYTES_MAX has fewer groups");
         return Some(Route::Group(GroupId(id)));
     }
     let wrong = Wrong::new(format!("there is no upstream group `{}`", target.value));
-    let names = groups.iter().map(|group| &*group.name).chain([MX]);
+    let names = targets.groups.iter().map(|group| &*group.name).chain([MX]);
     let wrong = suggest::nearest(&target.value, names, wrong);
     reader.finder.add(target.place_or(&Place::Machine), wrong);
     None
@@ -130,23 +169,23 @@ fn default_route<'d>(
     reader: &mut Reader<'_>,
     root: &Section<'d>,
     flags: &Flags,
-    groups: &[Group],
+    targets: &Targets<'_>,
 ) -> Route {
     let knob = &knobs::DEFAULT_ROUTE;
     let before = reader.in_force.len();
     let given = reader.text(root, knob, None, forms::route_target);
-    let in_file = given.map(|given| resolve(reader, &given, groups));
+    let in_file = given.map(|given| resolve(reader, &given, targets));
     if flags.upstream.is_some() {
         reader.in_force.truncate(before);
         let place = Place::Flag("--upstream");
         reader.note(root, knob, quoted(FLAG_GROUP), Some(&place));
         let target = Given { value: FLAG_GROUP.to_owned(), place: Some(place) };
-        return resolve(reader, &target, groups).unwrap_or(Route::Mx);
+        return resolve(reader, &target, targets).unwrap_or(Route::Mx(targets.mx_tls));
     }
     if in_file.is_none() {
         reader.note(root, knob, quoted(MX), None);
     }
-    in_file.flatten().unwrap_or(Route::Mx)
+    in_file.flatten().unwrap_or(Route::Mx(targets.mx_tls))
 }
 
 // --- Domains ---
@@ -181,7 +220,7 @@ fn domains(
 fn relay_domains(
     reader: &mut Reader<'_>,
     root: &Section<'_>,
-    groups: &[Group],
+    targets: &Targets<'_>,
     seen: &mut Seen,
 ) -> Vec<RelayDomain> {
     let mut relay_domains = Vec::new();
@@ -189,12 +228,12 @@ fn relay_domains(
         let domains = domains(reader, &section, &knobs::RELAY_DOMAINS, seen);
         let target = reader.required(&section, &knobs::RELAY_UPSTREAM, forms::route_target);
         let Some(target) = target else { continue };
-        match resolve(reader, &target, groups) {
+        match resolve(reader, &target, targets) {
             Some(Route::Group(group)) => {
                 relay_domains
                     .extend(domains.into_iter().map(|domain| RelayDomain { domain, group }));
             }
-            Some(Route::Mx) => {
+            Some(Route::Mx(_)) => {
                 let wrong = Wrong::new("a relay domain's MX hosts lead back to this node");
                 let wrong = wrong.help("name the upstream group that takes its mail");
                 reader.finder.add(target.place_or(section.place()), wrong);
@@ -208,15 +247,26 @@ fn relay_domains(
 fn routes(
     reader: &mut Reader<'_>,
     root: &Section<'_>,
-    groups: &[Group],
+    targets: &Targets<'_>,
     seen: &mut Seen,
 ) -> Vec<RouteRule> {
     let mut routes = Vec::new();
     for section in reader.tables(root, "route", "route[]") {
         let domains = domains(reader, &section, &knobs::ROUTE_DOMAINS, seen);
         let target = reader.required(&section, &knobs::ROUTE_TO, forms::route_target);
-        let route = target.and_then(|target| resolve(reader, &target, groups));
-        let Some(route) = route else { continue };
+        let route = target.and_then(|target| resolve(reader, &target, targets));
+        let tls = reader.text(&section, &knobs::ROUTE_TLS, None, forms::tls_level);
+        let route = match (route, tls) {
+            (Some(Route::Mx(_)), Some(tls)) => Route::Mx(tls.value),
+            (Some(route @ Route::Group(_)), Some(tls)) => {
+                let wrong = Wrong::new("`tls` here is about MX hosts");
+                let wrong = wrong.help("set the `tls` of the [[upstream]]");
+                reader.finder.add(tls.place_or(section.place()), wrong);
+                route
+            }
+            (Some(route), None) => route,
+            (None, _) => continue,
+        };
         routes.extend(domains.into_iter().map(|domain| RouteRule { domain, route }));
     }
     routes
@@ -241,13 +291,30 @@ fn sources(
             }
             (None, None) => None,
         };
+        let certificate = source_certificate(reader, &section);
         let (Some(address), Some(hello)) = (address, hello) else { continue };
         if sources.iter().any(|source| source.address == address.value) {
             let wrong = Wrong::new(format!("`{}` is a source already", address.value));
             reader.finder.add(address.place_or(section.place()), wrong);
             continue;
         }
-        sources.push(EgressSource { address: address.value, hello });
+        sources.push(EgressSource { address: address.value, hello, certificate });
     }
     sources
+}
+
+fn source_certificate(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<CertificateFiles> {
+    let chain = reader.text(section, &knobs::SOURCE_CERTIFICATE, None, forms::path);
+    let key = reader.text(section, &knobs::SOURCE_KEY, None, forms::path);
+    match (chain, key) {
+        (Some(chain), Some(key)) => {
+            Some(CertificateFiles { chain: chain.value.into(), key: key.value.into() })
+        }
+        (None, None) => None,
+        (Some(alone), None) | (None, Some(alone)) => {
+            let wrong = Wrong::new("`certificate` and `key` go together");
+            reader.finder.add(alone.place_or(section.place()), wrong);
+            None
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::config::options::{DomainPattern, LineEndings, Rate};
 use crate::config::origin::Origin;
 use crate::config::problem::Problem;
 use crate::mail::durability::Durability;
-use crate::mail::route::{GroupId, Route};
+use crate::mail::route::{GroupId, Route, TlsLevel};
 
 fn machine() -> Machine {
     Machine {
@@ -47,7 +47,7 @@ fn with_neither_file_nor_flags_the_node_is_local_and_delivers_by_mx() {
     assert_eq!(config.cores, 4);
     assert_eq!(config.admin, "127.0.0.1:8025".parse::<SocketAddr>().expect("address"));
     assert_eq!(config.spool.directory, PathBuf::from("/home/op/.local/state/relay-fast"));
-    assert_eq!(config.default_route, Route::Mx);
+    assert_eq!(config.default_route, Route::Mx(TlsLevel::Opportunistic));
     let [listener] = &config.listeners[..] else { panic!("one listener") };
     assert_eq!(listener.address.to_string(), "127.0.0.1:2525");
     let ranges: Vec<_> = listener.relay_for.iter().map(ToString::to_string).collect();
@@ -91,6 +91,12 @@ message_size = "10MiB"
 
 [[listener]]
 address = "[::1]:2525"
+tls = "require"
+client_ca = "/etc/relay-fast/clients.pem"
+
+[[certificate]]
+file = "/etc/relay-fast/mx1.pem"
+key = "/etc/relay-fast/mx1.key"
 
 [limits]
 recipients = 500
@@ -104,6 +110,7 @@ rate = "600/m"
 name = "inside"
 hosts = "[2001:db8::9]:25"
 connections = 5
+tls = "verify"
 
 [[relay_domain]]
 domains = ["example.com", ".example.com"]
@@ -112,10 +119,13 @@ upstream = "inside"
 [[route]]
 domains = ["example.net"]
 to = "mx"
+tls = "verify"
 
 [[source]]
 address = "192.0.2.1"
 hello = "out1.example.com"
+certificate = "/etc/relay-fast/out1.pem"
+key = "/etc/relay-fast/out1.key"
 
 [[source]]
 address = "192.0.2.2"
@@ -157,7 +167,7 @@ fn a_whole_file_means_what_it_says() {
     assert_eq!(config.relay_domains[1].domain, DomainPattern::Suffix(domain));
     assert!(config.relay_domains.iter().all(|one| one.group == GroupId(1)));
     assert_eq!(config.routes.len(), 1);
-    assert_eq!(config.routes[0].route, Route::Mx);
+    assert_eq!(config.routes[0].route, Route::Mx(TlsLevel::Verify));
     assert_eq!(config.sources[1].hello.as_str(), "mx1.example.com");
     assert_eq!(config.queue.retry_first, Duration::from_secs(90));
     assert_eq!((config.queue.retry_factor_percent, config.queue.retry_jitter_percent), (150, 25));
@@ -299,6 +309,16 @@ fn contradictions_between_right_values_are_refused() {
         (String::from("[[upstream]]\nname = \"g\""), "1: `hosts` is missing in [[upstream]]"),
         (String::from("[[listener]]\nsessions = 1"), "1: `address` is missing in [[listener]]"),
         (String::from("[limits]\nmemory = \"16MiB\""), "2: `message_size` (50MiB) is above"),
+        (listener("127.0.0.1:1") + "tls = \"starttls\"", "2: TLS needs a certificate"),
+        (listener("127.0.0.1:1") + "client_ca = \"ca\"", "3: without TLS no client shows"),
+        (String::from("[[source]]\naddress = \"192.0.2.1\"\nkey = \"k\""), "3: `certificate`"),
+        (String::from("[[certificate]]\nkey = \"k\""), "1: `file` is missing in"),
+        (
+            String::from(
+                "[[upstream]]\nname = \"g\"\nhosts = \"h\"\n[[route]]\ntls = \"none\"\nto = \"g\"\ndomains = []",
+            ),
+            "5: `tls` here is about MX hosts",
+        ),
         (String::from("[[source]]\naddress = \"192.0.2.1\"\n").repeat(2), "4: `192.0.2.1` is a"),
         (String::from("[listener]\naddress = \"127.0.0.1:25\""), "1: `listener` may come several"),
         (String::from("spool = \"/var\""), "1: `spool` is a section, not text = write [spool]"),
@@ -332,9 +352,12 @@ fn file_with(knob: &Knob, value: &str) -> (String, usize) {
         "upstream[]" => "name = \"g\"\nhosts = \"h\"\n",
         "relay_domain[]" => "domains = []\nupstream = \"g\"\n",
         "route[]" => "domains = []\nto = \"mx\"\n",
-        "source[]" => "address = \"192.0.2.1\"\n",
+        "source[]" => "address = \"192.0.2.1\"\ncertificate = \"c\"\nkey = \"k\"\n",
+        "certificate[]" => "file = \"c\"\nkey = \"k\"\n",
         _ => "",
     };
+    let certificate = "[[certificate]]\nfile = \"c\"\nkey = \"k\"\n";
+    let certificate = if knob.path == "listener[].tls" { certificate } else { "" };
     let header = match knob.section() {
         "" => String::new(),
         section => match section.strip_suffix("[]") {
@@ -347,7 +370,7 @@ fn file_with(knob: &Knob, value: &str) -> (String, usize) {
     let group = "[[upstream]]\nname = \"g\"\nhosts = \"h\"\n";
     let group = if knob.section() == "relay_domain[]" { group } else { "" };
     let line = header.lines().count() + 1;
-    (format!("{header}{assignment}{others}{group}"), line)
+    (format!("{header}{assignment}{others}{group}{certificate}"), line)
 }
 
 #[test]
@@ -357,7 +380,7 @@ fn every_knob_is_read_and_refuses_what_it_cannot_take() {
         let found = problems(&text);
         assert!(found.iter().any(|one| one.starts_with(&format!("{line}: "))), "{text}{found:#?}");
         let rows = match knob.section() {
-            "listener[]" | "" => read_file("").in_force,
+            "" => read_file("").in_force,
             _ => read_file(WHOLE).in_force,
         };
         let is_in_force = rows.iter().any(|row| row.knob == *knob);

@@ -351,7 +351,7 @@ impl World {
     fn closed_at(&mut self, shard: usize, connection: PooledId) {
         let row = &mut self.shards[shard];
         row.connections.remove(&connection).expect("open");
-        row.site.on_closed(connection);
+        row.site.on_closed(connection, self.now);
         self.settle(shard);
     }
 

@@ -19,6 +19,7 @@ pub(super) const STAGES: &[Stage] = &[
     Stage::Connect,
     Stage::Greeting,
     Stage::Hello,
+    Stage::Tls,
     Stage::Mail,
     Stage::Rcpt,
     Stage::Data,

@@ -23,6 +23,7 @@ fn others() -> Vec<(&'static [Stage], Failure)> {
     const CONNECTED: &[Stage] = &[
         Stage::Greeting,
         Stage::Hello,
+        Stage::Tls,
         Stage::Mail,
         Stage::Rcpt,
         Stage::Data,
@@ -33,6 +34,7 @@ fn others() -> Vec<(&'static [Stage], Failure)> {
         Stage::Connect,
         Stage::Greeting,
         Stage::Hello,
+        Stage::Tls,
         Stage::Mail,
         Stage::Rcpt,
         Stage::Data,
@@ -42,6 +44,7 @@ fn others() -> Vec<(&'static [Stage], Failure)> {
     let status = EnhancedStatus::new(5, 6, 7);
     vec![
         (&[Stage::Connect], Failure::Connect("refused".into())),
+        (&[Stage::Tls], Failure::Tls("certificate expired".into())),
         (TIMED, Failure::TimedOut),
         (CONNECTED, Failure::Closed),
         (CONNECTED, Failure::Protocol("nonsense".into())),

@@ -14,24 +14,26 @@ use crate::mail::address::{Domain, ForwardPath};
 /// Octets of a usual field, set aside at once.
 const USUAL_BYTES: usize = 256;
 
-/// How the message came (RFC 3848, RFC 6531 §4.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// After HELO.
-    Smtp,
-    /// After EHLO.
-    Esmtp,
-    /// After EHLO, with SMTPUTF8 at MAIL.
-    Utf8Smtp,
+/// How the message came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Protocol {
+    /// After EHLO, not HELO.
+    pub esmtp: bool,
+    /// With SMTPUTF8 at MAIL.
+    pub utf8: bool,
+    /// Through TLS.
+    pub tls: bool,
 }
 
 impl Protocol {
-    /// The keyword of the mail parameters registry.
+    /// The keyword of the mail parameters registry (RFC 3848, RFC 6531 §4.3). HELO has but one.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Smtp => "SMTP",
-            Self::Esmtp => "ESMTP",
-            Self::Utf8Smtp => "UTF8SMTP",
+        match (self.esmtp, self.utf8, self.tls) {
+            (_, true, false) => "UTF8SMTP",
+            (_, true, true) => "UTF8SMTPS",
+            (true, false, false) => "ESMTP",
+            (true, false, true) => "ESMTPS",
+            (false, false, _) => "SMTP",
         }
     }
 }
@@ -49,6 +51,8 @@ pub struct Received<'a> {
     pub protocol: Protocol,
     /// The message's name here.
     pub id: MessageId,
+    /// The cipher suite of TLS, if it came through that.
+    pub cipher: Option<&'a str>,
     /// The recipient, where there is one: naming one of several would tell the others.
     pub recipient: Option<&'a ForwardPath>,
     /// When.
@@ -78,6 +82,12 @@ impl Received<'_> {
                 field.push_str(word);
             }
         }
+        // RFC 8314 §4.3: the clause of the registry of additional registered clauses.
+        if let Some(cipher) = self.cipher {
+            for word in ["\r\n\ttls ", cipher] {
+                field.push_str(word);
+            }
+        }
         field.push_str(";\r\n\t");
         self.now.write_rfc5322(field)?;
         field.push_str("\r\n");
@@ -89,7 +99,7 @@ impl Received<'_> {
         if self.hello.is_empty() {
             return write_literal(self.client, field);
         }
-        let utf8 = self.protocol == Protocol::Utf8Smtp;
+        let utf8 = self.protocol.utf8;
         let is_word =
             |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':' | '[' | ']');
         let keep = |c: char| is_word(c) || (utf8 && c.is_alphanumeric());

@@ -26,12 +26,13 @@ impl Inbound {
             hello: self.session.hello(),
             client: self.client.peer.ip(),
             hostname: &cx.settings.hostname,
-            protocol: match (self.session.is_esmtp(), envelope.smtp_utf8) {
-                (_, true) => Protocol::Utf8Smtp,
-                (true, false) => Protocol::Esmtp,
-                (false, false) => Protocol::Smtp,
+            protocol: Protocol {
+                esmtp: self.session.is_esmtp(),
+                utf8: envelope.smtp_utf8,
+                tls: self.session.is_secured(),
             },
             id: receiving.id,
+            cipher: self.tls.as_ref().and_then(|tls| tls.facts()).map(|facts| facts.cipher),
             recipient: match envelope.recipients.as_slice() {
                 [only] => Some(&only.forward_path),
                 _ => None,

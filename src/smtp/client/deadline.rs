@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::base::limits::HANDSHAKE_DEADLINE;
+
 /// The longest wait at each step, from the moment the step began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
@@ -9,6 +11,8 @@ pub struct Deadlines {
     pub greeting: Duration,
     /// For the reply to EHLO, and to HELO.
     pub hello: Duration,
+    /// From the reply to STARTTLS to the end of the handshake. RFC 3207 names none.
+    pub handshake: Duration,
     /// For the reply to MAIL.
     pub mail: Duration,
     /// For the reply to each RCPT.
@@ -30,6 +34,7 @@ impl Default for Deadlines {
         Self {
             greeting: minutes(5),
             hello: minutes(5),
+            handshake: HANDSHAKE_DEADLINE,
             mail: minutes(5),
             rcpt: minutes(5),
             data: minutes(2),

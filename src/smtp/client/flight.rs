@@ -229,9 +229,11 @@ impl Flight {
             Command::Chunk => self.handle_chunk_reply(reply),
             Command::EndOfData => self.handle_end_reply(reply),
             Command::LoneDot => self.handle_lone_dot_reply(&reply),
-            Command::Greeting | Command::Ehlo | Command::Helo | Command::Quit => {
-                unreachable!("{command:?} is not of a transaction")
-            }
+            Command::Greeting
+            | Command::Ehlo
+            | Command::Helo
+            | Command::StartTls
+            | Command::Quit => unreachable!("{command:?} is not of a transaction"),
         }
     }
 

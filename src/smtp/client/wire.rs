@@ -17,6 +17,8 @@ pub(super) enum Command {
     Ehlo,
     /// HELO, where EHLO was not understood.
     Helo,
+    /// STARTTLS.
+    StartTls,
     /// RSET.
     Reset,
     /// MAIL.
@@ -41,6 +43,7 @@ impl Command {
         match self {
             Self::Greeting => Stage::Greeting,
             Self::Ehlo | Self::Helo => Stage::Hello,
+            Self::StartTls => Stage::Tls,
             Self::Mail => Stage::Mail,
             Self::Rcpt(_) => Stage::Rcpt,
             Self::Data => Stage::Data,
@@ -53,7 +56,7 @@ impl Command {
     pub(super) fn patience(self, deadlines: &Deadlines) -> Duration {
         match self {
             Self::Greeting => deadlines.greeting,
-            Self::Ehlo | Self::Helo => deadlines.hello,
+            Self::Ehlo | Self::Helo | Self::StartTls => deadlines.hello,
             Self::Mail => deadlines.mail,
             Self::Rcpt(_) => deadlines.rcpt,
             Self::Data => deadlines.data,
@@ -66,7 +69,7 @@ impl Command {
     pub(super) fn decides_recipients(self) -> bool {
         match self {
             Self::Reset | Self::Mail | Self::Rcpt(_) => true,
-            Self::Greeting | Self::Ehlo | Self::Helo | Self::Quit => false,
+            Self::Greeting | Self::Ehlo | Self::Helo | Self::StartTls | Self::Quit => false,
             Self::Data | Self::EndOfData | Self::LoneDot | Self::Chunk => false,
         }
     }

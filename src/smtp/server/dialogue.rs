@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use crate::base::limits::HANDSHAKE_DEADLINE;
 use crate::base::time::Monotonic;
 use crate::mail::envelope::{BodyType, Envelope};
 use crate::smtp::answer::Answer;
@@ -12,7 +13,7 @@ use crate::smtp::command::{self, Hello, Verb};
 use crate::smtp::line::{LineFault, Read};
 use crate::smtp::parameter::MailParameters;
 use crate::smtp::phase::{Phase, Rule, rule};
-use crate::smtp::server::{Event, Question, Session, Step, Transaction};
+use crate::smtp::server::{Event, Question, Security, Session, Step, Transaction};
 
 impl Session {
     /// Take octets up to the end of a command line, and act on it.
@@ -69,6 +70,9 @@ impl Session {
             return self.on_bdat(arguments, now);
         }
         let verb = if verb == Verb::Http && self.opened { Verb::Unknown } else { verb };
+        if let Some(refusal) = self.refusal_for_security(verb) {
+            return self.refuse(&refusal, now);
+        }
         let next = match rule(self.phase, verb) {
             Rule::Proceed(next) => *next,
             Rule::Close => self.phase,
@@ -95,9 +99,40 @@ impl Session {
             Verb::Quit if arguments.is_empty() => self.close(&Answer::BYE),
             Verb::Quit => self.refuse(&Answer::SYNTAX, now),
             Verb::Bdat | Verb::BdatLast => unreachable!("taken above"),
-            Verb::Expn | Verb::StartTls | Verb::Auth => self.refuse(&Answer::NOT_OFFERED, now),
+            Verb::StartTls => self.on_start_tls(arguments, early, now),
+            Verb::Expn | Verb::Auth => self.refuse(&Answer::NOT_OFFERED, now),
             Verb::Http | Verb::Unknown => self.refuse(&Answer::UNKNOWN_COMMAND, now),
         }
+    }
+
+    /// What TLS, or the want of it, has against `verb`.
+    fn refusal_for_security(&self, verb: Verb) -> Option<Answer> {
+        let without_tls = matches!(
+            verb,
+            Verb::Ehlo | Verb::Noop | Verb::StartTls | Verb::Quit | Verb::Http | Verb::Unknown
+        );
+        match (self.options.security, verb) {
+            (Security::Clear, Verb::StartTls) => Some(Answer::NOT_OFFERED),
+            (_, Verb::StartTls) if self.secured => Some(Answer::TLS_ALREADY),
+            (Security::RequireStartTls, _) if !self.secured && !without_tls => {
+                Some(Answer::TLS_FIRST)
+            }
+            _ => None,
+        }
+    }
+
+    fn on_start_tls(&mut self, arguments: &str, early: bool, now: Monotonic) {
+        if !arguments.is_empty() {
+            return self.refuse(&Answer::SYNTAX, now);
+        }
+        // What came behind it came in clear: whoever can write into the connection could have
+        // those commands taken for the client's (CVE-2011-0411).
+        if early {
+            return self.close(&Answer::OUT_OF_STEP);
+        }
+        self.say(&Answer::TLS_GO_ON);
+        self.step = Step::Handshake(now + HANDSHAKE_DEADLINE);
+        self.event = Some(Event::StartTls);
     }
 
     fn on_hello(&mut self, arguments: &str, esmtp: bool, next: Phase, now: Monotonic) {
@@ -112,8 +147,10 @@ impl Session {
         let options = &self.options;
         if esmtp {
             let (bytes_max, recipients_max) = (options.message_bytes_max, options.recipients_max);
+            let start_tls = options.security != Security::Clear && !self.secured;
             let output = &mut self.output;
-            options.extensions.write(&options.hostname, bytes_max, recipients_max, output);
+            let extensions = options.extensions;
+            extensions.write(&options.hostname, bytes_max, recipients_max, start_tls, output);
         } else {
             self.output.extend_from_slice(b"250 ");
             self.output.extend_from_slice(options.hostname.as_bytes());
@@ -294,7 +331,10 @@ impl Session {
             return;
         }
         self.abort();
-        self.say(answer);
+        // In the middle of a handshake there is no way to say anything.
+        if !self.awaits_handshake() {
+            self.say(answer);
+        }
         self.step = Step::Over;
     }
 

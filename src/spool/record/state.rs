@@ -37,7 +37,8 @@ const HAS_REASON: u8 = 2;
 const HAS_REPLY: u8 = 4;
 const HAS_ENHANCED: u8 = 8;
 
-const STAGES: [Stage; 9] = [
+/// By the number on disk: what is new comes last.
+const STAGES: [Stage; 10] = [
     Stage::Route,
     Stage::Connect,
     Stage::Greeting,
@@ -47,6 +48,7 @@ const STAGES: [Stage; 9] = [
     Stage::Data,
     Stage::Content,
     Stage::Quit,
+    Stage::Tls,
 ];
 
 /// Append a state block.

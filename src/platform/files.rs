@@ -1,0 +1,104 @@
+//! Read the files that a configuration names.
+//!
+//! At the start and at a reload, on the main thread. Invariant: a key that others can read is not
+//! used: it may be theirs already.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::base::limits::PEM_BYTES_MAX;
+use crate::config::Config;
+use crate::config::options::CertificateFiles;
+use crate::mail::route::{Route, TlsLevel};
+use crate::shard::settings::Surroundings;
+use crate::tls::{Clock, Identity, IdentityError, Roots, RootsError};
+
+/// Why a file is of no use: one line, with the file's name.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("cannot read {0}: {1}")]
+    Read(PathBuf, std::io::Error),
+    /// It is larger than anything that it could be.
+    #[error("{0} is larger than {PEM_BYTES_MAX} octets")]
+    Large(PathBuf),
+    /// A key that is no secret.
+    #[error("{0} can be read by everyone: chmod o= it, and make a new key if it was so for long")]
+    Exposed(PathBuf),
+    /// It is no certificate and key.
+    #[error("{0}: {1}")]
+    Identity(PathBuf, IdentityError),
+    /// It has no authority in it.
+    #[error("{0}: {1}")]
+    Roots(PathBuf, RootsError),
+}
+
+/// What the machine adds to `config`.
+pub fn surroundings(config: &Config, clock: Arc<Clock>) -> Result<Surroundings, FileError> {
+    let client_authorities = config.listeners.iter().map(|listener| &listener.client_authorities);
+    let source_certificates = config.sources.iter().map(|source| &source.certificate);
+    Ok(Surroundings {
+        resolv_conf: resolv_conf(),
+        identities: config.certificates.iter().map(identity).collect::<Result<_, _>>()?,
+        client_authorities: client_authorities
+            .map(|path| path.as_deref().map(roots).transpose())
+            .collect::<Result<_, _>>()?,
+        source_identities: source_certificates
+            .map(|files| files.as_ref().map(identity).transpose())
+            .collect::<Result<_, _>>()?,
+        authorities: verifies(config).then(|| roots(&config.tls_authorities)).transpose()?,
+        clock,
+    })
+}
+
+/// Whether any peer's certificate is to be verified.
+fn verifies(config: &Config) -> bool {
+    let rules = config.routes.iter().map(|rule| rule.route).chain([config.default_route]);
+    let groups = config.groups.iter().map(|group| group.tls);
+    let mx_levels = rules.filter_map(|route| match route {
+        Route::Mx(level) => Some(level),
+        Route::Group(_) => None,
+    });
+    groups.chain(mx_levels).any(|level| level == TlsLevel::Verify)
+}
+
+fn identity(files: &CertificateFiles) -> Result<Identity, FileError> {
+    let chain = read(&files.chain)?;
+    let key = read_secret(&files.key)?;
+    Identity::from_pem(&chain, &key).map_err(|error| {
+        let of_key = matches!(error, IdentityError::Key | IdentityError::Pair(_));
+        let path = if of_key { &files.key } else { &files.chain };
+        FileError::Identity(path.clone(), error)
+    })
+}
+
+fn roots(path: &Path) -> Result<Roots, FileError> {
+    Roots::from_pem(&read(path)?).map_err(|error| FileError::Roots(path.into(), error))
+}
+
+fn read_secret(path: &Path) -> Result<Vec<u8>, FileError> {
+    let metadata = path.metadata().map_err(|error| FileError::Read(path.into(), error))?;
+    if metadata.mode() & 0o007 != 0 {
+        return Err(FileError::Exposed(path.into()));
+    }
+    read(path)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    let mut content = Vec::new();
+    let file = File::open(path).map_err(|error| FileError::Read(path.into(), error))?;
+    let read = file.take(PEM_BYTES_MAX + 1).read_to_end(&mut content);
+    read.map_err(|error| FileError::Read(path.into(), error))?;
+    if content.len() as u64 > PEM_BYTES_MAX {
+        return Err(FileError::Large(path.into()));
+    }
+    Ok(content)
+}
+
+/// The machine's resolver configuration; none leaves the resolver's own defaults.
+fn resolv_conf() -> String {
+    std::fs::read_to_string(Path::new("/etc/resolv.conf")).unwrap_or_default()
+}

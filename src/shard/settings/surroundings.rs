@@ -1,0 +1,24 @@
+//! What the machine adds to a configuration: the content of the files that it names.
+//!
+//! Read by whoever may read files; here they are values.
+
+use std::sync::Arc;
+
+use crate::tls::{Clock, Identity, Roots};
+
+/// The content of the files that a configuration names, and of those that every machine has.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// The machine's resolv.conf, for when the configuration names no DNS servers.
+    pub resolv_conf: String,
+    /// The certificates of the node, in their order.
+    pub identities: Vec<Identity>,
+    /// By listener: whose certificates let a client relay.
+    pub client_authorities: Vec<Option<Roots>>,
+    /// By egress source: what it shows to peers.
+    pub source_identities: Vec<Option<Identity>>,
+    /// Whom `verify` trusts; `None` where nothing is verified.
+    pub authorities: Option<Roots>,
+    /// The time that certificates are judged by.
+    pub clock: Arc<Clock>,
+}
