@@ -9,7 +9,6 @@ use relay_fast::smtp::answer::Answer;
 use relay_fast::smtp::server::{Event, Options, Security, Session};
 
 #[path = "support/session.rs"]
-#[allow(dead_code, reason = "each test file uses a part")]
 mod session;
 
 use session::{Server, code, codes, options};
@@ -77,7 +76,7 @@ fn what_came_in_clear_behind_starttls_counts_for_nothing() {
         if split == "STARTTLS\r\n".len() {
             server.send(&whole[..split]);
             assert!(server.session.awaits_handshake());
-            let taken = server.session.handle_bytes(whole[split..].as_bytes(), server.now);
+            let taken = server.session.handle_bytes(&whole.as_bytes()[split..], server.now);
             assert_eq!(taken, 0, "octets in clear are not commands");
         } else {
             server.send(&whole[..split]);

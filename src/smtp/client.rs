@@ -81,8 +81,8 @@ pub struct Transaction {
 /// What the machine tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Send what waits, in clear; then begin the handshake. Once it is done: [`Client::secured`]; if
-    /// it fails: [`Client::fail_handshake`].
+    /// Send what waits, in clear; then begin the handshake. Once it is done:
+    /// [`Client::secured`]; if it fails: [`Client::fail_handshake`].
     StartTls,
     /// A transaction may begin: none is in flight.
     Ready,

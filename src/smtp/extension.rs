@@ -69,8 +69,8 @@ mod tests {
         let mut out = Vec::new();
         Offered::ALL.write("mx.example", 1_000, 100, true, &mut out);
         let expected = "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n\
-            250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250-STARTTLS\r\n250-ENHANCEDSTATUSCODES\r\n\
-            250-DSN\r\n250 LIMITS RCPTMAX=100\r\n";
+            250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250-STARTTLS\r\n\
+            250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250 LIMITS RCPTMAX=100\r\n";
         assert_eq!(String::from_utf8_lossy(&out), expected);
     }
 

@@ -53,11 +53,10 @@ impl Identity {
             .map_err(|error| IdentityError::Certificate(error.to_string()))?;
         let names = parsed.valid_dns_names().map(|name| name.to_ascii_lowercase().into()).collect();
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| IdentityError::Key)?;
-        let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                IdentityError::Pair("the key is not that of the certificate".to_owned())
-            }
-            other => IdentityError::Pair(other.to_string()),
+        let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
+            let is_of_another = matches!(error, rustls::Error::InconsistentKeys(_));
+            let known = "the key is not that of the certificate".to_owned();
+            IdentityError::Pair(if is_of_another { known } else { error.to_string() })
         })?;
         Ok(Self { key: Arc::new(key), names })
     }

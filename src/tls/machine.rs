@@ -6,7 +6,9 @@
 
 use std::io::{self, BufRead as _, Write as _};
 
-use rustls::{ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls::{
+    CipherSuite, ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConnection,
+};
 
 use crate::tls::client::{Connector, PeerName};
 use crate::tls::server::Acceptor;
@@ -147,15 +149,11 @@ impl Tls {
 
     /// What was agreed on; `None` before the handshake is done.
     pub fn facts(&self) -> Option<Facts> {
-        let version = match self.connection.protocol_version()? {
-            ProtocolVersion::TLSv1_3 => "TLS1.3",
-            _ => "TLS1.2",
-        };
+        let is_latest = self.connection.protocol_version()? == ProtocolVersion::TLSv1_3;
         let suite = self.connection.negotiated_cipher_suite()?.suite();
-        let name = suite.as_str().unwrap_or("unknown");
         Some(Facts {
-            version,
-            cipher: name,
+            version: if is_latest { "TLS1.3" } else { "TLS1.2" },
+            cipher: name_of(suite),
             resumed: self.connection.handshake_kind() == Some(HandshakeKind::Resumed),
             certified: self.connection.peer_certificates().is_some_and(|chain| !chain.is_empty()),
         })
@@ -169,4 +167,17 @@ impl Tls {
         }
         self.connection.export_keying_material([0; 32], label, Some(b"")).ok()
     }
+}
+
+/// Suites that the library calls otherwise than IANA.
+const NAMES: [(CipherSuite, &str); 3] = [
+    (CipherSuite::TLS13_AES_128_GCM_SHA256, "TLS_AES_128_GCM_SHA256"),
+    (CipherSuite::TLS13_AES_256_GCM_SHA384, "TLS_AES_256_GCM_SHA384"),
+    (CipherSuite::TLS13_CHACHA20_POLY1305_SHA256, "TLS_CHACHA20_POLY1305_SHA256"),
+];
+
+/// As IANA names it.
+fn name_of(suite: CipherSuite) -> &'static str {
+    let renamed = NAMES.iter().find(|(known, _)| *known == suite).map(|(_, name)| *name);
+    renamed.or_else(|| suite.as_str()).unwrap_or("unknown")
 }

@@ -314,9 +314,8 @@ fn contradictions_between_right_values_are_refused() {
         (String::from("[[source]]\naddress = \"192.0.2.1\"\nkey = \"k\""), "3: `certificate`"),
         (String::from("[[certificate]]\nkey = \"k\""), "1: `file` is missing in"),
         (
-            String::from(
-                "[[upstream]]\nname = \"g\"\nhosts = \"h\"\n[[route]]\ntls = \"none\"\nto = \"g\"\ndomains = []",
-            ),
+            String::from("[[upstream]]\nname = \"g\"\nhosts = \"h\"\n")
+                + "[[route]]\ntls = \"none\"\nto = \"g\"\ndomains = []",
             "5: `tls` here is about MX hosts",
         ),
         (String::from("[[source]]\naddress = \"192.0.2.1\"\n").repeat(2), "4: `192.0.2.1` is a"),
