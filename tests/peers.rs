@@ -12,6 +12,7 @@ mod tool;
 
 mod peers {
     // What tests are made of.
+    mod certificates;
     mod mail;
     mod network;
     mod node;
@@ -29,4 +30,5 @@ mod peers {
     mod postfix_client;
     mod postfix_moods;
     mod postfix_upstream;
+    mod tls;
 }

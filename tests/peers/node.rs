@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::network::Network;
@@ -41,6 +42,17 @@ impl<'n> Node<'n> {
         });
         // Nothing else is waited for: whoever comes from now on must be served.
         Self { network, process, folder, listeners, admin }
+    }
+
+    /// Have it read its files again, and wait until it says `expected` of that.
+    pub(crate) fn reload(&self, expected: &str) {
+        let before = self.log().len();
+        let id = Pid::from_raw(self.process.id().try_into().unwrap()).unwrap();
+        kill_process(id, Signal::HUP).unwrap();
+        until("it has read its files again", || {
+            let log = self.log();
+            log[before..].contains(expected).then_some(())
+        });
     }
 
     /// Where it listens, in the order of the file.

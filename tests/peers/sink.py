@@ -1,11 +1,14 @@
 """A small SMTP server that keeps what it is given and offers what it is told to.
 
-usage: sink.py FOLDER [--offer KEYWORD]... [--no-ehlo] ADDRESS:PORT...
+usage: sink.py FOLDER [--offer KEYWORD]... [--no-ehlo] [--tls FILE] [--starttls TEXT] ADDRESS:PORT...
 
 Each transaction becomes FOLDER/NUMBER.json before it is answered with 250: `at` (the address that
 it came to), `hello`, `mail` and `rcpt` (the lines as they came), `verbs` (all commands of the
 transaction), `pipelined` (whether something came behind a command before its reply) and `content`
 (Latin-1 for octets). FOLDER/ready tells the addresses, ports included. Recipients whose local part is `unknown` are refused.
+
+--tls offers STARTTLS with the certificate and key in FILE; --starttls offers it, answers TEXT and
+goes on in clear, whatever comes. `tls` is what was agreed on, or nothing.
 """
 import argparse
 import itertools
@@ -13,6 +16,7 @@ import json
 import os
 import socket
 import socketserver
+import ssl
 import threading
 
 COUNTER = itertools.count(1)
@@ -53,6 +57,10 @@ class Session(socketserver.BaseRequestHandler):
         self.unread += octets
         return octets
 
+    def tls(self):
+        secured = isinstance(self.request, ssl.SSLSocket)
+        return self.request.version() if secured else ""
+
     def reply(self, text):
         self.request.sendall(text.encode() + b"\r\n")
 
@@ -60,6 +68,9 @@ class Session(socketserver.BaseRequestHandler):
         if verb == "EHLO" and not self.server.settings.no_ehlo:
             self.hello = line
             lines = ["sink.example"] + self.server.settings.offer
+            settings = self.server.settings
+            if (settings.tls or settings.starttls) and not self.tls():
+                lines.insert(1, "STARTTLS")
             for keyword in lines[:-1]:
                 self.reply(f"250-{keyword}")
             self.reply(f"250 {lines[-1]}")
@@ -87,6 +98,15 @@ class Session(socketserver.BaseRequestHandler):
                 self.keep()
             else:
                 self.reply("250 2.0.0 ok")
+        elif verb == "STARTTLS" and self.server.settings.starttls:
+            self.reply(self.server.settings.starttls)
+        elif verb == "STARTTLS" and self.server.settings.tls:
+            self.reply("220 2.0.0 go on")
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.server.settings.tls)
+            self.request = context.wrap_socket(self.request, server_side=True)
+            self.hello, self.unread = "", b""
+            self.clear()
         elif verb == "RSET":
             self.clear()
             self.reply("250 2.0.0 ok")
@@ -96,6 +116,7 @@ class Session(socketserver.BaseRequestHandler):
     def keep(self):
         kept = {
             "at": self.request.getsockname()[0],
+            "tls": self.tls(),
             "hello": self.hello,
             "mail": self.mail,
             "rcpt": self.rcpt,
@@ -137,6 +158,8 @@ PARSER = argparse.ArgumentParser()
 PARSER.add_argument("folder")
 PARSER.add_argument("--offer", action="append", default=[])
 PARSER.add_argument("--no-ehlo", action="store_true")
+PARSER.add_argument("--tls")
+PARSER.add_argument("--starttls")
 PARSER.add_argument("address", nargs="+")
 SETTINGS = PARSER.parse_args()
 write("ready", [serve(address) for address in SETTINGS.address])

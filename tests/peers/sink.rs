@@ -26,6 +26,8 @@ pub(crate) struct Sink {
 pub(crate) struct Kept {
     /// The address that it came to.
     pub(crate) at: std::net::IpAddr,
+    /// The version of TLS that it came through; empty in clear.
+    pub(crate) tls: String,
     pub(crate) hello: String,
     pub(crate) mail: String,
     pub(crate) rcpt: Vec<String>,

@@ -10,10 +10,21 @@ one for each step. Texts in steps are sent as UTF-8, or as Latin-1 where they ar
   ["data", CONTENT]               DATA and content; smtplib stuffs dots and mends line ends
   ["bdat", OCTETS, "LAST" or ""]  a chunk, as it is
   ["octets", OCTETS, COUNT]       anything; the last of COUNT replies
+  ["starttls", HOST, CA, OWN]     STARTTLS and a handshake, in which HOST's certificate by CA is
+                                  wanted; OWN, a file with certificate and key, is shown, if any
+  ["implicit", HOST, CA, OWN]     the handshake before the greeting; a first step only
 """
 import json
 import smtplib
+import ssl
 import sys
+
+
+def trusting(authority, own):
+    context = ssl.create_default_context(cafile=authority)
+    if own:
+        context.load_cert_chain(own)
+    return context
 
 
 def take(client, step):
@@ -38,14 +49,25 @@ def take(client, step):
         for _ in range(rest[0]):
             reply = client.getreply()
         return reply
+    if verb == "starttls":
+        client._host = first  # The name that the certificate is to be for.
+        return client.starttls(context=trusting(*rest))
     raise SystemExit(f"no step: {step}")
 
 
 def main():
-    client = smtplib.SMTP(timeout=60)
-    client.connect(sys.argv[1], int(sys.argv[2]))
-    replies = []
-    for step in json.load(sys.stdin):
+    steps = json.load(sys.stdin)
+    if steps[0][0] == "implicit":
+        _, host, *trust = steps.pop(0)
+        client = smtplib.SMTP_SSL(timeout=60, context=trusting(*trust))
+        client._host = host
+        code, text = client.connect(sys.argv[1], int(sys.argv[2]))
+        replies = [[code, text.decode()]]
+    else:
+        client = smtplib.SMTP(timeout=60)
+        client.connect(sys.argv[1], int(sys.argv[2]))
+        replies = []
+    for step in steps:
         code, text = take(client, step)
         replies.append([code, text.decode()])
     client.close()

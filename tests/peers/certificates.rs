@@ -1,0 +1,58 @@
+//! An authority, and certificates by it in files.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+/// An authority and the folder of what it made; all can be read by others but the keys.
+#[derive(Debug)]
+pub(crate) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    folder: tempfile::TempDir,
+}
+
+impl Authority {
+    pub(crate) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::write(folder.path().join("authority.pem"), issuer.pem()).unwrap();
+        Self { issuer, folder }
+    }
+
+    /// The file with its own certificate.
+    pub(crate) fn file(&self) -> String {
+        self.path("authority.pem")
+    }
+
+    /// Write a certificate for `hosts` to `NAME.pem`, its key to `NAME.key`, both to `NAME.both`.
+    pub(crate) fn write(&self, name: &str, hosts: &[&str]) {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let mut params = CertificateParams::new(hosts).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+        let key = key.serialize_pem();
+        std::fs::write(self.path(&format!("{name}.pem")), &certificate).unwrap();
+        for (suffix, text) in [("key", key.clone()), ("both", certificate + &key)] {
+            let path = PathBuf::from(self.path(&format!("{name}.{suffix}")));
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        }
+    }
+
+    /// A file that it made.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// A `[[certificate]]` of the relay's configuration.
+    pub(crate) fn section(&self, name: &str) -> String {
+        let (file, key) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
+        format!("[[certificate]]\nfile = {file:?}\nkey = {key:?}\n")
+    }
+}
