@@ -2,24 +2,22 @@
 
 use std::cell::RefCell;
 use std::error::Error;
-use std::io;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use relay_fast::config::problem::Problems;
-use relay_fast::config::{Config, duration, reference, reload};
-use relay_fast::control::cli::{Cli, NodeFlags, QueueVerb, SpoolVerb, Verb};
+use relay_fast::config::{Config, reference, reload};
+use relay_fast::control::cli::{Cli, NodeFlags, Verb};
 use relay_fast::control::commands::Shards;
-use relay_fast::control::queue::ask;
-use relay_fast::control::spool::Teller;
-use relay_fast::control::{http, report};
+use relay_fast::control::http;
 use relay_fast::platform::machine::machine;
-use relay_fast::platform::relay::{self, Handle, Relay};
-use relay_fast::platform::spool_dir::QuietSpool;
-use relay_fast::platform::spool_repair::repair;
-use relay_fast::platform::{clock, spool_bench, telemetry};
-use relay_fast::spool::check::{Checked, check as check_directory};
+use relay_fast::platform::relay::{Handle, Relay};
+use relay_fast::platform::supervise::Occasion;
+use relay_fast::platform::telemetry;
+
+use crate::verbs::{CANNOT_BE_READ, check, queue, spool, summary};
+
+mod verbs;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -62,8 +60,9 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let Config { hostname, cores, .. } = &config;
     tracing::info!(%hostname, cores, listen = ?relay.addresses(), %admin, "ready");
     let in_force = RefCell::new(config);
-    relay.run(|| match again(node, &handle, &in_force) {
-        Ok(changes) => tracing::info!(changes, "reloaded"),
+    relay.run(|occasion| match again(occasion, node, &handle, &in_force) {
+        Ok(None) => {}
+        Ok(Some(changes)) => tracing::info!(changes, "reloaded"),
         Err(error) => {
             tracing::error!("not reloaded, nothing has changed: {}", in_one_line(&*error))
         }
@@ -78,75 +77,20 @@ fn in_one_line(error: &(dyn Error + 'static)) -> String {
     problems.map_or_else(|| error.to_string(), Problems::in_one_line)
 }
 
-/// Put the file's present content in force, or change nothing.
+/// Put the present content of the file in force, or that of the files that it names where only they
+/// were looked at, or change nothing. How many values are others; `None` where no file is.
 fn again(
+    occasion: Occasion,
     node: &NodeFlags,
     handle: &Handle,
     in_force: &RefCell<Config>,
-) -> Result<usize, Box<dyn Error>> {
+) -> Result<Option<usize>, Box<dyn Error>> {
+    if occasion == Occasion::Look {
+        return Ok(handle.look(&in_force.borrow())?.then_some(0));
+    }
     let after = node.load(&machine())?;
     let changes = reload::diff(&in_force.borrow(), &after)?.len();
     handle.reload(&after)?;
     in_force.replace(after);
-    Ok(changes)
-}
-
-fn check(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
-    let file = node.config.as_ref().map(|path| path.display().to_string());
-    let config = node.load(&machine())?;
-    relay::check(&config)?;
-    print!("{}", config.describe(file.as_deref()));
-    Ok(())
-}
-
-fn queue(node: &NodeFlags, verb: &QueueVerb) -> Result<(), Box<dyn Error>> {
-    print!("{}", ask(node.load(&machine())?.admin, &verb.into())?);
-    Ok(())
-}
-
-fn summary(node: &NodeFlags, since: &str) -> Result<(), Box<dyn Error>> {
-    let span = duration(since).map_err(|error| format!("--since {since}: {error}"))?;
-    let spool = node.load(&machine())?.spool.directory;
-    let events = report::since(&spool, clock::now().wall - span)
-        .map_err(|error| format!("cannot read the event log under {}: {error}", spool.display()))?;
-    print!("{events}");
-    Ok(())
-}
-
-/// The exit code of `spool` verbs on what cannot be read; 1 is for what is damaged.
-const CANNOT_BE_READ: u8 = 2;
-
-fn spool(node: &NodeFlags, verb: &SpoolVerb) -> Result<ExitCode, Box<dyn Error>> {
-    let (named, id) = verb.names()?;
-    let configured = || node.load(&machine()).map(|config| config.spool.directory);
-    let root = named.map_or_else(configured, Ok)?;
-    let is_well = match verb {
-        SpoolVerb::Bench { .. } => spool_bench::bench(&root, io::stdout()).map(|()| true)?,
-        SpoolVerb::Check { json, .. } => told(Teller::new(*json), Teller::check, &root)?,
-        SpoolVerb::Dump { json, .. } => {
-            told(Teller::new(*json), |teller, checked| teller.dump(checked, id), &root)?
-        }
-        SpoolVerb::Repair { json, .. } => {
-            let mut teller = Teller::new(*json);
-            match repair(&root)? {
-                None => teller.nothing_to_repair()?,
-                Some(done) => teller.repaired(&done.copy, &done.directories)?,
-            }
-            true
-        }
-    };
-    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Tell of each directory of a spool that no node runs on; whether all is well.
-fn told(
-    mut teller: Teller,
-    tell: impl Fn(&mut Teller, &Checked) -> io::Result<()>,
-    root: &Path,
-) -> Result<bool, Box<dyn Error>> {
-    let quiet = QuietSpool::open(root)?;
-    for number in quiet.directories()? {
-        tell(&mut teller, &check_directory(number, quiet.segments(number)?)?)?;
-    }
-    Ok(teller.end(root)?)
+    Ok(Some(changes))
 }

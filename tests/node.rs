@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use relay_fast::platform::boot::{Node, Options, ShardStart};
 use relay_fast::platform::event_log::EventLogOptions;
+use relay_fast::platform::supervise::Occasion;
 use relay_fast::platform::supervise::{RunError, StartError};
 use relay_fast::shard::mesh::Crossing;
 use relay_fast::shard::platform::{Event, Machine, Platform, PlatformCounters, Turn};
@@ -80,8 +81,8 @@ fn run(
     });
     let make = move |_: ShardStart| Ok(Echo { stubborn, over: false });
     let reloads = Arc::clone(reloads);
-    let ended = node.run(make, move || {
-        reloads.fetch_add(1, Ordering::SeqCst);
+    let ended = node.run(make, move |occasion| {
+        reloads.fetch_add(usize::from(occasion == Occasion::Hangup), Ordering::SeqCst);
     });
     acting.join().unwrap();
     ended
@@ -172,7 +173,7 @@ fn a_machine_that_cannot_be_made(spool: &Path) {
         assert_eq!(start.directories, [u16::from(start.shard.0)]);
         Err(StartError("the spool is damaged".into()))
     };
-    let error = node.run(make, || {}).unwrap_err();
+    let error = node.run(make, |_| {}).unwrap_err();
     assert!(error.to_string().contains("cannot start: the spool is damaged"), "{error}");
 }
 

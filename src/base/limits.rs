@@ -398,6 +398,9 @@ pub const TURN_PANICS_MAX: u32 = 3;
 pub const RING_RETRY: Duration = Duration::from_millis(1);
 /// How often it is seen to that no shard sleeps over what was posted to it.
 pub const MAILBOX_LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether a certificate or a key has changed: well within the days that a
+/// new one is there before the old one expires, and a few `stat` calls each.
+pub const FILES_LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Octets from which on a buffer goes back to the kernel once it is free. It is what glibc starts
 /// with; but by itself it raises that as soon as a larger one is freed, and then keeps the peak.
 pub const HEAP_RETURNED_MIN: i32 = 128 * 1024;

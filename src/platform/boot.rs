@@ -31,7 +31,9 @@ use crate::platform::ring;
 use crate::platform::sabotage::{self, Sabotaged};
 use crate::platform::segment_map;
 use crate::platform::spool_dir::{self, Spool, SpoolError};
-use crate::platform::supervise::{End, Report, RunError, Signals, StartError, Supervisor};
+use crate::platform::supervise::{
+    End, Occasion, Report, RunError, Signals, StartError, Supervisor,
+};
 use crate::shard::platform::{Machine, PlatformCounters};
 use crate::spool::segment::SegmentName;
 
@@ -164,7 +166,11 @@ impl Node {
     }
 
     /// Run until every shard is drained. `make` runs on each shard's thread; `reload` on this one.
-    pub fn run<M, F>(self, make: F, reload: impl FnMut()) -> Result<PlatformCounters, RunError>
+    pub fn run<M, F>(
+        self,
+        make: F,
+        reload: impl FnMut(Occasion),
+    ) -> Result<PlatformCounters, RunError>
     where
         M: Machine + 'static,
         F: Fn(ShardStart) -> Result<M, StartError> + Send + Sync + 'static,

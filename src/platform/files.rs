@@ -36,6 +36,50 @@ pub enum FileError {
     Roots(PathBuf, RootsError),
 }
 
+/// Whether files have changed since they were last looked at.
+#[derive(Debug, Default)]
+pub struct Watch {
+    seen: Vec<Option<Stamp>>,
+}
+
+/// What changes when a file is written or replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    modified: (i64, i64),
+    size: u64,
+}
+
+impl Watch {
+    /// Whether one of the files that `config` names is another than at the last look, or gone, or
+    /// there again. Where another number of files is named, that is not told.
+    pub fn look(&mut self, config: &Config) -> bool {
+        let stamps: Vec<_> = paths(config).map(stamp).collect();
+        let before = std::mem::replace(&mut self.seen, stamps);
+        before.len() == self.seen.len() && before != self.seen
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = path.metadata().ok()?;
+    Some(Stamp {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+        size: metadata.size(),
+    })
+}
+
+/// Every file that `config` names and that is read.
+fn paths(config: &Config) -> impl Iterator<Item = &Path> {
+    let sources = config.sources.iter().filter_map(|source| source.certificate.as_ref());
+    let certificates = config.certificates.iter().chain(sources);
+    let clients = config.listeners.iter().filter_map(|one| one.client_authorities.as_deref());
+    let authorities = verifies(config).then_some(config.tls_authorities.as_path());
+    certificates.flat_map(|files| [&*files.chain, &*files.key]).chain(clients).chain(authorities)
+}
+
 /// What the machine adds to `config`.
 pub fn surroundings(config: &Config, clock: Arc<Clock>) -> Result<Surroundings, FileError> {
     let client_authorities = config.listeners.iter().map(|listener| &listener.client_authorities);

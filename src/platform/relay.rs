@@ -4,7 +4,7 @@
 //! the main thread; each shard's machine is made on its own.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::platform::boot::{BootError, Node, Options, ShardStart};
 use crate::platform::channels::Posts;
 use crate::platform::event_log::EventLogOptions;
-use crate::platform::files::{self, FileError};
-use crate::platform::supervise::{RunError, StartError};
+use crate::platform::files::{self, FileError, Watch};
+use crate::platform::supervise::{Occasion, RunError, StartError};
 use crate::platform::{clock, machine};
 use crate::shard::mesh::Crossing;
 use crate::shard::settings::Settings;
@@ -60,9 +60,20 @@ pub struct Handle {
     /// The way to its shards.
     pub posts: Posts,
     settings: Arc<ArcSwap<Settings>>,
+    watch: Arc<Mutex<Watch>>,
 }
 
 impl Handle {
+    /// Reload where a file that `config` names has changed since this was last called; whether that
+    /// was so.
+    pub fn look(&self, config: &Config) -> Result<bool, SettingsError> {
+        let is_changed = self.watch.lock().unwrap_or_else(PoisonError::into_inner).look(config);
+        if is_changed {
+            self.reload(config)?;
+        }
+        Ok(is_changed)
+    }
+
     /// Work by `config` from now on, all shards alike; or change nothing.
     pub fn reload(&self, config: &Config) -> Result<(), SettingsError> {
         let clock = self.settings.load().clock.clone();
@@ -99,11 +110,11 @@ impl Relay {
 
     /// What the control thread needs.
     pub fn handle(&self) -> Handle {
-        Handle { posts: self.node.posts(), settings: self.settings.clone() }
+        Handle { posts: self.node.posts(), settings: self.settings.clone(), watch: Arc::default() }
     }
 
-    /// Run until it is drained. `reload` is called on SIGHUP.
-    pub fn run(self, reload: impl FnMut()) -> Result<(), RunError> {
+    /// Run until it is drained. `reload` is called on each occasion.
+    pub fn run(self, reload: impl FnMut(Occasion)) -> Result<(), RunError> {
         let Self { node, log, settings } = self;
         let shared = Arc::new(Shared::new(node.posts().shards()));
         let make =

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use crate::base::ids::ShardId;
-use crate::base::limits::MAILBOX_LOOK_EVERY;
+use crate::base::limits::{FILES_LOOK_EVERY, MAILBOX_LOOK_EVERY};
 use crate::platform::channels::Posts;
 use crate::platform::drive::DriveError;
 use crate::shard::mesh::Crossing;
@@ -115,6 +115,15 @@ impl Signals {
     }
 }
 
+/// When the configuration may have to be put in force anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// SIGHUP.
+    Hangup,
+    /// It is time to see whether the files that it names have changed.
+    Look,
+}
+
 /// What waits for signals and ends.
 pub(super) struct Supervisor {
     pub(super) posts: Posts,
@@ -127,20 +136,23 @@ impl Supervisor {
     /// Return once all shards are drained, or with the first failure; sums what they counted.
     pub(super) async fn run(
         mut self,
-        mut reload: impl FnMut(),
+        mut reload: impl FnMut(Occasion),
     ) -> Result<PlatformCounters, RunError> {
         let mut draining = false;
         let mut left = self.posts.shards();
         let mut sum = PlatformCounters::default();
         let mut look = tokio::time::interval(MAILBOX_LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut files = tokio::time::interval(FILES_LOOK_EVERY);
+        files.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut waiting = 0;
         while left > 0 {
             tokio::select! {
                 _ = look.tick() => self.nudge(&mut waiting),
                 _ = self.signals.terminate.recv() => self.drain(&mut draining)?,
                 _ = self.signals.interrupt.recv() => self.drain(&mut draining)?,
-                _ = self.signals.hangup.recv() => reload(),
+                _ = self.signals.hangup.recv() => reload(Occasion::Hangup),
+                _ = files.tick() => reload(Occasion::Look),
                 Some(end) = self.ended.recv() => {
                     sum = sum.plus(&self.outcome(end)?);
                     left -= 1;

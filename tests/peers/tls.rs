@@ -9,7 +9,7 @@ use super::mail::{message, transaction};
 use super::network::Network;
 use super::node::Node;
 use super::postfix::Postfix;
-use super::process::outcome;
+use super::process::{outcome, until};
 use super::python::{self, talk};
 use super::sink::{ALL, Sink};
 use crate::tool;
@@ -157,6 +157,13 @@ fn certificates_are_chosen_by_name_and_read_again() {
     authority.write("first", &["fourth.example"]);
     node.reload("reloaded");
     assert!(shown("fourth.example").contains("Verification: OK"));
+    // Without a word, once it is looked at.
+    authority.write("first", &["fifth.example"]);
+    until("the new certificate", || {
+        shown("fifth.example").contains("Verification: OK").then_some(())
+    });
+    authority.write("first", &["fourth.example"]);
+    node.reload("reloaded");
     // What is wrong leaves all as it was.
     let key = authority.path("first.key");
     std::fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap();

@@ -37,7 +37,7 @@ const PLACES: [Place; 5] = [
             "rustix",
             "socket2",
         ],
-        homes: &["src/platform/", "src/control/", "src/main.rs"],
+        homes: &["src/platform/", "src/control/", "src/main.rs", "src/verbs.rs"],
     },
     Place {
         what: "the control thread's runtime",

@@ -1,0 +1,77 @@
+//! The verbs of the command line: what is asked of a running node, of its files, of its spool.
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use relay_fast::config::duration;
+use relay_fast::control::cli::{NodeFlags, QueueVerb, SpoolVerb};
+use relay_fast::control::queue::ask;
+use relay_fast::control::report;
+use relay_fast::control::spool::Teller;
+use relay_fast::platform::machine::machine;
+use relay_fast::platform::spool_dir::QuietSpool;
+use relay_fast::platform::spool_repair::repair;
+use relay_fast::platform::{clock, relay, spool_bench};
+use relay_fast::spool::check::{Checked, check as check_directory};
+
+pub(crate) fn check(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
+    let file = node.config.as_ref().map(|path| path.display().to_string());
+    let config = node.load(&machine())?;
+    relay::check(&config)?;
+    print!("{}", config.describe(file.as_deref()));
+    Ok(())
+}
+
+pub(crate) fn queue(node: &NodeFlags, verb: &QueueVerb) -> Result<(), Box<dyn Error>> {
+    print!("{}", ask(node.load(&machine())?.admin, &verb.into())?);
+    Ok(())
+}
+
+pub(crate) fn summary(node: &NodeFlags, since: &str) -> Result<(), Box<dyn Error>> {
+    let span = duration(since).map_err(|error| format!("--since {since}: {error}"))?;
+    let spool = node.load(&machine())?.spool.directory;
+    let events = report::since(&spool, clock::now().wall - span)
+        .map_err(|error| format!("cannot read the event log under {}: {error}", spool.display()))?;
+    print!("{events}");
+    Ok(())
+}
+
+/// The exit code of `spool` verbs on what cannot be read; 1 is for what is damaged.
+pub(crate) const CANNOT_BE_READ: u8 = 2;
+
+pub(crate) fn spool(node: &NodeFlags, verb: &SpoolVerb) -> Result<ExitCode, Box<dyn Error>> {
+    let (named, id) = verb.names()?;
+    let configured = || node.load(&machine()).map(|config| config.spool.directory);
+    let root = named.map_or_else(configured, Ok)?;
+    let is_well = match verb {
+        SpoolVerb::Bench { .. } => spool_bench::bench(&root, io::stdout()).map(|()| true)?,
+        SpoolVerb::Check { json, .. } => told(Teller::new(*json), Teller::check, &root)?,
+        SpoolVerb::Dump { json, .. } => {
+            told(Teller::new(*json), |teller, checked| teller.dump(checked, id), &root)?
+        }
+        SpoolVerb::Repair { json, .. } => {
+            let mut teller = Teller::new(*json);
+            match repair(&root)? {
+                None => teller.nothing_to_repair()?,
+                Some(done) => teller.repaired(&done.copy, &done.directories)?,
+            }
+            true
+        }
+    };
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Tell of each directory of a spool that no node runs on; whether all is well.
+fn told(
+    mut teller: Teller,
+    tell: impl Fn(&mut Teller, &Checked) -> io::Result<()>,
+    root: &Path,
+) -> Result<bool, Box<dyn Error>> {
+    let quiet = QuietSpool::open(root)?;
+    for number in quiet.directories()? {
+        tell(&mut teller, &check_directory(number, quiet.segments(number)?)?)?;
+    }
+    Ok(teller.end(root)?)
+}
