@@ -98,7 +98,7 @@ impl Rig {
         let found = match records {
             Records::Mx(hosts) => hosts.len(),
             Records::A(addresses) => addresses.len(),
-            Records::Aaaa(_) | Records::Txt(_) | Records::Ptr(_) => 0,
+            Records::Aaaa(_) | Records::Txt(_) | Records::Ptr(_) | Records::Tlsa(_) => 0,
         };
         assert_eq!(found, usize::from(RECORDS));
         self.resolver.poll_closed().expect("its socket is closed");

@@ -27,6 +27,7 @@ mod peers {
     mod dialogue;
     mod lesser;
     mod mx;
+    mod policy;
     mod postfix_client;
     mod postfix_moods;
     mod postfix_upstream;

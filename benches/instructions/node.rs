@@ -16,7 +16,7 @@ use relay_fast::config::flags::{Flags, Machine as OurMachine};
 use relay_fast::config::parse::{File, load};
 use relay_fast::shard::mesh::Crossing;
 use relay_fast::shard::platform::{
-    ConnectionId, DatagramId, Event, Machine, Platform, PlatformCounters,
+    ConnectionId, DatagramId, Event, Machine, Platform, PlatformCounters, PolicyRequest,
 };
 use relay_fast::shard::settings::{Settings, Surroundings};
 use relay_fast::shard::{Shard, Shared, Start};
@@ -314,6 +314,10 @@ impl Platform for Kernel {
 
     fn populate(&mut self, _: u64, segment: SegmentName, _: u32, _: u32) {
         unreachable!("{segment}: all mail is still in memory")
+    }
+
+    fn fetch_policy(&mut self, _: u64, request: PolicyRequest) {
+        unreachable!("{}: no level asks for policies", request.domain)
     }
 
     fn log_events(&mut self, lines: &[u8]) {

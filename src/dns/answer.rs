@@ -19,6 +19,8 @@ pub enum Kind {
     Txt,
     /// Names of an address; see [`Name::reverse_of`].
     Ptr,
+    /// Certificates of a service; see [`Name::tlsa_of`].
+    Tlsa,
 }
 
 impl fmt::Display for Kind {
@@ -29,6 +31,7 @@ impl fmt::Display for Kind {
             Self::Aaaa => "AAAA",
             Self::Txt => "TXT",
             Self::Ptr => "PTR",
+            Self::Tlsa => "TLSA",
         })
     }
 }
@@ -90,6 +93,8 @@ pub enum Records {
     Txt(Vec<Box<[u8]>>),
     /// PTR.
     Ptr(Vec<Name>),
+    /// TLSA.
+    Tlsa(Vec<TlsaRecord>),
 }
 
 /// One MX record (RFC 1035 §3.3.9).
@@ -99,6 +104,19 @@ pub struct MxRecord {
     pub preference: u16,
     /// The host; `None` is the root, by which a domain says that it takes no mail (RFC 7505 §3).
     pub exchange: Option<Name>,
+}
+
+/// One TLSA record (RFC 6698 §2.1), its numbers as they came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsaRecord {
+    /// What the certificate is: 2 an authority, 3 the host's own.
+    pub usage: u8,
+    /// What of it is meant: 0 all, 1 its public key.
+    pub selector: u8,
+    /// How it is given: 0 as it is, 1 by its SHA-256, 2 by its SHA-512.
+    pub matching: u8,
+    /// That.
+    pub data: Box<[u8]>,
 }
 
 impl Answer {
@@ -113,7 +131,9 @@ impl Answer {
         match &self.finding {
             Finding::Records(Records::A(v4)) => v4.iter().map(|&a| IpAddr::V4(a)).collect(),
             Finding::Records(Records::Aaaa(v6)) => v6.iter().map(|&a| IpAddr::V6(a)).collect(),
-            Finding::Records(Records::Mx(_) | Records::Txt(_) | Records::Ptr(_))
+            Finding::Records(
+                Records::Mx(_) | Records::Txt(_) | Records::Ptr(_) | Records::Tlsa(_),
+            )
             | Finding::NoRecords
             | Finding::NoSuchName
             | Finding::Temporary(_) => Vec::new(),
@@ -134,6 +154,9 @@ impl Answer {
             }
             Finding::Records(Records::Ptr(names)) => {
                 names.iter().map(|n| n.as_str().len() + size_of::<Name>() + 16).sum()
+            }
+            Finding::Records(Records::Tlsa(records)) => {
+                records.iter().map(|tlsa| tlsa.data.len() + size_of::<TlsaRecord>()).sum()
             }
             Finding::Temporary(reason) => reason.len(),
             Finding::NoRecords | Finding::NoSuchName => 0,

@@ -35,6 +35,8 @@ pub struct HostLookup {
     v4: Family,
     v6: Family,
     holds: Holds,
+    /// All answers so far are authenticated.
+    authenticated: bool,
 }
 
 /// One of the two questions.
@@ -68,7 +70,8 @@ impl Holds {
 impl HostLookup {
     /// The lookup of `name`.
     pub fn new(name: Name) -> Self {
-        Self { name, v4: Family::Unasked, v6: Family::Unasked, holds: Holds::default() }
+        let (v4, v6) = (Family::Unasked, Family::Unasked);
+        Self { name, v4, v6, holds: Holds::default(), authenticated: true }
     }
 
     /// The name that is looked up.
@@ -109,12 +112,13 @@ impl HostLookup {
         let family = match answer.question.kind {
             Kind::A => &mut self.v4,
             Kind::Aaaa => &mut self.v6,
-            Kind::Mx | Kind::Txt | Kind::Ptr => return,
+            Kind::Mx | Kind::Txt | Kind::Ptr | Kind::Tlsa => return,
         };
         if answer.question.name != self.name || !matches!(family, Family::Asked) {
             return;
         }
         self.holds.and(answer);
+        self.authenticated &= answer.authenticated;
         *family = match &answer.finding {
             Finding::Temporary(reason) => Family::Temporary(reason.clone()),
             Finding::Records(_) | Finding::NoRecords | Finding::NoSuchName => {
@@ -140,6 +144,11 @@ impl HostLookup {
     /// How long the outcome may be kept.
     pub fn holds_for(&self, now: Monotonic) -> Duration {
         self.holds.until(now).since(now)
+    }
+
+    /// Whether every answer so far is authenticated: nobody between has chosen the addresses.
+    pub fn is_authenticated(&self) -> bool {
+        self.authenticated
     }
 
     pub(super) fn holds(&self) -> Holds {

@@ -97,6 +97,7 @@ pub(super) fn record_type(kind: Kind) -> RecordType {
         Kind::A => RecordType::A,
         Kind::Aaaa => RecordType::AAAA,
         Kind::Txt => RecordType::TXT,
+        Kind::Tlsa => RecordType::TLSA,
         Kind::Ptr => RecordType::PTR,
     }
 }

@@ -38,6 +38,8 @@ pub struct MxHost {
     pub preference: u16,
     /// At least one, in the order to try; see `HostLookup`.
     pub addresses: Vec<IpAddr>,
+    /// DNSSEC vouches for all that led here, from the domain to the addresses (RFC 7672 §2.2).
+    pub authenticated: bool,
 }
 
 /// Where a domain's mail goes.
@@ -64,6 +66,8 @@ pub struct MxLookup {
     own: Arc<OwnNames>,
     stage: Stage,
     holds: Holds,
+    /// The answer to the MX question is authenticated.
+    authenticated: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -98,7 +102,7 @@ impl MxLookup {
             // What cannot be asked for cannot exist.
             (None, Err(_)) => Stage::Known(MxOutcome::NoSuchDomain),
         };
-        Self { own, stage, holds: Holds::default() }
+        Self { own, stage, holds: Holds::default(), authenticated: false }
     }
 
     /// Ask `resolver` what is not known yet. The outcome, once it is known; ask for it once, since
@@ -141,6 +145,7 @@ impl MxLookup {
             {
                 let name = name.clone();
                 self.holds.and(answer);
+                self.authenticated = answer.authenticated;
                 self.stage = self.after_mx(name, &answer.finding, prng);
             }
             Stage::Addresses { hosts, .. } => {
@@ -162,7 +167,8 @@ impl MxLookup {
             .map(|host| {
                 let name = host.lookup.name().as_str().into();
                 let outcome = host.lookup.outcome(prng)?;
-                Some(Resolved { name, preference: host.preference, outcome })
+                let authenticated = self.authenticated && host.lookup.is_authenticated();
+                Some(Resolved { name, preference: host.preference, outcome, authenticated })
             })
             .collect();
         Some(conclude(resolved?, &self.own, was_listed))
@@ -253,6 +259,7 @@ struct Resolved {
     name: Box<str>,
     preference: u16,
     outcome: HostOutcome,
+    authenticated: bool,
 }
 
 impl Resolved {
@@ -273,7 +280,7 @@ fn literal(domain: &Domain, address: IpAddr, own: &OwnNames) -> MxOutcome {
         return MxOutcome::NoSuchDomain;
     }
     let name = domain.as_str().into();
-    MxOutcome::Hosts(vec![MxHost { name, preference: 0, addresses }])
+    MxOutcome::Hosts(vec![MxHost { name, preference: 0, addresses, authenticated: false }])
 }
 
 //= RFC 5321 §5.1
@@ -286,10 +293,10 @@ fn conclude(mut resolved: Vec<Resolved>, own: &OwnNames, was_listed: bool) -> Mx
     resolved.retain(|host| limit.is_none_or(|limit| host.preference < limit));
     let mut hosts = Vec::new();
     let mut reason = None;
-    for Resolved { name, preference, outcome } in resolved {
+    for Resolved { name, preference, outcome, authenticated } in resolved {
         match outcome {
             HostOutcome::Addresses(addresses) => {
-                hosts.push(MxHost { name, preference, addresses });
+                hosts.push(MxHost { name, preference, addresses, authenticated });
             }
             HostOutcome::Temporary(why) => reason = reason.or(Some(why)),
             HostOutcome::NoAddress => {}

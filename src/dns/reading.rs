@@ -15,7 +15,7 @@ use hickory_proto::rr::{self, DNSClass, RData, Record};
 use crate::base::limits::{
     DNS_CNAME_MAX, DNS_NEGATIVE_TTL_MAX, DNS_RECORDS_MAX, DNS_TTL_MAX, DNS_TTL_MIN,
 };
-use crate::dns::answer::{Finding, Kind, MxRecord, Records};
+use crate::dns::answer::{Finding, Kind, MxRecord, Records, TlsaRecord};
 use crate::dns::message::{Asked, record_type};
 use crate::dns::name::Name;
 
@@ -203,6 +203,7 @@ fn records_at(answers: &[Record], owner: &rr::Name, kind: Kind) -> Option<(Recor
         Kind::Aaaa => Records::Aaaa(data().filter_map(v6).collect()),
         Kind::Txt => Records::Txt(data().filter_map(text).collect()),
         Kind::Ptr => Records::Ptr(data().filter_map(pointer).collect()),
+        Kind::Tlsa => Records::Tlsa(data().filter_map(tlsa).collect()),
     };
     Some((records, ttl))
 }
@@ -230,4 +231,14 @@ fn text(data: &RData) -> Option<Box<[u8]>> {
 fn pointer(data: &RData) -> Option<Name> {
     let RData::PTR(target) = data else { return None };
     Name::from_wire(&target.0).ok()
+}
+
+fn tlsa(data: &RData) -> Option<TlsaRecord> {
+    let RData::TLSA(tlsa) = data else { return None };
+    Some(TlsaRecord {
+        usage: tlsa.cert_usage.into(),
+        selector: tlsa.selector.into(),
+        matching: tlsa.matching.into(),
+        data: tlsa.cert_data.as_slice().into(),
+    })
 }

@@ -23,19 +23,34 @@ pub enum TlsLevel {
     /// Where the peer offers it, whoever that is; in clear where it does not come about (RFC 7435).
     #[default]
     Opportunistic,
+    /// As the domain's MTA-STS policy wants it (RFC 8461); without one, as `Opportunistic`.
+    MtaSts,
+    /// As signed DNS says of each host (RFC 7672); where it says nothing, as `Opportunistic`.
+    Dane,
+    /// As the domain wants it in either way.
+    Policy,
     /// With a certificate of the peer's name by a trusted authority, or not at all.
     Verify,
 }
 
 impl TlsLevel {
     /// Every level, the weakest first.
-    pub const ALL: [Self; 3] = [Self::None, Self::Opportunistic, Self::Verify];
+    pub const ALL: [Self; 6] =
+        [Self::None, Self::Opportunistic, Self::MtaSts, Self::Dane, Self::Policy, Self::Verify];
+
+    /// Whether it depends on what the destination domain says of itself.
+    pub fn asks_the_domain(self) -> bool {
+        matches!(self, Self::MtaSts | Self::Dane | Self::Policy)
+    }
 
     /// As the configuration writes it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Opportunistic => "opportunistic",
+            Self::MtaSts => "mta-sts",
+            Self::Dane => "dane",
+            Self::Policy => "policy",
             Self::Verify => "verify",
         }
     }

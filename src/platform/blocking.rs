@@ -1,7 +1,7 @@
 //! Do what would block a shard on a thread of its own: a closed list.
 //!
-//! Two lanes of one thread each. Changes to directories run one after another, so that what a shard
-//! asks for happens in that order; reads from the disk do not wait behind them.
+//! Lanes. Changes to directories run one after another, so that what a shard asks for happens in
+//! that order; reads from the disk do not wait behind them, and neither waits for the network.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -9,12 +9,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::base::limits::POLICY_THREADS;
 use crate::platform::channels::Mailbox;
 use crate::platform::event_log::{self, EventFile};
 use crate::platform::gear::io_error;
+use crate::platform::policies;
 use crate::platform::segment_map::SegmentMap;
 use crate::platform::spool_dir::{self, OpenSegment};
-use crate::shard::platform::IoError;
+use crate::shard::platform::{FetchedPolicy, IoError, PolicyRequest};
 use crate::spool::segment::SegmentName;
 
 /// Everything that blocks.
@@ -28,6 +30,8 @@ pub(super) enum Job {
     RemoveSegment { spool: PathBuf, segment: SegmentName, map: Arc<SegmentMap> },
     /// Read a range of a segment from the disk.
     Populate { ticket: u64, map: Arc<SegmentMap>, offset: usize, bytes: usize },
+    /// Find a policy on disk, or fetch it from the network.
+    Policy { spool: PathBuf, ticket: u64, request: PolicyRequest },
     /// Begin an event file, and remove the oldest ones.
     OpenEvents(EventFile),
 }
@@ -41,6 +45,8 @@ pub(super) enum Finished {
     Opened { segment: SegmentName, result: Result<OpenSegment, IoError> },
     /// See [`Job::Populate`]; what cannot be read shows when it is touched.
     Populated { ticket: u64 },
+    /// See [`Job::Policy`].
+    Policy { ticket: u64, result: Result<FetchedPolicy, Box<str>> },
     /// See [`Job::OpenEvents`].
     Events { result: Result<OwnedFd, IoError> },
 }
@@ -55,14 +61,17 @@ pub(super) struct Pool {
 struct Lanes {
     directories: Lane,
     reads: Lane,
+    /// The network may take its time: one host that is slow keeps few others waiting.
+    network: Lane,
 }
 
 impl Pool {
     /// Start the threads.
     pub(super) fn start() -> std::io::Result<Self> {
-        let directories = Lane::start("spool")?;
-        let reads = Lane::start("populate")?;
-        Ok(Self { lanes: Arc::new(Lanes { directories, reads }) })
+        let directories = Lane::start("spool", 1)?;
+        let reads = Lane::start("populate", 1)?;
+        let network = Lane::start("policies", POLICY_THREADS)?;
+        Ok(Self { lanes: Arc::new(Lanes { directories, reads, network }) })
     }
 
     /// Run `job`; what it comes to arrives in `mailbox`.
@@ -72,16 +81,17 @@ impl Pool {
                 &self.lanes.directories
             }
             Job::Populate { .. } | Job::OpenSegment { .. } => &self.lanes.reads,
+            Job::Policy { .. } => &self.lanes.network,
         };
         lane.submit(Some((job, Arc::clone(mailbox))));
     }
 }
 
-/// One thread and what waits for it; it ends when the lane is dropped and nothing waits.
+/// Threads and what waits for them; they end when the lane is dropped and nothing waits.
 #[derive(Debug)]
 struct Lane {
     line: Arc<Line>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// A job and who asked for it; `None` ends the thread that takes it.
@@ -95,18 +105,20 @@ struct Line {
 }
 
 impl Lane {
-    fn start(name: &str) -> std::io::Result<Self> {
-        let line = Arc::new(Line::default());
-        let work = Arc::clone(&line);
-        let builder = std::thread::Builder::new().name(name.to_owned());
-        let thread = builder.spawn(move || {
-            while let Some((job, mailbox)) = work.take() {
-                if let Some(finished) = run(job) {
-                    mailbox.finish(finished);
+    fn start(name: &str, threads: usize) -> std::io::Result<Self> {
+        let mut lane = Self { line: Arc::default(), threads: Vec::new() };
+        for _ in 0..threads {
+            let work = Arc::clone(&lane.line);
+            let builder = std::thread::Builder::new().name(name.to_owned());
+            lane.threads.push(builder.spawn(move || {
+                while let Some((job, mailbox)) = work.take() {
+                    if let Some(finished) = run(job) {
+                        mailbox.finish(finished);
+                    }
                 }
-            }
-        })?;
-        Ok(Self { line, thread: Some(thread) })
+            })?);
+        }
+        Ok(lane)
     }
 
     /// `None` is the end: nothing is taken after it.
@@ -127,8 +139,8 @@ impl Line {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        self.submit(None);
-        if let Some(thread) = self.thread.take() {
+        self.threads.iter().for_each(|_| self.submit(None));
+        for thread in self.threads.drain(..) {
             // Its panic was printed when it happened.
             let _ = thread.join();
         }
@@ -158,6 +170,10 @@ fn run(job: Job) -> Option<Finished> {
                 tracing::warn!(%error, "cannot read a range of a segment ahead");
             }
             Some(Finished::Populated { ticket })
+        }
+        Job::Policy { spool, ticket, request } => {
+            let result = policies::obtain(&spool, &request);
+            Some(Finished::Policy { ticket, result })
         }
         Job::OpenEvents(file) => {
             let result = event_log::open(&file).map_err(|error| io_error(&error));

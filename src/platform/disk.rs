@@ -17,7 +17,7 @@ use crate::platform::ring::{Completion, Kept};
 use crate::platform::sabotage::{ACKNOWLEDGES_BEFORE_SYNC, Held, HeldBack};
 use crate::platform::segment_map::SegmentMap;
 use crate::platform::spool_dir::OpenSegment;
-use crate::shard::platform::IoError;
+use crate::shard::platform::{IoError, PolicyRequest};
 use crate::spool::segment::{SegmentBytes, SegmentName};
 
 #[derive(Debug)]
@@ -68,6 +68,11 @@ impl Disk {
     ) {
         let result = result.map(|open| self.keep(segment, open));
         gear.notices.push_back(Notice::SegmentOpened { segment, result });
+    }
+
+    /// See `Platform::fetch_policy`.
+    pub(super) fn fetch_policy(&self, ticket: u64, request: PolicyRequest) {
+        self.submit(Job::Policy { spool: self.spool.clone(), ticket, request });
     }
 
     /// See `Platform::create_segment`.

@@ -256,6 +256,9 @@ impl<M: Machine> Drive<M> {
                 self.hand(Event::Committed { segment, result });
             }
             Notice::Populated { ticket } => self.hand(Event::Populated { ticket }),
+            Notice::PolicyFetched { ticket, result } => {
+                self.hand(Event::PolicyFetched { ticket, result });
+            }
             // Closed or aborted between the completion and now.
             Notice::Connected { .. }
             | Notice::ConnectFailed { .. }

@@ -106,7 +106,8 @@ fn verifies(config: &Config) -> bool {
         Route::Mx(level) => Some(level),
         Route::Group(_) => None,
     });
-    groups.chain(mx_levels).any(|level| level == TlsLevel::Verify)
+    let trusts = [TlsLevel::Verify, TlsLevel::MtaSts, TlsLevel::Policy];
+    groups.chain(mx_levels).any(|level| trusts.contains(&level))
 }
 
 fn identity(files: &CertificateFiles) -> Result<Identity, FileError> {

@@ -12,7 +12,7 @@ use crate::base::slots::Slot;
 use crate::base::time::Now;
 use crate::base::wheel::Wheel;
 use crate::platform::ring::{BufferToken, Ring};
-use crate::shard::platform::{IoError, PlatformCounters};
+use crate::shard::platform::{FetchedPolicy, IoError, PlatformCounters};
 use crate::spool::segment::{SegmentBytes, SegmentName};
 
 /// Who asked for an operation.
@@ -72,6 +72,8 @@ pub(super) enum Notice {
     Committed { segment: SegmentName, result: Result<(), IoError> },
     /// See `Event`.
     Populated { ticket: u64 },
+    /// See `Event`.
+    PolicyFetched { ticket: u64, result: Result<FetchedPolicy, Box<str>> },
 }
 
 /// What a timer of the platform's own is for.

@@ -21,7 +21,7 @@ use crate::platform::listener::Listeners;
 use crate::platform::ring::{Completion, ReceiveBuffers, Ring, Wait};
 use crate::platform::stream::Streams;
 use crate::shard::mesh::Crossing;
-use crate::shard::platform::{ConnectionId, DatagramId, Platform, PlatformCounters};
+use crate::shard::platform::{ConnectionId, DatagramId, Platform, PlatformCounters, PolicyRequest};
 use crate::spool::segment::SegmentName;
 
 /// What a shard's kernel is made of; made on any thread, used on the shard's.
@@ -122,6 +122,9 @@ impl Kernel {
             }
             Finished::Populated { ticket } => {
                 self.gear.notices.push_back(Notice::Populated { ticket });
+            }
+            Finished::Policy { ticket, result } => {
+                self.gear.notices.push_back(Notice::PolicyFetched { ticket, result });
             }
             Finished::Events { result } => self.event_log.opened(result, &mut self.gear),
         }
@@ -236,6 +239,10 @@ impl Platform for Kernel {
 
     fn populate(&mut self, ticket: u64, segment: SegmentName, offset: u32, bytes: u32) {
         self.disk.populate(ticket, segment, (offset, bytes), &mut self.gear);
+    }
+
+    fn fetch_policy(&mut self, ticket: u64, request: PolicyRequest) {
+        self.disk.fetch_policy(ticket, request);
     }
 
     fn log_events(&mut self, lines: &[u8]) {

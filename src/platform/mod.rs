@@ -17,6 +17,7 @@ mod gear;
 mod kernel;
 pub mod listener;
 pub mod machine;
+mod policies;
 pub mod probe;
 pub mod relay;
 mod ring;

@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod content;
+pub mod mta_sts;
 pub mod relay;
 
 use crate::mail::status::{EnhancedStatus, Reply, ReplyCode};

@@ -15,7 +15,6 @@ use crate::egress::endpoints::Endpoint;
 use crate::egress::health::{Purpose, Signal};
 use crate::egress::site::{Action, Origin};
 use crate::mail::outcome::{Failure, Stage};
-use crate::mail::route::TlsLevel;
 use crate::outcome::counters::{Count, Latency};
 use crate::outcome::judge::{Scope, judge};
 use crate::queue::DomainId;
@@ -136,7 +135,6 @@ impl Delivery {
     ) {
         let row = self.sites.get_mut(id.0).expect("it has just decided");
         let peer: Box<str> = peer_name(endpoint).into();
-        let failed = row.tls_failed(endpoint.address, cx.now.mono);
         let Some(source) = row.sources.choose(endpoint.address.ip()) else {
             let failure = Failure::Connect("no egress source of this address family".into());
             let cause = Cause { stage: Stage::Connect, failure, peer };
@@ -148,11 +146,12 @@ impl Delivery {
                 &mut cx.common.prng,
             );
         };
-        let level = if failed.is_some() { TlsLevel::None } else { row.tls };
-        let (options, connector) = cx.settings.client(source, level);
+        let (address, place) = (source.address, cx.settings.place(source));
+        let (level, connector, failed) = row.protection(endpoint, place, cx.settings, cx.now.mono);
+        let options = cx.settings.client(place, level);
         let name = PeerName::new(&endpoint.host, endpoint.address.ip());
         let protection = Protection::new(level, connector, name, failed);
-        let connection = cx.platform.connect(endpoint.address, source.address);
+        let connection = cx.platform.connect(endpoint.address, address);
         row.connections.insert(pooled, connection);
         let mut outbound =
             Outbound::new(connection, id, pooled, peer, options, protection, cx.now.mono);

@@ -4,33 +4,30 @@
 //! does next is `egress::site`'s decision, carried out in `carry.rs`.
 //! Invariant: a job is in one place: waiting for a lookup, or with one site. Lives on: the owner.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 
 use crate::base::ids::ShardId;
-use crate::base::limits::{PARK_FOR, ROUTED_MAX, SITES_MAX};
 use crate::base::slots::{Slot, Slots};
 use crate::base::time::Monotonic;
 use crate::base::wheel::Wheel;
-use crate::dns::MxHost;
-use crate::egress::endpoints::Endpoint;
 use crate::egress::health::GroupHealth;
-use crate::egress::site::{Origin, Site, SiteKey};
+use crate::egress::site::{Origin, SiteKey};
 use crate::egress::source::Sources;
-use crate::egress::throttle::{SharedSites, SiteLimits};
+use crate::egress::throttle::SharedSites;
 use crate::egress::upstream::Choice;
 use crate::mail::address::Domain;
 use crate::mail::outcome::{Failure, Stage};
-use crate::mail::route::{Route, TlsLevel, UpstreamId};
+use crate::mail::route::{Route, UpstreamId};
 use crate::shard::connections::Connections;
 use crate::shard::context::Context;
-use crate::shard::lookup::{Found, Lookups, Target};
+use crate::shard::lookup::{Lookups, Target};
 use crate::shard::mesh::{Attempted, Crossing, Dispatch, GivenBack, Report, Settlement};
 use crate::shard::outbound::Outbound;
 use crate::shard::platform::Platform;
+use crate::shard::securing::Securing;
 use crate::shard::settings::Settings;
 use crate::shard::settling::Settling;
 use crate::shard::site_row::SiteRow;
@@ -58,13 +55,14 @@ pub(crate) struct Delivery {
     pub(super) draining: bool,
     /// How the upstream relays do, by group.
     pub(super) health: Vec<GroupHealth>,
-    by_key: HashMap<SiteKey, SiteId>,
+    pub(super) by_key: HashMap<SiteKey, SiteId>,
     /// Where the mail of MX domains goes, as long as DNS says so.
-    routed: HashMap<Domain, (SiteKey, Monotonic)>,
+    pub(super) routed: HashMap<Domain, (SiteKey, Monotonic)>,
     /// Who waits for what is being looked up.
-    asking: HashMap<Target, Vec<JobId>>,
-    shared: Arc<SharedSites>,
-    here: ShardId,
+    pub(super) asking: HashMap<Target, Vec<JobId>>,
+    pub(super) securing: Securing,
+    pub(super) shared: Arc<SharedSites>,
+    pub(super) here: ShardId,
 }
 
 /// A dispatch under way.
@@ -120,6 +118,7 @@ impl Delivery {
             by_key: HashMap::new(),
             routed: HashMap::new(),
             asking: HashMap::new(),
+            securing: Securing::default(),
             shared,
             here,
         }
@@ -170,6 +169,7 @@ impl Delivery {
         let known = self.routed.get(domain).filter(|(_, until)| *until > cx.mono());
         match known.map(|(key, _)| key.clone()) {
             Some(key) if self.by_key.contains_key(&key) => self.push(&key, job, cx),
+            _ if self.securing.join(domain, job) => {}
             _ => self.ask(Target::Mx(domain.clone()), job, lookups, cx),
         }
     }
@@ -183,103 +183,6 @@ impl Delivery {
     ) {
         self.asking.entry(target.clone()).or_default().push(job);
         lookups.find(target, cx);
-    }
-
-    /// A lookup has ended: bring those who wait for it to their site, or report why they cannot go.
-    pub(crate) fn found<P: Platform>(
-        &mut self,
-        found: Found,
-        lookups: &mut Lookups,
-        cx: &mut Context<'_, P>,
-    ) {
-        let Found { target, hosts, holds_for } = found;
-        let waiting = self.asking.remove(&target).unwrap_or_default();
-        match hosts {
-            Err(failure) => {
-                for job in waiting {
-                    if !self.do_without(job, lookups, cx) {
-                        self.settle_all(job, Stage::Route, &failure, cx);
-                    }
-                }
-            }
-            Ok(hosts) => {
-                for job in waiting {
-                    let Some(key) = self.site_key(job, &hosts, holds_for, cx) else { continue };
-                    self.push(&key, job, cx);
-                }
-            }
-        }
-    }
-
-    /// The site that `hosts` are for `job`; it is made if it is new. `None`: there are too many,
-    /// and the job was given back.
-    fn site_key<P: Platform>(
-        &mut self,
-        job: JobId,
-        hosts: &[MxHost],
-        holds_for: Duration,
-        cx: &mut Context<'_, P>,
-    ) -> Option<SiteKey> {
-        let row = self.jobs.get(job.0)?;
-        if let Some(upstream) = row.upstream {
-            let group = &cx.settings.groups[usize::from(upstream.group.0)];
-            let host = &group.group.members()[usize::from(upstream.member)].host;
-            let key = SiteKey::Upstream(upstream);
-            let id =
-                self.open(&key, host.to_string().into(), group.limits, hosts, host.port, cx)?;
-            self.sites.get_mut(id.0)?.found_until = cx.mono() + holds_for;
-            return Some(key);
-        }
-        let tls = match cx.settings.router.route(&row.dispatch.domain) {
-            Route::Mx(level) => level,
-            // The route is another since it was looked up: the configuration has changed.
-            Route::Group(_) => TlsLevel::default(),
-        };
-        let key = SiteKey::hosts(tls, hosts.iter().map(|host| host.name.as_ref()));
-        if self.routed.len() >= ROUTED_MAX {
-            self.routed.clear();
-        }
-        let until = cx.mono() + holds_for;
-        self.routed.insert(row.dispatch.domain.clone(), (key.clone(), until));
-        let name = hosts.first().map_or("", |host| host.name.as_ref()).into();
-        match self.open(&key, name, cx.settings.mx_limits, hosts, SMTP_PORT, cx) {
-            Some(_) => Some(key),
-            None => {
-                let why = format!("limit of {SITES_MAX} sites in use on this shard");
-                self.give_back(job, &why, PARK_FOR, cx);
-                None
-            }
-        }
-    }
-
-    /// Make the site, or tell it of its endpoints anew. `None`: no further one may be made.
-    fn open<P: Platform>(
-        &mut self,
-        key: &SiteKey,
-        name: Box<str>,
-        limits: SiteLimits,
-        hosts: &[MxHost],
-        port: u16,
-        cx: &Context<'_, P>,
-    ) -> Option<SiteId> {
-        let endpoints: Vec<Endpoint> =
-            hosts.iter().flat_map(|host| endpoints(host, port)).collect();
-        if let Some(id) = self.by_key.get(key)
-            && let Some(row) = self.sites.get_mut(id.0)
-        {
-            row.site.set_endpoints(endpoints);
-            return Some(*id);
-        }
-        if self.sites.len() >= SITES_MAX {
-            return None;
-        }
-        let site = Site::new(self.here, limits, self.shared.share(key), endpoints);
-        let sources = Sources::new(cx.settings.sources.clone(), self.here.index());
-        let tls = cx.settings.tls_level(key);
-        let row = SiteRow::new(site, key.clone(), name, tls, sources, cx.mono());
-        let id = SiteId(self.sites.insert(row));
-        self.by_key.insert(key.clone(), id);
-        Some(id)
     }
 
     /// Bring a job to its site; back to its home if that has no room.
@@ -311,7 +214,7 @@ impl Delivery {
 
     /// Whether a job waits for a lookup.
     pub(super) fn is_asking(&self, job: JobId) -> bool {
-        self.asking.values().any(|jobs| jobs.contains(&job))
+        self.securing.has(job) || self.asking.values().any(|jobs| jobs.contains(&job))
     }
 
     /// The site that a job was brought to.
@@ -333,7 +236,8 @@ impl Delivery {
 
     /// Give back the jobs that wait for a lookup.
     pub(super) fn give_back_asking<P: Platform>(&mut self, why: &str, cx: &mut Context<'_, P>) {
-        let waiting: Vec<JobId> = self.asking.drain().flat_map(|(_, jobs)| jobs).collect();
+        let mut waiting: Vec<JobId> = self.asking.drain().flat_map(|(_, jobs)| jobs).collect();
+        waiting.append(&mut self.securing.take_jobs());
         for job in waiting {
             self.give_back(job, why, Duration::ZERO, cx);
         }
@@ -442,14 +346,4 @@ impl Delivery {
         let report = Report { owner: self.here, departure, stored, result };
         cx.post(home, Crossing::Report(Box::new(report)));
     }
-}
-
-/// The addresses of one host, as a site tries them.
-fn endpoints(host: &MxHost, port: u16) -> impl Iterator<Item = Endpoint> {
-    let name: Arc<str> = host.name.as_ref().into();
-    host.addresses.iter().map(move |address| Endpoint {
-        address: SocketAddr::new(*address, port),
-        host: name.clone(),
-        preference: host.preference,
-    })
 }

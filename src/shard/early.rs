@@ -65,6 +65,7 @@ impl EarlyClients {
             | Event::SegmentOpened { .. }
             | Event::Committed { .. }
             | Event::Populated { .. }
+            | Event::PolicyFetched { .. }
             | Event::Crossing(_) => false,
         }
     }

@@ -12,8 +12,8 @@ use hashbrown::HashMap;
 use crate::base::slots::{Slot, Slots};
 use crate::base::time::Monotonic;
 use crate::dns::{
-    Answer, Counts, ExchangeId, HostLookup, HostOutcome, MxHost, MxLookup, MxOutcome, Name,
-    Options, OwnNames, Resolver, Transmit, Transport,
+    Answer, Counts, ExchangeId, HostLookup, HostOutcome, Kind, MxHost, MxLookup, MxOutcome, Name,
+    Options, OwnNames, Question, Resolver, Transmit, Transport,
 };
 use crate::mail::address::Domain;
 use crate::mail::outcome::Failure;
@@ -21,6 +21,7 @@ use crate::mail::route::Host;
 use crate::outcome::counters::Latency;
 use crate::shard::connections::Connections;
 use crate::shard::context::Context;
+use crate::shard::delivery::SMTP_PORT;
 use crate::shard::platform::{ConnectionId, DatagramId, IoError, Platform};
 
 /// What is to be found.
@@ -28,8 +29,12 @@ use crate::shard::platform::{ConnectionId, DatagramId, IoError, Platform};
 pub(crate) enum Target {
     /// The MX hosts of a destination domain.
     Mx(Domain),
-    /// The addresses of an upstream relay.
+    /// The addresses of an upstream relay, or of a host that serves policies.
     Host(Host),
+    /// What signed DNS says of the certificate of an MX host (RFC 7672 §3).
+    Tlsa(Box<str>),
+    /// Whether a destination domain has an MTA-STS policy, and which (RFC 8461 §3.1).
+    Sts(Domain),
 }
 
 /// What was found.
@@ -37,10 +42,19 @@ pub(crate) enum Target {
 pub(crate) struct Found {
     /// What was asked.
     pub(crate) target: Target,
-    /// Hosts in the order to try, each with an address at least; or why there are none.
-    pub(crate) hosts: Result<Vec<MxHost>, Failure>,
+    /// What came of it.
+    pub(crate) outcome: Outcome,
     /// How long that may be kept.
     pub(crate) holds_for: Duration,
+}
+
+/// What a lookup came to.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    /// Hosts in the order to try, each with an address at least; or why there are none.
+    Hosts(Result<Vec<MxHost>, Failure>),
+    /// The answer to the one question.
+    Answer(Arc<Answer>),
 }
 
 /// A shard's lookups.
@@ -67,6 +81,8 @@ struct Lookup {
 enum Machine {
     Mx(MxLookup),
     Host(HostLookup),
+    /// One question; asked, or to be asked.
+    One(Option<Question>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +133,8 @@ impl Lookups {
                 self.exchange(cx);
             }
             Err(hosts) => {
-                self.found.push_back(Found { target, hosts, holds_for: Duration::MAX });
+                let outcome = Outcome::Hosts(hosts);
+                self.found.push_back(Found { target, outcome, holds_for: Duration::MAX });
             }
         }
     }
@@ -130,11 +147,14 @@ impl Lookups {
                 name: host.to_string().into(),
                 preference: 0,
                 addresses: vec![*address],
+                authenticated: false,
             }])),
             Target::Host(Host::Name(name)) => match Name::parse(name) {
                 Ok(name) => Ok(Machine::Host(HostLookup::new(name))),
                 Err(_) => Err(Err(Failure::NoSuchDomain)),
             },
+            Target::Tlsa(host) => one(&format!("_{SMTP_PORT}._tcp.{host}"), Kind::Tlsa),
+            Target::Sts(domain) => one(&format!("_mta-sts.{domain}"), Kind::Txt),
         }
     }
 
@@ -271,7 +291,7 @@ impl Lookups {
     fn advance<P: Platform>(
         &mut self,
         slot: Slot,
-        answer: Option<&Answer>,
+        answer: Option<&Arc<Answer>>,
         cx: &mut Context<'_, P>,
     ) {
         let Some(lookup) = self.under_way.get_mut(slot) else { return };
@@ -282,7 +302,7 @@ impl Lookups {
                     machine.handle_answer(answer, prng);
                 }
                 let outcome = machine.advance(resolver, prng, slot, now);
-                outcome.map(|outcome| (mx_hosts(outcome), machine.holds_for(now)))
+                outcome.map(|it| (Outcome::Hosts(mx_hosts(it)), machine.holds_for(now)))
             }
             Machine::Host(machine) => {
                 if let Some(answer) = answer {
@@ -290,18 +310,29 @@ impl Lookups {
                 }
                 let outcome = machine.advance(resolver, prng, slot, now);
                 let name = machine.name().as_str().into();
-                outcome.map(|outcome| (host_addresses(name, outcome), machine.holds_for(now)))
+                outcome.map(|it| (Outcome::Hosts(host_addresses(name, it)), machine.holds_for(now)))
+            }
+            Machine::One(question) => {
+                let known = question.take().and_then(|it| resolver.lookup(it, slot, now));
+                let answer = answer.cloned().or(known);
+                answer.map(|it| (Outcome::Answer(it.clone()), it.expires.since(now)))
             }
         };
-        if let Some((hosts, holds_for)) = ended {
+        if let Some((outcome, holds_for)) = ended {
             let lookup = self.under_way.remove(slot).expect("looked up above");
             self.by_target.remove(&lookup.target);
             if answer.is_some() {
                 cx.common.counters.record(Latency::Lookup, now.since(lookup.began));
             }
-            self.found.push_back(Found { target: lookup.target, hosts, holds_for });
+            self.found.push_back(Found { target: lookup.target, outcome, holds_for });
         }
     }
+}
+
+/// The one question; a name that cannot be asked for has no records.
+fn one(name: &str, kind: Kind) -> Result<Machine, Result<Vec<MxHost>, Failure>> {
+    let name = Name::parse(name).map_err(|_| Err(Failure::NoSuchDomain))?;
+    Ok(Machine::One(Some(Question { name, kind })))
 }
 
 fn mx_hosts(outcome: MxOutcome) -> Result<Vec<MxHost>, Failure> {
@@ -318,7 +349,9 @@ fn mx_hosts(outcome: MxOutcome) -> Result<Vec<MxHost>, Failure> {
 /// message's fault: it waits.
 fn host_addresses(name: Box<str>, outcome: HostOutcome) -> Result<Vec<MxHost>, Failure> {
     match outcome {
-        HostOutcome::Addresses(addresses) => Ok(vec![MxHost { name, preference: 0, addresses }]),
+        HostOutcome::Addresses(addresses) => {
+            Ok(vec![MxHost { name, preference: 0, addresses, authenticated: false }])
+        }
         HostOutcome::NoAddress => Err(Failure::Dns(format!("{name} has no address").into())),
         HostOutcome::Temporary(reason) => Err(Failure::Dns(reason)),
     }

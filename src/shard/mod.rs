@@ -21,6 +21,7 @@ mod delivery;
 mod dispatch;
 mod drain;
 mod early;
+mod finding;
 mod ingress;
 mod journal;
 mod load;
@@ -34,6 +35,7 @@ mod reasons;
 mod recovering;
 mod refusals;
 mod report;
+mod securing;
 mod settling;
 mod site_row;
 mod upstreams;
@@ -423,6 +425,9 @@ impl Machine for Shard {
             }
             Event::Committed { segment, result } => commit.committed(segment, result, cx),
             Event::Populated { ticket } => self.home.populated(ticket, commit, cx),
+            Event::PolicyFetched { ticket, result } => {
+                self.delivery.policy_fetched(ticket, result, &mut self.lookups, cx);
+            }
             Event::Crossing(crossing) => self.crossing(crossing, platform),
         }
     }

@@ -11,9 +11,11 @@ use std::sync::Arc;
 
 use crate::base::ids::ShardId;
 use crate::base::slots::Slot;
-use crate::base::time::{Monotonic, Now};
+use crate::base::time::{Monotonic, Now, WallTime};
+use crate::mail::address::Domain;
 use crate::shard::mesh::Crossing;
 use crate::spool::segment::{SegmentBytes, SegmentName};
+use crate::tls::Roots;
 
 /// A TCP connection, in or out. Dies with `close`, `abort`, `Lost` or `ConnectFailed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,8 +63,34 @@ pub enum Event<'a> {
     Committed { segment: SegmentName, result: Result<(), IoError> },
     /// `populate` came to its end: the range can be read without waiting for the disk.
     Populated { ticket: u64 },
+    /// `fetch_policy` came to its end: the policy, or why there is none.
+    PolicyFetched { ticket: u64, result: Result<FetchedPolicy, Box<str>> },
     /// Another shard, or the control thread, sent this.
     Crossing(Crossing),
+}
+
+/// A domain's MTA-STS policy is wanted (RFC 8461 §3.3).
+#[derive(Clone, Debug)]
+pub struct PolicyRequest {
+    /// Whose.
+    pub domain: Domain,
+    /// The id that the domain's record gives; without one, what was kept and has not expired.
+    pub id: Option<Box<str>>,
+    /// Where it is served.
+    pub addresses: Vec<IpAddr>,
+    /// Who is trusted to say who serves it.
+    pub authorities: Option<Roots>,
+}
+
+/// A domain's MTA-STS policy as it was served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedPolicy {
+    /// The id that the record gave then.
+    pub id: Box<str>,
+    /// All of it.
+    pub text: Box<str>,
+    /// When.
+    pub fetched: WallTime,
 }
 
 /// The kernel, as one shard sees it.
@@ -112,6 +140,9 @@ pub trait Platform {
 
     /// Bring a range of a segment into memory: `Populated` with `ticket` follows.
     fn populate(&mut self, ticket: u64, segment: SegmentName, offset: u32, bytes: u32);
+
+    /// Fetch a policy by HTTPS, or find it where it was kept: `PolicyFetched` with `ticket` follows.
+    fn fetch_policy(&mut self, ticket: u64, request: PolicyRequest);
 
     /// Append whole lines to this shard's event log, after all that was given before.
     fn log_events(&mut self, lines: &[u8]);
@@ -213,6 +244,7 @@ impl Event<'_> {
             | Self::SegmentOpened { .. }
             | Self::Committed { .. }
             | Self::Populated { .. }
+            | Self::PolicyFetched { .. }
             | Self::Crossing(_) => None,
         }
     }

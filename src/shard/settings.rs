@@ -25,7 +25,7 @@ use crate::smtp::client::StartTls;
 use crate::smtp::content::LineEndings;
 use crate::smtp::deadline::Deadlines;
 use crate::smtp::{client, server};
-use crate::tls::{Acceptor, Clock, Connector, TlsError};
+use crate::tls::{Acceptor, Clock, Connector, Roots, TlsError, Tlsa};
 
 mod surroundings;
 mod tls;
@@ -67,6 +67,8 @@ pub struct Settings {
     /// How connections out are run, by source.
     clients: Vec<Clients>,
     tls: TlsSettings,
+    /// Who is trusted to say who a peer is, where anyone is to be verified.
+    pub authorities: Option<Roots>,
     /// The time that certificates are judged by.
     pub clock: Arc<Clock>,
     /// Name servers and how they are asked.
@@ -127,6 +129,7 @@ impl Settings {
             sources,
             clients,
             tls: TlsSettings::new(config, around)?,
+            authorities: around.authorities.clone(),
             clock: around.clock.clone(),
             dns: dns_options(config, &around.resolv_conf),
             own_names: Arc::new(own_names(config)),
@@ -162,19 +165,30 @@ impl Settings {
         self.tls.acceptors.get(usize::from(listener))?.as_ref()
     }
 
-    /// How connections from this source with such TLS are run, and how their handshakes begin.
-    pub(crate) fn client(
-        &self,
-        source: &Source,
-        level: TlsLevel,
-    ) -> (Arc<client::Options>, Option<Arc<Connector>>) {
-        let place = self.sources.iter().position(|one| one == source).unwrap_or(0);
+    /// The place of a source.
+    pub(crate) fn place(&self, source: &Source) -> usize {
+        self.sources.iter().position(|one| one == source).unwrap_or(0)
+    }
+
+    /// How connections from the source at this place with such TLS are run.
+    pub(crate) fn client(&self, source: usize, level: TlsLevel) -> Arc<client::Options> {
+        let clients = &self.clients[source];
         let options = match level {
-            TlsLevel::None => &self.clients[place].clear,
-            TlsLevel::Opportunistic => &self.clients[place].opportunistic,
-            TlsLevel::Verify => &self.clients[place].secured,
+            TlsLevel::None => &clients.clear,
+            TlsLevel::Opportunistic | TlsLevel::MtaSts => &clients.opportunistic,
+            TlsLevel::Dane | TlsLevel::Policy | TlsLevel::Verify => &clients.secured,
         };
-        (options.clone(), self.tls.connector(place, level).cloned())
+        options.clone()
+    }
+
+    /// How handshakes of such connections begin; `None` in clear, and where nobody is trusted.
+    pub(crate) fn connector(&self, source: usize, level: TlsLevel) -> Option<Arc<Connector>> {
+        self.tls.connector(source, level).cloned()
+    }
+
+    /// How handshakes begin with a host of which signed DNS says `records`.
+    pub(crate) fn dane_connector(&self, source: usize, records: &[Tlsa]) -> Option<Arc<Connector>> {
+        self.tls.dane(source, records, &self.clock)
     }
 
     /// What TLS connections of a site are to have.

@@ -10,12 +10,16 @@ use hashbrown::HashMap;
 use crate::base::limits::{SITE_ENDPOINTS_MAX, TLS_CLEAR_FOR};
 use crate::base::time::Monotonic;
 use crate::egress::PooledId;
+use crate::egress::endpoints::Endpoint;
 use crate::egress::site::{Site, SiteKey};
 use crate::egress::source::Sources;
 use crate::mail::outcome::Failure;
 use crate::mail::route::{TlsLevel, UpstreamId};
 use crate::shard::delivery::JobId;
 use crate::shard::platform::ConnectionId;
+use crate::shard::securing::Records;
+use crate::shard::settings::Settings;
+use crate::tls::{Connector, Tlsa};
 
 /// A site and what this shard keeps for it.
 #[derive(Debug)]
@@ -38,6 +42,15 @@ pub(super) struct SiteRow {
     /// Addresses with which TLS did not come about though it was offered: why, and until when they
     /// get connections in clear.
     pub(super) tls_failures: HashMap<SocketAddr, (Arc<str>, Monotonic)>,
+    /// What signed DNS says of its hosts' certificates, and how to connect by that.
+    dane: HashMap<Box<str>, Dane>,
+}
+
+#[derive(Debug)]
+struct Dane {
+    records: Arc<[Tlsa]>,
+    /// By the place of the egress source, which may have a certificate to show.
+    connectors: HashMap<usize, Arc<Connector>>,
 }
 
 impl SiteRow {
@@ -62,6 +75,7 @@ impl SiteRow {
             found_until: now,
             tls,
             tls_failures: HashMap::new(),
+            dane: HashMap::new(),
         }
     }
 
@@ -79,9 +93,50 @@ impl SiteRow {
     }
 
     /// Why TLS with an address did not come about a while ago.
-    pub(super) fn tls_failed(&self, address: SocketAddr, now: Monotonic) -> Option<Arc<str>> {
+    fn tls_failed(&self, address: SocketAddr, now: Monotonic) -> Option<Arc<str>> {
         let (why, until) = self.tls_failures.get(&address)?;
         (*until > now).then(|| why.clone())
+    }
+
+    /// Take what signed DNS says now; what is as before keeps its sessions.
+    pub(super) fn set_tlsa(&mut self, records: &Records) {
+        let mut before = std::mem::take(&mut self.dane);
+        for (host, records) in records {
+            let same = before.remove(host).filter(|dane| dane.records == *records);
+            let new = || Dane { records: records.clone(), connectors: HashMap::new() };
+            self.dane.insert(host.clone(), same.unwrap_or_else(new));
+        }
+    }
+
+    /// What TLS a connection to `endpoint` is to have, how it begins, and why it is to be in clear
+    /// though it would not have to be.
+    pub(super) fn protection(
+        &mut self,
+        endpoint: &Endpoint,
+        source: usize,
+        settings: &Settings,
+        now: Monotonic,
+    ) -> (TlsLevel, Option<Arc<Connector>>, Option<Arc<str>>) {
+        let dane = self.dane.get_mut(&*endpoint.host);
+        let level = match (self.tls, dane.is_some()) {
+            (TlsLevel::Dane | TlsLevel::Policy, true) => TlsLevel::Dane,
+            (TlsLevel::Dane, false) => TlsLevel::Opportunistic,
+            (TlsLevel::Policy, false) => TlsLevel::Verify,
+            (level, _) => level,
+        };
+        if let (TlsLevel::Dane, Some(dane)) = (level, dane) {
+            let known = dane.connectors.get(&source).cloned();
+            let connector = known.or_else(|| settings.dane_connector(source, &dane.records));
+            if let Some(connector) = &connector {
+                dane.connectors.insert(source, connector.clone());
+            }
+            return (level, connector, None);
+        }
+        let failed = self.tls_failed(endpoint.address, now);
+        match failed.filter(|_| level == TlsLevel::Opportunistic) {
+            Some(why) => (TlsLevel::None, None, Some(why)),
+            None => (level, settings.connector(source, level), None),
+        }
     }
 
     /// TLS did not come about on this connection.

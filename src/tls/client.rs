@@ -13,6 +13,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use crate::base::limits::TLS_SESSIONS_KEPT;
 use crate::tls::clock::Clock;
+use crate::tls::dane::{Named, Tlsa};
 use crate::tls::identity::Identity;
 use crate::tls::machine::TlsError;
 use crate::tls::provider;
@@ -21,6 +22,7 @@ use crate::tls::provider;
 #[derive(Clone, Debug)]
 pub struct Roots {
     pub(super) store: Arc<RootCertStore>,
+    certificates: Arc<[CertificateDer<'static>]>,
 }
 
 /// Why a text names no authority.
@@ -41,11 +43,16 @@ impl Roots {
         let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificates).collect();
         let all = all.map_err(|error| RootsError::Certificate(error.to_string()))?;
         let mut store = RootCertStore::empty();
-        let (added, _) = store.add_parsable_certificates(all);
+        let (added, _) = store.add_parsable_certificates(all.iter().cloned());
         if added == 0 {
             return Err(RootsError::Empty);
         }
-        Ok(Self { store: Arc::new(store) })
+        Ok(Self { store: Arc::new(store), certificates: all.into() })
+    }
+
+    /// Their certificates in DER.
+    pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
+        self.certificates.iter().map(|one| &**one)
     }
 }
 
@@ -89,6 +96,16 @@ impl Connector {
             provider(),
         );
         Self::new(verifier.build().map_err(TlsError::new)?, identity, clock)
+    }
+
+    /// Takes a certificate that fits one of `records`: what the peer's domain says of it in signed
+    /// DNS. Where none of them can be used, anyone's (RFC 7672 §2.2).
+    pub fn dane(
+        records: &[Tlsa],
+        identity: Option<&Identity>,
+        clock: &Arc<Clock>,
+    ) -> Result<Self, TlsError> {
+        Self::new(Arc::new(Named::new(records)), identity, clock)
     }
 
     fn new(

@@ -8,6 +8,7 @@
 
 mod client;
 mod clock;
+mod dane;
 mod identity;
 mod machine;
 mod server;
@@ -18,12 +19,13 @@ use rustls::crypto::CryptoProvider;
 
 pub use client::{Connector, PeerName, Roots, RootsError};
 pub use clock::Clock;
+pub use dane::Tlsa;
 pub use identity::{Identity, IdentityError};
 pub use machine::{Facts, Read, Tls, TlsError};
 pub use server::Acceptor;
 
 /// The one provider of cryptography: for TLS, signatures and digests alike.
-fn provider() -> Arc<CryptoProvider> {
+pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 

@@ -3,7 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PublicKeyData,
+};
 
 /// An authority and the folder of what it made; all can be read by others but the keys.
 #[derive(Debug)]
@@ -29,20 +31,30 @@ impl Authority {
         self.path("authority.pem")
     }
 
-    /// Write a certificate for `hosts` to `NAME.pem`, its key to `NAME.key`, both to `NAME.both`.
-    pub(crate) fn write(&self, name: &str, hosts: &[&str]) {
+    /// The SHA-256 of its own certificate, as a TLSA record has it.
+    pub(crate) fn hash(&self) -> String {
+        hash(self.issuer.der())
+    }
+
+    /// Write a certificate for `hosts` to `NAME.pem`, its key to `NAME.key`, both with the
+    /// authority's own to `NAME.both`. The SHA-256 of the public key, as a TLSA record has it.
+    pub(crate) fn write(&self, name: &str, hosts: &[&str]) -> String {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = CertificateParams::new(hosts).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+        let hash = hash(&key.subject_public_key_info());
         let key = key.serialize_pem();
         std::fs::write(self.path(&format!("{name}.pem")), &certificate).unwrap();
-        for (suffix, text) in [("key", key.clone()), ("both", certificate + &key)] {
+        for (suffix, text) in
+            [("key", key.clone()), ("both", certificate + &self.issuer.pem() + &key)]
+        {
             let path = PathBuf::from(self.path(&format!("{name}.{suffix}")));
             std::fs::write(&path, text).unwrap();
             std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         }
+        hash
     }
 
     /// A file that it made.
@@ -55,4 +67,9 @@ impl Authority {
         let (file, key) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
         format!("[[certificate]]\nfile = {file:?}\nkey = {key:?}\n")
     }
+}
+
+fn hash(octets: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, octets);
+    digest.as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
 }

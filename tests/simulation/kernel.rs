@@ -9,7 +9,9 @@ use relay_fast::base::ids::ShardId;
 use relay_fast::base::slots::Slots;
 use relay_fast::base::time::Now;
 use relay_fast::shard::mesh::Crossing;
-use relay_fast::shard::platform::{ConnectionId, DatagramId, Platform, PlatformCounters};
+use relay_fast::shard::platform::{
+    ConnectionId, DatagramId, Platform, PlatformCounters, PolicyRequest,
+};
 use relay_fast::spool::segment::SegmentName;
 
 /// What a shard asked for, in order.
@@ -121,6 +123,10 @@ impl Platform for Kernel {
 
     fn populate(&mut self, ticket: u64, _segment: SegmentName, _offset: u32, _bytes: u32) {
         self.calls.push(Call::Populate { ticket });
+    }
+
+    fn fetch_policy(&mut self, _: u64, request: PolicyRequest) {
+        unreachable!("{}: no level asks for policies", request.domain)
     }
 
     fn log_events(&mut self, lines: &[u8]) {

@@ -85,17 +85,19 @@ pub(in crate::config) const ROUTE_TO: Knob = Knob {
 
 pub(in crate::config) const ROUTE_TLS: Knob = Knob {
     path: "route[].tls",
-    kind: Kind::Text { form: "none, opportunistic or verify", default: "`site.tls`" },
+    kind: Kind::Text { form: "as `site.tls`", default: "`site.tls`" },
     help: "TLS to these domains' MX hosts, where `site.tls` is not to hold.",
     cost: "verify: mail waits while a certificate is wrong",
     takes_effect: TakesEffect::Reload,
 };
 
+const TLS_LEVELS: &[&str] = &["none", "opportunistic", "mta-sts", "dane", "policy", "verify"];
+
 pub(in crate::config) const SITE_TLS: Knob = Knob {
     path: "site.tls",
-    kind: Kind::Choice { default: "opportunistic", words: &["none", "opportunistic", "verify"] },
-    help: "TLS to MX hosts: none, where it comes about, or with a certificate that is verified.",
-    cost: "verify: mail waits for the many hosts whose certificate is not right",
+    kind: Kind::Choice { default: "opportunistic", words: TLS_LEVELS },
+    help: "TLS to MX hosts; `policy`: what the domain wants by DANE or MTA-STS is enforced.",
+    cost: "a lookup a domain or host; verify: mail waits for many hosts",
     takes_effect: TakesEffect::Reload,
 };
 

@@ -87,8 +87,11 @@ impl Outbound {
         if !was_up && let Some(facts) = tls.facts().filter(|_| tls.is_up()) {
             let count = if facts.resumed { Count::TlsOutResumed } else { Count::TlsOutFull };
             cx.common.counters.increment(count);
-            let verified =
-                if self.protection.level == TlsLevel::Verify { ", verified" } else { "" };
+            let verified = match self.protection.level {
+                TlsLevel::Verify | TlsLevel::Policy => ", verified",
+                TlsLevel::Dane => ", verified by DANE",
+                TlsLevel::None | TlsLevel::Opportunistic | TlsLevel::MtaSts => "",
+            };
             self.protection.words = Some(format!("{}{verified}", facts.version).into());
             client.secured(cx.mono());
         }

@@ -6,7 +6,7 @@ use crate::config::options::Config;
 use crate::mail::route::TlsLevel;
 use crate::shard::settings::surroundings::Surroundings;
 use crate::smtp::server::Security;
-use crate::tls::{Acceptor, Connector, TlsError};
+use crate::tls::{Acceptor, Clock, Connector, Identity, TlsError, Tlsa};
 
 /// TLS as the configuration wants it.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(super) struct TlsSettings {
 /// How a source connects.
 #[derive(Debug)]
 struct Connectors {
+    /// What it shows to peers.
+    identity: Option<Identity>,
     opportunistic: Arc<Connector>,
     verifying: Option<Arc<Connector>>,
 }
@@ -42,6 +44,7 @@ impl TlsSettings {
                 .as_ref()
                 .map(|roots| Connector::verifying(roots, identity, &around.clock).map(Arc::new));
             Ok(Connectors {
+                identity: identity.cloned(),
                 opportunistic: Arc::new(Connector::opportunistic(identity, &around.clock)?),
                 verifying: verifying.transpose()?,
             })
@@ -56,8 +59,19 @@ impl TlsSettings {
         let connectors = self.connectors.get(source)?;
         match level {
             TlsLevel::None => None,
-            TlsLevel::Opportunistic => Some(&connectors.opportunistic),
-            TlsLevel::Verify => connectors.verifying.as_ref(),
+            TlsLevel::Opportunistic | TlsLevel::MtaSts => Some(&connectors.opportunistic),
+            TlsLevel::Dane | TlsLevel::Policy | TlsLevel::Verify => connectors.verifying.as_ref(),
         }
+    }
+
+    /// How the source at this place connects to a host with these records.
+    pub(super) fn dane(
+        &self,
+        source: usize,
+        records: &[Tlsa],
+        clock: &Arc<Clock>,
+    ) -> Option<Arc<Connector>> {
+        let identity = self.connectors.get(source)?.identity.as_ref();
+        Connector::dane(records, identity, clock).ok().map(Arc::new)
     }
 }

@@ -1,0 +1,216 @@
+//! Bring what waits for lookups to its site, once it is known where that is.
+//!
+//! In: what was looked up. Out: jobs at their sites, or reported. Lives on: the owner shard.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+
+use crate::base::limits::{PARK_FOR, ROUTED_MAX, SITES_MAX};
+use crate::dns::MxHost;
+use crate::egress::endpoints::Endpoint;
+use crate::egress::site::{Site, SiteKey};
+use crate::egress::source::Sources;
+use crate::egress::throttle::SiteLimits;
+use crate::mail::address::Domain;
+use crate::mail::outcome::{Failure, Stage};
+use crate::mail::route::{Route, TlsLevel};
+use crate::shard::context::Context;
+use crate::shard::delivery::{Delivery, JobId, SMTP_PORT, SiteId};
+use crate::shard::lookup::{Found, Lookups, Outcome, Target};
+use crate::shard::platform::{FetchedPolicy, Platform};
+use crate::shard::securing::{Records, Secured};
+use crate::shard::site_row::SiteRow;
+
+impl Delivery {
+    /// A lookup has ended: bring those who wait for it to their site, or report why they cannot go.
+    pub(crate) fn found<P: Platform>(
+        &mut self,
+        found: Found,
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Found { target, outcome, holds_for } = found;
+        let hosts = match outcome {
+            Outcome::Answer(answer) => {
+                let answer = Some(&*answer);
+                let ended = self.securing.answered(&target, answer, holds_for, lookups, cx);
+                return ended.into_iter().for_each(|one| self.secured(one, lookups, cx));
+            }
+            Outcome::Hosts(hosts) => hosts,
+        };
+        match &target {
+            // Their names cannot be asked for.
+            Target::Tlsa(_) | Target::Sts(_) => {
+                let ended = self.securing.answered(&target, None, holds_for, lookups, cx);
+                ended.into_iter().for_each(|one| self.secured(one, lookups, cx));
+            }
+            Target::Host(_) => self.securing.found_host(&target, hosts.as_deref().ok(), cx),
+            Target::Mx(_) => {}
+        }
+        let waiting = self.asking.remove(&target).unwrap_or_default();
+        match (target, hosts) {
+            (_, Err(failure)) => self.not_found(waiting, &failure, lookups, cx),
+            (Target::Mx(domain), Ok(hosts)) => {
+                let level = mx_level(&domain, cx);
+                if level.asks_the_domain() {
+                    let found = (hosts, holds_for);
+                    let known = self.securing.begin(domain, waiting, found, level, lookups, cx);
+                    known.into_iter().for_each(|one| self.secured(one, lookups, cx));
+                } else {
+                    let tls = (level, &HashMap::new());
+                    self.bring(waiting, &hosts, holds_for, tls, cx);
+                }
+            }
+            (_, Ok(hosts)) => {
+                self.bring(waiting, &hosts, holds_for, (TlsLevel::default(), &HashMap::new()), cx);
+            }
+        }
+    }
+
+    /// A policy was fetched, or not.
+    pub(crate) fn policy_fetched<P: Platform>(
+        &mut self,
+        ticket: u64,
+        result: Result<FetchedPolicy, Box<str>>,
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) {
+        if let Some(secured) = self.securing.fetched(ticket, result, cx.now.wall) {
+            self.secured(secured, lookups, cx);
+        }
+    }
+
+    /// It is known what a domain wants of TLS with its hosts.
+    fn secured<P: Platform>(
+        &mut self,
+        secured: Secured,
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Secured { jobs, hosts, level, tlsa, holds_for } = secured;
+        match hosts {
+            Err(failure) => self.not_found(jobs, &failure, lookups, cx),
+            Ok(hosts) => self.bring(jobs, &hosts, holds_for, (level, &tlsa), cx),
+        }
+    }
+
+    fn not_found<P: Platform>(
+        &mut self,
+        waiting: Vec<JobId>,
+        failure: &Failure,
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) {
+        for job in waiting {
+            if !self.do_without(job, lookups, cx) {
+                self.settle_all(job, Stage::Route, failure, cx);
+            }
+        }
+    }
+
+    fn bring<P: Platform>(
+        &mut self,
+        waiting: Vec<JobId>,
+        hosts: &[MxHost],
+        holds_for: Duration,
+        tls: (TlsLevel, &Records),
+        cx: &mut Context<'_, P>,
+    ) {
+        for job in waiting {
+            let Some(key) = self.site_key(job, hosts, holds_for, tls, cx) else { continue };
+            self.push(&key, job, cx);
+        }
+    }
+
+    /// The site that `hosts` are for `job`; it is made if it is new. `None`: there are too many,
+    /// and the job was given back.
+    fn site_key<P: Platform>(
+        &mut self,
+        job: JobId,
+        hosts: &[MxHost],
+        holds_for: Duration,
+        (level, tlsa): (TlsLevel, &Records),
+        cx: &mut Context<'_, P>,
+    ) -> Option<SiteKey> {
+        let row = self.jobs.get(job.0)?;
+        if let Some(upstream) = row.upstream {
+            let group = &cx.settings.groups[usize::from(upstream.group.0)];
+            let host = &group.group.members()[usize::from(upstream.member)].host;
+            let key = SiteKey::Upstream(upstream);
+            let id =
+                self.open(&key, host.to_string().into(), group.limits, hosts, host.port, cx)?;
+            self.sites.get_mut(id.0)?.found_until = cx.mono() + holds_for;
+            return Some(key);
+        }
+        let key = SiteKey::hosts(level, hosts.iter().map(|host| host.name.as_ref()));
+        if self.routed.len() >= ROUTED_MAX {
+            self.routed.clear();
+        }
+        let until = cx.mono() + holds_for;
+        self.routed.insert(row.dispatch.domain.clone(), (key.clone(), until));
+        let name = hosts.first().map_or("", |host| host.name.as_ref()).into();
+        match self.open(&key, name, cx.settings.mx_limits, hosts, SMTP_PORT, cx) {
+            Some(id) => {
+                self.sites.get_mut(id.0)?.set_tlsa(tlsa);
+                Some(key)
+            }
+            None => {
+                let why = format!("limit of {SITES_MAX} sites in use on this shard");
+                self.give_back(job, &why, PARK_FOR, cx);
+                None
+            }
+        }
+    }
+
+    /// Make the site, or tell it of its endpoints anew. `None`: no further one may be made.
+    fn open<P: Platform>(
+        &mut self,
+        key: &SiteKey,
+        name: Box<str>,
+        limits: SiteLimits,
+        hosts: &[MxHost],
+        port: u16,
+        cx: &Context<'_, P>,
+    ) -> Option<SiteId> {
+        let endpoints: Vec<Endpoint> =
+            hosts.iter().flat_map(|host| endpoints(host, port)).collect();
+        if let Some(id) = self.by_key.get(key)
+            && let Some(row) = self.sites.get_mut(id.0)
+        {
+            row.site.set_endpoints(endpoints);
+            return Some(*id);
+        }
+        if self.sites.len() >= SITES_MAX {
+            return None;
+        }
+        let site = Site::new(self.here, limits, self.shared.share(key), endpoints);
+        let sources = Sources::new(cx.settings.sources.clone(), self.here.index());
+        let tls = cx.settings.tls_level(key);
+        let row = SiteRow::new(site, key.clone(), name, tls, sources, cx.mono());
+        let id = SiteId(self.sites.insert(row));
+        self.by_key.insert(key.clone(), id);
+        Some(id)
+    }
+}
+
+/// What TLS mail for a domain is to have on its way to the domain's MX hosts.
+fn mx_level<P: Platform>(domain: &Domain, cx: &Context<'_, P>) -> TlsLevel {
+    match cx.settings.router.route(domain) {
+        Route::Mx(level) => level,
+        // The route is another since it was looked up: the configuration has changed.
+        Route::Group(_) => TlsLevel::default(),
+    }
+}
+
+/// The addresses of one host, as a site tries them.
+fn endpoints(host: &MxHost, port: u16) -> impl Iterator<Item = Endpoint> {
+    let name: Arc<str> = host.name.as_ref().into();
+    host.addresses.iter().map(move |address| Endpoint {
+        address: SocketAddr::new(*address, port),
+        host: name.clone(),
+        preference: host.preference,
+    })
+}

@@ -1,0 +1,319 @@
+//! Find what a destination domain says of TLS with its MX hosts, before mail goes there.
+//!
+//! In: the MX hosts of a domain, the jobs that are for them; what was looked up or fetched. Out: the
+//! hosts that may have the mail, and the TLS that each is to have.
+//! Invariant: what a domain says is kept to or the mail waits; only where it says nothing, or nothing
+//! can be found out that DNS vouches for, the mail may go out as if it had not been asked.
+//! Lives on: the owner shard.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+
+use crate::base::limits::{STS_POLICIES_MAX, STS_RETRY};
+use crate::base::time::WallTime;
+use crate::dns::{Answer, Finding, MxHost, Name, Records as Found};
+use crate::mail::address::Domain;
+use crate::mail::outcome::Failure;
+use crate::mail::route::{Host, TlsLevel};
+use crate::policy::mta_sts::{self, Mode, Policy};
+use crate::shard::context::Context;
+use crate::shard::delivery::JobId;
+use crate::shard::lookup::{Lookups, Target};
+use crate::shard::platform::{FetchedPolicy, Platform, PolicyRequest};
+use crate::tls::Tlsa;
+
+/// By host: what signed DNS says of its certificate, where it says something that counts.
+pub(super) type Records = HashMap<Box<str>, Arc<[Tlsa]>>;
+
+/// MX hosts with what is known of the TLS that they are to have.
+#[derive(Debug)]
+pub(super) struct Secured {
+    /// Who waits.
+    pub(super) jobs: Vec<JobId>,
+    /// Hosts that may have the mail; or why there is none.
+    pub(super) hosts: Result<Vec<MxHost>, Failure>,
+    /// What their connections are to have.
+    pub(super) level: TlsLevel,
+    pub(super) tlsa: Records,
+    pub(super) holds_for: Duration,
+}
+
+/// Everything under way.
+#[derive(Debug, Default)]
+pub(super) struct Securing {
+    gathering: HashMap<Domain, Gathering>,
+    /// Which domains wait for what.
+    waiting: HashMap<Target, Vec<Domain>>,
+    /// By ticket: whose policy is being fetched.
+    fetching: HashMap<u64, Domain>,
+    tickets: u64,
+    policies: HashMap<Domain, Kept>,
+}
+
+/// A policy in memory.
+#[derive(Debug)]
+struct Kept {
+    id: Box<str>,
+    policy: Policy,
+    until: WallTime,
+}
+
+#[derive(Debug)]
+struct Gathering {
+    jobs: Vec<JobId>,
+    hosts: Vec<MxHost>,
+    tlsa: Records,
+    /// Hosts of which nobody knows now whether they have records: they get no mail.
+    doubtful: Vec<(Box<str>, Box<str>)>,
+    /// The policy that its record tells of.
+    policy_id: Option<Box<str>>,
+    /// The policy, if it is to be kept to.
+    enforced: Option<Policy>,
+    /// Answers that are to come.
+    missing: usize,
+    holds_for: Duration,
+}
+
+impl Securing {
+    /// `hosts` are to have the mail of `jobs`, at such a level. What is known at once comes back.
+    pub(super) fn begin<P: Platform>(
+        &mut self,
+        domain: Domain,
+        jobs: Vec<JobId>,
+        (hosts, holds_for): (Vec<MxHost>, Duration),
+        level: TlsLevel,
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) -> Option<Secured> {
+        let mut targets = Vec::new();
+        if matches!(level, TlsLevel::Dane | TlsLevel::Policy) {
+            let vouched = hosts.iter().filter(|host| host.authenticated);
+            targets.extend(vouched.map(|host| Target::Tlsa(host.name.clone())));
+        }
+        if matches!(level, TlsLevel::MtaSts | TlsLevel::Policy) {
+            targets.push(Target::Sts(domain.clone()));
+        }
+        let gathering = Gathering {
+            jobs,
+            hosts,
+            tlsa: HashMap::new(),
+            doubtful: Vec::new(),
+            policy_id: None,
+            enforced: None,
+            missing: targets.len(),
+            holds_for,
+        };
+        if targets.is_empty() {
+            return Some(gathering.conclude(&domain));
+        }
+        self.gathering.insert(domain.clone(), gathering);
+        for target in targets {
+            self.waiting.entry(target.clone()).or_default().push(domain.clone());
+            lookups.find(target, cx);
+        }
+        None
+    }
+
+    /// Whether this domain's hosts are being looked into: more jobs of it may join.
+    pub(super) fn join(&mut self, domain: &Domain, job: JobId) -> bool {
+        let gathering = self.gathering.get_mut(domain);
+        gathering.map(|gathering| gathering.jobs.push(job)).is_some()
+    }
+
+    /// Jobs that wait here, to be given back.
+    pub(super) fn take_jobs(&mut self) -> Vec<JobId> {
+        self.waiting.clear();
+        self.fetching.clear();
+        self.gathering.drain().flat_map(|(_, gathering)| gathering.jobs).collect()
+    }
+
+    /// Whether a job waits here.
+    pub(super) fn has(&self, job: JobId) -> bool {
+        self.gathering.values().any(|gathering| gathering.jobs.contains(&job))
+    }
+
+    /// A question was answered. What came to its end with it comes back.
+    pub(super) fn answered<P: Platform>(
+        &mut self,
+        target: &Target,
+        answer: Option<&Answer>,
+        holds_for: Duration,
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) -> Vec<Secured> {
+        let mut ended = Vec::new();
+        for domain in self.waiting.remove(target).unwrap_or_default() {
+            let Some(gathering) = self.gathering.get_mut(&domain) else { continue };
+            gathering.holds_for = gathering.holds_for.min(holds_for);
+            if let Target::Tlsa(host) = target {
+                gathering.note_tlsa(host, answer);
+            } else if self.seek_policy(&domain, answer, lookups, cx) {
+                continue;
+            }
+            ended.extend(self.advance(domain));
+        }
+        ended
+    }
+
+    /// The addresses of a host that serves policies were found, or none.
+    pub(super) fn found_host<P: Platform>(
+        &mut self,
+        target: &Target,
+        hosts: Option<&[MxHost]>,
+        cx: &mut Context<'_, P>,
+    ) {
+        for domain in self.waiting.remove(target).unwrap_or_default() {
+            let addresses = hosts.into_iter().flatten().flat_map(|host| host.addresses.clone());
+            let id = self.gathering.get_mut(&domain).and_then(|it| it.policy_id.clone());
+            self.fetch(domain, id, addresses.collect(), cx);
+        }
+    }
+
+    /// A policy was fetched, or not.
+    pub(super) fn fetched(
+        &mut self,
+        ticket: u64,
+        result: Result<FetchedPolicy, Box<str>>,
+        now: WallTime,
+    ) -> Option<Secured> {
+        let domain = self.fetching.remove(&ticket)?;
+        let read = result.and_then(|fetched| {
+            let policy = Policy::parse(&fetched.text).map_err(|error| error.to_string())?;
+            let until = fetched.fetched + policy.max_age;
+            Ok(Kept { id: fetched.id, policy, until })
+        });
+        let gathering = self.gathering.get_mut(&domain)?;
+        match read {
+            Ok(kept) => {
+                gathering.apply(&kept, now);
+                if self.policies.len() >= STS_POLICIES_MAX {
+                    self.policies.clear(); // They are on disk.
+                }
+                self.policies.insert(domain.clone(), kept);
+            }
+            // RFC 8461 §3.3: as if there were no policy, and tried again before long.
+            Err(error) if gathering.policy_id.is_some() => {
+                tracing::info!(%domain, %error, "MTA-STS: no policy could be fetched");
+                gathering.holds_for = gathering.holds_for.min(STS_RETRY);
+            }
+            Err(_) => {}
+        }
+        self.advance(domain)
+    }
+
+    /// See what policy a domain has, by the record that says that it has one; whether that takes
+    /// more than is known here.
+    fn seek_policy<P: Platform>(
+        &mut self,
+        domain: &Domain,
+        answer: Option<&Answer>,
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) -> bool {
+        let id = match answer.map(|answer| &answer.finding) {
+            Some(Finding::Records(Found::Txt(texts))) => mta_sts::id(texts.iter().map(|it| &**it)),
+            Some(
+                Finding::Records(_)
+                | Finding::NoRecords
+                | Finding::NoSuchName
+                | Finding::Temporary(_),
+            )
+            | None => None,
+        };
+        let Some(gathering) = self.gathering.get_mut(domain) else { return false };
+        let kept = self.policies.get(domain).filter(|kept| kept.until > cx.now.wall);
+        // RFC 8461 §5.1: what was fetched holds until it expires, even where the record is gone.
+        if let Some(kept) = kept.filter(|kept| id.as_deref().is_none_or(|id| *id == *kept.id)) {
+            gathering.apply(kept, cx.now.wall);
+            return false;
+        }
+        gathering.policy_id.clone_from(&id);
+        match id.map(|_| Name::parse(&format!("mta-sts.{domain}"))) {
+            Some(Ok(name)) => {
+                let target = Target::Host(Host::Name(name.as_str().into()));
+                self.waiting.entry(target.clone()).or_default().push(domain.clone());
+                lookups.find(target, cx);
+            }
+            Some(Err(_)) => return false,
+            None => self.fetch(domain.clone(), None, Vec::new(), cx),
+        }
+        true
+    }
+
+    fn fetch<P: Platform>(
+        &mut self,
+        domain: Domain,
+        id: Option<Box<str>>,
+        addresses: Vec<IpAddr>,
+        cx: &mut Context<'_, P>,
+    ) {
+        self.tickets += 1;
+        self.fetching.insert(self.tickets, domain.clone());
+        let authorities = cx.settings.authorities.clone();
+        let request = PolicyRequest { domain, id, addresses, authorities };
+        cx.platform.fetch_policy(self.tickets, request);
+    }
+
+    fn advance(&mut self, domain: Domain) -> Option<Secured> {
+        let gathering = self.gathering.get_mut(&domain)?;
+        gathering.missing -= 1;
+        if gathering.missing > 0 {
+            return None;
+        }
+        let gathering = self.gathering.remove(&domain)?;
+        Some(gathering.conclude(&domain))
+    }
+}
+
+impl Gathering {
+    /// What DNS says of a host's certificate (RFC 7672 §2.2): nothing counts that it does not vouch
+    /// for, and where it cannot be asked, the host gets no mail.
+    fn note_tlsa(&mut self, host: &str, answer: Option<&Answer>) {
+        let Some(answer) = answer else { return };
+        match &answer.finding {
+            Finding::Records(Found::Tlsa(records)) if answer.authenticated => {
+                let tlsa = records.iter().map(|record| Tlsa {
+                    usage: record.usage,
+                    selector: record.selector,
+                    matching: record.matching,
+                    data: record.data.clone(),
+                });
+                self.tlsa.insert(host.into(), tlsa.collect());
+            }
+            Finding::Temporary(reason) => self.doubtful.push((host.into(), reason.clone())),
+            Finding::Records(_) | Finding::NoRecords | Finding::NoSuchName => {}
+        }
+    }
+
+    fn apply(&mut self, kept: &Kept, now: WallTime) {
+        self.holds_for = self.holds_for.min(kept.until.since(now));
+        self.enforced = (kept.policy.mode == Mode::Enforce).then(|| kept.policy.clone());
+    }
+
+    /// What follows of all that was found. Where a host has records in signed DNS these decide, and
+    /// the policy only of the others (RFC 8461 §2).
+    fn conclude(self, domain: &Domain) -> Secured {
+        let Self { jobs, mut hosts, tlsa, doubtful, enforced, holds_for, .. } = self;
+        hosts.retain(|host| doubtful.iter().all(|(name, _)| *name != host.name));
+        let mut why = doubtful.into_iter().next().map(|(_, reason)| Failure::Dns(reason));
+        if let Some(policy) = &enforced {
+            hosts.retain(|host| tlsa.contains_key(&host.name) || policy.names(&host.name));
+            let words = "none of its MX hosts is one of its MTA-STS policy";
+            why = why.or_else(|| Some(Failure::Tls(format!("{domain}: {words}").into())));
+        }
+        let level = match (tlsa.is_empty(), enforced.is_some()) {
+            (true, false) => TlsLevel::Opportunistic,
+            (true, true) => TlsLevel::Verify,
+            (false, false) => TlsLevel::Dane,
+            (false, true) => TlsLevel::Policy,
+        };
+        let hosts = match why {
+            Some(why) if hosts.is_empty() => Err(why),
+            Some(_) | None => Ok(hosts),
+        };
+        Secured { jobs, hosts, level, tlsa, holds_for }
+    }
+}
