@@ -22,13 +22,13 @@ impl Authority {
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        std::fs::write(folder.path().join("authority.pem"), issuer.pem()).unwrap();
+        std::fs::write(folder.path().join("the-authority.pem"), issuer.pem()).unwrap();
         Self { issuer, folder }
     }
 
     /// The file with its own certificate.
     pub(crate) fn file(&self) -> String {
-        self.path("authority.pem")
+        self.path("the-authority.pem")
     }
 
     /// The SHA-256 of its own certificate, as a TLSA record has it.

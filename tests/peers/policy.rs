@@ -217,7 +217,7 @@ fn what_signed_dns_says_of_a_host_is_kept_to() {
 //# Under a policy in enforce mode mail goes to hosts that it names and whose certificate is right, or
 //# waits.
 #[test]
-fn a_policy_that_a_domain_serves_is_enforced_and_outlives_its_host() {
+fn a_policy_that_a_domain_serves_is_enforced() {
     let Some(network) = network() else { return };
     let world = World::new(&network);
     world.serve("sts", "enforce", "*.sts.example");
