@@ -3,8 +3,10 @@
 //! In: addresses, paths, counters and content, as values. Out: verdicts that carry their reply.
 
 pub mod admission;
+pub mod canonical;
 pub mod content;
 pub mod relay;
+pub mod signing;
 
 use crate::mail::status::{EnhancedStatus, Reply, ReplyCode};
 
