@@ -147,6 +147,10 @@ counts! {
         "Delivery status notifications written.";
     DsnsSuccess Counter "relay_fast_dsns_total" "action=\"success\""
         "Delivery status notifications written.";
+    Signatures Counter "relay_fast_dkim_signatures_total" "result=\"made\""
+        "DKIM signatures, by what came of them.";
+    SignaturesFailed Counter "relay_fast_dkim_signatures_total" "result=\"failed\""
+        "DKIM signatures, by what came of them.";
     SpoolCommits Counter "relay_fast_spool_commits_total" "result=\"synced\""
         "Commit groups, by what came of their sync.";
     SpoolCommitsFailed Counter "relay_fast_spool_commits_total" "result=\"failed\""

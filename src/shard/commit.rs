@@ -22,6 +22,7 @@ use crate::shard::context::Context;
 use crate::shard::memory::Memory;
 use crate::shard::owed::Owed;
 use crate::shard::platform::{ConnectionId, IoError, Platform};
+use crate::shard::signing::SigningQueue;
 use crate::spool::log::{Accepted, Io, Log, LogError, LogEvent, Refusal, Room};
 use crate::spool::segment::{SegmentBytes, SegmentName};
 use crate::spool::stored::{EnvelopeAt, NewMessage, StateAt, Stored};
@@ -33,6 +34,8 @@ pub(crate) struct Commit {
     logs: Vec<(u16, Log)>,
     waiting: HashMap<MessageId, Waiting>,
     events: VecDeque<CommitEvent>,
+    /// What is to be signed before it is appended.
+    pub(crate) signing: SigningQueue,
     /// What is on its way to the disk.
     pub(crate) memory: Memory,
     /// When a log that is full or failing is tried again.
@@ -126,6 +129,7 @@ impl Commit {
             logs,
             waiting: HashMap::new(),
             events: VecDeque::new(),
+            signing: SigningQueue::default(),
             memory,
             retry_at: None,
             under_way,
@@ -319,7 +323,7 @@ impl Commit {
         let log = &self.logs[index].1;
         let patience = if log.is_patient() {
             OUTCOME_PATIENCE
-        } else if log.is_gathering() && self.joining > 0 {
+        } else if log.is_gathering() && (self.joining > 0 || !self.signing.is_empty()) {
             self.usual_time.min(GATHERING_MAX)
         } else {
             Duration::ZERO
@@ -346,7 +350,8 @@ impl Commit {
 
     /// Whether all that was given is on stable storage, or refused.
     pub(crate) fn is_idle(&self) -> bool {
-        let nothing_waits = self.waiting.is_empty() && self.owed.len() == 0;
+        let nothing_waits =
+            self.signing.is_empty() && self.waiting.is_empty() && self.owed.len() == 0;
         nothing_waits && self.logs.iter().all(|(_, log)| log.is_idle())
     }
 

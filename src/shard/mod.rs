@@ -35,6 +35,7 @@ mod recovering;
 mod refusals;
 mod report;
 mod settling;
+mod signing;
 mod site_row;
 mod upstreams;
 mod waits;
@@ -336,7 +337,9 @@ impl Shard {
 
     /// What is to be done when nothing happens meanwhile.
     fn deadline(&self, now: Now) -> Option<Monotonic> {
-        let busy = !self.operations.is_idle() || !self.common.local.is_empty();
+        let busy = !self.operations.is_idle()
+            || !self.common.local.is_empty()
+            || !self.commit.signing.is_empty();
         let at_once = busy.then_some(now.mono);
         [
             self.common.timers.next(),
@@ -455,6 +458,7 @@ impl Machine for Shard {
                 break;
             }
         }
+        self.sign(platform);
         self.commit.start_io(context!(self, platform));
         let over = self.drained(platform);
         Turn { deadline: self.deadline(platform.now()), over }

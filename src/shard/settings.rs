@@ -19,6 +19,7 @@ use crate::mail::route::{Route, TlsLevel, UpstreamId};
 use crate::policy::admission::AdmissionLimits;
 use crate::policy::content::ContentLimits;
 use crate::policy::relay::{AddressSet, DomainSet, RelayPolicy};
+use crate::policy::signing::Signers;
 use crate::queue::backoff::Schedule;
 use crate::shard::delivery::SMTP_PORT;
 use crate::smtp::client::StartTls;
@@ -46,6 +47,8 @@ pub struct Settings {
     pub relay: RelayPolicy,
     /// Bounds on content.
     pub content_limits: ContentLimits,
+    /// Keys that sign.
+    pub signers: Arc<Signers>,
     /// Bounds on sessions.
     pub admission: AdmissionLimits,
     /// Octets of content that is not committed yet, a shard.
@@ -116,6 +119,7 @@ impl Settings {
                 header_bytes: config.limits.header_bytes,
                 received: config.limits.received,
             },
+            signers: around.signers.clone(),
             admission: admission_limits(config),
             memory_bytes: config.limits.memory_bytes,
             reserve_bytes: config.spool.reserve_bytes,

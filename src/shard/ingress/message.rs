@@ -2,11 +2,52 @@
 
 use std::sync::Arc;
 
+use crate::base::ids::MessageId;
+use crate::base::time::WallTime;
+use crate::policy::content::ContentScan;
 use crate::policy::content::received::{Protocol, Received};
+use crate::policy::signing::{Signing, Unsigned};
 use crate::shard::context::Context;
-use crate::shard::ingress::{Inbound, Receiving};
+use crate::shard::ingress::Inbound;
 use crate::shard::platform::Platform;
+use crate::spool::log::LogError;
 use crate::spool::stored::{NewMessage, Origin};
+
+/// A message whose content is coming in.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    pub(super) id: MessageId,
+    pub(super) scan: ContentScan,
+    /// What it is to be signed with, where it may be.
+    pub(super) signing: Option<Signing>,
+    /// Why a chunk was not taken.
+    pub(super) refused: Option<LogError>,
+}
+
+impl Receiving {
+    /// Of a message of which nothing has come.
+    pub(super) fn new(id: MessageId, signing: Option<Signing>) -> Self {
+        Self { id, scan: ContentScan::new(), signing, refused: None }
+    }
+
+    /// Take the next piece of content.
+    pub(super) fn push(&mut self, piece: &[u8]) {
+        self.scan.push(piece);
+        if let Some(signing) = &mut self.signing {
+            signing.push(piece);
+        }
+    }
+
+    /// Octets of memory held, beside what the session and the log hold.
+    pub(super) fn memory(&self) -> usize {
+        self.signing.as_ref().map_or(0, Signing::memory)
+    }
+
+    /// What the message, all of which has come, is to be signed with.
+    pub(super) fn unsigned(&mut self, now: WallTime) -> Unsigned {
+        self.signing.take().map_or_else(Unsigned::default, |signing| signing.finish(now))
+    }
+}
 
 impl Inbound {
     /// The message as it is stored, with our `Received:` before it.
