@@ -17,7 +17,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 
 use relay_fast::base::time::WallTime;
 use relay_fast::mail::address::Domain;
-use relay_fast::policy::canonical::body::BodyHash;
+use relay_fast::policy::canonical::body::{BodyHash, Form};
 use relay_fast::policy::signing::{Algorithm, PrivateKey, Selector, Signer, Signers, Signing};
 
 #[path = "support/mail.rs"]
@@ -99,7 +99,7 @@ fn bodies(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function(BenchmarkId::new("relaxed", name), |bencher| {
             bencher.iter(|| {
-                let mut hash = BodyHash::new();
+                let mut hash = BodyHash::new(Form::Relaxed);
                 body.chunks(PIECE).for_each(|piece| hash.push(black_box(piece)));
                 hash.finish()
             });

@@ -3,6 +3,7 @@
 //! In: addresses, paths, counters and content, as values. Out: verdicts that carry their reply.
 
 pub mod admission;
+pub mod authenticity;
 pub mod canonical;
 pub mod content;
 pub mod relay;

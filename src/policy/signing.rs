@@ -24,7 +24,7 @@ use memchr::memmem;
 use crate::base::limits::CANONICAL_BLOCK;
 use crate::base::time::WallTime;
 use crate::mail::address::Domain;
-use crate::policy::canonical::body::BodyHash;
+use crate::policy::canonical::body::{BodyHash, Form};
 use crate::policy::signing::from::from_domain;
 
 pub use field::Unsigned;
@@ -121,7 +121,7 @@ impl Signing {
         let Place::Header(header) = &mut self.place else { return };
         let mut header = std::mem::take(header);
         let behind = header.get(header_end + 2..).unwrap_or_default();
-        let mut body = Box::new(BodyHash::new());
+        let mut body = Box::new(BodyHash::new(Form::Relaxed));
         body.push(behind);
         header.truncate(header_end);
         let signers = self.choose(&header);

@@ -1,6 +1,6 @@
-//! Hash a body in its relaxed form (RFC 6376 §3.4.4) while it comes.
+//! Hash a body in its simple or relaxed form (RFC 6376 §3.4.3, §3.4.4) while it comes.
 //!
-//! In: the body in pieces cut anywhere. Out: the SHA-256 of its relaxed form. Invariant: the hash
+//! In: the body in pieces cut anywhere. Out: the SHA-256 of its form. Invariant: the hash
 //! is the same wherever the pieces are cut; memory is one block, whatever comes.
 //! Unit: octets. Lives on: the home shard, one a transaction.
 //!
@@ -12,9 +12,19 @@ use memchr::memchr;
 
 use crate::base::limits::CANONICAL_BLOCK;
 
+/// What may change on the way, and is taken out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Empty lines at the end.
+    Simple,
+    /// And runs of blanks, and blanks at the ends of lines.
+    Relaxed,
+}
+
 /// Hashes a body as it comes.
 #[derive(Clone)]
 pub struct BodyHash {
+    form: Form,
     hash: Context,
     /// Relaxed, and not hashed yet.
     block: Vec<u8>,
@@ -28,23 +38,17 @@ pub struct BodyHash {
     any: bool,
 }
 
-impl Default for BodyHash {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl std::fmt::Debug for BodyHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { line_ends, blanks, cr, any, .. } = self;
-        write!(f, "BodyHash {{ line_ends: {line_ends}, blanks: {blanks}, cr: {cr}, any: {any} }}")
+        write!(f, "BodyHash({:?})", self.form)
     }
 }
 
 impl BodyHash {
     /// Of a body of which nothing has come.
-    pub fn new() -> Self {
+    pub fn new(form: Form) -> Self {
         Self {
+            form,
             hash: Context::new(&SHA256),
             block: Vec::new(),
             line_ends: 0,
@@ -68,7 +72,9 @@ impl BodyHash {
         }
         // Blanks at the end of a line, and empty lines at the end of the body, do not count; what
         // is left of a body ends with one CRLF.
-        if self.any {
+        //= RFC 6376 §3.4.3
+        //# If there is no body or no trailing CRLF on the message body, a CRLF is added.
+        if self.any || self.form == Form::Simple {
             self.block.extend_from_slice(b"\r\n");
         }
         self.flush();
@@ -81,7 +87,7 @@ impl BodyHash {
         let start = stretch[..end].iter().position(|octet| !is_open(octet)).unwrap_or(end);
         let inside = &stretch[start..end];
         self.step_through(&stretch[..start]);
-        if self.cr || !is_relaxed(inside) {
+        if self.cr || (self.form == Form::Relaxed && !is_relaxed(inside)) {
             self.step_through(inside);
         } else if !inside.is_empty() {
             self.before_octet();
@@ -102,7 +108,7 @@ impl BodyHash {
             }
             let line = memchr(b'\r', rest).map_or(rest, |end| &rest[..end]);
             let text = text_of(line);
-            if is_relaxed(text) {
+            if self.form == Form::Simple || is_relaxed(text) {
                 self.before_octet();
                 self.block.extend_from_slice(text);
             } else {
@@ -125,7 +131,7 @@ impl BodyHash {
             self.pass(b'\r');
         }
         match octet {
-            b' ' | b'\t' => self.blanks = true,
+            b' ' | b'\t' if self.form == Form::Relaxed => self.blanks = true,
             b'\r' => self.cr = true,
             _ => self.pass(octet),
         }
@@ -191,7 +197,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn hash_of(pieces: &[&[u8]]) -> Vec<u8> {
-        let mut hash = BodyHash::new();
+        hash_in(Form::Relaxed, pieces)
+    }
+
+    fn hash_in(form: Form, pieces: &[&[u8]]) -> Vec<u8> {
+        let mut hash = BodyHash::new(form);
         pieces.iter().for_each(|piece| hash.push(piece));
         hash.finish().as_ref().to_vec()
     }
@@ -248,6 +258,25 @@ mod tests {
         ] {
             assert_eq!(hash_of(&[body.as_bytes()]), sha256(form.as_bytes()), "{body:?}");
             assert_eq!(relaxed(body.as_bytes()), form.as_bytes(), "{body:?}");
+        }
+    }
+
+    //= RFC 6376 §3.4.5, type=test
+    //# simple: the body of the same message becomes " C \r\nD \t E\r\n"
+    #[test]
+    fn simple_bodies_lose_empty_lines_at_their_end() {
+        for (body, form) in [
+            (" C \r\nD \t E\r\n\r\n\r\n", " C \r\nD \t E\r\n"),
+            ("", "\r\n"),
+            ("\r\n\r\n", "\r\n"),
+            ("a", "a\r\n"),
+            ("\r\na \r\n \r\n\r\n", "\r\na \r\n \r\n"),
+        ] {
+            for cut in 0..=body.len() {
+                let (first, second) = body.as_bytes().split_at(cut);
+                let hash = hash_in(Form::Simple, &[first, second]);
+                assert_eq!(hash, sha256(form.as_bytes()), "{body:?} {cut}");
+            }
         }
     }
 

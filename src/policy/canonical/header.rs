@@ -16,7 +16,16 @@ pub struct Field<'a> {
     pub value: &'a [u8],
 }
 
-impl Field<'_> {
+impl<'a> Field<'a> {
+    /// A line with all that is folded to it, if it is a field.
+    pub fn of(line: &'a [u8]) -> Option<Self> {
+        let colon = memchr(b':', line)?;
+        let name = line[..colon].trim_ascii_end();
+        // A line that is folded to nothing begins with a blank.
+        let is_name = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
+        is_name.then(|| Self { name, value: &line[colon + 1..] })
+    }
+
     /// Whether it is called `name`, in whatever case.
     pub fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
@@ -24,33 +33,18 @@ impl Field<'_> {
 }
 
 /// The fields of a header section.
-pub fn fields(section: &[u8]) -> Fields<'_> {
-    Fields { rest: section }
+pub fn fields(section: &[u8]) -> impl Iterator<Item = Field<'_>> {
+    folded(section).filter_map(Field::of)
 }
 
-/// See [`fields`].
-#[derive(Clone, Debug)]
-pub struct Fields<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Field<'a>;
-
-    fn next(&mut self) -> Option<Field<'a>> {
-        while !self.rest.is_empty() {
-            let (field, rest) = self.rest.split_at(folded_end(self.rest));
-            self.rest = rest;
-            let Some(colon) = memchr(b':', field) else { continue };
-            let name = field[..colon].trim_ascii_end();
-            // A line that is folded to nothing begins with a blank.
-            let is_name = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
-            if is_name {
-                return Some(Field { name, value: &field[colon + 1..] });
-            }
-        }
-        None
-    }
+/// The lines of a header section, each with all that is folded to it.
+pub fn folded(section: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = section;
+    std::iter::from_fn(move || {
+        let (line, after) = rest.split_at(folded_end(rest));
+        rest = after;
+        (!line.is_empty()).then_some(line)
+    })
 }
 
 /// Where the line that `text` begins with ends, with all that is folded to it.
