@@ -34,4 +34,5 @@ mod peers {
     mod postfix_upstream;
     mod signing;
     mod tls;
+    mod verifying;
 }

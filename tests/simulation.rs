@@ -48,6 +48,8 @@ mod store;
 mod storm;
 #[path = "simulation/town.rs"]
 mod town;
+#[path = "simulation/verifying.rs"]
+mod verifying;
 #[path = "simulation/world.rs"]
 mod world;
 #[path = "simulation/zone.rs"]

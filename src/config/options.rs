@@ -16,6 +16,7 @@ use crate::config::origin::InForce;
 use crate::mail::address::{Domain, Mailbox};
 use crate::mail::durability::Durability;
 use crate::mail::route::{GroupId, HostPort, Route, TlsLevel};
+use crate::policy::authenticity::Mode;
 use crate::policy::signing::Selector;
 use crate::smtp::server::Security;
 
@@ -111,6 +112,8 @@ pub struct Listener {
     pub security: Security,
     /// The file of the authorities whose certificates let a client relay.
     pub client_authorities: Option<PathBuf>,
+    /// What is done to find out from whom strangers' mail is.
+    pub verify: Option<Mode>,
     /// What is done about a bare CR or LF.
     pub line_endings: LineEndings,
     /// When a message gets its 250.

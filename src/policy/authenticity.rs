@@ -9,7 +9,8 @@
 //!
 //! The work is mail-auth's. It asks a cache before it asks DNS: ours answers what is known, notes
 //! what is not, and the library is run again once that is answered. It is polled once and never
-//! pends, since the cache always has something to say.
+//! pends, since the cache always has something to say. Whether a signature has expired it judges by
+//! the machine's clock, which it asks itself.
 
 mod content;
 mod known;
@@ -90,6 +91,11 @@ impl Authenticity {
     pub fn new(verifier: Arc<Verifier>, session: Session, facts: Facts) -> Self {
         let known = Known::new(session.client);
         Self { verifier, session, facts, known, passes: 0 }
+    }
+
+    /// Octets of memory held.
+    pub fn memory(&self) -> usize {
+        self.facts.header.capacity()
     }
 
     /// A name server has answered, or nobody could.

@@ -15,7 +15,7 @@ use crate::mail::status::Reply;
 use crate::outcome::counters::Count;
 use crate::policy::admission::Admission;
 use crate::policy::relay::RecipientVerdict;
-use crate::shard::commit::{Commit, From, InMemory};
+use crate::shard::commit::{Commit, InMemory};
 use crate::shard::connections::Connections;
 use crate::shard::context::{Context, Timer};
 use crate::shard::platform::{ConnectionId, Platform};
@@ -439,7 +439,7 @@ impl Inbound {
             return self.session.answer(answer, cx.mono());
         }
         let id = commit.next_id();
-        self.receiving = Some(Receiving::new(id, self.signing(cx)));
+        self.receiving = Some(Receiving::new(id, self.care(cx)));
         self.session.answer(Answer::GO_ON, cx.mono());
     }
 
@@ -447,16 +447,13 @@ impl Inbound {
     fn on_chunk(&mut self, commit: &mut Commit) {
         let chunk = self.session.take_content();
         let receiving = self.receiving.as_mut().expect("content was answered with go on");
-        receiving.push(&chunk);
-        if receiving.refused.is_none() {
-            receiving.refused = commit.content(receiving.id, chunk).err();
-        }
+        receiving.push(chunk, commit);
     }
 
     fn on_end<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
         let content = self.session.take_content();
         let mut receiving = self.receiving.take().expect("content was answered with go on");
-        receiving.push(&content);
+        let (content, work) = receiving.end(content, cx.now.wall, commit);
         let checked = match receiving.refused {
             Some(error) => Err(answer_to(error)),
             None => receiving
@@ -467,11 +464,8 @@ impl Inbound {
         };
         let id = receiving.id;
         let stored = checked.and_then(|()| {
-            let unsigned = receiving.unsigned(cx.now.wall);
             let message = self.message(receiving, content, cx);
-            let from = From::Session(self.client.connection);
-            let stored = commit.sign_and_store(message, unsigned, from, cx);
-            stored.map_err(|(error, _)| answer_to(error))
+            self.store(message, work, commit, cx)
         });
         match stored {
             Ok(None) => self.committing = Some(id),

@@ -13,7 +13,7 @@ use crate::base::slots::{Slot, Slots};
 use crate::base::time::Monotonic;
 use crate::dns::{
     Answer, Counts, ExchangeId, HostLookup, HostOutcome, MxHost, MxLookup, MxOutcome, Name,
-    Options, OwnNames, Resolver, Transmit, Transport,
+    Options, OwnNames, Question, Resolver, Transmit, Transport,
 };
 use crate::mail::address::Domain;
 use crate::mail::outcome::Failure;
@@ -30,6 +30,8 @@ pub(crate) enum Target {
     Mx(Domain),
     /// The addresses of an upstream relay.
     Host(Host),
+    /// What it says.
+    Records(Question),
 }
 
 /// What was found.
@@ -54,6 +56,8 @@ pub(crate) struct Lookups {
     datagrams: HashMap<DatagramId, ExchangeId>,
     streams: Connections<Stream>,
     found: VecDeque<Found>,
+    /// To questions that were asked as they are.
+    answers: VecDeque<Arc<Answer>>,
 }
 
 #[derive(Debug)]
@@ -67,6 +71,7 @@ struct Lookup {
 enum Machine {
     Mx(MxLookup),
     Host(HostLookup),
+    Records,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +99,7 @@ impl Lookups {
             datagrams: HashMap::new(),
             streams: Connections::default(),
             found: VecDeque::new(),
+            answers: VecDeque::new(),
         }
     }
 
@@ -122,9 +128,33 @@ impl Lookups {
         }
     }
 
+    /// Ask this: `poll_answer` tells, perhaps at once. Joins a lookup under way.
+    pub(crate) fn ask<P: Platform>(&mut self, question: Question, cx: &mut Context<'_, P>) {
+        let target = Target::Records(question.clone());
+        if self.by_target.contains_key(&target) {
+            return;
+        }
+        let lookup = Lookup { target: target.clone(), machine: Machine::Records, began: cx.mono() };
+        let slot = self.under_way.insert(lookup);
+        match self.resolver.lookup(question, slot, cx.mono()) {
+            None => drop(self.by_target.insert(target, slot)),
+            Some(answer) => {
+                self.under_way.remove(slot);
+                self.answers.push_back(answer);
+            }
+        }
+        self.exchange(cx);
+    }
+
+    /// The next answer to what was asked.
+    pub(crate) fn poll_answer(&mut self) -> Option<Arc<Answer>> {
+        self.answers.pop_front()
+    }
+
     /// The machine for `target`, or the answer that needs none.
     fn machine(&self, target: &Target) -> Result<Machine, Result<Vec<MxHost>, Failure>> {
         match target {
+            Target::Records(_) => Ok(Machine::Records),
             Target::Mx(domain) => Ok(Machine::Mx(MxLookup::new(domain, self.own.clone()))),
             Target::Host(host @ Host::Address(address)) => Err(Ok(vec![MxHost {
                 name: host.to_string().into(),
@@ -271,12 +301,18 @@ impl Lookups {
     fn advance<P: Platform>(
         &mut self,
         slot: Slot,
-        answer: Option<&Answer>,
+        answer: Option<&Arc<Answer>>,
         cx: &mut Context<'_, P>,
     ) {
         let Some(lookup) = self.under_way.get_mut(slot) else { return };
         let (resolver, prng, now) = (&mut self.resolver, &mut cx.common.prng, cx.now.mono);
         let ended = match &mut lookup.machine {
+            Machine::Records => {
+                self.answers.extend(answer.cloned());
+                let lookup = self.under_way.remove(slot).expect("looked up above");
+                self.by_target.remove(&lookup.target);
+                return cx.common.counters.record(Latency::Lookup, now.since(lookup.began));
+            }
             Machine::Mx(machine) => {
                 if let Some(answer) = answer {
                     machine.handle_answer(answer, prng);

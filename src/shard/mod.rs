@@ -38,6 +38,7 @@ mod settling;
 mod signing;
 mod site_row;
 mod upstreams;
+mod verifying;
 mod waits;
 
 pub mod commands;
@@ -306,16 +307,20 @@ impl Shard {
             let cx = context!(self, platform);
             match event {
                 CommitEvent::Stored { stored, directory, accepted, from, took } => {
-                    self.home.accept(&stored, (directory, accepted.at()), took, cx);
+                    let held = matches!(from, From::Held(..));
+                    self.home.accept(&stored, (directory, accepted.at()), took, held, cx);
                     match from {
-                        From::Session(connection) => {
+                        From::Session(connection) | From::Held(connection, _) => {
                             self.ingress.stored(connection, &accepted, &mut self.commit, cx);
                         }
                         From::Answered => {}
                         From::Dsn(about) => self.home.dsn_stored(&about, &mut self.commit),
                     }
                 }
-                CommitEvent::Refused { from: From::Session(connection), why } => {
+                CommitEvent::Refused {
+                    from: From::Session(connection) | From::Held(connection, _),
+                    why,
+                } => {
                     self.ingress.refused(connection, why, &mut self.commit, cx);
                 }
                 CommitEvent::Refused { from: From::Answered, .. } => {
@@ -344,6 +349,7 @@ impl Shard {
         [
             self.common.timers.next(),
             self.commit.deadline(now.mono),
+            self.commit.verifying.deadline(now.mono),
             self.home.deadline(now),
             self.recovering.deadline(now.mono).filter(|_| self.drain.is_none()),
             self.lookups.deadline(),
@@ -458,6 +464,7 @@ impl Machine for Shard {
                 break;
             }
         }
+        self.verify(platform);
         self.sign(platform);
         self.commit.start_io(context!(self, platform));
         let over = self.drained(platform);

@@ -105,7 +105,9 @@ impl Shard {
                 // What we say of mail is better said unsigned than not at all.
                 self.home.store_dsn(message, about, &mut self.commit, cx);
             }
-            From::Answered => unreachable!("nothing is promised before it is signed"),
+            From::Held(..) | From::Answered => {
+                unreachable!("nothing is promised before it is signed")
+            }
         }
     }
 }

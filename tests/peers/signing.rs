@@ -51,7 +51,7 @@ impl Verifiers {
 }
 
 /// A new key by `relay-fast dkim keygen`: its part of a configuration; its record is added.
-fn keygen(folder: &Path, arguments: &[&str], records: &mut Records) -> String {
+pub(crate) fn keygen(folder: &Path, arguments: &[&str], records: &mut Records) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_relay-fast"));
     command.args(["dkim", "keygen", "--out"]).arg(folder).args(arguments);
     let printed = String::from_utf8(output(&mut command, b"")).unwrap();

@@ -71,6 +71,8 @@ pub(crate) struct Notice {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) mail: Vec<Mail>,
+    /// What the results of verification are to say in each message, if there are to be any.
+    pub(crate) results: Option<&'static str>,
     /// Signatures that each message is to have.
     pub(crate) signatures: usize,
     /// One for each recipient of each content taken, in order.
@@ -145,6 +147,11 @@ impl Ledger {
         let added = content.len() - mail.content.len();
         let (prefix, rest) = content.split_at(added);
         assert!(rest == mail.content, "the content of mail {number} was changed");
+        let end = memchr::memmem::find(prefix, b"Authentication-Results: ");
+        let (prefix, results) = prefix.split_at(end.unwrap_or(prefix.len()));
+        let results = String::from_utf8_lossy(results);
+        assert_eq!(results.is_empty(), self.results.is_none(), "mail {number}: {results}");
+        assert!(self.results.is_none_or(|word| results.contains(word)), "{number}: {results}");
         let signatures = assert_is_received_field(prefix);
         assert_eq!(signatures, self.signatures, "mail {number}");
         for address in to {
