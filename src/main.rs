@@ -15,7 +15,7 @@ use relay_fast::platform::relay::{Handle, Relay};
 use relay_fast::platform::supervise::Occasion;
 use relay_fast::platform::telemetry;
 
-use crate::verbs::{CANNOT_BE_READ, check, queue, spool, summary};
+use crate::verbs::{CANNOT_BE_READ, check, dkim, queue, spool, summary};
 
 mod verbs;
 
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
             print!("{}", reference::render());
             Ok(())
         }
+        Some(Verb::Dkim { verb }) => dkim(&cli.node, verb),
         Some(Verb::Queue { verb }) => queue(&cli.node, verb),
         Some(Verb::Spool { .. }) => unreachable!("answered above, with a code of its own"),
         Some(Verb::Report { since }) => summary(&cli.node, since),

@@ -7,13 +7,14 @@ use std::process::ExitCode;
 
 use relay_fast::config::duration;
 use relay_fast::control::cli::{NodeFlags, QueueVerb, SpoolVerb};
+use relay_fast::control::dkim::DkimVerb;
 use relay_fast::control::queue::ask;
 use relay_fast::control::report;
 use relay_fast::control::spool::Teller;
 use relay_fast::platform::machine::machine;
 use relay_fast::platform::spool_dir::QuietSpool;
 use relay_fast::platform::spool_repair::repair;
-use relay_fast::platform::{clock, relay, spool_bench};
+use relay_fast::platform::{clock, files, relay, spool_bench};
 use relay_fast::spool::check::{Checked, check as check_directory};
 
 pub(crate) fn check(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
@@ -21,6 +22,12 @@ pub(crate) fn check(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let config = node.load(&machine())?;
     relay::check(&config)?;
     print!("{}", config.describe(file.as_deref()));
+    Ok(())
+}
+
+pub(crate) fn dkim(node: &NodeFlags, verb: &DkimVerb) -> Result<(), Box<dyn Error>> {
+    let keys = || Ok(files::signers(&node.load(&machine())?)?);
+    print!("{}", verb.answer(clock::now().wall, files::write_secret, keys)?);
     Ok(())
 }
 

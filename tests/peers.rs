@@ -1,4 +1,5 @@
-//! The real program against real software: Postfix, swaks, Python's smtplib and email, Knot DNS.
+//! The real program against real software: Postfix, swaks, Python's smtplib and email, Knot DNS,
+//! dkimpy, OpenDKIM.
 //!
 //! Each test starts a relay of its own, with its own spool, on ports that the kernel chose or in a
 //! network namespace of its own; whatever it started ends with it. A test that fails shows the
@@ -20,6 +21,7 @@ mod peers {
     mod process;
     mod python;
     mod sink;
+    mod verifiers;
     mod world;
 
     // Tests, by who is on the other side.
@@ -31,5 +33,7 @@ mod peers {
     mod postfix_client;
     mod postfix_moods;
     mod postfix_upstream;
+    mod signing;
     mod tls;
+    mod verifying;
 }

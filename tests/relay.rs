@@ -26,6 +26,8 @@ mod sink;
 mod command_line;
 #[path = "relay/delivery.rs"]
 mod delivery;
+#[path = "relay/dkim.rs"]
+mod dkim;
 #[path = "relay/durability.rs"]
 mod durability;
 #[path = "relay/kernel.rs"]

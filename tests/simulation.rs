@@ -40,12 +40,16 @@ mod peer;
 mod rest;
 #[path = "simulation/scenarios.rs"]
 mod scenarios;
+#[path = "simulation/signing.rs"]
+mod signing;
 #[path = "simulation/store.rs"]
 mod store;
 #[path = "simulation/storm.rs"]
 mod storm;
 #[path = "simulation/town.rs"]
 mod town;
+#[path = "simulation/verifying.rs"]
+mod verifying;
 #[path = "simulation/world.rs"]
 mod world;
 #[path = "simulation/zone.rs"]

@@ -3,6 +3,7 @@
 //! The reference (`relay-fast knobs`), the reader of the file and its list of known keys are all
 //! made from these constants: what is not here cannot be set, and what is here is documented.
 
+mod dkim;
 mod inbound;
 mod node;
 mod outbound;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use crate::config::knob::Knob;
 
-pub(super) use self::{inbound::*, node::*, outbound::*};
+pub(super) use self::{dkim::*, inbound::*, node::*, outbound::*};
 
 const SECOND: u64 = 1;
 const MINUTE: u64 = 60;
@@ -43,6 +44,7 @@ pub const ALL: &[&Knob] = &[
     &LISTENER_RELAY_FOR,
     &LISTENER_TLS,
     &LISTENER_CLIENT_CA,
+    &LISTENER_VERIFY,
     &LISTENER_LINE_ENDINGS,
     &LISTENER_DURABILITY,
     &LISTENER_SESSIONS,
@@ -83,6 +85,10 @@ pub const ALL: &[&Knob] = &[
     &SOURCE_HELLO,
     &SOURCE_CERTIFICATE,
     &SOURCE_KEY,
+    &DKIM_DOMAIN,
+    &DKIM_SELECTOR,
+    &DKIM_KEY,
+    &DKIM_SUBDOMAINS,
     &RETRY_FIRST,
     &RETRY_FACTOR,
     &RETRY_LONGEST,

@@ -16,6 +16,8 @@ use crate::config::origin::InForce;
 use crate::mail::address::{Domain, Mailbox};
 use crate::mail::durability::Durability;
 use crate::mail::route::{GroupId, HostPort, Route, TlsLevel};
+use crate::policy::authenticity::Mode;
+use crate::policy::signing::Selector;
 use crate::smtp::server::Security;
 
 /// Everything that the process was told, or that holds when nobody said otherwise.
@@ -61,6 +63,8 @@ pub struct Config {
     pub shard_excess_percent: u32,
     /// Local addresses to send from; empty leaves the choice to the kernel.
     pub sources: Vec<EgressSource>,
+    /// What signs; at most `SIGNATURES_MAX` keys a domain.
+    pub dkim_keys: Vec<DkimKey>,
     /// When deferred recipients are tried again, and how long they are kept.
     pub queue: QueueOptions,
     /// Name servers; empty means those of resolv.conf.
@@ -108,6 +112,8 @@ pub struct Listener {
     pub security: Security,
     /// The file of the authorities whose certificates let a client relay.
     pub client_authorities: Option<PathBuf>,
+    /// What is done to find out from whom strangers' mail is.
+    pub verify: Option<Mode>,
     /// What is done about a bare CR or LF.
     pub line_endings: LineEndings,
     /// When a message gets its 250.
@@ -261,6 +267,19 @@ pub struct EgressSource {
     pub hello: Domain,
     /// Shown to peers that ask for a certificate.
     pub certificate: Option<CertificateFiles>,
+}
+
+/// A key to sign with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DkimKey {
+    /// The domain that it signs for; no address literal.
+    pub domain: Domain,
+    /// Its name there.
+    pub selector: Selector,
+    /// The file that it is in.
+    pub file: PathBuf,
+    /// Whether it signs for domains below `domain` too.
+    pub subdomains: bool,
 }
 
 /// When deferred recipients are tried again, and how long they are kept.

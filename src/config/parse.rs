@@ -5,6 +5,7 @@
 //! in one pass, contradictions between right values as well; nothing is in force unless all is
 //! right.
 
+mod dkim;
 mod forms;
 mod inbound;
 mod outbound;
@@ -78,6 +79,7 @@ fn read<'d>(
     let event_retention = reader.duration(&events, &knobs::EVENT_RETENTION).value;
     let inbound = inbound::read(reader, &root, flags, &admin);
     let outbound = outbound::read(reader, &root, flags, hostname.as_ref());
+    let dkim_keys = dkim::read(reader, &root);
     let queue = queue(reader, &root);
     let dns = reader.table(&root, "dns");
     let dns_servers = reader.list(&dns, &knobs::DNS_SERVERS, forms::dns_server);
@@ -102,6 +104,7 @@ fn read<'d>(
         site: outbound.site,
         shard_excess_percent: outbound.shard_excess_percent,
         sources: outbound.sources,
+        dkim_keys,
         queue,
         dns_servers: dns_servers.into_iter().flatten().map(|given| given.value).collect(),
         in_force: Vec::new(),

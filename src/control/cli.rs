@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::config::flags::{Flags, Machine};
 use crate::config::parse::{File, load};
 use crate::control::api::Select;
+use crate::control::dkim::DkimVerb;
 use crate::control::queue::Ask;
 
 /// An SMTP relay for bulk-campaign sending nodes: stored before 250.
@@ -61,6 +62,12 @@ pub enum Verb {
     Check,
     /// Print the reference of all knobs
     Knobs,
+    /// Make keys that sign mail, and print their DNS records
+    Dkim {
+        /// The verb
+        #[command(subcommand)]
+        verb: DkimVerb,
+    },
     /// Look at and steer the queue of a running node
     Queue {
         /// The verb

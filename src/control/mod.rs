@@ -7,6 +7,7 @@
 pub mod api;
 pub mod cli;
 pub mod commands;
+pub mod dkim;
 pub mod http;
 pub mod metrics;
 pub mod queue;

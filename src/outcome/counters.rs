@@ -147,6 +147,20 @@ counts! {
         "Delivery status notifications written.";
     DsnsSuccess Counter "relay_fast_dsns_total" "action=\"success\""
         "Delivery status notifications written.";
+    DmarcPass Counter "relay_fast_messages_verified_total" "dmarc=\"pass\""
+        "Messages of strangers that were verified, by the DMARC result.";
+    DmarcFail Counter "relay_fast_messages_verified_total" "dmarc=\"fail\""
+        "Messages of strangers that were verified, by the DMARC result.";
+    DmarcNone Counter "relay_fast_messages_verified_total" "dmarc=\"none\""
+        "Messages of strangers that were verified, by the DMARC result.";
+    DmarcTempError Counter "relay_fast_messages_verified_total" "dmarc=\"temperror\""
+        "Messages of strangers that were verified, by the DMARC result.";
+    DmarcPermError Counter "relay_fast_messages_verified_total" "dmarc=\"permerror\""
+        "Messages of strangers that were verified, by the DMARC result.";
+    Signatures Counter "relay_fast_dkim_signatures_total" "result=\"made\""
+        "DKIM signatures, by what came of them.";
+    SignaturesFailed Counter "relay_fast_dkim_signatures_total" "result=\"failed\""
+        "DKIM signatures, by what came of them.";
     SpoolCommits Counter "relay_fast_spool_commits_total" "result=\"synced\""
         "Commit groups, by what came of their sync.";
     SpoolCommitsFailed Counter "relay_fast_spool_commits_total" "result=\"failed\""

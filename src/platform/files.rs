@@ -1,18 +1,19 @@
-//! Read the files that a configuration names.
+//! Read the files that a configuration names, and write new keys.
 //!
 //! At the start and at a reload, on the main thread. Invariant: a key that others can read is not
 //! used: it may be theirs already.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::limits::PEM_BYTES_MAX;
 use crate::config::Config;
-use crate::config::options::CertificateFiles;
+use crate::config::options::{CertificateFiles, DkimKey};
 use crate::mail::route::{Route, TlsLevel};
+use crate::policy::signing::{KeyError, PrivateKey, Signer, Signers};
 use crate::shard::settings::Surroundings;
 use crate::tls::{Clock, Identity, IdentityError, Roots, RootsError};
 
@@ -31,6 +32,9 @@ pub enum FileError {
     /// It is no certificate and key.
     #[error("{0}: {1}")]
     Identity(PathBuf, IdentityError),
+    /// It is no key to sign with.
+    #[error("{0}: {1}")]
+    Key(PathBuf, KeyError),
     /// It has no authority in it.
     #[error("{0}: {1}")]
     Roots(PathBuf, RootsError),
@@ -77,7 +81,9 @@ fn paths(config: &Config) -> impl Iterator<Item = &Path> {
     let certificates = config.certificates.iter().chain(sources);
     let clients = config.listeners.iter().filter_map(|one| one.client_authorities.as_deref());
     let authorities = verifies(config).then_some(config.tls_authorities.as_path());
-    certificates.flat_map(|files| [&*files.chain, &*files.key]).chain(clients).chain(authorities)
+    let pairs = certificates.flat_map(|files| [&*files.chain, &*files.key]);
+    let signing = config.dkim_keys.iter().map(|key| key.file.as_path());
+    pairs.chain(clients).chain(authorities).chain(signing)
 }
 
 /// What the machine adds to `config`.
@@ -94,8 +100,36 @@ pub fn surroundings(config: &Config, clock: Arc<Clock>) -> Result<Surroundings, 
             .map(|files| files.as_ref().map(identity).transpose())
             .collect::<Result<_, _>>()?,
         authorities: verifies(config).then(|| roots(&config.tls_authorities)).transpose()?,
+        signers: Arc::new(signers(config)?),
         clock,
     })
+}
+
+/// The keys of `config` that sign.
+pub fn signers(config: &Config) -> Result<Signers, FileError> {
+    let signer = |key: &DkimKey| {
+        let text = read_secret(&key.file)?;
+        let private = PrivateKey::from_pem(&String::from_utf8_lossy(&text));
+        Ok(Signer {
+            domain: key.domain.clone(),
+            selector: key.selector.clone(),
+            subdomains: key.subdomains,
+            key: Arc::new(private.map_err(|error| FileError::Key(key.file.clone(), error))?),
+        })
+    };
+    Ok(Signers::new(config.dkim_keys.iter().map(signer).collect::<Result<Vec<_>, FileError>>()?))
+}
+
+/// Write the text of a key to a new file in `folder`, for its owner alone; nothing that is there is
+/// overwritten.
+pub fn write_secret(folder: &Path, name: &str, text: &str) -> io::Result<PathBuf> {
+    let path = folder.join(name);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    if written.is_err() {
+        fs::remove_file(&path)?;
+    }
+    written.map(|()| path)
 }
 
 /// Whether any peer's certificate is to be verified.

@@ -3,9 +3,12 @@
 //! In: addresses, paths, counters and content, as values. Out: verdicts that carry their reply.
 
 pub mod admission;
+pub mod authenticity;
+pub mod canonical;
 pub mod content;
 pub mod mta_sts;
 pub mod relay;
+pub mod signing;
 
 use crate::mail::status::{EnhancedStatus, Reply, ReplyCode};
 

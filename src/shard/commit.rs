@@ -22,9 +22,12 @@ use crate::shard::context::Context;
 use crate::shard::memory::Memory;
 use crate::shard::owed::Owed;
 use crate::shard::platform::{ConnectionId, IoError, Platform};
+use crate::shard::reasons::untried;
+use crate::shard::signing::SigningQueue;
+use crate::shard::verifying::Verifying;
 use crate::spool::log::{Accepted, Io, Log, LogError, LogEvent, Refusal, Room};
 use crate::spool::segment::{SegmentBytes, SegmentName};
-use crate::spool::stored::{EnvelopeAt, NewMessage, StateAt, Stored};
+use crate::spool::stored::{EnvelopeAt, NewMessage, RecipientState, Standing, StateAt, Stored};
 
 /// A shard's logs, and the messages that wait for their commit.
 #[derive(Debug)]
@@ -33,6 +36,10 @@ pub(crate) struct Commit {
     logs: Vec<(u16, Log)>,
     waiting: HashMap<MessageId, Waiting>,
     events: VecDeque<CommitEvent>,
+    /// What is to be verified before it is appended.
+    pub(crate) verifying: Verifying,
+    /// What is to be signed before it is appended.
+    pub(crate) signing: SigningQueue,
     /// What is on its way to the disk.
     pub(crate) memory: Memory,
     /// When a log that is full or failing is tried again.
@@ -64,6 +71,9 @@ struct Waiting {
 pub(crate) enum From {
     /// A client, for its 250.
     Session(ConnectionId),
+    /// A client, for its 250: the message is not to be tried before an operator releases it, for
+    /// this reason.
+    Held(ConnectionId, Box<str>),
     /// Nobody: its client was answered from memory. It must be stored all the same.
     Answered,
     /// The queue, to finish those whom a DSN is about.
@@ -126,6 +136,8 @@ impl Commit {
             logs,
             waiting: HashMap::new(),
             events: VecDeque::new(),
+            verifying: Verifying::default(),
+            signing: SigningQueue::default(),
             memory,
             retry_at: None,
             under_way,
@@ -195,12 +207,27 @@ impl Commit {
             Ok(stored) => stored,
             Err(error) => return Err((error, from)),
         };
-        let (from, promised) = match durability {
-            Durability::Commit => (from, None),
-            Durability::Memory => (From::Answered, Some(InMemory { id })),
+        let (from, promised) = match (durability, from) {
+            (Durability::Memory, From::Session(_)) => (From::Answered, Some(InMemory { id })),
+            // Written right behind it: in the same group, or where that is full in the next.
+            (_, From::Held(connection, why)) => {
+                self.hold(&stored, &why);
+                (From::Held(connection, why), None)
+            }
+            (Durability::Commit | Durability::Memory, from) => (from, None),
         };
         self.waiting.insert(id, Waiting { stored, from, since: now });
         Ok(promised)
+    }
+
+    /// Append that all recipients of a message wait for an operator.
+    fn hold(&mut self, stored: &Stored, why: &str) {
+        for recipient in (0_u16..).take(stored.envelope.recipients.len()) {
+            let reason = Some(untried(why));
+            let standing =
+                Standing::Pending { attempts: 0, due: stored.received, held: true, reason };
+            self.own().append_state(stored.id, &RecipientState { recipient, standing });
+        }
     }
 
     /// Messages that were answered from memory, and are kept there since their commit failed.
@@ -319,7 +346,7 @@ impl Commit {
         let log = &self.logs[index].1;
         let patience = if log.is_patient() {
             OUTCOME_PATIENCE
-        } else if log.is_gathering() && self.joining > 0 {
+        } else if log.is_gathering() && (self.joining > 0 || !self.signing.is_empty()) {
             self.usual_time.min(GATHERING_MAX)
         } else {
             Duration::ZERO
@@ -346,7 +373,10 @@ impl Commit {
 
     /// Whether all that was given is on stable storage, or refused.
     pub(crate) fn is_idle(&self) -> bool {
-        let nothing_waits = self.waiting.is_empty() && self.owed.len() == 0;
+        let nothing_waits = self.verifying.is_empty()
+            && self.signing.is_empty()
+            && self.waiting.is_empty()
+            && self.owed.len() == 0;
         nothing_waits && self.logs.iter().all(|(_, log)| log.is_idle())
     }
 
@@ -380,7 +410,9 @@ impl Commit {
                 let took = match from {
                     // It had its 250 as soon as it was appended.
                     From::Answered => Duration::ZERO,
-                    From::Session(_) | From::Dsn(_) => cx.mono().since(waiting.since),
+                    From::Session(_) | From::Held(..) | From::Dsn(_) => {
+                        cx.mono().since(waiting.since)
+                    }
                 };
                 if !matches!(from, From::Dsn(_)) {
                     cx.common.counters.record(Latency::Accept, took);
@@ -392,7 +424,7 @@ impl Commit {
                 let waiting = self.waiting.remove(&id).expect("appended by this shard");
                 match waiting.from {
                     From::Answered => self.owed.push(waiting.stored),
-                    from @ (From::Session(_) | From::Dsn(_)) => {
+                    from @ (From::Session(_) | From::Held(..) | From::Dsn(_)) => {
                         self.events.push_back(CommitEvent::Refused { from, why });
                     }
                 }

@@ -48,7 +48,7 @@ impl Delivery {
                 ended.into_iter().for_each(|one| self.secured(one, lookups, cx));
             }
             Target::Host(_) => self.securing.found_host(&target, hosts.as_deref().ok(), cx),
-            Target::Mx(_) => {}
+            Target::Mx(_) | Target::Records(_) => {}
         }
         let waiting = self.asking.remove(&target).unwrap_or_default();
         match (target, hosts) {

@@ -14,21 +14,23 @@ use crate::base::time::Monotonic;
 use crate::mail::status::Reply;
 use crate::outcome::counters::Count;
 use crate::policy::admission::Admission;
-use crate::policy::content::ContentScan;
 use crate::policy::relay::RecipientVerdict;
-use crate::shard::commit::{Commit, From, InMemory};
+use crate::shard::commit::{Commit, InMemory};
 use crate::shard::connections::Connections;
 use crate::shard::context::{Context, Timer};
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::shard::refusals::{answer_to, refusal};
 use crate::smtp::answer::Answer;
 use crate::smtp::server::{Event, Session};
-use crate::spool::log::{Accepted, LogError, Refusal};
+use crate::spool::log::{Accepted, Refusal};
 use crate::tls::Tls;
 
 mod message;
 mod secure;
+mod signing;
 mod slowing;
+
+use crate::shard::ingress::message::Receiving;
 
 /// Every client's session on a shard.
 #[derive(Debug)]
@@ -81,15 +83,6 @@ struct Client {
     peer: SocketAddr,
     /// Counted by admission.
     admitted: bool,
-}
-
-/// A message whose content is coming in.
-#[derive(Debug)]
-struct Receiving {
-    id: MessageId,
-    scan: ContentScan,
-    /// Why a chunk was not taken.
-    refused: Option<LogError>,
 }
 
 impl Ingress {
@@ -305,7 +298,7 @@ impl Ingress {
         // What the end of the session or a deadline made of the transaction.
         inbound.answer_questions(commit, cx);
         inbound.send(cx);
-        let gathered = inbound.session.memory() + inbound.held.capacity() + inbound.unsent;
+        let gathered = inbound.memory();
         commit.memory.gathered(std::mem::replace(&mut inbound.gathered, gathered), gathered);
         inbound.count_joining(commit);
         if inbound.session.is_over() && inbound.committing.is_none() {
@@ -327,6 +320,12 @@ impl Ingress {
 }
 
 impl Inbound {
+    /// Octets of memory held.
+    fn memory(&self) -> usize {
+        let receiving = self.receiving.as_ref().map_or(0, Receiving::memory);
+        self.session.memory() + self.held.capacity() + self.unsent + receiving
+    }
+
     /// Let a commit know of a message that may join it, as long as that is to come.
     fn count_joining(&mut self, commit: &mut Commit) {
         let joins = self.session.envelope().is_some() && self.committing.is_none();
@@ -440,7 +439,7 @@ impl Inbound {
             return self.session.answer(answer, cx.mono());
         }
         let id = commit.next_id();
-        self.receiving = Some(Receiving { id, scan: ContentScan::new(), refused: None });
+        self.receiving = Some(Receiving::new(id, self.care(cx)));
         self.session.answer(Answer::GO_ON, cx.mono());
     }
 
@@ -448,16 +447,13 @@ impl Inbound {
     fn on_chunk(&mut self, commit: &mut Commit) {
         let chunk = self.session.take_content();
         let receiving = self.receiving.as_mut().expect("content was answered with go on");
-        receiving.scan.push(&chunk);
-        if receiving.refused.is_none() {
-            receiving.refused = commit.content(receiving.id, chunk).err();
-        }
+        receiving.push(chunk, commit);
     }
 
     fn on_end<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
         let content = self.session.take_content();
         let mut receiving = self.receiving.take().expect("content was answered with go on");
-        receiving.scan.push(&content);
+        let (content, work) = receiving.end(content, cx.now.wall, commit);
         let checked = match receiving.refused {
             Some(error) => Err(answer_to(error)),
             None => receiving
@@ -469,8 +465,7 @@ impl Inbound {
         let id = receiving.id;
         let stored = checked.and_then(|()| {
             let message = self.message(receiving, content, cx);
-            let from = From::Session(self.client.connection);
-            commit.message(message, from, cx.mono()).map_err(|(error, _)| answer_to(error))
+            self.store(message, work, commit, cx)
         });
         match stored {
             Ok(None) => self.committing = Some(id),

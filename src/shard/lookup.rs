@@ -35,6 +35,8 @@ pub(crate) enum Target {
     Tlsa(Box<str>),
     /// Whether a destination domain has an MTA-STS policy, and which (RFC 8461 §3.1).
     Sts(Domain),
+    /// What it says.
+    Records(Question),
 }
 
 /// What was found.
@@ -68,6 +70,8 @@ pub(crate) struct Lookups {
     datagrams: HashMap<DatagramId, ExchangeId>,
     streams: Connections<Stream>,
     found: VecDeque<Found>,
+    /// To questions that were asked as they are.
+    answers: VecDeque<Arc<Answer>>,
 }
 
 #[derive(Debug)]
@@ -110,6 +114,7 @@ impl Lookups {
             datagrams: HashMap::new(),
             streams: Connections::default(),
             found: VecDeque::new(),
+            answers: VecDeque::new(),
         }
     }
 
@@ -139,9 +144,20 @@ impl Lookups {
         }
     }
 
+    /// Ask this: `poll_answer` tells, perhaps at once. Joins a lookup under way.
+    pub(crate) fn ask<P: Platform>(&mut self, question: Question, cx: &mut Context<'_, P>) {
+        self.find(Target::Records(question), cx);
+    }
+
+    /// The next answer to what was asked.
+    pub(crate) fn poll_answer(&mut self) -> Option<Arc<Answer>> {
+        self.answers.pop_front()
+    }
+
     /// The machine for `target`, or the answer that needs none.
     fn machine(&self, target: &Target) -> Result<Machine, Result<Vec<MxHost>, Failure>> {
         match target {
+            Target::Records(question) => Ok(Machine::One(Some(question.clone()))),
             Target::Mx(domain) => Ok(Machine::Mx(MxLookup::new(domain, self.own.clone()))),
             Target::Host(host @ Host::Address(address)) => Err(Ok(vec![MxHost {
                 name: host.to_string().into(),
@@ -324,7 +340,10 @@ impl Lookups {
             if answer.is_some() {
                 cx.common.counters.record(Latency::Lookup, now.since(lookup.began));
             }
-            self.found.push_back(Found { target: lookup.target, outcome, holds_for });
+            match (lookup.target, outcome) {
+                (Target::Records(_), Outcome::Answer(answer)) => self.answers.push_back(answer),
+                (target, outcome) => self.found.push_back(Found { target, outcome, holds_for }),
+            }
         }
     }
 }

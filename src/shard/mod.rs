@@ -37,8 +37,10 @@ mod refusals;
 mod report;
 mod securing;
 mod settling;
+mod signing;
 mod site_row;
 mod upstreams;
+mod verifying;
 mod waits;
 
 pub mod commands;
@@ -307,16 +309,20 @@ impl Shard {
             let cx = context!(self, platform);
             match event {
                 CommitEvent::Stored { stored, directory, accepted, from, took } => {
-                    self.home.accept(&stored, (directory, accepted.at()), took, cx);
+                    let held = matches!(from, From::Held(..));
+                    self.home.accept(&stored, (directory, accepted.at()), took, held, cx);
                     match from {
-                        From::Session(connection) => {
+                        From::Session(connection) | From::Held(connection, _) => {
                             self.ingress.stored(connection, &accepted, &mut self.commit, cx);
                         }
                         From::Answered => {}
                         From::Dsn(about) => self.home.dsn_stored(&about, &mut self.commit),
                     }
                 }
-                CommitEvent::Refused { from: From::Session(connection), why } => {
+                CommitEvent::Refused {
+                    from: From::Session(connection) | From::Held(connection, _),
+                    why,
+                } => {
                     self.ingress.refused(connection, why, &mut self.commit, cx);
                 }
                 CommitEvent::Refused { from: From::Answered, .. } => {
@@ -338,11 +344,14 @@ impl Shard {
 
     /// What is to be done when nothing happens meanwhile.
     fn deadline(&self, now: Now) -> Option<Monotonic> {
-        let busy = !self.operations.is_idle() || !self.common.local.is_empty();
+        let busy = !self.operations.is_idle()
+            || !self.common.local.is_empty()
+            || !self.commit.signing.is_empty();
         let at_once = busy.then_some(now.mono);
         [
             self.common.timers.next(),
             self.commit.deadline(now.mono),
+            self.commit.verifying.deadline(now.mono),
             self.home.deadline(now),
             self.recovering.deadline(now.mono).filter(|_| self.drain.is_none()),
             self.lookups.deadline(),
@@ -460,6 +469,8 @@ impl Machine for Shard {
                 break;
             }
         }
+        self.verify(platform);
+        self.sign(platform);
         self.commit.start_io(context!(self, platform));
         let over = self.drained(platform);
         Turn { deadline: self.deadline(platform.now()), over }

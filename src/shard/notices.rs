@@ -13,13 +13,15 @@ use crate::mail::outcome::Reason;
 use crate::mail::status::Reply;
 use crate::outcome::counters::Count;
 use crate::outcome::dsn::{self, Action, DsnRecipient, DsnRequest};
+use crate::policy::signing::{Signing, Unsigned};
 use crate::queue::Deferral;
-use crate::shard::commit::{About, Commit, From};
+use crate::shard::commit::{About, Commit, From, InMemory};
 use crate::shard::context::Context;
 use crate::shard::dispatch::Home;
 use crate::shard::mesh::{Attempted, Report};
 use crate::shard::platform::Platform;
 use crate::shard::reasons::{original, taken, untried};
+use crate::spool::log::LogError;
 use crate::spool::stored::{NewMessage, Origin, Standing, Stored};
 
 impl Home {
@@ -122,8 +124,32 @@ impl Home {
             content: dsn.content,
             origin: Origin::Own,
         };
-        if let Err((error, From::Dsn(about))) = commit.message(dsn, From::Dsn(about), cx.mono()) {
-            tracing::warn!(id = %stored.id, %error, "no room for a DSN: tried again later");
+        let unsigned = unsigned(&dsn.content, cx);
+        let stored = commit.sign_and_store(dsn, unsigned, From::Dsn(about), cx);
+        self.check_dsn(stored, commit, cx);
+    }
+
+    /// Store a DSN that has been signed.
+    pub(super) fn store_dsn<P: Platform>(
+        &mut self,
+        dsn: NewMessage,
+        about: About,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let stored = commit.message(dsn, From::Dsn(about), cx.mono());
+        self.check_dsn(stored, commit, cx);
+    }
+
+    fn check_dsn<P: Platform>(
+        &mut self,
+        stored: Result<Option<InMemory>, (LogError, From)>,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        if let Err((error, From::Dsn(about))) = stored {
+            let id = about.stored.id;
+            tracing::warn!(%id, %error, "no room for a DSN: tried again later");
             self.dsn_refused(&about, commit, cx);
         }
     }
@@ -154,4 +180,14 @@ impl Home {
             }
         }
     }
+}
+
+/// What a DSN of ours is to be signed with: it is from this node.
+fn unsigned<P: Platform>(content: &[u8], cx: &Context<'_, P>) -> Unsigned {
+    if cx.settings.signers.is_empty() {
+        return Unsigned::default();
+    }
+    let mut signing = Signing::new(cx.settings.signers.clone(), None, content.len());
+    signing.push(content);
+    signing.finish(cx.now.wall)
 }

@@ -17,8 +17,10 @@ use crate::mail::address::Domain;
 use crate::mail::durability::Durability;
 use crate::mail::route::{Route, TlsLevel, UpstreamId};
 use crate::policy::admission::AdmissionLimits;
+use crate::policy::authenticity::{Mode, Verifier};
 use crate::policy::content::ContentLimits;
 use crate::policy::relay::{AddressSet, DomainSet, RelayPolicy};
+use crate::policy::signing::Signers;
 use crate::queue::backoff::Schedule;
 use crate::shard::delivery::SMTP_PORT;
 use crate::smtp::client::StartTls;
@@ -46,6 +48,12 @@ pub struct Settings {
     pub relay: RelayPolicy,
     /// Bounds on content.
     pub content_limits: ContentLimits,
+    /// By listener: what is done about where strangers' mail is from.
+    verify: Vec<Option<Mode>>,
+    /// What finds that out, if any listener wants it.
+    pub verifier: Option<Arc<Verifier>>,
+    /// Keys that sign.
+    pub signers: Arc<Signers>,
     /// Bounds on sessions.
     pub admission: AdmissionLimits,
     /// Octets of content that is not committed yet, a shard.
@@ -118,6 +126,9 @@ impl Settings {
                 header_bytes: config.limits.header_bytes,
                 received: config.limits.received,
             },
+            verify: config.listeners.iter().map(|one| one.verify).collect(),
+            verifier: verifier(config),
+            signers: around.signers.clone(),
             admission: admission_limits(config),
             memory_bytes: config.limits.memory_bytes,
             reserve_bytes: config.spool.reserve_bytes,
@@ -148,6 +159,11 @@ impl Settings {
         let (v4, v6) = (has(Ipv4Addr::UNSPECIFIED.into()), has(Ipv6Addr::UNSPECIFIED.into()));
         own.addresses.extend(addresses.iter().filter(|one| if one.is_ipv4() { v4 } else { v6 }));
         self
+    }
+
+    /// What is done on a listener about where strangers' mail is from.
+    pub(crate) fn verify(&self, listener: u16) -> Option<Mode> {
+        self.verify[usize::from(listener)]
     }
 
     /// How sessions of a listener are run.
@@ -212,6 +228,12 @@ impl Settings {
         let member = group.and_then(|g| g.group.members().get(usize::from(upstream.member)));
         member.map_or_else(String::new, |member| member.host.to_string())
     }
+}
+
+/// What verifies, where a listener asks for it. It has no name servers, so it is always there.
+fn verifier(config: &Config) -> Option<Arc<Verifier>> {
+    let wanted = config.listeners.iter().any(|one| one.verify.is_some());
+    wanted.then(Verifier::new).flatten().map(Arc::new)
 }
 
 fn server_options(config: &Config, listener: &options::Listener) -> Arc<server::Options> {

@@ -23,7 +23,7 @@ fn world() -> World {
 }
 
 impl World {
-    fn acknowledged(&self) -> usize {
+    pub(crate) fn acknowledged(&self) -> usize {
         let verdicts = self.ledger.mail.iter().map(|mail| mail.verdict);
         verdicts.filter(|verdict| matches!(verdict, Verdict::Acknowledged(_))).count()
     }

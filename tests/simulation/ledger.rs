@@ -71,6 +71,10 @@ pub(crate) struct Notice {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) mail: Vec<Mail>,
+    /// What the results of verification are to say in each message, if there are to be any.
+    pub(crate) results: Option<&'static str>,
+    /// Signatures that each message is to have.
+    pub(crate) signatures: usize,
     /// One for each recipient of each content taken, in order.
     pub(crate) deliveries: Vec<(u64, String, Delivery)>,
     pub(crate) notices: Vec<(u64, String, Notice)>,
@@ -130,7 +134,9 @@ impl Ledger {
         (host, at): (usize, u64),
     ) -> std::ops::Range<usize> {
         let first = self.deliveries.len();
-        if reverse_path.is_empty() && content.starts_with(b"From: Mail Delivery System") {
+        let (own, rest) = signatures(content);
+        if reverse_path.is_empty() && rest.starts_with(b"From: Mail Delivery System") {
+            assert_eq!(own, usize::from(self.signatures > 0), "DSNs are signed once");
             self.read_dsn(to, content, at);
             return first..first;
         }
@@ -141,7 +147,13 @@ impl Ledger {
         let added = content.len() - mail.content.len();
         let (prefix, rest) = content.split_at(added);
         assert!(rest == mail.content, "the content of mail {number} was changed");
-        assert_is_received_field(prefix);
+        let end = memchr::memmem::find(prefix, b"Authentication-Results: ");
+        let (prefix, results) = prefix.split_at(end.unwrap_or(prefix.len()));
+        let results = String::from_utf8_lossy(results);
+        assert_eq!(results.is_empty(), self.results.is_none(), "mail {number}: {results}");
+        assert!(self.results.is_none_or(|word| results.contains(word)), "{number}: {results}");
+        let signatures = assert_is_received_field(prefix);
+        assert_eq!(signatures, self.signatures, "mail {number}");
         for address in to {
             let addressee = self.mail(number).to.iter().find(|one| one.address == *address);
             let addressee = addressee.unwrap_or_else(|| panic!("{address} of mail {number}"));
@@ -289,9 +301,27 @@ fn number_in(content: &[u8]) -> u64 {
 
 //= RFC 5321 §4.4, type=test
 //# an SMTP server … MUST insert trace or "time stamp" information … at the beginning of the message
-fn assert_is_received_field(prefix: &[u8]) {
-    let text = String::from_utf8_lossy(prefix);
+fn assert_is_received_field(prefix: &[u8]) -> usize {
+    let end = memchr::memmem::find(prefix, SIGNATURE).unwrap_or(prefix.len());
+    let text = String::from_utf8_lossy(&prefix[..end]);
     assert!(text.starts_with("Received: ") && text.ends_with("\r\n"), "{text:?}");
     let mut lines = text.split_terminator("\r\n").skip(1);
     assert!(lines.all(|line| line.starts_with([' ', '\t'])), "more than one field: {text:?}");
+    let (count, rest) = signatures(&prefix[end..]);
+    assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(rest));
+    count
+}
+
+const SIGNATURE: &[u8] = b"DKIM-Signature: ";
+
+/// How many signatures stand at the beginning, and what follows them.
+fn signatures(text: &[u8]) -> (usize, &[u8]) {
+    let (mut count, mut rest) = (0, text);
+    while rest.starts_with(SIGNATURE) {
+        count += 1;
+        let ends = memchr::memmem::find_iter(rest, b"\r\n").map(|at| at + 2);
+        let end = ends.into_iter().find(|end| !rest[*end..].starts_with(b"\t"));
+        rest = &rest[end.expect("a whole field")..];
+    }
+    (count, rest)
 }

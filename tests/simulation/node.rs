@@ -49,6 +49,8 @@ pub(crate) struct Row {
     last_turn: u64,
     idle_turns: u32,
     pub(crate) over: bool,
+    /// See that no turn makes more than one signature.
+    pub(crate) watches_signatures: bool,
 }
 
 /// A process that runs.
@@ -128,6 +130,7 @@ impl Row {
             last_turn: 0,
             idle_turns: 0,
             over: false,
+            watches_signatures: false,
         }
     }
 
@@ -159,9 +162,23 @@ impl Row {
         (self.last_turn, self.touched) = (agenda.now, false);
         self.kernel.now = agenda.clocks();
         self.kernel.turns += 1;
+        let before = self.watched_signatures(agenda.clocks());
         let turn = self.shard.turn(&mut self.kernel);
+        let made = self.watched_signatures(agenda.clocks()) - before;
+        assert!(made <= 1, "{made} signatures in one turn");
         self.deadline = turn.deadline.map(Agenda::time_of);
         self.over = turn.over;
+    }
+
+    /// Signatures so far, where they are watched; to ask is no event.
+    fn watched_signatures(&mut self, now: Now) -> u64 {
+        if !self.watches_signatures {
+            return 0;
+        }
+        let touched = self.touched;
+        let signatures = self.signatures(now);
+        self.touched = touched;
+        signatures
     }
 
     pub(crate) fn take_calls(&mut self) -> Vec<Call> {

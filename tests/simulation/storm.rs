@@ -5,6 +5,7 @@ use crate::client::{Abort, Client, Habits};
 use crate::ledger::Notify;
 use crate::node::settings;
 use crate::peer::{Moods, Reach};
+use crate::signing::{SIGNATURES, signed};
 use crate::town::{config, from_memory};
 use crate::world::World;
 use crate::zone::Owner;
@@ -80,7 +81,11 @@ impl Storm {
         let answers_from_memory = seed % 3 == 1;
         let text = config(&queue, &more);
         let text = if answers_from_memory { from_memory(&text) } else { text };
-        let mut world = World::new(seed, settings(&text));
+        // One in four signs.
+        let signs = seed % 4 == 3;
+        let settings = settings(&text);
+        let mut world = World::new(seed, if signs { signed(settings) } else { settings });
+        world.ledger.signatures = if signs { SIGNATURES } else { 0 };
         world.agenda = agenda;
         world.ledger.answers_from_memory = answers_from_memory;
         world.ledger.lifetime = minutes * MINUTE;

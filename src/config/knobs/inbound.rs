@@ -55,6 +55,17 @@ pub(in crate::config) const CERTIFICATE_KEY: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const LISTENER_VERIFY: Knob = Knob {
+    path: "listener[].verify",
+    kind: Kind::Choice {
+        default: "off",
+        words: &["off", "monitor", "tag", "reject", "quarantine"],
+    },
+    help: "SPF, DKIM, DMARC and ARC of strangers' mail: log it, say it in the mail, act on it.",
+    cost: "DNS before 250, 10s at most; reject loses what breaks signatures, as some lists do",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const LISTENER_LINE_ENDINGS: Knob = Knob {
     path: "listener[].line_endings",
     kind: Kind::Choice { default: "strict", words: &["strict", "normalize"] },

@@ -16,6 +16,7 @@ use crate::config::units::Wrong;
 use crate::egress::upstream;
 use crate::mail::address::{Domain, Mailbox};
 use crate::mail::route::TlsLevel;
+use crate::policy::signing::Selector;
 
 /// DNS over UDP and TCP.
 const DNS_PORT: u16 = 53;
@@ -136,7 +137,29 @@ pub(super) fn domain_pattern(text: &str) -> Result<DomainPattern, Wrong> {
     }
 }
 
-/// A directory.
+/// A domain to sign for.
+pub(super) fn signing_domain(text: &str) -> Result<Domain, Wrong> {
+    let wrong = Wrong::new(format!("`{text}` is no domain to sign for"));
+    let below = text.strip_prefix('.').or_else(|| text.strip_prefix("*."));
+    match (below, Domain::parse(text).ok().filter(|domain| domain.literal().is_none())) {
+        (_, Some(domain)) => Ok(domain),
+        (Some(name), None) => {
+            Err(wrong
+                .help(format!("write \"{name}\", and `subdomains = \"yes\"` for all below it")))
+        }
+        (None, None) => Err(wrong.help("write its name, as \"example.com\"")),
+    }
+}
+
+/// The name of a key in DNS.
+pub(super) fn selector(text: &str) -> Result<Selector, Wrong> {
+    Selector::parse(text).ok_or_else(|| {
+        let wrong = Wrong::new(format!("`{text}` is no selector"));
+        wrong.help("letters, digits and hyphens, as \"2026-11\"")
+    })
+}
+
+/// A directory or a file.
 pub(super) fn path(text: &str) -> Result<String, Wrong> {
     if text.is_empty() || text.contains('\0') {
         return Err(Wrong::new("this is no path"));

@@ -13,6 +13,7 @@ use crate::config::problem::Place;
 use crate::config::reader::{FlagValue, Given, Reader, Section};
 use crate::config::units::{Wrong, show_size};
 use crate::mail::durability::Durability;
+use crate::policy::authenticity::Mode;
 use crate::smtp::server::Security;
 
 /// What comes in.
@@ -29,6 +30,7 @@ struct Draft {
     relay_for: Vec<Given<IpNet>>,
     security: Security,
     client_authorities: Option<Given<String>>,
+    verify: Option<Mode>,
     line_endings: LineEndings,
     durability: Durability,
     sessions: u32,
@@ -62,6 +64,7 @@ pub(super) fn read<'d>(
         relay_for: draft.relay_for.into_iter().map(|given| given.value).collect(),
         security: draft.security,
         client_authorities: draft.client_authorities.map(|given| PathBuf::from(given.value)),
+        verify: draft.verify,
         line_endings: draft.line_endings,
         durability: draft.durability,
         sessions: draft.sessions,
@@ -111,6 +114,13 @@ fn listener<'d>(
         _ => Security::Clear,
     };
     let client_authorities = reader.text(section, &knobs::LISTENER_CLIENT_CA, None, forms::path);
+    let verify = match reader.choice(section, &knobs::LISTENER_VERIFY) {
+        "monitor" => Some(Mode::Monitor),
+        "tag" => Some(Mode::Tag),
+        "reject" => Some(Mode::Reject),
+        "quarantine" => Some(Mode::Quarantine),
+        _ => None,
+    };
     let line_endings = match reader.choice(section, &knobs::LISTENER_LINE_ENDINGS) {
         "normalize" => LineEndings::Normalize,
         _ => LineEndings::Strict,
@@ -126,6 +136,7 @@ fn listener<'d>(
         relay_for,
         security,
         client_authorities,
+        verify,
         line_endings,
         durability,
         sessions,

@@ -130,6 +130,17 @@ key = "/etc/relay-fast/out1.key"
 [[source]]
 address = "192.0.2.2"
 
+[[dkim]]
+domain = "example.com"
+selector = "2026-11"
+key = "/etc/relay-fast/example.com.rsa.pem"
+
+[[dkim]]
+domain = "example.com"
+selector = "2026-11-e"
+key = "/etc/relay-fast/example.com.ed25519.pem"
+subdomains = "yes"
+
 [queue]
 retry_first = "90s"
 retry_factor = 1.5
@@ -169,6 +180,8 @@ fn a_whole_file_means_what_it_says() {
     assert_eq!(config.routes.len(), 1);
     assert_eq!(config.routes[0].route, Route::Mx(TlsLevel::Verify));
     assert_eq!(config.sources[1].hello.as_str(), "mx1.example.com");
+    let keys = config.dkim_keys.iter().map(|key| (key.selector.as_str(), key.subdomains));
+    assert_eq!(keys.collect::<Vec<_>>(), [("2026-11", false), ("2026-11-e", true)]);
     assert_eq!(config.queue.retry_first, Duration::from_secs(90));
     assert_eq!((config.queue.retry_factor_percent, config.queue.retry_jitter_percent), (150, 25));
     let servers: Vec<_> = config.dns_servers.iter().map(ToString::to_string).collect();
@@ -293,6 +306,10 @@ lifetime = "5"
 fn contradictions_between_right_values_are_refused() {
     let listener = |address: &str| format!("[[listener]]\naddress = \"{address}\"\n");
     let group = "[[upstream]]\nname = \"g\"\nhosts = \"a.example\"\n";
+    let key = |domain: &str, selector: &str| {
+        format!("[[dkim]]\ndomain = \"{domain}\"\nselector = \"{selector}\"\nkey = \"/k\"\n")
+    };
+    let five: String = ["a", "b", "c", "d", "e"].map(|name| key("x.example", name)).concat();
     let admin = "admin = \"127.0.0.1:25\"\n".to_owned() + &listener("127.0.0.1:25");
     for (text, expected) in [
         (listener("127.0.0.1:25").repeat(2), "4: 127.0.0.1:25 is listened on twice"),
@@ -319,6 +336,13 @@ fn contradictions_between_right_values_are_refused() {
             "5: `tls` here is about MX hosts",
         ),
         (String::from("[[source]]\naddress = \"192.0.2.1\"\n").repeat(2), "4: `192.0.2.1` is a"),
+        (key("x.example", "s").repeat(2), "7: there are two keys for `s._domainkey.x.example`"),
+        (five, "19: `x.example` has 4 keys already"),
+        (key(".x.example", "s"), "2: `.x.example` is no domain to sign for = write \"x.example\""),
+        (key("[192.0.2.1]", "s"), "2: `[192.0.2.1]` is no domain to sign for"),
+        (key("x.example", "a b"), "3: `a b` is no selector"),
+        (key(&"x.".repeat(120), &"s".repeat(63)), "3: `"),
+        (String::from("[[dkim]]\ndomain = \"a\"\nkey = \"/k\""), "1: `selector` is missing in"),
         (String::from("[listener]\naddress = \"127.0.0.1:25\""), "1: `listener` may come several"),
         (String::from("spool = \"/var\""), "1: `spool` is a section, not text = write [spool]"),
         (String::from("[[spool]]"), "1: `spool` is a section, not a list"),
@@ -351,6 +375,7 @@ fn file_with(knob: &Knob, value: &str) -> (String, usize) {
         "upstream[]" => "name = \"g\"\nhosts = \"h\"\n",
         "relay_domain[]" => "domains = []\nupstream = \"g\"\n",
         "route[]" => "domains = []\nto = \"mx\"\n",
+        "dkim[]" => "domain = \"d.example\"\nselector = \"s\"\nkey = \"/k\"\n",
         "source[]" => "address = \"192.0.2.1\"\ncertificate = \"c\"\nkey = \"k\"\n",
         "certificate[]" => "file = \"c\"\nkey = \"k\"\n",
         _ => "",

@@ -2,13 +2,143 @@
 
 use std::sync::Arc;
 
+use crate::base::ids::MessageId;
+use crate::base::limits::RECORD_CONTENT_MAX;
+use crate::base::time::WallTime;
+use crate::policy::authenticity::{ContentReader, Facts};
+use crate::policy::content::ContentScan;
 use crate::policy::content::received::{Protocol, Received};
+use crate::policy::signing::{Signing, Unsigned};
+use crate::shard::commit::{Commit, From, InMemory};
 use crate::shard::context::Context;
-use crate::shard::ingress::{Inbound, Receiving};
+use crate::shard::ingress::Inbound;
 use crate::shard::platform::Platform;
+use crate::shard::refusals::answer_to;
+use crate::smtp::answer::Answer;
+use crate::spool::log::LogError;
 use crate::spool::stored::{NewMessage, Origin};
 
+/// A message whose content is coming in.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    pub(super) id: MessageId,
+    pub(super) scan: ContentScan,
+    care: Care,
+    /// Why a chunk was not taken.
+    pub(super) refused: Option<LogError>,
+}
+
+/// What is done with content on its way.
+#[derive(Debug)]
+pub(super) enum Care {
+    /// Nothing.
+    None,
+    /// It will be signed.
+    Sign(Signing),
+    /// It will be verified.
+    Verify(ContentReader),
+}
+
+/// What is to be done before a message is stored.
+pub(super) enum Work {
+    /// Its signatures, if it is to have any.
+    Sign(Unsigned),
+    /// To verify it.
+    Verify(Facts),
+}
+
+impl Receiving {
+    /// Of a message of which nothing has come.
+    pub(super) fn new(id: MessageId, care: Care) -> Self {
+        Self { id, scan: ContentScan::new(), care, refused: None }
+    }
+
+    /// Take a chunk of content, and pass on to the spool what can be.
+    pub(super) fn push(&mut self, chunk: Vec<u8>, commit: &mut Commit) {
+        self.scan.push(&chunk);
+        let passed = match &mut self.care {
+            Care::None => chunk,
+            Care::Sign(signing) => {
+                signing.push(&chunk);
+                chunk
+            }
+            Care::Verify(reader) => reader.push(chunk),
+        };
+        let last = self.pass_on(passed, commit);
+        if !last.is_empty() && self.refused.is_none() {
+            self.refused = commit.content(self.id, last).err();
+        }
+    }
+
+    /// Take the last chunk; what is left to be stored with the message, and to be done before.
+    pub(super) fn end(
+        &mut self,
+        chunk: Vec<u8>,
+        now: WallTime,
+        commit: &mut Commit,
+    ) -> (Vec<u8>, Work) {
+        self.scan.push(&chunk);
+        match std::mem::replace(&mut self.care, Care::None) {
+            Care::None => (chunk, Work::Sign(Unsigned::default())),
+            Care::Sign(mut signing) => {
+                signing.push(&chunk);
+                (chunk, Work::Sign(signing.finish(now)))
+            }
+            Care::Verify(reader) => {
+                let (rest, facts) = reader.end(chunk);
+                (self.pass_on(rest, commit), Work::Verify(facts))
+            }
+        }
+    }
+
+    /// Pass content on in chunks as long as records may be; the last one comes back. What was held
+    /// may make it longer.
+    fn pass_on(&mut self, content: Vec<u8>, commit: &mut Commit) -> Vec<u8> {
+        let mut rest = content;
+        while rest.len() > RECORD_CONTENT_MAX {
+            let behind = rest.split_off(RECORD_CONTENT_MAX);
+            if self.refused.is_none() {
+                self.refused = commit.content(self.id, rest).err();
+            }
+            rest = behind;
+        }
+        rest
+    }
+
+    /// Octets of memory held, beside what the session and the log hold.
+    pub(super) fn memory(&self) -> usize {
+        match &self.care {
+            Care::None => 0,
+            Care::Sign(signing) => signing.memory(),
+            Care::Verify(reader) => reader.memory(),
+        }
+    }
+}
+
 impl Inbound {
+    /// Store a message, once what is to be done before has been; as [`Commit::message`] answers.
+    pub(super) fn store<P: Platform>(
+        &mut self,
+        message: NewMessage,
+        work: Work,
+        commit: &mut Commit,
+        cx: &Context<'_, P>,
+    ) -> Result<Option<InMemory>, Answer> {
+        let connection = self.client.connection;
+        let unsigned = match work {
+            Work::Sign(unsigned) => unsigned,
+            Work::Verify(facts) => match self.authenticity(&message, facts, cx) {
+                Some((authenticity, mode)) => {
+                    commit.verify_and_store(message, authenticity, mode, connection, cx.mono());
+                    return Ok(None);
+                }
+                None => Unsigned::default(),
+            },
+        };
+        let stored = commit.sign_and_store(message, unsigned, From::Session(connection), cx);
+        stored.map_err(|(error, _)| answer_to(error))
+    }
+
     /// The message as it is stored, with our `Received:` before it.
     pub(super) fn message<P: Platform>(
         &mut self,

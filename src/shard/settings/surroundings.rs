@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::policy::signing::Signers;
 use crate::tls::{Clock, Identity, Roots};
 
 /// The content of the files that a configuration names, and of those that every machine has.
@@ -19,6 +20,8 @@ pub struct Surroundings {
     pub source_identities: Vec<Option<Identity>>,
     /// Whom `verify` trusts; `None` where nothing is verified.
     pub authorities: Option<Roots>,
+    /// What signs mail.
+    pub signers: Arc<Signers>,
     /// The time that certificates are judged by.
     pub clock: Arc<Clock>,
 }

@@ -1,0 +1,47 @@
+//! Read what signs: the keys of `[[dkim]]`. The files are read by whoever may.
+
+use std::path::PathBuf;
+
+use crate::base::limits::SIGNATURES_MAX;
+use crate::config::knobs;
+use crate::config::options::DkimKey;
+use crate::config::parse::forms;
+use crate::config::reader::{Reader, Section};
+use crate::config::units::Wrong;
+use crate::mail::address::Domain;
+use crate::policy::signing::Selector;
+
+pub(super) fn read(reader: &mut Reader<'_>, root: &Section<'_>) -> Vec<DkimKey> {
+    let mut keys: Vec<DkimKey> = Vec::new();
+    for section in reader.tables(root, "dkim", "dkim[]") {
+        let domain = reader.required(&section, &knobs::DKIM_DOMAIN, forms::signing_domain);
+        let selector = reader.required(&section, &knobs::DKIM_SELECTOR, forms::selector);
+        let file = reader.required(&section, &knobs::DKIM_KEY, forms::path);
+        let subdomains = reader.choice(&section, &knobs::DKIM_SUBDOMAINS) == "yes";
+        let (Some(domain), Some(selector), Some(file)) = (domain, selector, file) else { continue };
+        let place = selector.place_or(section.place()).clone();
+        let (domain, selector) = (domain.value, selector.value);
+        match conflict(&keys, &domain, &selector) {
+            Some(wrong) => reader.finder.add(&place, wrong),
+            None => {
+                keys.push(DkimKey { domain, selector, file: PathBuf::from(file.value), subdomains })
+            }
+        }
+    }
+    keys
+}
+
+/// What speaks against a further key.
+fn conflict(keys: &[DkimKey], domain: &Domain, selector: &Selector) -> Option<Wrong> {
+    let Some(name) = selector.record_name(domain) else {
+        return Some(Wrong::new(format!("`{selector}._domainkey.{domain}` is too long for DNS")));
+    };
+    let of_domain: Vec<_> = keys.iter().filter(|key| key.domain == *domain).collect();
+    if of_domain.iter().any(|key| key.selector == *selector) {
+        return Some(Wrong::new(format!("there are two keys for `{name}`")));
+    }
+    (of_domain.len() == SIGNATURES_MAX).then(|| {
+        let wrong = Wrong::new(format!("`{domain}` has {SIGNATURES_MAX} keys already"));
+        wrong.help("each of them signs each message; those that are out of use can go")
+    })
+}

@@ -1,0 +1,115 @@
+//! Sign what trusted clients send, verify what strangers send, before it is stored.
+//!
+//! Whoever may send to any domain sends as this node's own, and gets its signatures. Mail that
+//! comes in for a relay domain gets none, whatever its `From:` says; it is verified, where the
+//! listener asks for it.
+
+use crate::base::ids::MessageId;
+use crate::outcome::counters::Count;
+use crate::policy::authenticity::{self, Authenticity, ContentReader, Facts, Mode};
+use crate::policy::signing::{Signing, SigningFailed};
+use crate::shard::commit::{Commit, From, InMemory};
+use crate::shard::context::Context;
+use crate::shard::ingress::message::Care;
+use crate::shard::ingress::{Inbound, Ingress};
+use crate::shard::platform::{ConnectionId, Platform};
+use crate::shard::refusals::answer_to;
+use crate::smtp::answer::Answer;
+use crate::spool::stored::NewMessage;
+
+impl Inbound {
+    /// What is to be done with the content of the message to come.
+    pub(super) fn care<P: Platform>(&self, cx: &Context<'_, P>) -> Care {
+        let (settings, client) = (&cx.settings, &self.client);
+        let header_bytes_max = usize::try_from(settings.content_limits.header_bytes);
+        let header_bytes_max = header_bytes_max.unwrap_or(usize::MAX);
+        let is_trusted =
+            self.is_vouched() || settings.relay.may_relay(client.listener, client.peer.ip());
+        match (is_trusted, settings.verify(client.listener), self.session.envelope()) {
+            (true, _, Some(envelope)) if !settings.signers.is_empty() => {
+                let reverse_path = envelope.reverse_path.0.as_ref();
+                let domain = reverse_path.map(|mailbox| mailbox.domain().clone());
+                Care::Sign(Signing::new(settings.signers.clone(), domain, header_bytes_max))
+            }
+            (false, Some(mode), _) => {
+                let own = (mode != Mode::Monitor).then(|| settings.hostname.clone());
+                Care::Verify(ContentReader::new(own, header_bytes_max))
+            }
+            (true | false, _, _) => Care::None,
+        }
+    }
+
+    /// What finds out from whom a message is, and what is done about it; `None` where that is not
+    /// wanted any more.
+    pub(super) fn authenticity<P: Platform>(
+        &self,
+        message: &NewMessage,
+        facts: Facts,
+        cx: &Context<'_, P>,
+    ) -> Option<(Authenticity, Mode)> {
+        let mode = cx.settings.verify(self.client.listener)?;
+        let session = authenticity::Session {
+            client: self.client.peer.ip().to_canonical(),
+            hello: self.session.hello().into(),
+            reverse_path: message.envelope.reverse_path.as_str().into(),
+            hostname: cx.settings.hostname.clone(),
+        };
+        Some((Authenticity::new(cx.settings.verifier.clone()?, session, facts), mode))
+    }
+}
+
+impl Ingress {
+    /// The message that a session waits for has its signatures, or cannot have them: then its
+    /// client keeps it. Mail that lacks the signature that its domain promises would be refused,
+    /// or believed less, by whoever gets it.
+    pub(crate) fn signed<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        message: NewMessage,
+        made: Result<(), SigningFailed>,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        match made {
+            Ok(()) => self.store(connection, message, From::Session(connection), commit, cx),
+            Err(error) => {
+                tracing::error!(id = %message.id, %error, "not signed, so not taken");
+                self.refuse(connection, message.id, Answer::NOT_STORED, commit, cx);
+            }
+        }
+    }
+
+    /// The message that a session waits for is to be stored as it is now.
+    pub(crate) fn store<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        message: NewMessage,
+        from: From,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let id = message.id;
+        match commit.message(message, from, cx.mono()) {
+            Ok(None) => {}
+            Ok(Some(in_memory)) => {
+                let answer = Answer::stored(InMemory::id(&in_memory));
+                self.committed(connection, answer, commit, cx);
+            }
+            Err((error, _)) => self.refuse(connection, id, answer_to(error), commit, cx),
+        }
+    }
+
+    /// The message that a session waits for is not taken.
+    pub(crate) fn refuse<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        id: MessageId,
+        answer: Answer,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        cx.common.counters.increment(Count::RefusedContent);
+        commit.abandon(id);
+        self.committed(connection, answer, commit, cx);
+    }
+}
