@@ -1,8 +1,8 @@
 //! Fetch MTA-STS policies by HTTPS, and keep them on disk (RFC 8461 §3.3).
 //!
-//! A file a domain below the spool: the id and the time on its first line, then the policy as it was
-//! served. What was kept holds across restarts, and where nothing new can be fetched, until it
-//! expires: whoever can cut us off from a domain's policy cannot make us forget it.
+//! A file a domain below the spool: the id and the time on its first line, then the policy as it
+//! was served. What was kept holds across restarts, and where nothing new can be fetched, until
+//! it expires: whoever can cut us off from a domain's policy cannot make us forget it.
 //! Lives on: threads that wait for the network, a few at a time.
 
 use std::io::{self, Read as _};
@@ -49,7 +49,7 @@ pub(super) fn obtain(spool: &Path, request: &PolicyRequest) -> Result<FetchedPol
             Ok(fetched)
         }
         (Err(error), Some(kept)) => {
-            tracing::info!(domain = %request.domain, %error, "MTA-STS: what was fetched before holds");
+            tracing::info!(domain = %request.domain, %error, "MTA-STS: the kept policy holds");
             Ok(kept)
         }
         (Err(error), None) => Err(error.into()),

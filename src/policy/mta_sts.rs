@@ -115,8 +115,8 @@ mod tests {
         mx: *.example.net\r\nmx: BackupMX.example.com.\r\nmax_age: 604800\r\n";
 
     //= RFC 8461 §3.2, type=test
-    //# A policy has a version, a mode, a max_age and, unless the mode is none, one mx or more. Lines
-    //# end with LF or CRLF.
+    //# A policy has a version, a mode, a max_age and, unless the mode is none, one mx or more.
+    //# Lines end with LF or CRLF.
     #[test]
     fn a_policy_is_read_with_either_line_end() {
         for text in [WHOLE.to_owned(), WHOLE.replace('\r', "")] {
@@ -164,8 +164,8 @@ mod tests {
     }
 
     //= RFC 8461 §3.1, type=test
-    //# Where there is not one record that begins with `v=STSv1;`, senders take it that the domain has
-    //# no policy.
+    //# Where there is not one record that begins with `v=STSv1;`, senders take it that the domain
+    //# has no policy.
     #[test]
     fn the_id_is_that_of_the_one_record() {
         let of = |records: &[&str]| id(records.iter().map(|record| record.as_bytes()));

@@ -141,7 +141,7 @@ pub trait Platform {
     /// Bring a range of a segment into memory: `Populated` with `ticket` follows.
     fn populate(&mut self, ticket: u64, segment: SegmentName, offset: u32, bytes: u32);
 
-    /// Fetch a policy by HTTPS, or find it where it was kept: `PolicyFetched` with `ticket` follows.
+    /// Fetch a policy by HTTPS, or find it where it was kept: `PolicyFetched` follows.
     fn fetch_policy(&mut self, ticket: u64, request: PolicyRequest);
 
     /// Append whole lines to this shard's event log, after all that was given before.

@@ -1,9 +1,9 @@
 //! Find what a destination domain says of TLS with its MX hosts, before mail goes there.
 //!
-//! In: the MX hosts of a domain, the jobs that are for them; what was looked up or fetched. Out: the
-//! hosts that may have the mail, and the TLS that each is to have.
-//! Invariant: what a domain says is kept to or the mail waits; only where it says nothing, or nothing
-//! can be found out that DNS vouches for, the mail may go out as if it had not been asked.
+//! In: the MX hosts of a domain, the jobs that are for them; what was looked up or fetched. Out:
+//! the hosts that may have the mail, and the TLS that each is to have.
+//! Invariant: what a domain says is kept to or the mail waits; only where it says nothing, or
+//! nothing that DNS vouches for, the mail may go out as if it had not been asked.
 //! Lives on: the owner shard.
 
 use std::net::IpAddr;

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::base::limits::TLS_SESSIONS_KEPT;
+use crate::base::limits::{TLS_SESSIONS_KEPT, TLS_SESSIONS_KEPT_A_HOST};
 use crate::tls::clock::Clock;
 use crate::tls::dane::{Named, Tlsa};
 use crate::tls::identity::Identity;
@@ -82,7 +82,7 @@ impl Connector {
         identity: Option<&Identity>,
         clock: &Arc<Clock>,
     ) -> Result<Self, TlsError> {
-        Self::new(Arc::new(Anyone::default()), identity, clock)
+        Self::new(Arc::new(Anyone::default()), identity, clock, TLS_SESSIONS_KEPT)
     }
 
     /// Takes a certificate of `roots` for the peer's name alone.
@@ -95,7 +95,8 @@ impl Connector {
             roots.store.clone(),
             provider(),
         );
-        Self::new(verifier.build().map_err(TlsError::new)?, identity, clock)
+        let verifier = verifier.build().map_err(TlsError::new)?;
+        Self::new(verifier, identity, clock, TLS_SESSIONS_KEPT)
     }
 
     /// Takes a certificate that fits one of `records`: what the peer's domain says of it in signed
@@ -105,13 +106,14 @@ impl Connector {
         identity: Option<&Identity>,
         clock: &Arc<Clock>,
     ) -> Result<Self, TlsError> {
-        Self::new(Arc::new(Named::new(records)), identity, clock)
+        Self::new(Arc::new(Named::new(records)), identity, clock, TLS_SESSIONS_KEPT_A_HOST)
     }
 
     fn new(
         verifier: Arc<dyn ServerCertVerifier>,
         identity: Option<&Identity>,
         clock: &Arc<Clock>,
+        sessions: usize,
     ) -> Result<Self, TlsError> {
         let builder = ClientConfig::builder_with_details(provider(), clock.clone())
             .with_safe_default_protocol_versions()?
@@ -125,7 +127,7 @@ impl Connector {
             }
         };
         // Sessions are resumed only by this connector: what it verified stays what it verified.
-        config.resumption = Resumption::in_memory_sessions(TLS_SESSIONS_KEPT);
+        config.resumption = Resumption::in_memory_sessions(sessions);
         Ok(Self { config: Arc::new(config) })
     }
 }

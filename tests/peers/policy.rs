@@ -192,8 +192,8 @@ fn start_web(network: &Network, folder: &Path, certificate: &str) -> Running {
 }
 
 //= RFC 7672 §2.2, type=test
-//# Where there are usable TLSA records that DNSSEC vouches for, the server is authenticated by them or
-//# gets no mail.
+//# Where there are usable TLSA records that DNSSEC vouches for, the server is authenticated by
+//# them or gets no mail.
 #[test]
 fn what_signed_dns_says_of_a_host_is_kept_to() {
     let Some(network) = network() else { return };
@@ -214,8 +214,8 @@ fn what_signed_dns_says_of_a_host_is_kept_to() {
 }
 
 //= RFC 8461 §5, type=test
-//# Under a policy in enforce mode mail goes to hosts that it names and whose certificate is right, or
-//# waits.
+//# Under a policy in enforce mode mail goes to hosts that it names and whose certificate is right,
+//# or waits.
 #[test]
 fn a_policy_that_a_domain_serves_is_enforced() {
     let Some(network) = network() else { return };
