@@ -5,6 +5,10 @@
 
 use std::time::Duration;
 
+mod milters;
+
+pub use milters::*;
+
 // --- Shards ---
 
 /// Shards a process may run. Sixteen bits would do; a byte keeps ids short.
