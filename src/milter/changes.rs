@@ -60,8 +60,6 @@ pub struct Changes {
     pub list: Vec<Change>,
     /// What the body is to be.
     pub body: Option<Body>,
-    bytes: usize,
-    count: usize,
 }
 
 /// What cannot be asked for, in words.
@@ -72,10 +70,25 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.list.is_empty() && self.body.is_none()
     }
+}
+
+/// The changes of a message that have come so far.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    changes: Changes,
+    bytes: usize,
+    count: usize,
+}
+
+impl Gathered {
+    /// All of them.
+    pub(super) fn into_changes(self) -> Changes {
+        self.changes
+    }
 
     /// Octets of memory held.
-    pub fn memory(&self) -> usize {
-        self.bytes + self.body.as_ref().map_or(0, Body::memory)
+    pub(super) fn memory(&self) -> usize {
+        self.bytes + self.changes.body.as_ref().map_or(0, Body::memory)
     }
 
     /// Take one more, if `what` is a change: whether it is. `leads`: values come with the white
@@ -126,7 +139,7 @@ impl Changes {
             _ => return Ok(false),
         };
         self.count_one(data.len())?;
-        self.list.push(change);
+        self.changes.list.push(change);
         Ok(true)
     }
 
@@ -147,7 +160,7 @@ impl Changes {
             // It takes no room, and must not be had for nothing.
             self.count_one(0)?;
         }
-        let body = self.body.get_or_insert_default();
+        let body = self.changes.body.get_or_insert_default();
         if (body.len() + piece.len()) as u64 > body_max {
             return Err("a new body larger than a message may be");
         }
@@ -199,11 +212,11 @@ mod tests {
     use super::*;
 
     fn take(packets: &[(u8, &[u8])]) -> Result<Changes, Wrong> {
-        let mut changes = Changes::default();
+        let mut changes = Gathered::default();
         for (what, data) in packets {
             assert!(changes.take(*what, data, false, 100)?, "{} is a change", *what as char);
         }
-        Ok(changes)
+        Ok(changes.into_changes())
     }
 
     #[test]
@@ -247,10 +260,10 @@ mod tests {
 
     #[test]
     fn white_space_before_a_value_is_the_milters_where_that_was_agreed() {
-        let mut changes = Changes::default();
+        let mut changes = Gathered::default();
         assert_eq!(changes.take(b'h', b"X-A\0\tone\0", true, 0), Ok(true));
         let expected = Change::AddField { name: b"X-A".to_vec(), value: b"\tone".to_vec() };
-        assert_eq!(changes.list, [expected]);
+        assert_eq!(changes.into_changes().list, [expected]);
     }
 
     #[test]
@@ -273,22 +286,22 @@ mod tests {
         ] {
             assert!(take(&[(what, data)]).is_err(), "{} {data:?}", what as char);
         }
-        assert_eq!(Changes::default().take(b'c', b"", false, 100), Ok(false), "not a change");
+        assert_eq!(Gathered::default().take(b'c', b"", false, 100), Ok(false), "not a change");
     }
 
     #[test]
     fn there_is_an_end_to_them() {
-        let mut small = Changes::default();
-        let one = |changes: &mut Changes, data: &[u8]| changes.take(b'h', data, false, 100);
+        let mut small = Gathered::default();
+        let one = |changes: &mut Gathered, data: &[u8]| changes.take(b'h', data, false, 100);
         for _ in 0..MILTER_CHANGES_MAX {
             assert_eq!(one(&mut small, b"X-A\0one\0"), Ok(true));
         }
         assert!(one(&mut small, b"X-A\0one\0").is_err());
         let large = [b"X-A\0", [b'x'; 60_000].as_slice(), b"\0"].concat();
-        let mut changes = Changes::default();
+        let mut changes = Gathered::default();
         let taken = (0..).take_while(|_| one(&mut changes, &large).is_ok()).count();
         assert_eq!(taken, MILTER_CHANGES_BYTES_MAX / large.len());
-        let mut empty = Changes::default();
+        let mut empty = Gathered::default();
         let endless = (0..).take_while(|_| empty.take(b'b', b"", false, 100).is_ok()).count();
         assert_eq!(endless, MILTER_CHANGES_MAX);
     }

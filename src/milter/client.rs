@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::base::limits::{MILTER_PROGRESS_MAX, MILTER_WINDOW};
 use crate::base::time::Monotonic;
-use crate::milter::changes::Changes;
+use crate::milter::changes::{Changes, Gathered};
 use crate::milter::flags::Agreed;
 use crate::milter::letter::{Letter, Visitor};
 use crate::milter::packet::{self, Packets};
@@ -102,7 +102,7 @@ struct Talk {
     script: Script,
     /// What has been told and is to be answered, oldest first.
     unanswered: VecDeque<Stage>,
-    changes: Changes,
+    changes: Gathered,
     progress: u32,
     /// Nothing has come since it began, on a connection that was used before.
     is_stale: bool,
@@ -176,7 +176,7 @@ impl Client {
         self.talk = Some(Talk {
             script: Script::new(is_same),
             unanswered: VecDeque::new(),
-            changes: Changes::default(),
+            changes: Gathered::default(),
             progress: 0,
             is_stale: self.agreed.is_some(),
         });
@@ -316,8 +316,11 @@ impl Client {
         let Some(talk) = self.talk.take() else { return };
         let Talk { changes, unanswered, .. } = talk;
         let is_end = at == Stage::End;
-        let changes =
-            if verdict == Verdict::Accept && is_end { changes } else { Changes::default() };
+        let changes = if verdict == Verdict::Accept && is_end {
+            changes.into_changes()
+        } else {
+            Changes::default()
+        };
         self.event = Some(Event::Opinion(Opinion { verdict, changes }));
         self.due = None;
         self.takes_new_client = goes_on && self.agreed.is_some_and(Agreed::takes_new_client);

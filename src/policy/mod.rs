@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod canonical;
 pub mod content;
+pub mod filtering;
 pub mod relay;
 pub mod signing;
 
