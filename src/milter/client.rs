@@ -249,14 +249,7 @@ impl Client {
         }
     }
 
-    /// Nobody waits for the message that was begun: forget it, and the connection with it.
-    pub fn abandon(&mut self) {
-        if self.talk.take().is_some() {
-            self.leave(true);
-        }
-    }
-
-    /// Part from the milter.
+    /// Part from the milter, and forget the message that was begun.
     pub fn quit(&mut self) {
         if self.phase != Phase::Over {
             let midway = self.talk.take().is_some();

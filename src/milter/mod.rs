@@ -8,6 +8,7 @@
 //! numbers are in network order; a packet is its length, then an octet that says what it is, then
 //! data. The version, and which steps the milter wants to see or to answer, are agreed on first.
 
+mod address;
 mod changes;
 mod client;
 mod flags;
@@ -17,6 +18,7 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
+pub use address::{Address, NoAddress};
 pub use changes::{Change, Changes};
 pub use client::{Client, Event, Fit, Options};
 pub use letter::{Body, Field, Letter, Visitor};

@@ -2,8 +2,9 @@
 //!
 //! In: a message, and of each milter its opinion or why it has none. Out: which milter is next,
 //! then a [`Decision`] and the message as they want it. Invariant: each milter sees what those
-//! before it changed; whoever refuses or discards is the last to be asked; changes that cannot be made change
-//! nothing, and count as a failure of who asked for them. Lives on: the home shard, one a message.
+//! before it changed; whoever refuses or discards is the last to be asked; changes that cannot be
+//! made change nothing, and count as a failure of who asked for them. Lives on: the home shard, one
+//! a message.
 
 mod body;
 mod changes;

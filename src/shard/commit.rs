@@ -19,6 +19,7 @@ use crate::mail::durability::Durability;
 use crate::outcome::counters::{Count, Latency, Size};
 use crate::outcome::dsn::Action;
 use crate::shard::context::Context;
+use crate::shard::filters::Request;
 use crate::shard::memory::Memory;
 use crate::shard::owed::Owed;
 use crate::shard::platform::{ConnectionId, IoError, Platform};
@@ -34,6 +35,8 @@ pub(crate) struct Commit {
     logs: Vec<(u16, Log)>,
     waiting: HashMap<MessageId, Waiting>,
     events: VecDeque<CommitEvent>,
+    /// What is to be filtered, and what need not be any more.
+    pub(crate) to_filter: VecDeque<Request>,
     /// What is to be signed before it is appended.
     pub(crate) signing: SigningQueue,
     /// What is on its way to the disk.
@@ -129,6 +132,7 @@ impl Commit {
             logs,
             waiting: HashMap::new(),
             events: VecDeque::new(),
+            to_filter: VecDeque::new(),
             signing: SigningQueue::default(),
             memory,
             retry_at: None,
@@ -350,8 +354,10 @@ impl Commit {
 
     /// Whether all that was given is on stable storage, or refused.
     pub(crate) fn is_idle(&self) -> bool {
-        let nothing_waits =
-            self.signing.is_empty() && self.waiting.is_empty() && self.owed.len() == 0;
+        let nothing_waits = self.to_filter.is_empty()
+            && self.signing.is_empty()
+            && self.waiting.is_empty()
+            && self.owed.len() == 0;
         nothing_waits && self.logs.iter().all(|(_, log)| log.is_idle())
     }
 

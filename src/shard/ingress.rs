@@ -25,6 +25,7 @@ use crate::smtp::server::{Event, Session};
 use crate::spool::log::{Accepted, Refusal};
 use crate::tls::Tls;
 
+mod filtering;
 mod message;
 mod secure;
 mod signing;
@@ -67,6 +68,8 @@ struct Inbound {
     mail_at: Monotonic,
     /// Content is coming in for this message.
     receiving: Option<Receiving>,
+    /// Milters are asked about its message.
+    filtering: bool,
     /// The end of content waits for the commit of this message.
     committing: Option<MessageId>,
     /// The earliest timer that is set for this session.
@@ -150,6 +153,7 @@ impl Ingress {
             ended: false,
             mail_at: cx.mono(),
             receiving: None,
+            filtering: false,
             committing: None,
             armed: None,
             unsent: 0,
@@ -192,6 +196,7 @@ impl Ingress {
     pub(crate) fn lost(&mut self, connection: ConnectionId, commit: &mut Commit) {
         let Some(mut inbound) = self.sessions.remove(connection) else { return };
         inbound.abandon(commit);
+        inbound.forget_filtering(commit);
         commit.memory.gathered(inbound.gathered, 0);
         commit.joining -= usize::from(inbound.joins);
         self.forget(inbound.client);
@@ -342,22 +347,6 @@ impl Inbound {
         }
     }
 
-    /// Keep what came behind a content that is being committed; no more than a bound.
-    fn hold<P: Platform>(&mut self, bytes: &[u8], cx: &mut Context<'_, P>) {
-        self.held.extend_from_slice(bytes);
-        if !self.paused && self.held.len() > SESSION_HELD_MAX {
-            self.paused = true;
-            cx.platform.pause(self.client.connection);
-        }
-    }
-
-    /// Read on, unless something else speaks against it.
-    fn resume<P: Platform>(&self, cx: &mut Context<'_, P>) {
-        if !self.paused && !self.slowed {
-            cx.platform.resume(self.client.connection);
-        }
-    }
-
     /// Let the session take `bytes`, answering its questions, up to the end of a content.
     fn feed<P: Platform>(&mut self, bytes: &[u8], commit: &mut Commit, cx: &mut Context<'_, P>) {
         let mut rest = bytes;
@@ -439,17 +428,21 @@ impl Inbound {
             return self.session.answer(answer, cx.mono());
         }
         let id = commit.next_id();
-        self.receiving = Some(Receiving::new(id, self.signing(cx)));
+        self.receiving = Some(Receiving::new(id, self.signing(cx), self.kept(cx)));
         self.session.answer(Answer::GO_ON, cx.mono());
     }
 
-    /// A chunk is full, or memory is short: it goes to the spool ahead of its message.
+    /// A chunk is full, or memory is short: it goes to the spool ahead of its message, unless
+    /// milters are to see it.
     fn on_chunk(&mut self, commit: &mut Commit) {
         let chunk = self.session.take_content();
         let receiving = self.receiving.as_mut().expect("content was answered with go on");
         receiving.push(&chunk);
         if receiving.refused.is_none() {
-            receiving.refused = commit.content(receiving.id, chunk).err();
+            receiving.refused = match &mut receiving.kept {
+                Some(kept) => kept.push(chunk, commit).err(),
+                None => commit.content(receiving.id, chunk).err(),
+            };
         }
     }
 
@@ -466,6 +459,9 @@ impl Inbound {
                 .map_err(|reply: Reply| Answer::from(reply)),
         };
         let id = receiving.id;
+        if let (Ok(()), Some(kept)) = (&checked, receiving.kept.take()) {
+            return self.submit(receiving, kept, content, commit, cx);
+        }
         let stored = checked.and_then(|()| {
             let unsigned = receiving.unsigned(cx.now.wall);
             let message = self.message(receiving, content, cx);

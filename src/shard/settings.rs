@@ -28,9 +28,11 @@ use crate::smtp::deadline::Deadlines;
 use crate::smtp::{client, server};
 use crate::tls::{Acceptor, Clock, Connector, TlsError};
 
+pub(crate) mod filters;
 mod surroundings;
 mod tls;
 
+use filters::{Filters, ListenerFilters};
 pub use surroundings::Surroundings;
 use tls::TlsSettings;
 
@@ -47,6 +49,10 @@ pub struct Settings {
     pub relay: RelayPolicy,
     /// Bounds on content.
     pub content_limits: ContentLimits,
+    /// By listener: its address, for milters.
+    listener_names: Vec<Box<str>>,
+    /// By listener.
+    filters: Vec<ListenerFilters>,
     /// Keys that sign.
     pub signers: Arc<Signers>,
     /// Bounds on sessions.
@@ -119,6 +125,8 @@ impl Settings {
                 header_bytes: config.limits.header_bytes,
                 received: config.limits.received,
             },
+            listener_names: config.listeners.iter().map(listener_name).collect(),
+            filters: filters::filters(config),
             signers: around.signers.clone(),
             admission: admission_limits(config),
             memory_bytes: config.limits.memory_bytes,
@@ -159,6 +167,16 @@ impl Settings {
     /// When a message from a listener gets its 250.
     pub(crate) fn durability(&self, listener: u16) -> Durability {
         self.durability[usize::from(listener)]
+    }
+
+    /// What milters know a listener by.
+    pub(crate) fn listener_name(&self, listener: u16) -> &str {
+        &self.listener_names[usize::from(listener)]
+    }
+
+    /// Who is asked about a message from a listener; `None`: nobody.
+    pub(crate) fn filters(&self, listener: u16, null_reverse_path: bool) -> Option<&Filters> {
+        self.filters[usize::from(listener)].of(null_reverse_path)
     }
 
     /// How handshakes of a listener's clients are answered.
@@ -202,6 +220,10 @@ impl Settings {
         let member = group.and_then(|g| g.group.members().get(usize::from(upstream.member)));
         member.map_or_else(String::new, |member| member.host.to_string())
     }
+}
+
+fn listener_name(listener: &options::Listener) -> Box<str> {
+    listener.address.to_string().into()
 }
 
 fn server_options(config: &Config, listener: &options::Listener) -> Arc<server::Options> {

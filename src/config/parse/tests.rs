@@ -1,5 +1,7 @@
 //! Configurations and what is said of wrong ones.
 
+mod milters;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -140,6 +142,10 @@ domain = "example.com"
 selector = "2026-11-e"
 key = "/etc/relay-fast/example.com.ed25519.pem"
 subdomains = "yes"
+
+[[milter]]
+name = "rspamd"
+address = "127.0.0.1:11332"
 
 [queue]
 retry_first = "90s"
@@ -377,6 +383,7 @@ fn file_with(knob: &Knob, value: &str) -> (String, usize) {
         "route[]" => "domains = []\nto = \"mx\"\n",
         "dkim[]" => "domain = \"d.example\"\nselector = \"s\"\nkey = \"/k\"\n",
         "source[]" => "address = \"192.0.2.1\"\ncertificate = \"c\"\nkey = \"k\"\n",
+        "milter[]" => "name = \"m\"\naddress = \"127.0.0.1:1\"\n",
         "certificate[]" => "file = \"c\"\nkey = \"k\"\n",
         _ => "",
     };

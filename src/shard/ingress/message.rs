@@ -9,6 +9,7 @@ use crate::policy::content::received::{Protocol, Received};
 use crate::policy::signing::{Signing, Unsigned};
 use crate::shard::context::Context;
 use crate::shard::ingress::Inbound;
+use crate::shard::ingress::filtering::Kept;
 use crate::shard::platform::Platform;
 use crate::spool::log::LogError;
 use crate::spool::stored::{NewMessage, Origin};
@@ -20,27 +21,30 @@ pub(super) struct Receiving {
     pub(super) scan: ContentScan,
     /// What it is to be signed with, where it may be.
     pub(super) signing: Option<Signing>,
+    /// Its content, where milters are to see it first: then nothing has been signed or stored.
+    pub(super) kept: Option<Kept>,
     /// Why a chunk was not taken.
     pub(super) refused: Option<LogError>,
 }
 
 impl Receiving {
     /// Of a message of which nothing has come.
-    pub(super) fn new(id: MessageId, signing: Option<Signing>) -> Self {
-        Self { id, scan: ContentScan::new(), signing, refused: None }
+    pub(super) fn new(id: MessageId, signing: Option<Signing>, kept: Option<Kept>) -> Self {
+        Self { id, scan: ContentScan::new(), signing, kept, refused: None }
     }
 
     /// Take the next piece of content.
     pub(super) fn push(&mut self, piece: &[u8]) {
         self.scan.push(piece);
-        if let Some(signing) = &mut self.signing {
+        if let (Some(signing), None) = (&mut self.signing, &self.kept) {
             signing.push(piece);
         }
     }
 
     /// Octets of memory held, beside what the session and the log hold.
     pub(super) fn memory(&self) -> usize {
-        self.signing.as_ref().map_or(0, Signing::memory)
+        let kept = self.kept.as_ref().map_or(0, Kept::memory);
+        kept + self.signing.as_ref().map_or(0, Signing::memory)
     }
 
     /// What the message, all of which has come, is to be signed with.
@@ -92,6 +96,7 @@ impl Inbound {
             prefix,
             content,
             has_eight_bit,
+            is_quarantined: false,
             origin,
         }
     }
