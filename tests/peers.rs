@@ -1,5 +1,5 @@
 //! The real program against real software: Postfix, swaks, Python's smtplib and email, Knot DNS,
-//! dkimpy, OpenDKIM.
+//! dkimpy, OpenDKIM, rspamd, ClamAV.
 //!
 //! Each test starts a relay of its own, with its own spool, on ports that the kernel chose or in a
 //! network namespace of its own; whatever it started ends with it. A test that fails shows the
@@ -14,6 +14,7 @@ mod tool;
 mod peers {
     // What tests are made of.
     mod certificates;
+    mod filters;
     mod mail;
     mod network;
     mod node;
@@ -27,6 +28,7 @@ mod peers {
     // Tests, by who is on the other side.
     mod bulk;
     mod dialogue;
+    mod filtering;
     mod lesser;
     mod mx;
     mod postfix_client;
