@@ -19,7 +19,7 @@ pub enum Kind {
     Txt,
     /// Names of an address; see [`Name::reverse_of`].
     Ptr,
-    /// Certificates of a service; see [`Name::tlsa_of`].
+    /// What signed DNS says of the certificate of a service, under `_PORT._tcp.HOST`.
     Tlsa,
 }
 
