@@ -27,6 +27,20 @@ pub const COMMAND_LINE_MIN: usize = 512;
 /// Octets that we take in a command line: 512 and what extensions add (RFC 1870, 3461, 6531).
 pub const COMMAND_LINE_MAX: usize = 2_048;
 const _: () = assert!(COMMAND_LINE_MAX >= COMMAND_LINE_MIN + 26 + 100 + 500 + 16 + 17);
+/// Octets that we take in a line of a SASL exchange, CRLF included (RFC 4954 §4).
+pub const AUTH_LINE_MAX: usize = 12_288;
+const _: () = assert!(AUTH_LINE_MAX >= COMMAND_LINE_MAX);
+/// Octets of a name at AUTH, after preparation (RFC 4616 §2 asks for 255).
+pub const AUTH_NAME_MAX: usize = 255;
+/// Octets of a password at AUTH, after preparation (RFC 4616 §2 asks for 255).
+pub const AUTH_PASSWORD_MAX: usize = 1_024;
+/// Iterations of a SCRAM verifier: RFC 7677 §4 asks for 4,096 at least; more than a million would
+/// hold up each client for seconds.
+pub const SCRAM_ITERATIONS_MIN: u32 = 4_096;
+/// See [`SCRAM_ITERATIONS_MIN`].
+pub const SCRAM_ITERATIONS_MAX: u32 = 1_000_000;
+/// Octets of a SCRAM verifier's salt.
+pub const SCRAM_SALT_MAX: usize = 64;
 /// Octets of a refused command line that are skipped in search of its CRLF before 421: a client
 /// that never ends a line gets no more of our time.
 pub const COMMAND_SKIP_MAX: usize = 64 * 1024;
