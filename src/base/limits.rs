@@ -41,6 +41,38 @@ pub const SCRAM_ITERATIONS_MIN: u32 = 4_096;
 pub const SCRAM_ITERATIONS_MAX: u32 = 1_000_000;
 /// Octets of a SCRAM verifier's salt.
 pub const SCRAM_SALT_MAX: usize = 64;
+/// Iterations of a decoy where no verifier of a file says otherwise, and of a new verifier: 15,000 is
+/// PostgreSQL's and Cyrus's order of magnitude, and costs a client some milliseconds; the file also
+/// holds argon2id, whose cost is what a thief has to pay who wants the password itself.
+pub const SCRAM_ITERATIONS_DEFAULT: u32 = 15_000;
+const _: () = assert!(SCRAM_ITERATIONS_DEFAULT >= SCRAM_ITERATIONS_MIN);
+/// Octets of a new salt.
+pub const SALT_BYTES: usize = 16;
+/// KiB of memory that an argon2id verifier takes: OWASP's 19 MiB where nothing else is said.
+pub const ARGON2_MEMORY_DEFAULT: u32 = 19 * 1024;
+/// Passes over it, likewise.
+pub const ARGON2_PASSES_DEFAULT: u32 = 2;
+/// KiB of memory that an argon2id verifier may take: each check has so much for its own.
+pub const ARGON2_MEMORY_MAX: u32 = 256 * 1024;
+/// Passes over it.
+pub const ARGON2_PASSES_MAX: u32 = 16;
+/// Lanes of it; they are gone through one after another.
+pub const ARGON2_LANES_MAX: u32 = 16;
+/// Octets of a file of credentials: 65,536 identities of 256.
+pub const CREDENTIALS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Tries at AUTH from one address, or one IPv6 /64, that may fail at once, a shard; then one each
+/// `AUTH_ADDRESS_EVERY`.
+pub const AUTH_ADDRESS_BURST: u32 = 10;
+/// See [`AUTH_ADDRESS_BURST`]: 2,880 guesses a day.
+pub const AUTH_ADDRESS_EVERY: Duration = Duration::from_secs(30);
+/// Tries at AUTH with one name, from addresses that never had it right, that may fail at once, a
+/// shard; then one each `AUTH_NAME_EVERY`.
+pub const AUTH_NAME_BURST: u32 = 20;
+/// See [`AUTH_NAME_BURST`]: 8,640 guesses a day from all the world.
+pub const AUTH_NAME_EVERY: Duration = Duration::from_secs(10);
+/// Addresses, and names, whose failures at AUTH are remembered, a shard; the least recent are
+/// forgotten first.
+pub const AUTH_ROWS_MAX: usize = 16_384;
 /// Octets of a refused command line that are skipped in search of its CRLF before 421: a client
 /// that never ends a line gets no more of our time.
 pub const COMMAND_SKIP_MAX: usize = 64 * 1024;

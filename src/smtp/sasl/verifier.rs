@@ -64,6 +64,13 @@ impl ScramVerifier {
         }
     }
 
+    /// A number that `secret` chooses for `name`: which form its decoys have.
+    pub fn choice(secret: &[u8; 32], name: &str) -> u64 {
+        let chosen = hmac_sha256(secret, format!("form\0{name}").as_bytes());
+        let (first, _) = chosen.split_first_chunk().expect("32 octets");
+        u64::from_be_bytes(*first)
+    }
+
     /// Whether it is this password's: as slow as [`ScramVerifier::derive`].
     pub fn is_of(&self, password: &Password) -> bool {
         let other = Self::derive(password, &self.salt, self.iterations.get());
