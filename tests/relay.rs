@@ -42,6 +42,8 @@ mod memory;
 mod notify;
 #[path = "relay/operator.rs"]
 mod operator;
+#[path = "relay/passwd.rs"]
+mod passwd;
 #[path = "relay/refusals.rs"]
 mod refusals;
 #[path = "relay/reload.rs"]
