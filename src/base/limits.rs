@@ -30,6 +30,8 @@ const _: () = assert!(COMMAND_LINE_MAX >= COMMAND_LINE_MIN + 26 + 100 + 500 + 16
 /// Octets that we take in a line of a SASL exchange, CRLF included (RFC 4954 §4).
 pub const AUTH_LINE_MAX: usize = 12_288;
 const _: () = assert!(AUTH_LINE_MAX >= COMMAND_LINE_MAX);
+/// Octets of AUTH= at MAIL as written: the line may be so much longer for it (RFC 4954 §3).
+pub const AUTH_PARAMETER_MAX: usize = 500;
 /// Octets of a name at AUTH, after preparation (RFC 4616 §2 asks for 255).
 pub const AUTH_NAME_MAX: usize = 255;
 /// Octets of a password at AUTH, after preparation (RFC 4616 §2 asks for 255).
@@ -41,17 +43,11 @@ pub const SCRAM_ITERATIONS_MIN: u32 = 4_096;
 pub const SCRAM_ITERATIONS_MAX: u32 = 1_000_000;
 /// Octets of a SCRAM verifier's salt.
 pub const SCRAM_SALT_MAX: usize = 64;
-/// Iterations of a decoy where no verifier of a file says otherwise, and of a new verifier: 15,000 is
-/// PostgreSQL's and Cyrus's order of magnitude, and costs a client some milliseconds; the file also
-/// holds argon2id, whose cost is what a thief has to pay who wants the password itself.
-pub const SCRAM_ITERATIONS_DEFAULT: u32 = 15_000;
+/// Iterations of a new SCRAM verifier: RFC 7677's least times four costs a client milliseconds.
+pub const SCRAM_ITERATIONS_DEFAULT: u32 = 16_384;
 const _: () = assert!(SCRAM_ITERATIONS_DEFAULT >= SCRAM_ITERATIONS_MIN);
 /// Octets of a new salt.
 pub const SALT_BYTES: usize = 16;
-/// KiB of memory that an argon2id verifier takes: OWASP's 19 MiB where nothing else is said.
-pub const ARGON2_MEMORY_DEFAULT: u32 = 19 * 1024;
-/// Passes over it, likewise.
-pub const ARGON2_PASSES_DEFAULT: u32 = 2;
 /// KiB of memory that an argon2id verifier may take: each check has so much for its own.
 pub const ARGON2_MEMORY_MAX: u32 = 256 * 1024;
 /// Passes over it.

@@ -390,6 +390,10 @@ impl Inbound {
                 Event::ContentFull => self.on_chunk(commit),
                 Event::End => self.on_end(commit, cx),
                 Event::Aborted => self.abandon(commit),
+                Event::Password | Event::Verifier => {
+                    self.session.answer(Answer::AUTH_LATER, cx.mono());
+                }
+                Event::Proved | Event::Disproved => {}
                 Event::StartTls => {
                     self.send(cx);
                     self.expect_handshake(cx);

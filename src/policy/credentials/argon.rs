@@ -9,10 +9,7 @@ use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Params, Version};
 use aws_lc_rs::constant_time;
 use zeroize::Zeroizing;
 
-use crate::base::limits::{
-    ARGON2_LANES_MAX, ARGON2_MEMORY_DEFAULT, ARGON2_MEMORY_MAX, ARGON2_PASSES_DEFAULT,
-    ARGON2_PASSES_MAX, SALT_BYTES,
-};
+use crate::base::limits::{ARGON2_LANES_MAX, ARGON2_MEMORY_MAX, ARGON2_PASSES_MAX, SALT_BYTES};
 use crate::smtp::sasl::Password;
 
 /// What a password is measured by.
@@ -85,9 +82,11 @@ impl Argon2Verifier {
     }
 }
 
+/// OWASP's least for argon2id, as the crate has it.
 fn default_params() -> Params {
+    let (memory, passes) = (Params::DEFAULT_M_COST, Params::DEFAULT_T_COST);
     let length = Some(Params::DEFAULT_OUTPUT_LEN);
-    Params::new(ARGON2_MEMORY_DEFAULT, ARGON2_PASSES_DEFAULT, 1, length).expect("sound parameters")
+    Params::new(memory, passes, Params::DEFAULT_P_COST, length).expect("sound parameters")
 }
 
 impl fmt::Display for Argon2Verifier {
