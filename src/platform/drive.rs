@@ -202,8 +202,12 @@ impl<M: Machine> Drive<M> {
         let knows = |kernel: &Kernel, stream| kernel.streams.is_known(stream);
         match notice {
             Notice::Accepted { stream, listener, peer, local } => {
-                let connection = ConnectionId(stream);
-                self.hand(Event::Accepted { connection, listener, peer, local });
+                self.hand(Event::Accepted {
+                    connection: ConnectionId(stream),
+                    listener,
+                    peer,
+                    local,
+                });
             }
             Notice::Connected { stream, local } if knows(&self.kernel, stream) => {
                 self.hand(Event::Connected { connection: ConnectionId(stream), local });
@@ -221,8 +225,7 @@ impl<M: Machine> Drive<M> {
             }
             Notice::Held { stream } => {
                 if let Some(bytes) = self.kernel.take_held(stream) {
-                    let connection = ConnectionId(stream);
-                    self.hand(Event::Received { connection, bytes: &bytes });
+                    self.hand(Event::Received { connection: ConnectionId(stream), bytes: &bytes });
                     self.kernel.held_delivered(stream);
                 }
             }
@@ -258,6 +261,9 @@ impl<M: Machine> Drive<M> {
             Notice::Populated { ticket } => self.hand(Event::Populated { ticket }),
             Notice::PolicyFetched { ticket, result } => {
                 self.hand(Event::PolicyFetched { ticket, result });
+            }
+            Notice::Verified { connection, right } => {
+                self.hand(Event::Verified { connection, right });
             }
             // Closed or aborted between the completion and now.
             Notice::Connected { .. }

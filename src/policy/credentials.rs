@@ -48,7 +48,14 @@ pub struct Identity {
     argon2: Option<Argon2Verifier>,
     scram: Option<ScramVerifier>,
     /// Domains that it may send as; `None` is any.
-    domains: Option<DomainSet>,
+    domains: Option<Arc<DomainSet>>,
+}
+
+impl Default for Credentials {
+    /// Nobody may.
+    fn default() -> Self {
+        Self::parse("").expect("nothing is wrong with nothing")
+    }
 }
 
 impl Credentials {
@@ -121,10 +128,33 @@ impl Credentials {
     }
 }
 
+/// A password that is to be checked where nobody waits for the thread.
+#[derive(Debug)]
+pub struct Check {
+    /// Who may log in.
+    pub credentials: Arc<Credentials>,
+    /// Who says that it is.
+    pub name: Name,
+    /// With this.
+    pub password: Password,
+}
+
+impl Check {
+    /// Whether it is: slow by design.
+    pub fn run(self) -> bool {
+        self.credentials.verify(&self.name, &self.password)
+    }
+}
+
 impl Identity {
     /// What it calls itself.
     pub fn name(&self) -> &Name {
         &self.name
+    }
+
+    /// Domains that it may send as; `None` is any.
+    pub fn domains(&self) -> Option<&Arc<DomainSet>> {
+        self.domains.as_ref()
     }
 
     /// Whether it may send as `reverse_path`. The null reverse-path is nobody's: anyone may.

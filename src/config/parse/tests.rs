@@ -93,10 +93,15 @@ message_size = "10MiB"
 address = "[::1]:2525"
 tls = "require"
 client_ca = "/etc/relay-fast/clients.pem"
+auth = "require"
+auth_mechanisms = ["scram-sha-256", "PLAIN"]
 
 [[certificate]]
 file = "/etc/relay-fast/mx1.pem"
 key = "/etc/relay-fast/mx1.key"
+
+[auth]
+credentials = "/etc/relay-fast/credentials"
 
 [limits]
 recipients = 500
@@ -328,6 +333,16 @@ fn contradictions_between_right_values_are_refused() {
         (String::from("[limits]\nmemory = \"16MiB\""), "2: `message_size` (50MiB) is above"),
         (listener("127.0.0.1:1") + "tls = \"starttls\"", "2: TLS needs a certificate"),
         (listener("127.0.0.1:1") + "client_ca = \"ca\"", "3: without TLS no client shows"),
+        (listener("127.0.0.1:1") + "auth = \"offer\"", "2: AUTH needs to know who may log in"),
+        (listener("127.0.0.1:1") + "auth = \"offer\"", "2: AUTH is for TLS, and this listener"),
+        (
+            listener("127.0.0.1:1") + "auth = \"offer\"\nauth_mechanisms = []",
+            "2: AUTH without a mechanism",
+        ),
+        (
+            listener("127.0.0.1:1") + "auth_mechanisms = [\"PLAN\"]",
+            "3: `PLAN` is not one of SCRAM-SHA-256, PLAIN, LOGIN",
+        ),
         (String::from("[[source]]\naddress = \"192.0.2.1\"\nkey = \"k\""), "3: `certificate`"),
         (String::from("[[certificate]]\nkey = \"k\""), "1: `file` is missing in"),
         (

@@ -10,6 +10,7 @@
 //! Invariant: a name stands once, in its prepared form; what is wrong is said with line and column.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -101,7 +102,8 @@ impl<'a> Reader<'a> {
         let prepared = self::name(name).map_err(|what| self.wrong(what))?;
         self.at = name.len() + 1;
         let (argon2, scram) = self.verifiers()?;
-        let domains = if self.rest().starts_with(':') { Some(self.options()?) } else { None };
+        let domains =
+            if self.rest().starts_with(':') { Some(Arc::new(self.options()?)) } else { None };
         Ok(Identity { name: prepared, argon2, scram, domains })
     }
 

@@ -84,11 +84,11 @@ mod tests {
         for name in ["", "\u{AD}", "a\0b", "a\r\nb", "a\u{85}", "\u{202E}x", &long] {
             assert_eq!(Name::prepare(name.as_bytes()), Err(Fault::Unfit), "{name:?}");
         }
-        assert!(Name::prepare(long[1..].as_bytes()).is_ok());
+        assert!(Name::prepare(&long.as_bytes()[1..]).is_ok());
         assert_eq!(Name::prepare(b"\xFF"), Err(Fault::Unfit));
         let long = "x".repeat(AUTH_PASSWORD_MAX + 1);
         assert_eq!(Password::prepare(long.as_bytes()), Err(Fault::Unfit));
-        assert!(Password::prepare(long[1..].as_bytes()).is_ok());
+        assert!(Password::prepare(&long.as_bytes()[1..]).is_ok());
         assert_eq!(Password::prepare(b""), Err(Fault::Unfit));
     }
 

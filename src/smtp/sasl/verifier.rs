@@ -42,12 +42,12 @@ impl ScramVerifier {
         let mut salted = Zeroizing::new([0; 32]);
         let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
         pbkdf2::derive(algorithm, iterations, salt, password.as_bytes(), &mut *salted);
-        let client_key = hmac_sha256(&*salted, b"Client Key");
+        let client_key = hmac_sha256(&salted, b"Client Key");
         Self {
             iterations,
             salt: salt.into(),
             stored_key: sha256(&client_key),
-            server_key: hmac_sha256(&*salted, b"Server Key"),
+            server_key: hmac_sha256(&salted, b"Server Key"),
         }
     }
 

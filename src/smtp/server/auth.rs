@@ -77,11 +77,11 @@ impl Session {
     /// The verifier that [`Event::Verifier`] asks for, a decoy where nobody has that name. Without
     /// that question, nothing happens.
     pub fn verify_by(&mut self, verifier: ScramVerifier, nonce: &Nonce, now: Monotonic) {
-        match std::mem::replace(&mut self.step, Step::Command) {
-            Step::Asked(Question::Verifier(lookup)) => {
-                self.follow(lookup.found(verifier, nonce), now);
-            }
-            other => self.step = other,
+        let step = std::mem::replace(&mut self.step, Step::Command);
+        if let Step::Asked(Question::Verifier(lookup)) = step {
+            self.follow(lookup.found(verifier, nonce), now);
+        } else {
+            self.step = step;
         }
     }
 
