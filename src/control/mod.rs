@@ -2,8 +2,8 @@
 //!
 //! It sees only what shards publish and asks them through their mailboxes ([`commands`]). The same
 //! folder holds the other end: the subcommands that ask a running node ([`queue`]), the report
-//! over its event logs ([`report`]), what is told of a spool that no node runs on ([`spool`]), and who
-//! changes a file of credentials ([`passwd`]).
+//! over its event logs ([`report`]), what is told of a spool that no node runs on ([`spool`]), and
+//! who changes a file of credentials ([`passwd`]).
 
 pub mod api;
 pub mod cli;

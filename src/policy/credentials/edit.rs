@@ -9,8 +9,8 @@ use crate::policy::credentials::file::{
 use crate::smtp::sasl::{Name, Password};
 
 /// Give `name` (of [`name`](super::name)) this password; make it if nobody has it. `domains` (as
-/// [`domains`](super::domains) reads them) replaces what it may send as; empty is any; `None` leaves
-/// that as it is. Slow by design.
+/// [`domains`](super::domains) reads them) replaces what it may send as; empty is any; `None`
+/// leaves that as it is. Slow by design.
 pub fn put(
     text: &str,
     name: &Name,

@@ -5,8 +5,8 @@
 //! :decoys:BASE64                    the secret that decoys are made of, 32 octets
 //! NAME:VERIFIER[ VERIFIER][:OPTIONS]
 //! ```
-//! A verifier is an argon2id PHC string or `SCRAM-SHA-256$…`, at most one of each. The one option is
-//! `domains=DOMAIN,.SUFFIX,…`: what the name may send as.
+//! A verifier is an argon2id PHC string or `SCRAM-SHA-256$…`, at most one of each. The one option
+//! is `domains=DOMAIN,.SUFFIX,…`: what the name may send as.
 //! Invariant: a name stands once, in its prepared form; what is wrong is said with line and column.
 
 use std::fmt;

@@ -1,8 +1,8 @@
 //! Find out who the client is: AUTH and the exchange behind it (RFC 4954).
 //!
-//! Invariant: where TLS is wanted for it, nothing of an exchange is said or heard in clear; a client
-//! is somebody once at most, and not while a transaction is under way (§3); what lines of an
-//! exchange held is erased.
+//! Invariant: where TLS is wanted for it, nothing of an exchange is said or heard in clear; a
+//! client is somebody once at most, and not while a transaction is under way (§3); what lines of
+//! an exchange held is erased.
 
 use crate::base::limits::{AUTH_LINE_MAX, COMMAND_LINE_MAX};
 use crate::base::time::Monotonic;
