@@ -21,7 +21,7 @@ use crate::base::limits::{
 use crate::base::time::Monotonic;
 use crate::platform::gear::{Notice, Tag};
 use crate::platform::kernel::{Kernel, Parts};
-use crate::platform::ring::{Completion, Kept, OperationId, ReceiveBuffers, Wait};
+use crate::platform::ring::{BufferToken, Completion, Kept, OperationId, ReceiveBuffers, Wait};
 use crate::shard::platform::{
     ConnectionId, DatagramId, Event, Machine, Platform, PlatformCounters, Turn,
 };
@@ -202,12 +202,8 @@ impl<M: Machine> Drive<M> {
         let knows = |kernel: &Kernel, stream| kernel.streams.is_known(stream);
         match notice {
             Notice::Accepted { stream, listener, peer, local } => {
-                self.hand(Event::Accepted {
-                    connection: ConnectionId(stream),
-                    listener,
-                    peer,
-                    local,
-                });
+                let connection = ConnectionId(stream);
+                self.hand(Event::Accepted { connection, listener, peer, local });
             }
             Notice::Connected { stream, local } if knows(&self.kernel, stream) => {
                 self.hand(Event::Connected { connection: ConnectionId(stream), local });
@@ -216,16 +212,16 @@ impl<M: Machine> Drive<M> {
                 self.hand(Event::ConnectFailed { connection: ConnectionId(stream), error });
             }
             Notice::Received { stream, buffer, length } => {
-                if knows(&self.kernel, stream) {
-                    let bytes = self.buffers.bytes(&buffer, length);
-                    let event = Event::Received { connection: ConnectionId(stream), bytes };
-                    hand(self.machine.as_deref_mut(), &mut self.kernel, event);
-                }
-                self.buffers.give_back(buffer);
+                let connection = knows(&self.kernel, stream).then_some(ConnectionId(stream));
+                self.lend(buffer, length, connection, |connection, bytes| Event::Received {
+                    connection,
+                    bytes,
+                });
             }
             Notice::Held { stream } => {
                 if let Some(bytes) = self.kernel.take_held(stream) {
-                    self.hand(Event::Received { connection: ConnectionId(stream), bytes: &bytes });
+                    let connection = ConnectionId(stream);
+                    self.hand(Event::Received { connection, bytes: &bytes });
                     self.kernel.held_delivered(stream);
                 }
             }
@@ -239,12 +235,9 @@ impl<M: Machine> Drive<M> {
                 self.hand(Event::Sent { connection: ConnectionId(stream) });
             }
             Notice::Answered { question, buffer, length } => {
-                if self.kernel.questions.is_known(question) {
-                    let bytes = self.buffers.bytes(&buffer, length);
-                    let event = Event::Datagram { id: DatagramId(question), bytes };
-                    hand(self.machine.as_deref_mut(), &mut self.kernel, event);
-                }
-                self.buffers.give_back(buffer);
+                let known = self.kernel.questions.is_known(question);
+                let id = known.then_some(DatagramId(question));
+                self.lend(buffer, length, id, |id, bytes| Event::Datagram { id, bytes });
             }
             Notice::AskFailed { question, error } if self.kernel.questions.bury(question) => {
                 self.hand(Event::DatagramFailed { id: DatagramId(question), error });
@@ -273,6 +266,21 @@ impl<M: Machine> Drive<M> {
             | Notice::Sent { .. }
             | Notice::AskFailed { .. } => {}
         }
+    }
+
+    /// Give the machine octets for `whom`, if it knows whom, and take their buffer back.
+    fn lend<T>(
+        &mut self,
+        buffer: BufferToken,
+        length: usize,
+        whom: Option<T>,
+        event: impl for<'b> FnOnce(T, &'b [u8]) -> Event<'b>,
+    ) {
+        if let Some(whom) = whom {
+            let event = event(whom, self.buffers.bytes(&buffer, length));
+            hand(self.machine.as_deref_mut(), &mut self.kernel, event);
+        }
+        self.buffers.give_back(buffer);
     }
 
     fn hand(&mut self, event: Event<'_>) {
