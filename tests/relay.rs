@@ -22,6 +22,8 @@ mod node;
 #[path = "relay/sink.rs"]
 mod sink;
 
+#[path = "relay/auth.rs"]
+mod auth;
 #[path = "relay/command_line.rs"]
 mod command_line;
 #[path = "relay/delivery.rs"]

@@ -77,3 +77,39 @@ pub(super) fn check(
         reader.finder.add(place, Wrong::new("AUTH without a mechanism"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse::tests::{problems, read_file};
+
+    const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:1\"\n";
+    const CREDENTIALS: &str = "[auth]\ncredentials = \"/c\"\n";
+
+    #[test]
+    fn auth_that_nobody_could_use_is_refused() {
+        for (knobs, expected) in [
+            ("auth = \"offer\"", "2: AUTH needs to know who may log in"),
+            ("auth = \"offer\"", "2: AUTH is for TLS, and this listener has none"),
+            ("auth = \"offer\"\nauth_mechanisms = []", "2: AUTH without a mechanism"),
+            ("auth_mechanisms = [\"PLAN\"]", "3: `PLAN` is not one of SCRAM-SHA-256, PLAIN, LOGIN"),
+        ] {
+            let found = problems(&format!("{LISTENER}{knobs}"));
+            assert!(found.iter().any(|one| one.starts_with(expected)), "{knobs}\n{found:#?}");
+        }
+    }
+
+    #[test]
+    fn mechanisms_are_all_or_those_that_are_named() {
+        let auth = |knobs: &str| {
+            let text = format!("{LISTENER}auth_without_tls = \"allow\"\n{knobs}\n{CREDENTIALS}");
+            read_file(&text).listeners[0].auth
+        };
+        let all =
+            Auth { plain: true, login: true, scram: true, without_tls: true, required: false };
+        assert_eq!(auth(""), Auth::default());
+        assert_eq!(auth("auth = \"offer\""), all);
+        let only = Auth { plain: false, login: false, required: true, ..all };
+        assert_eq!(auth("auth = \"require\"\nauth_mechanisms = [\"scram-sha-256\"]"), only);
+    }
+}

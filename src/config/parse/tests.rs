@@ -25,12 +25,12 @@ fn read_with(text: &str, flags: &Flags) -> Result<Config, Problems> {
     load(Some(File { name: "relay.toml", text }), flags, &machine())
 }
 
-fn read_file(text: &str) -> Config {
+pub(super) fn read_file(text: &str) -> Config {
     read_with(text, &Flags::default()).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// Each problem as `line: what = help`.
-fn problems(text: &str) -> Vec<String> {
+pub(super) fn problems(text: &str) -> Vec<String> {
     let problems = read_with(text, &Flags::default()).expect_err(text);
     let show = |problem: &Problem| {
         let line = problem.line.as_ref().map_or(0, |(_, line)| *line);
@@ -333,16 +333,6 @@ fn contradictions_between_right_values_are_refused() {
         (String::from("[limits]\nmemory = \"16MiB\""), "2: `message_size` (50MiB) is above"),
         (listener("127.0.0.1:1") + "tls = \"starttls\"", "2: TLS needs a certificate"),
         (listener("127.0.0.1:1") + "client_ca = \"ca\"", "3: without TLS no client shows"),
-        (listener("127.0.0.1:1") + "auth = \"offer\"", "2: AUTH needs to know who may log in"),
-        (listener("127.0.0.1:1") + "auth = \"offer\"", "2: AUTH is for TLS, and this listener"),
-        (
-            listener("127.0.0.1:1") + "auth = \"offer\"\nauth_mechanisms = []",
-            "2: AUTH without a mechanism",
-        ),
-        (
-            listener("127.0.0.1:1") + "auth_mechanisms = [\"PLAN\"]",
-            "3: `PLAN` is not one of SCRAM-SHA-256, PLAIN, LOGIN",
-        ),
         (String::from("[[source]]\naddress = \"192.0.2.1\"\nkey = \"k\""), "3: `certificate`"),
         (String::from("[[certificate]]\nkey = \"k\""), "1: `file` is missing in"),
         (
