@@ -43,7 +43,7 @@ pub(in crate::config) const LISTENER_AUTH: Knob = Knob {
     path: "listener[].auth",
     kind: Kind::Choice { default: "none", words: &["none", "offer", "require"] },
     help: "AUTH: not here, for clients that want to send to any domain, or before any mail.",
-    cost: "each password that is checked 19 MiB and some 20 ms of a CPU; needs `auth.credentials`",
+    cost: "a password 19 MiB and 13 ms of a CPU to check, SCRAM nearly nothing",
     takes_effect: TakesEffect::Reload,
 };
 
