@@ -152,6 +152,8 @@ struct Beside {
     path: PathBuf,
     new: PathBuf,
     file: File,
+    /// It has: there is nothing of this name any more, or it is somebody else's.
+    renamed: bool,
 }
 
 impl Beside {
@@ -160,7 +162,7 @@ impl Beside {
         new.push(".new");
         let new = PathBuf::from(new);
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new) {
-            Ok(file) => Ok(Self { path: path.into(), new, file }),
+            Ok(file) => Ok(Self { path: path.into(), new, file, renamed: false }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(PasswdError::Locked(new))
             }
@@ -185,6 +187,7 @@ impl Beside {
         }
         self.file.sync_all()?;
         fs::rename(&self.new, &self.path)?;
+        self.renamed = true;
         let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
     }
@@ -192,7 +195,8 @@ impl Beside {
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        // Once it was renamed there is none of this name.
-        let _ = fs::remove_file(&self.new);
+        if !self.renamed {
+            let _ = fs::remove_file(&self.new);
+        }
     }
 }

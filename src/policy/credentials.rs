@@ -35,10 +35,11 @@ pub struct Credentials {
     by_name: HashMap<Name, Arc<Identity>>,
     /// In the file's order: what decoys are made after.
     all: Vec<Arc<Identity>>,
+    /// Their SCRAM verifiers, likewise.
+    scrams: Vec<ScramVerifier>,
     secret: [u8; 32],
     /// What decoys are made after where the file has nothing.
     default_argon2: Argon2Verifier,
-    default_scram: ScramVerifier,
 }
 
 /// Somebody who may log in.
@@ -70,15 +71,14 @@ impl Credentials {
         });
         let all: Vec<_> = identities.into_iter().map(Arc::new).collect();
         let by_name = all.iter().map(|identity| (identity.name.clone(), identity.clone()));
-        let unknown = Password::prepare(b"x").expect("a password");
-        let iterations = SCRAM_ITERATIONS_DEFAULT;
-        Ok(Self {
-            by_name: by_name.collect(),
-            all,
-            secret,
-            default_argon2: Argon2Verifier::default_form(),
-            default_scram: ScramVerifier::derive(&unknown, &[0; SALT_BYTES], iterations),
-        })
+        let mut scrams: Vec<_> = all.iter().filter_map(|identity| identity.scram.clone()).collect();
+        if scrams.is_empty() {
+            let password = Password::prepare(b"x").expect("a password");
+            let salt = [0; SALT_BYTES];
+            scrams.push(ScramVerifier::derive(&password, &salt, SCRAM_ITERATIONS_DEFAULT));
+        }
+        let default_argon2 = Argon2Verifier::default_form();
+        Ok(Self { by_name: by_name.collect(), all, scrams, secret, default_argon2 })
     }
 
     /// How many may log in.
@@ -111,13 +111,11 @@ impl Credentials {
 
     /// The SCRAM verifier of `name`, or a decoy where it has none.
     pub fn scram(&self, name: &Name) -> ScramVerifier {
-        if let Some(verifier) = self.by_name.get(name).and_then(|known| known.scram.as_ref()) {
-            return verifier.clone();
-        }
-        let of_all: Vec<_> =
-            self.all.iter().filter_map(|identity| identity.scram.as_ref()).collect();
-        let like = self.decoy_of(name, &of_all).copied().unwrap_or(&self.default_scram);
-        ScramVerifier::decoy(&self.secret, name.as_str(), like)
+        // Made in any case: it takes some time.
+        let like = self.decoy_of(name, &self.scrams).expect("there is one at least");
+        let decoy = ScramVerifier::decoy(&self.secret, name.as_str(), like);
+        let known = self.by_name.get(name).and_then(|known| known.scram.clone());
+        known.unwrap_or(decoy)
     }
 
     /// One of `among`, the same one each time for a name.

@@ -65,7 +65,7 @@ struct Skip {
 impl LineReader {
     /// Lines from the next one on have so many octets at most. What is kept of one is erased: to be
     /// called where none has begun.
-    pub fn expect(&mut self, octets_max: usize) {
+    pub fn limit(&mut self, octets_max: usize) {
         self.kept.zeroize();
         self.octets_max = octets_max;
     }

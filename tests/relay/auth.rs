@@ -144,6 +144,32 @@ fn who_guesses_is_slowed_down_alone() {
     assert!(guarded.node.metric("relay_fast_authentications_total{result=\"limited\"}") >= 1.0);
 }
 
+/// A verifier that takes seconds, of nobody's password.
+fn dear() -> String {
+    let hash = "c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+    format!("dear:$argon2id$v=19$m=262144,t=16,p=1${hash}\n")
+}
+
+#[test]
+fn checks_that_take_long_hold_up_no_shard_and_more_than_a_few_are_put_off() {
+    let guarded = Guarded::start(&dear(), "auth = \"offer\"");
+    // Names that nobody has cost as much as the one that somebody has.
+    let _clients: Vec<_> = (10..60)
+        .map(|last| {
+            let from = IpAddr::from([127, 0, 0, last]);
+            let mut client = Client::connect_from(from, guarded.node.listen[0]);
+            client.write(format!("{}\r\n", plain(&format!("name{last}"), "x")));
+            client
+        })
+        .collect();
+    wait_for("some are put off", || {
+        let busy = guarded.node.metric("relay_fast_authentications_total{result=\"busy\"}");
+        (busy >= 10.0).then_some(())
+    });
+    let mut other = guarded.connect();
+    assert_eq!(other.say("NOOP").code, 250);
+}
+
 #[test]
 fn a_file_that_is_no_secret_keeps_the_relay_from_starting() {
     let mut node = Node::idle("");

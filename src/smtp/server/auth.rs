@@ -87,21 +87,29 @@ impl Session {
 
     /// The mechanisms on offer, as things are.
     pub(super) fn mechanisms(&self) -> Vec<Mechanism> {
-        let auth = self.options.auth;
-        let offered = self.secured || auth.without_tls;
-        let has = |mechanism: &Mechanism| offered && auth.has(*mechanism, self.channel);
+        let offers = self.offers_auth();
+        let has = |mechanism: &Mechanism| offers && self.options.auth.has(*mechanism, self.channel);
         Mechanism::ALL.into_iter().filter(has).collect()
+    }
+
+    /// Whether AUTH is on offer, as things are.
+    pub(super) fn offers_auth(&self) -> bool {
+        let auth = self.options.auth;
+        auth.is_on() && (self.secured || auth.without_tls)
     }
 
     /// What is against AUTH, whatever its arguments.
     pub(super) fn refusal_of_auth(&self) -> Option<Answer> {
-        let auth = self.options.auth;
-        match () {
-            () if !auth.is_on() => Some(Answer::NOT_OFFERED),
-            () if !self.secured && !auth.without_tls => Some(Answer::AUTH_NEEDS_TLS),
-            () if self.authenticated => Some(Answer::AUTH_ALREADY),
-            () if self.hello.is_some() && !self.is_esmtp() => Some(Answer::HELLO_FIRST),
-            () => None,
+        if !self.options.auth.is_on() {
+            Some(Answer::NOT_OFFERED)
+        } else if !self.offers_auth() {
+            Some(Answer::AUTH_NEEDS_TLS)
+        } else if self.authenticated {
+            Some(Answer::AUTH_ALREADY)
+        } else if self.hello.is_some() && !self.is_esmtp() {
+            Some(Answer::HELLO_FIRST)
+        } else {
+            None
         }
     }
 
@@ -155,7 +163,7 @@ impl Session {
     fn follow(&mut self, next: Next, now: Monotonic) {
         match next {
             Next::Challenge(text, exchange) => {
-                self.line.expect(AUTH_LINE_MAX);
+                self.line.limit(AUTH_LINE_MAX);
                 self.await_command(now);
                 // Where the client is gone or the node drains, the session has ended.
                 if !self.is_over() {
@@ -189,14 +197,14 @@ impl Session {
 
     /// It is who it says.
     pub(super) fn authenticate(&mut self, now: Monotonic) {
-        self.line.expect(COMMAND_LINE_MAX);
+        self.line.limit(COMMAND_LINE_MAX);
         self.authenticated = true;
         self.reply(&Answer::AUTHENTICATED, now);
     }
 
     /// The exchange has come to nothing.
     pub(super) fn deny(&mut self, answer: &Answer, now: Monotonic) {
-        self.line.expect(COMMAND_LINE_MAX);
+        self.line.limit(COMMAND_LINE_MAX);
         self.refuse(answer, now);
     }
 }

@@ -174,7 +174,7 @@ impl Session {
         if self.options.auth.required && self.identity().is_none() {
             return self.refuse(&Answer::AUTH_FIRST, now);
         }
-        let auth = self.options.extensions.auth && !self.mechanisms().is_empty();
+        let auth = self.options.extensions.auth && self.offers_auth();
         let offered = Offered { auth, ..self.options.extensions };
         let (reverse_path, parameters) = match command::mail(arguments, offered) {
             Ok(read) => read,
