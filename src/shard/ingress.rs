@@ -120,8 +120,7 @@ impl Ingress {
 
     /// Whether `connection` is a client's.
     pub(crate) fn has(&mut self, connection: ConnectionId) -> bool {
-        self.sessions.get_mut(connection).is_some()
-            || self.proxied.get_mut(connection).is_some()
+        self.sessions.get_mut(connection).is_some() || self.proxied.get_mut(connection).is_some()
     }
 
     /// Put other limits in force; who is in stays in.
