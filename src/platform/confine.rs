@@ -56,8 +56,8 @@ pub enum ConfineError {
 pub struct Confinement {
     /// Root's are left.
     capabilities: bool,
-    /// With how many folders.
-    landlock: Option<(RestrictionStatus, usize)>,
+    /// With what can be read beside the spool.
+    landlock: Option<(RestrictionStatus, BTreeSet<PathBuf>)>,
     seccomp: Option<usize>,
 }
 
@@ -71,10 +71,10 @@ impl fmt::Display for Confinement {
             (RulesetStatus::NotEnforced, _) => f.write_str(", Landlock: not in this kernel")?,
             (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. }) => {
                 let version = effective_abi as i32;
-                write!(f, ", Landlock: spool and {folders} folders, as far as ABI {version} goes")?;
+                write!(f, ", Landlock (only ABI {version}): the spool, and to read {folders:?}")?;
             }
             (RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced, _) => {
-                write!(f, ", Landlock: spool and {folders} folders")?;
+                write!(f, ", Landlock: the spool, and to read {folders:?}")?;
             }
         }
         match self.seccomp {
@@ -95,13 +95,12 @@ pub fn confine(config: &Config, file: Option<&Path>) -> Result<Confinement, Conf
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(io::Error::from)?;
     let folders = folders(config, file);
     let status = keep_files(&config.spool.directory, &folders)?;
-    let landlock = Some((status, folders.len()));
-    if landlock.as_ref().is_some_and(|(it, _)| it.ruleset != RulesetStatus::NotEnforced) {
+    if status.ruleset != RulesetStatus::NotEnforced {
         // Done once: a process is confined once.
-        let _ = OPEN.set(folders);
+        let _ = OPEN.set(folders.clone());
     }
     let seccomp = syscalls::deny()?;
-    Ok(Confinement { capabilities, landlock, seccomp })
+    Ok(Confinement { capabilities, landlock: Some((status, folders)), seccomp })
 }
 
 /// Whether `path` is closed to this process though nothing but its being confined says so.
