@@ -9,7 +9,7 @@ use relay_fast::config::problem::Problems;
 use relay_fast::config::{Config, reference, reload};
 use relay_fast::control::cli::{Cli, NodeFlags, Verb};
 use relay_fast::control::commands::Shards;
-use relay_fast::control::http;
+use relay_fast::control::{http, passwd};
 use relay_fast::platform::machine::machine;
 use relay_fast::platform::relay::{Handle, Relay};
 use relay_fast::platform::supervise::Occasion;
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Some(Verb::Dkim { verb }) => dkim(&cli.node, verb),
         Some(Verb::Queue { verb }) => queue(&cli.node, verb),
         Some(Verb::Spool { .. }) => unreachable!("answered above, with a code of its own"),
+        Some(Verb::Passwd(change)) => passwd::run(change).map_err(Box::from),
         Some(Verb::Report { since }) => summary(&cli.node, since),
     };
     match done {

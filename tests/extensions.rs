@@ -33,7 +33,11 @@ fn without_room() -> Server {
         | Event::ContentFull
         | Event::End
         | Event::Aborted
-        | Event::StartTls => Some(yes(asked)),
+        | Event::StartTls
+        | Event::Password
+        | Event::Verifier
+        | Event::Proved
+        | Event::Disproved => Some(yes(asked)),
     };
     Server::with_policy(options(), policy).past_hello()
 }

@@ -25,6 +25,7 @@ mod peers {
     mod world;
 
     // Tests, by who is on the other side.
+    mod auth;
     mod bulk;
     mod dialogue;
     mod lesser;

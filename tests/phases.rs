@@ -16,7 +16,7 @@ use std::path::Path;
 
 use relay_fast::smtp::command::Verb;
 use relay_fast::smtp::phase::{Phase, Rule, rule};
-use relay_fast::smtp::server::{Options, Security};
+use relay_fast::smtp::server::{Auth, Options, Security};
 
 #[path = "support/session.rs"]
 mod session;
@@ -57,7 +57,8 @@ fn the_table_is_as_it_was() {
 
 /// All that can be on offer.
 fn offering() -> Options {
-    Options { security: Security::StartTls, ..options() }
+    let auth = Auth { plain: true, without_tls: true, ..Auth::default() };
+    Options { security: Security::StartTls, auth, ..options() }
 }
 
 /// A session in `phase`, come there by legal commands.

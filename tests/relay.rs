@@ -22,6 +22,8 @@ mod node;
 #[path = "relay/sink.rs"]
 mod sink;
 
+#[path = "relay/auth.rs"]
+mod auth;
 #[path = "relay/command_line.rs"]
 mod command_line;
 #[path = "relay/delivery.rs"]
@@ -42,6 +44,8 @@ mod memory;
 mod notify;
 #[path = "relay/operator.rs"]
 mod operator;
+#[path = "relay/passwd.rs"]
+mod passwd;
 #[path = "relay/refusals.rs"]
 mod refusals;
 #[path = "relay/reload.rs"]

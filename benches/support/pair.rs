@@ -53,7 +53,12 @@ impl Server {
                 Answer::stored(MessageId(1))
             }
             Event::ContentFull => return drop(black_box(self.session.take_content())),
-            Event::Aborted | Event::StartTls => unreachable!("nothing goes wrong"),
+            Event::Aborted
+            | Event::StartTls
+            | Event::Password
+            | Event::Verifier
+            | Event::Proved
+            | Event::Disproved => unreachable!("nothing goes wrong"),
         };
         self.session.answer(answer, NOW);
     }

@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
+mod auth;
 mod tls;
 
+pub use auth::*;
 pub use tls::*;
 
 // --- Shards ---

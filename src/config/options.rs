@@ -18,7 +18,7 @@ use crate::mail::durability::Durability;
 use crate::mail::route::{GroupId, HostPort, Route, TlsLevel};
 use crate::policy::authenticity::Mode;
 use crate::policy::signing::Selector;
-use crate::smtp::server::Security;
+use crate::smtp::server::{Auth, Security};
 
 /// Everything that the process was told, or that holds when nobody said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Certificates that this node shows to clients, chosen by the name that they ask for.
     pub certificates: Vec<CertificateFiles>,
+    /// The file of those who may log in.
+    pub credentials: Option<PathBuf>,
     /// The file of the authorities that are trusted where a peer's certificate is verified.
     pub tls_authorities: PathBuf,
     /// Limits of a shard's sessions and messages.
@@ -114,6 +116,8 @@ pub struct Listener {
     pub client_authorities: Option<PathBuf>,
     /// What is done to find out from whom strangers' mail is.
     pub verify: Option<Mode>,
+    /// How clients can log in.
+    pub auth: Auth,
     /// What is done about a bare CR or LF.
     pub line_endings: LineEndings,
     /// When a message gets its 250.

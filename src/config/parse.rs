@@ -5,6 +5,7 @@
 //! in one pass, contradictions between right values as well; nothing is in force unless all is
 //! right.
 
+mod auth;
 mod dkim;
 mod forms;
 mod inbound;
@@ -94,6 +95,7 @@ fn read<'d>(
         event_retention,
         listeners: inbound.listeners,
         certificates: inbound.certificates,
+        credentials: inbound.credentials,
         tls_authorities: outbound.tls_authorities,
         limits: inbound.limits,
         deadlines: inbound.deadlines,

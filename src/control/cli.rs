@@ -80,12 +80,29 @@ pub enum Verb {
         #[command(subcommand)]
         verb: SpoolVerb,
     },
+    /// Set a name's password in a file of credentials: asked for twice, or one line of stdin
+    Passwd(Passwd),
     /// Sum up the event log: rates and times to delivery by domain and upstream
     Report {
         /// How far back, as 30m, 1h, 2d
         #[arg(long, default_value = "1h", value_name = "DURATION")]
         since: String,
     },
+}
+
+/// A change to a file of credentials.
+#[derive(Args)]
+pub struct Passwd {
+    /// The file; made if it is not there
+    pub file: PathBuf,
+    /// The name that logs in
+    pub name: String,
+    /// Domains that it may send as, `.suffix` for all below one; `''` for any
+    #[arg(long, value_name = "LIST")]
+    pub domains: Option<String>,
+    /// Remove the name
+    #[arg(long, conflicts_with = "domains")]
+    pub delete: bool,
 }
 
 /// What is asked of a spool on disk.

@@ -2,7 +2,8 @@
 //!
 //! It sees only what shards publish and asks them through their mailboxes ([`commands`]). The same
 //! folder holds the other end: the subcommands that ask a running node ([`queue`]), the report
-//! over its event logs ([`report`]), and what is told of a spool that no node runs on ([`spool`]).
+//! over its event logs ([`report`]), what is told of a spool that no node runs on ([`spool`]), and
+//! who changes a file of credentials ([`passwd`]).
 
 pub mod api;
 pub mod cli;
@@ -10,6 +11,7 @@ pub mod commands;
 pub mod dkim;
 pub mod http;
 pub mod metrics;
+pub mod passwd;
 pub mod queue;
 pub mod report;
 pub mod spool;

@@ -101,6 +101,14 @@ counts! {
         "TLS handshakes, by what came of them.";
     TlsOutFailed Counter "relay_fast_tls_handshakes_total" "side=\"out\",result=\"failed\""
         "TLS handshakes, by what came of them.";
+    AuthSucceeded Counter "relay_fast_authentications_total" "result=\"succeeded\""
+        "Clients that said who they are, by what came of it.";
+    AuthFailed Counter "relay_fast_authentications_total" "result=\"failed\""
+        "Clients that said who they are, by what came of it.";
+    AuthLimited Counter "relay_fast_authentications_total" "result=\"limited\""
+        "Clients that said who they are, by what came of it.";
+    AuthBusy Counter "relay_fast_authentications_total" "result=\"busy\""
+        "Clients that said who they are, by what came of it.";
     RefusedMail Counter "relay_fast_commands_refused_total" "command=\"mail\""
         "Commands that were answered with 4xx or 5xx.";
     RefusedRcpt Counter "relay_fast_commands_refused_total" "command=\"rcpt\""

@@ -2,6 +2,7 @@
 //!
 //! Lanes. Changes to directories run one after another, so that what a shard asks for happens in
 //! that order; reads from the disk do not wait behind them, and neither waits for the network.
+//! Passwords are checked at a low priority, and no more of them wait than a bound.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -9,14 +10,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::base::limits::POLICY_THREADS;
+use crate::base::limits::{AUTH_CHECKS_MAX, AUTH_THREADS, POLICY_THREADS};
 use crate::platform::channels::Mailbox;
 use crate::platform::event_log::{self, EventFile};
 use crate::platform::gear::io_error;
 use crate::platform::policies;
 use crate::platform::segment_map::SegmentMap;
 use crate::platform::spool_dir::{self, OpenSegment};
-use crate::shard::platform::{FetchedPolicy, IoError, PolicyRequest};
+use crate::policy::credentials::Check;
+use crate::shard::platform::{ConnectionId, FetchedPolicy, IoError, PolicyRequest};
 use crate::spool::segment::SegmentName;
 
 /// Everything that blocks.
@@ -32,6 +34,8 @@ pub(super) enum Job {
     Populate { ticket: u64, map: Arc<SegmentMap>, offset: usize, bytes: usize },
     /// Find a policy on disk, or fetch it from the network.
     Policy { spool: PathBuf, ticket: u64, request: PolicyRequest },
+    /// Check a client's password: it takes a CPU some time, on purpose.
+    Verify { connection: ConnectionId, check: Check },
     /// Begin an event file, and remove the oldest ones.
     OpenEvents(EventFile),
 }
@@ -47,6 +51,8 @@ pub(super) enum Finished {
     Populated { ticket: u64 },
     /// See [`Job::Policy`].
     Policy { ticket: u64, result: Result<FetchedPolicy, Box<str>> },
+    /// See [`Job::Verify`].
+    Verified { connection: ConnectionId, right: bool },
     /// See [`Job::OpenEvents`].
     Events { result: Result<OwnedFd, IoError> },
 }
@@ -63,6 +69,7 @@ struct Lanes {
     reads: Lane,
     /// The network may take its time: one host that is slow keeps few others waiting.
     network: Lane,
+    passwords: Lane,
 }
 
 impl Pool {
@@ -71,7 +78,8 @@ impl Pool {
         let directories = Lane::start("spool", 1)?;
         let reads = Lane::start("populate", 1)?;
         let network = Lane::start("policies", POLICY_THREADS)?;
-        Ok(Self { lanes: Arc::new(Lanes { directories, reads, network }) })
+        let passwords = Lane::start("passwords", AUTH_THREADS)?;
+        Ok(Self { lanes: Arc::new(Lanes { directories, reads, network, passwords }) })
     }
 
     /// Run `job`; what it comes to arrives in `mailbox`.
@@ -82,8 +90,15 @@ impl Pool {
             }
             Job::Populate { .. } | Job::OpenSegment { .. } => &self.lanes.reads,
             Job::Policy { .. } => &self.lanes.network,
+            Job::Verify { .. } => &self.lanes.passwords,
         };
         lane.submit(Some((job, Arc::clone(mailbox))));
+    }
+
+    /// Whether another password may wait to be checked. Shards that ask at the same time may all be
+    /// told yes: then as many more wait.
+    pub(super) fn has_room_for_passwords(&self) -> bool {
+        self.lanes.passwords.waiting() < AUTH_CHECKS_MAX
     }
 }
 
@@ -119,6 +134,10 @@ impl Lane {
             })?);
         }
         Ok(lane)
+    }
+
+    fn waiting(&self) -> usize {
+        self.line.waiting.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// `None` is the end: nothing is taken after it.
@@ -175,9 +194,19 @@ fn run(job: Job) -> Option<Finished> {
             let result = policies::obtain(&spool, &request);
             Some(Finished::Policy { ticket, result })
         }
+        Job::Verify { connection, check } => {
+            make_way();
+            Some(Finished::Verified { connection, right: check.run() })
+        }
         Job::OpenEvents(file) => {
             let result = event_log::open(&file).map_err(|error| io_error(&error));
             Some(Finished::Events { result })
         }
     }
+}
+
+/// Let shards go first on this thread's CPU. Where the kernel will not have it, that is all that is
+/// lost.
+fn make_way() {
+    let _ = rustix::process::setpriority_process(None, 10);
 }

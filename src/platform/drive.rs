@@ -21,7 +21,7 @@ use crate::base::limits::{
 use crate::base::time::Monotonic;
 use crate::platform::gear::{Notice, Tag};
 use crate::platform::kernel::{Kernel, Parts};
-use crate::platform::ring::{Completion, Kept, OperationId, ReceiveBuffers, Wait};
+use crate::platform::ring::{BufferToken, Completion, Kept, OperationId, ReceiveBuffers, Wait};
 use crate::shard::platform::{
     ConnectionId, DatagramId, Event, Machine, Platform, PlatformCounters, Turn,
 };
@@ -212,12 +212,11 @@ impl<M: Machine> Drive<M> {
                 self.hand(Event::ConnectFailed { connection: ConnectionId(stream), error });
             }
             Notice::Received { stream, buffer, length } => {
-                if knows(&self.kernel, stream) {
-                    let bytes = self.buffers.bytes(&buffer, length);
-                    let event = Event::Received { connection: ConnectionId(stream), bytes };
-                    hand(self.machine.as_deref_mut(), &mut self.kernel, event);
-                }
-                self.buffers.give_back(buffer);
+                let connection = knows(&self.kernel, stream).then_some(ConnectionId(stream));
+                self.lend(buffer, length, connection, |connection, bytes| Event::Received {
+                    connection,
+                    bytes,
+                });
             }
             Notice::Held { stream } => {
                 if let Some(bytes) = self.kernel.take_held(stream) {
@@ -236,12 +235,9 @@ impl<M: Machine> Drive<M> {
                 self.hand(Event::Sent { connection: ConnectionId(stream) });
             }
             Notice::Answered { question, buffer, length } => {
-                if self.kernel.questions.is_known(question) {
-                    let bytes = self.buffers.bytes(&buffer, length);
-                    let event = Event::Datagram { id: DatagramId(question), bytes };
-                    hand(self.machine.as_deref_mut(), &mut self.kernel, event);
-                }
-                self.buffers.give_back(buffer);
+                let known = self.kernel.questions.is_known(question);
+                let id = known.then_some(DatagramId(question));
+                self.lend(buffer, length, id, |id, bytes| Event::Datagram { id, bytes });
             }
             Notice::AskFailed { question, error } if self.kernel.questions.bury(question) => {
                 self.hand(Event::DatagramFailed { id: DatagramId(question), error });
@@ -259,6 +255,9 @@ impl<M: Machine> Drive<M> {
             Notice::PolicyFetched { ticket, result } => {
                 self.hand(Event::PolicyFetched { ticket, result });
             }
+            Notice::Verified { connection, right } => {
+                self.hand(Event::Verified { connection, right });
+            }
             // Closed or aborted between the completion and now.
             Notice::Connected { .. }
             | Notice::ConnectFailed { .. }
@@ -267,6 +266,21 @@ impl<M: Machine> Drive<M> {
             | Notice::Sent { .. }
             | Notice::AskFailed { .. } => {}
         }
+    }
+
+    /// Give the machine octets for `whom`, if it knows whom, and take their buffer back.
+    fn lend<T>(
+        &mut self,
+        buffer: BufferToken,
+        length: usize,
+        whom: Option<T>,
+        event: impl for<'b> FnOnce(T, &'b [u8]) -> Event<'b>,
+    ) {
+        if let Some(whom) = whom {
+            let event = event(whom, self.buffers.bytes(&buffer, length));
+            hand(self.machine.as_deref_mut(), &mut self.kernel, event);
+        }
+        self.buffers.give_back(buffer);
     }
 
     fn hand(&mut self, event: Event<'_>) {

@@ -9,10 +9,11 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::limits::PEM_BYTES_MAX;
+use crate::base::limits::{CREDENTIALS_BYTES_MAX, PEM_BYTES_MAX};
 use crate::config::Config;
 use crate::config::options::{CertificateFiles, DkimKey};
 use crate::mail::route::{Route, TlsLevel};
+use crate::policy::credentials::{Credentials, CredentialsError};
 use crate::policy::signing::{KeyError, PrivateKey, Signer, Signers};
 use crate::shard::settings::Surroundings;
 use crate::tls::{Clock, Identity, IdentityError, Roots, RootsError};
@@ -24,10 +25,12 @@ pub enum FileError {
     #[error("cannot read {0}: {1}")]
     Read(PathBuf, std::io::Error),
     /// It is larger than anything that it could be.
-    #[error("{0} is larger than {PEM_BYTES_MAX} octets")]
-    Large(PathBuf),
+    #[error("{0} is larger than {1} octets")]
+    Large(PathBuf, u64),
     /// A key that is no secret.
-    #[error("{0} can be read by everyone: chmod o= it, and make a new key if it was so for long")]
+    #[error(
+        "{0} can be read by everyone: chmod o= it, and renew what is in it if it was so for long"
+    )]
     Exposed(PathBuf),
     /// It is no certificate and key.
     #[error("{0}: {1}")]
@@ -35,6 +38,12 @@ pub enum FileError {
     /// It is no key to sign with.
     #[error("{0}: {1}")]
     Key(PathBuf, KeyError),
+    /// It is no file of credentials.
+    #[error("{0}, {1}")]
+    Credentials(PathBuf, CredentialsError),
+    /// It is not text.
+    #[error("{0} is not text")]
+    NotText(PathBuf),
     /// It has no authority in it.
     #[error("{0}: {1}")]
     Roots(PathBuf, RootsError),
@@ -83,7 +92,8 @@ fn paths(config: &Config) -> impl Iterator<Item = &Path> {
     let authorities = verifies(config).then_some(config.tls_authorities.as_path());
     let pairs = certificates.flat_map(|files| [&*files.chain, &*files.key]);
     let signing = config.dkim_keys.iter().map(|key| key.file.as_path());
-    pairs.chain(clients).chain(authorities).chain(signing)
+    let credentials = config.credentials.as_deref();
+    pairs.chain(clients).chain(authorities).chain(signing).chain(credentials)
 }
 
 /// What the machine adds to `config`.
@@ -101,6 +111,10 @@ pub fn surroundings(config: &Config, clock: Arc<Clock>) -> Result<Surroundings, 
             .collect::<Result<_, _>>()?,
         authorities: verifies(config).then(|| roots(&config.tls_authorities)).transpose()?,
         signers: Arc::new(signers(config)?),
+        credentials: config
+            .credentials
+            .as_deref()
+            .map_or_else(|| Ok(Arc::default()), credentials)?,
         clock,
     })
 }
@@ -108,7 +122,7 @@ pub fn surroundings(config: &Config, clock: Arc<Clock>) -> Result<Surroundings, 
 /// The keys of `config` that sign.
 pub fn signers(config: &Config) -> Result<Signers, FileError> {
     let signer = |key: &DkimKey| {
-        let text = read_secret(&key.file)?;
+        let text = read_secret(&key.file, PEM_BYTES_MAX)?;
         let private = PrivateKey::from_pem(&String::from_utf8_lossy(&text));
         Ok(Signer {
             domain: key.domain.clone(),
@@ -145,8 +159,8 @@ fn verifies(config: &Config) -> bool {
 }
 
 fn identity(files: &CertificateFiles) -> Result<Identity, FileError> {
-    let chain = read(&files.chain)?;
-    let key = read_secret(&files.key)?;
+    let chain = read(&files.chain, PEM_BYTES_MAX)?;
+    let key = read_secret(&files.key, PEM_BYTES_MAX)?;
     Identity::from_pem(&chain, &key).map_err(|error| {
         let of_key = matches!(error, IdentityError::Key | IdentityError::Pair(_));
         let path = if of_key { &files.key } else { &files.chain };
@@ -155,24 +169,32 @@ fn identity(files: &CertificateFiles) -> Result<Identity, FileError> {
 }
 
 fn roots(path: &Path) -> Result<Roots, FileError> {
-    Roots::from_pem(&read(path)?).map_err(|error| FileError::Roots(path.into(), error))
+    Roots::from_pem(&read(path, PEM_BYTES_MAX)?)
+        .map_err(|error| FileError::Roots(path.into(), error))
 }
 
-fn read_secret(path: &Path) -> Result<Vec<u8>, FileError> {
+fn credentials(path: &Path) -> Result<Arc<Credentials>, FileError> {
+    let octets = read_secret(path, CREDENTIALS_BYTES_MAX as u64)?;
+    let text = std::str::from_utf8(&octets).map_err(|_| FileError::NotText(path.into()))?;
+    let read = Credentials::parse(text);
+    read.map(Arc::new).map_err(|error| FileError::Credentials(path.into(), error))
+}
+
+fn read_secret(path: &Path, octets_max: u64) -> Result<Vec<u8>, FileError> {
     let metadata = path.metadata().map_err(|error| FileError::Read(path.into(), error))?;
     if metadata.mode() & 0o007 != 0 {
         return Err(FileError::Exposed(path.into()));
     }
-    read(path)
+    read(path, octets_max)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+fn read(path: &Path, octets_max: u64) -> Result<Vec<u8>, FileError> {
     let mut content = Vec::new();
     let file = File::open(path).map_err(|error| FileError::Read(path.into(), error))?;
-    let read = file.take(PEM_BYTES_MAX + 1).read_to_end(&mut content);
+    let read = file.take(octets_max + 1).read_to_end(&mut content);
     read.map_err(|error| FileError::Read(path.into(), error))?;
-    if content.len() as u64 > PEM_BYTES_MAX {
-        return Err(FileError::Large(path.into()));
+    if content.len() as u64 > octets_max {
+        return Err(FileError::Large(path.into(), octets_max));
     }
     Ok(content)
 }

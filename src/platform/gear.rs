@@ -12,7 +12,7 @@ use crate::base::slots::Slot;
 use crate::base::time::Now;
 use crate::base::wheel::Wheel;
 use crate::platform::ring::{BufferToken, Ring};
-use crate::shard::platform::{FetchedPolicy, IoError, PlatformCounters};
+use crate::shard::platform::{ConnectionId, FetchedPolicy, IoError, PlatformCounters};
 use crate::spool::segment::{SegmentBytes, SegmentName};
 
 /// Who asked for an operation.
@@ -74,6 +74,8 @@ pub(super) enum Notice {
     Populated { ticket: u64 },
     /// See `Event`.
     PolicyFetched { ticket: u64, result: Result<FetchedPolicy, Box<str>> },
+    /// See `Event`; the client may be gone.
+    Verified { connection: ConnectionId, right: bool },
 }
 
 /// What a timer of the platform's own is for.

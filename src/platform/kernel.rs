@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::base::ids::ShardId;
 use crate::base::slots::Slot;
 use crate::base::time::{Monotonic, Now};
-use crate::platform::blocking::{Finished, Pool};
+use crate::platform::blocking::{Finished, Job, Pool};
 use crate::platform::channels::{Mailbox, Outbox, Posts};
 use crate::platform::clock;
 use crate::platform::datagram::Questions;
@@ -20,6 +20,7 @@ use crate::platform::gear::{Gear, Notice, Tag, Timer};
 use crate::platform::listener::Listeners;
 use crate::platform::ring::{Completion, ReceiveBuffers, Ring, Wait};
 use crate::platform::stream::Streams;
+use crate::policy::credentials::Check;
 use crate::shard::mesh::Crossing;
 use crate::shard::platform::{ConnectionId, DatagramId, Platform, PlatformCounters, PolicyRequest};
 use crate::spool::segment::SegmentName;
@@ -45,6 +46,7 @@ pub(super) struct Kernel {
     disk: Disk,
     event_log: EventLog,
     outbox: Outbox,
+    pool: Pool,
     /// Timers that have fired, as long as they are looked at.
     fired: Vec<Timer>,
 }
@@ -60,7 +62,7 @@ impl Kernel {
         let place = (shard, posts.shards());
         let event_log =
             EventLog::new(spool, place, events, gear.now, (pool.clone(), Arc::clone(&mailbox)));
-        let disk = Disk::new(spool.to_owned(), pool, Arc::clone(&mailbox));
+        let disk = Disk::new(spool.to_owned(), pool.clone(), Arc::clone(&mailbox));
         let kernel = Self {
             gear,
             mailbox,
@@ -70,6 +72,7 @@ impl Kernel {
             disk,
             event_log,
             outbox: Outbox::new(posts),
+            pool,
             fired: Vec::new(),
         };
         Ok((kernel, buffers))
@@ -125,6 +128,9 @@ impl Kernel {
             }
             Finished::Policy { ticket, result } => {
                 self.gear.notices.push_back(Notice::PolicyFetched { ticket, result });
+            }
+            Finished::Verified { connection, right } => {
+                self.gear.notices.push_back(Notice::Verified { connection, right });
             }
             Finished::Events { result } => self.event_log.opened(result, &mut self.gear),
         }
@@ -243,6 +249,14 @@ impl Platform for Kernel {
 
     fn fetch_policy(&mut self, ticket: u64, request: PolicyRequest) {
         self.disk.fetch_policy(ticket, request);
+    }
+
+    fn verify(&mut self, connection: ConnectionId, check: Check) -> bool {
+        let has_room = self.pool.has_room_for_passwords();
+        if has_room {
+            self.pool.submit(Job::Verify { connection, check }, &self.mailbox);
+        }
+        has_room
     }
 
     fn log_events(&mut self, lines: &[u8]) {

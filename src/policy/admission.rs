@@ -86,7 +86,7 @@ impl Admission {
 }
 
 /// What an address counts as: an IPv6 client owns a whole /64, so it counts as that.
-fn counted_as(client: IpAddr) -> IpAddr {
+pub(super) fn counted_as(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {

@@ -3,9 +3,11 @@
 //! In: addresses, paths, counters and content, as values. Out: verdicts that carry their reply.
 
 pub mod admission;
+pub mod attempts;
 pub mod authenticity;
 pub mod canonical;
 pub mod content;
+pub mod credentials;
 pub mod mta_sts;
 pub mod relay;
 pub mod signing;

@@ -68,7 +68,7 @@ impl RelayPolicy {
     }
 
     /// Judge RCPT. `vouched`: the client may name any domain, whatever its address, for what it has
-    /// shown: a certificate of an authority that the listener names.
+    /// shown: a certificate of an authority that the listener names, or who it is.
     pub fn recipient(
         &self,
         listener: u16,

@@ -25,6 +25,7 @@ use crate::base::limits::CANONICAL_BLOCK;
 use crate::base::time::WallTime;
 use crate::mail::address::Domain;
 use crate::policy::canonical::body::{BodyHash, Form};
+use crate::policy::relay::DomainSet;
 use crate::policy::signing::from::from_domain;
 
 pub use field::Unsigned;
@@ -36,6 +37,8 @@ pub use signers::{Selector, Signer, Signers};
 pub struct Signing {
     signers: Arc<Signers>,
     reverse_domain: Option<Domain>,
+    /// Whose client may send as these alone gets no others' signatures.
+    bound_to: Option<Arc<DomainSet>>,
     header_bytes_max: usize,
     place: Place,
 }
@@ -61,7 +64,14 @@ impl Signing {
         reverse_domain: Option<Domain>,
         header_bytes_max: usize,
     ) -> Self {
-        Self { signers, reverse_domain, header_bytes_max, place: Place::Header(Vec::new()) }
+        let place = Place::Header(Vec::new());
+        Self { signers, reverse_domain, bound_to: None, header_bytes_max, place }
+    }
+
+    /// Sign for these domains alone, where there are such: the client may send as no others.
+    #[must_use]
+    pub fn bound_to(self, domains: Option<Arc<DomainSet>>) -> Self {
+        Self { bound_to: domains, ..self }
     }
 
     /// Take the next piece.
@@ -135,7 +145,10 @@ impl Signing {
     fn choose(&self, header: &[u8]) -> Vec<Arc<Signer>> {
         // A message from nobody, or from several at once, says nothing that could be vouched for.
         let Some(from) = from_domain(header) else { return Vec::new() };
-        let of = |domain: Option<&Domain>| domain.map_or(&[][..], |one| self.signers.of(one));
+        let may = |domain: &&Domain| self.bound_to.as_ref().is_none_or(|set| set.contains(domain));
+        let of = |domain: Option<&Domain>| {
+            domain.filter(may).map_or(&[][..], |domain| self.signers.of(domain))
+        };
         let signers = of(from.as_ref());
         let signers = if signers.is_empty() { of(self.reverse_domain.as_ref()) } else { signers };
         signers.to_vec()

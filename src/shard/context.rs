@@ -8,6 +8,7 @@ use crate::base::prng::Prng;
 use crate::base::time::{Monotonic, Now};
 use crate::base::wheel::Wheel;
 use crate::outcome::counters::Counters;
+use crate::policy::attempts::Attempts;
 use crate::shard::mesh::Crossing;
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::shard::settings::Settings;
@@ -33,6 +34,8 @@ pub(crate) struct Common {
     pub(crate) prng: Prng,
     /// Deadlines of connections.
     pub(crate) timers: Wheel<Timer>,
+    /// Who guesses passwords.
+    pub(crate) attempts: Attempts,
     /// What is counted.
     pub(crate) counters: Counters,
     /// What this shard sent to itself: it crosses nothing.

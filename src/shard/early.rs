@@ -66,6 +66,7 @@ impl EarlyClients {
             | Event::Committed { .. }
             | Event::Populated { .. }
             | Event::PolicyFetched { .. }
+            | Event::Verified { .. }
             | Event::Crossing(_) => false,
         }
     }

@@ -22,9 +22,10 @@ use crate::shard::platform::{ConnectionId, Platform};
 use crate::shard::refusals::{answer_to, refusal};
 use crate::smtp::answer::Answer;
 use crate::smtp::server::{Event, Session};
-use crate::spool::log::{Accepted, Refusal};
 use crate::tls::Tls;
 
+mod answering;
+mod auth;
 mod message;
 mod secure;
 mod signing;
@@ -51,7 +52,7 @@ struct Inbound {
     client: Client,
     /// Everything goes through it, from the handshake on.
     tls: Option<Box<Tls>>,
-    /// Bytes that came behind a content that is being committed.
+    /// Bytes that came behind a question that is being answered.
     held: Vec<u8>,
     paused: bool,
     /// In `Ingress::slowed`.
@@ -69,6 +70,8 @@ struct Inbound {
     receiving: Option<Receiving>,
     /// The end of content waits for the commit of this message.
     committing: Option<MessageId>,
+    /// The session waits for its client's password to be checked.
+    verifying: bool,
     /// The earliest timer that is set for this session.
     armed: Option<Monotonic>,
     /// Octets given to the platform since it last said `Sent`.
@@ -151,6 +154,7 @@ impl Ingress {
             mail_at: cx.mono(),
             receiving: None,
             committing: None,
+            verifying: false,
             armed: None,
             unsent: 0,
         };
@@ -213,37 +217,11 @@ impl Ingress {
     ) {
         let Some(inbound) = self.sessions.get_mut(connection) else { return };
         inbound.armed = None;
-        // While a commit is under way it is us who are slow, not the client.
-        if inbound.committing.is_none() {
+        // It is us who are slow then, not the client.
+        if !inbound.waits() {
             inbound.session.handle_deadline(cx.mono());
         }
         self.settle(connection, commit, cx);
-    }
-
-    /// The message that a session waits for is on stable storage: `250`.
-    pub(crate) fn stored<P: Platform>(
-        &mut self,
-        connection: ConnectionId,
-        accepted: &Accepted,
-        commit: &mut Commit,
-        cx: &mut Context<'_, P>,
-    ) {
-        self.committed(connection, Answer::stored(accepted.id()), commit, cx);
-    }
-
-    /// The message that a session waits for could not be stored.
-    pub(crate) fn refused<P: Platform>(
-        &mut self,
-        connection: ConnectionId,
-        why: Refusal,
-        commit: &mut Commit,
-        cx: &mut Context<'_, P>,
-    ) {
-        let answer = match why {
-            Refusal::Failed => Answer::NOT_STORED,
-            Refusal::Full => Answer::NO_ROOM,
-        };
-        self.committed(connection, answer, commit, cx);
     }
 
     /// The node drains: tell every session, take no new one.
@@ -263,28 +241,6 @@ impl Ingress {
             cx.platform.abort(connection);
             self.lost(connection, commit);
         }
-    }
-
-    fn committed<P: Platform>(
-        &mut self,
-        connection: ConnectionId,
-        answer: Answer,
-        commit: &mut Commit,
-        cx: &mut Context<'_, P>,
-    ) {
-        let Some(inbound) = self.sessions.get_mut(connection) else { return };
-        inbound.committing = None;
-        inbound.session.answer(answer, cx.mono());
-        let held = std::mem::take(&mut inbound.held);
-        inbound.feed(&held, commit, cx);
-        if inbound.ended && inbound.committing.is_none() {
-            inbound.session.handle_end();
-        }
-        if inbound.paused && inbound.held.len() <= SESSION_HELD_MAX / 2 {
-            inbound.paused = false;
-            inbound.resume(cx);
-        }
-        self.settle(connection, commit, cx);
     }
 
     /// Send what the session says, set its timer, and let it go once it is over.
@@ -333,16 +289,21 @@ impl Inbound {
         commit.joining = commit.joining + usize::from(joins) - usize::from(before);
     }
 
+    /// Whether the session's question is being answered: it takes nothing until then.
+    fn waits(&self) -> bool {
+        self.committing.is_some() || self.verifying
+    }
+
     /// Take plain octets of the client.
     fn take<P: Platform>(&mut self, bytes: &[u8], commit: &mut Commit, cx: &mut Context<'_, P>) {
-        if self.committing.is_some() {
+        if self.waits() {
             self.hold(bytes, cx);
         } else {
             self.feed(bytes, commit, cx);
         }
     }
 
-    /// Keep what came behind a content that is being committed; no more than a bound.
+    /// Keep what came behind a question that is being answered; no more than a bound.
     fn hold<P: Platform>(&mut self, bytes: &[u8], cx: &mut Context<'_, P>) {
         self.held.extend_from_slice(bytes);
         if !self.paused && self.held.len() > SESSION_HELD_MAX {
@@ -358,14 +319,14 @@ impl Inbound {
         }
     }
 
-    /// Let the session take `bytes`, answering its questions, up to the end of a content.
+    /// Let the session take `bytes`, answering its questions, up to one whose answer takes time.
     fn feed<P: Platform>(&mut self, bytes: &[u8], commit: &mut Commit, cx: &mut Context<'_, P>) {
         let mut rest = bytes;
         loop {
             let taken = self.session.handle_bytes(rest, cx.mono());
             rest = &rest[taken..];
             self.answer_questions(commit, cx);
-            if self.committing.is_some() {
+            if self.waits() {
                 return self.hold(rest, cx);
             }
             if self.receiving.is_some() && commit.memory.wants(self.session.content_waiting()) {
@@ -379,9 +340,9 @@ impl Inbound {
         }
     }
 
-    /// Answer what the session asks, up to the end of a content.
+    /// Answer what the session asks, up to what takes time.
     fn answer_questions<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
-        while self.committing.is_none() {
+        while !self.waits() {
             let Some(event) = self.session.poll_event() else { return };
             match event {
                 Event::Mail => self.on_mail(commit, cx),
@@ -390,6 +351,10 @@ impl Inbound {
                 Event::ContentFull => self.on_chunk(commit),
                 Event::End => self.on_end(commit, cx),
                 Event::Aborted => self.abandon(commit),
+                Event::Password => self.on_password(cx),
+                Event::Verifier => self.on_verifier(cx),
+                Event::Proved => self.on_proof(true, cx),
+                Event::Disproved => self.on_proof(false, cx),
                 Event::StartTls => {
                     self.send(cx);
                     self.expect_handshake(cx);
@@ -400,7 +365,8 @@ impl Inbound {
 
     fn on_mail<P: Platform>(&mut self, commit: &Commit, cx: &mut Context<'_, P>) {
         self.mail_at = cx.mono();
-        let answer = match refusal(commit.admission()) {
+        let refusal = self.refusal_of_sender(cx).or_else(|| refusal(commit.admission()));
+        let answer = match refusal {
             None => Answer::SENDER_OK,
             Some(answer) => {
                 cx.common.counters.increment(Count::RefusedMail);

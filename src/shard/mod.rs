@@ -61,6 +61,7 @@ use crate::egress::owner::Loads;
 use crate::egress::throttle::SharedSites;
 use crate::outcome::counters::{Count, Counters};
 use crate::policy::admission::Admission;
+use crate::policy::attempts::Attempts;
 use crate::queue::Queue;
 use crate::shard::commands::{Answer, Command, Snapshot};
 use crate::shard::commit::{Commit, CommitEvent, From};
@@ -176,6 +177,7 @@ impl Shard {
                 id,
                 prng,
                 timers: Wheel::new(now.mono),
+                attempts: Attempts::default(),
                 counters: Counters::default(),
                 local: VecDeque::new(),
                 plain: Vec::new(),
@@ -436,6 +438,9 @@ impl Machine for Shard {
             Event::Populated { ticket } => self.home.populated(ticket, commit, cx),
             Event::PolicyFetched { ticket, result } => {
                 self.delivery.policy_fetched(ticket, result, &mut self.lookups, cx);
+            }
+            Event::Verified { connection, right } => {
+                ingress.verified(connection, right, commit, cx);
             }
             Event::Crossing(crossing) => self.crossing(crossing, platform),
         }

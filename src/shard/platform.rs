@@ -13,6 +13,7 @@ use crate::base::ids::ShardId;
 use crate::base::slots::Slot;
 use crate::base::time::{Monotonic, Now, WallTime};
 use crate::mail::address::Domain;
+use crate::policy::credentials::Check;
 use crate::shard::mesh::Crossing;
 use crate::spool::segment::{SegmentBytes, SegmentName};
 use crate::tls::Roots;
@@ -65,6 +66,8 @@ pub enum Event<'a> {
     Populated { ticket: u64 },
     /// `fetch_policy` came to its end: the policy, or why there is none.
     PolicyFetched { ticket: u64, result: Result<FetchedPolicy, Box<str>> },
+    /// `verify` came to its end: whether the client's password is right.
+    Verified { connection: ConnectionId, right: bool },
     /// Another shard, or the control thread, sent this.
     Crossing(Crossing),
 }
@@ -143,6 +146,10 @@ pub trait Platform {
 
     /// Fetch a policy by HTTPS, or find it where it was kept: `PolicyFetched` follows.
     fn fetch_policy(&mut self, ticket: u64, request: PolicyRequest);
+
+    /// Check a client's password beside this thread: `Verified` follows while the connection is
+    /// there. False, and nothing follows, where too many wait for that already.
+    fn verify(&mut self, connection: ConnectionId, check: Check) -> bool;
 
     /// Append whole lines to this shard's event log, after all that was given before.
     fn log_events(&mut self, lines: &[u8]);
@@ -237,7 +244,8 @@ impl Event<'_> {
             | Self::Received { connection, .. }
             | Self::Ended { connection }
             | Self::Lost { connection, .. }
-            | Self::Sent { connection } => Some(*connection),
+            | Self::Sent { connection }
+            | Self::Verified { connection, .. } => Some(*connection),
             Self::Datagram { .. }
             | Self::DatagramFailed { .. }
             | Self::SegmentReady { .. }

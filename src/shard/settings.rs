@@ -19,6 +19,7 @@ use crate::mail::route::{Route, TlsLevel, UpstreamId};
 use crate::policy::admission::AdmissionLimits;
 use crate::policy::authenticity::{Mode, Verifier};
 use crate::policy::content::ContentLimits;
+use crate::policy::credentials::Credentials;
 use crate::policy::relay::{AddressSet, DomainSet, RelayPolicy};
 use crate::policy::signing::Signers;
 use crate::queue::backoff::Schedule;
@@ -77,6 +78,8 @@ pub struct Settings {
     tls: TlsSettings,
     /// Who is trusted to say who a peer is, where anyone is to be verified.
     pub authorities: Option<Roots>,
+    /// Who may log in.
+    pub credentials: Arc<Credentials>,
     /// The time that certificates are judged by.
     pub clock: Arc<Clock>,
     /// Name servers and how they are asked.
@@ -141,6 +144,7 @@ impl Settings {
             clients,
             tls: TlsSettings::new(config, around)?,
             authorities: around.authorities.clone(),
+            credentials: around.credentials.clone(),
             clock: around.clock.clone(),
             dns: dns_options(config, &around.resolv_conf),
             own_names: Arc::new(own_names(config)),
@@ -244,6 +248,7 @@ fn server_options(config: &Config, listener: &options::Listener) -> Arc<server::
         text_line_max: usize::try_from(config.limits.text_line_bytes).unwrap_or(usize::MAX),
         errors_max: config.limits.errors,
         security: listener.security,
+        auth: listener.auth,
         line_endings: match listener.line_endings {
             options::LineEndings::Strict => LineEndings::Strict,
             options::LineEndings::Normalize => LineEndings::Normalize,

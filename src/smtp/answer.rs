@@ -55,6 +55,8 @@ impl Answer {
         Self::known(214, (2, 0, 0), "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT");
     /// To STARTTLS (RFC 3207 §4).
     pub const TLS_GO_ON: Self = Self::known(220, (2, 0, 0), "Go on with TLS");
+    /// To AUTH, once it is known who it is.
+    pub const AUTHENTICATED: Self = Self::known(235, (2, 7, 0), "Authentication successful");
     /// To QUIT.
     pub const BYE: Self = Self::known(221, (2, 0, 0), "Bye");
 
@@ -109,6 +111,29 @@ impl Answer {
     pub const NO_RECIPIENTS: Self = Self::known(554, (5, 5, 1), "No valid recipients");
     /// DATA where BODY=BINARYMIME (RFC 3030 §3), or after BDAT (§2).
     pub const BDAT_ONLY: Self = Self::known(503, (5, 5, 1), "Only BDAT may follow");
+
+    // --- Who is it (RFC 4954 §4, §6) ---
+
+    /// AUTH where it is offered within TLS alone.
+    pub const AUTH_NEEDS_TLS: Self = Self::known(538, (5, 7, 11), "Must use TLS to authenticate");
+    /// AUTH a second time.
+    pub const AUTH_ALREADY: Self = Self::known(503, (5, 5, 1), "Authenticated already");
+    /// AUTH by a mechanism that is not on offer.
+    pub const AUTH_MECHANISM: Self = Self::known(504, (5, 5, 4), "Mechanism not offered here");
+    /// The client gave up.
+    pub const AUTH_CANCELLED: Self = Self::known(501, (5, 7, 0), "Authentication cancelled");
+    /// A response that is not base64, or not what the mechanism has there.
+    pub const AUTH_MALFORMED: Self = Self::known(501, (5, 5, 2), "Cannot decode your response");
+    /// A response over the limit.
+    pub const AUTH_TOO_LONG: Self = Self::known(500, (5, 5, 6), "Authentication line too long");
+    /// Wrong, in one of many ways of which none is told.
+    pub const AUTH_FAILED: Self = Self::known(535, (5, 7, 8), "Authentication failed");
+    /// Nobody has the time to find out.
+    pub const AUTH_LATER: Self = Self::known(454, (4, 7, 0), "Busy, authenticate again later");
+    /// MAIL where it must be known who it is.
+    pub const AUTH_FIRST: Self = Self::known(530, (5, 7, 0), "Authentication required");
+    /// MAIL of one that is no longer in the file.
+    pub const AUTH_WITHDRAWN: Self = Self::known(421, (4, 7, 0), "Your credentials were withdrawn");
 
     // --- Limits ---
 

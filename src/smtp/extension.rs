@@ -5,6 +5,8 @@
 
 use std::io::Write;
 
+use crate::smtp::sasl::Mechanism;
+
 /// The extensions on offer. Those that only inform (ENHANCEDSTATUSCODES, LIMITS) and those that ask
 /// nothing of the next hop (PIPELINING, SIZE, 8BITMIME, DSN) are always on offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +17,28 @@ pub struct Offered {
     pub binary_mime: bool,
     /// SMTPUTF8 (RFC 6531).
     pub smtp_utf8: bool,
+    /// AUTH= at MAIL (RFC 4954 §5); the command itself has switches of its own.
+    pub auth: bool,
+}
+
+/// What else the reply to EHLO says.
+#[derive(Clone, Copy, Debug)]
+pub struct Particulars<'a> {
+    /// How this node calls itself.
+    pub hostname: &'a str,
+    /// SIZE.
+    pub bytes_max: u64,
+    /// RCPTMAX.
+    pub recipients_max: usize,
+    /// STARTTLS can be said.
+    pub start_tls: bool,
+    /// How a client can log in; with none, AUTH is not offered.
+    pub mechanisms: &'a [Mechanism],
 }
 
 impl Offered {
     /// All that is implemented.
-    pub const ALL: Self = Self { chunking: true, binary_mime: true, smtp_utf8: true };
+    pub const ALL: Self = Self { chunking: true, binary_mime: true, smtp_utf8: true, auth: true };
 
     /// Whether BODY=BINARYMIME is taken: BDAT alone could carry it.
     pub fn takes_binary(self) -> bool {
@@ -27,15 +46,9 @@ impl Offered {
     }
 
     /// Append the reply to EHLO: the host's name, then a keyword a line.
-    /// `start_tls`: that too.
-    pub fn write(
-        self,
-        hostname: &str,
-        bytes_max: u64,
-        recipients_max: usize,
-        start_tls: bool,
-        out: &mut Vec<u8>,
-    ) {
+    pub fn write(self, particulars: &Particulars<'_>, out: &mut Vec<u8>) {
+        let Particulars { hostname, bytes_max, recipients_max, start_tls, mechanisms } =
+            *particulars;
         out.extend_from_slice(b"250-");
         out.extend_from_slice(hostname.as_bytes());
         out.extend_from_slice(b"\r\n250-PIPELINING\r\n");
@@ -53,6 +66,13 @@ impl Offered {
         if start_tls {
             out.extend_from_slice(b"250-STARTTLS\r\n");
         }
+        if !mechanisms.is_empty() {
+            out.extend_from_slice(b"250-AUTH");
+            for mechanism in mechanisms {
+                write!(out, " {}", mechanism.name()).expect("a Vec takes all");
+            }
+            out.extend_from_slice(b"\r\n");
+        }
         out.extend_from_slice(b"250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n");
         write!(out, "250 LIMITS RCPTMAX={recipients_max}\r\n").expect("a Vec takes all");
     }
@@ -62,14 +82,23 @@ impl Offered {
 mod tests {
     use super::*;
 
+    const PARTICULARS: Particulars<'_> = Particulars {
+        hostname: "mx.example",
+        bytes_max: 1_000,
+        recipients_max: 100,
+        start_tls: true,
+        mechanisms: &Mechanism::ALL,
+    };
+
     //= RFC 5321 §4.1.1.1, type=test
     //# ehlo-ok-rsp = ( "250" SP Domain [ SP ehlo-greet ] CRLF ) / ( "250-" Domain …
     #[test]
     fn every_extension_has_its_line() {
         let mut out = Vec::new();
-        Offered::ALL.write("mx.example", 1_000, 100, true, &mut out);
+        Offered::ALL.write(&PARTICULARS, &mut out);
         let expected = "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n\
             250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250-STARTTLS\r\n\
+            250-AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN\r\n\
             250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250 LIMITS RCPTMAX=100\r\n";
         assert_eq!(String::from_utf8_lossy(&out), expected);
     }
@@ -78,9 +107,10 @@ mod tests {
     fn what_is_switched_off_is_not_offered() {
         let mut out = Vec::new();
         let offered = Offered { chunking: false, smtp_utf8: false, ..Offered::ALL };
-        offered.write("mx.example", 1_000, 100, false, &mut out);
+        let particulars = Particulars { start_tls: false, mechanisms: &[], ..PARTICULARS };
+        offered.write(&particulars, &mut out);
         let text = String::from_utf8_lossy(&out).into_owned();
-        let off = ["CHUNKING", "BINARYMIME", "SMTPUTF8", "STARTTLS"];
+        let off = ["CHUNKING", "BINARYMIME", "SMTPUTF8", "STARTTLS", "AUTH"];
         assert!(off.iter().all(|word| !text.contains(word)));
     }
 }

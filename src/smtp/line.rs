@@ -3,18 +3,19 @@
 //! In: octets in pieces of any size. Out: lines without their CRLF, or why a line is refused.
 //! Invariant: only CR LF ends a line; a CR, LF or NUL that is not part of it refuses the line, and
 //! the line still goes on to its CR LF: nothing inside it is taken for a command of its own.
-//! Unit: `COMMAND_LINE_MAX` counts octets with the CRLF.
+//! Unit: `COMMAND_LINE_MAX`, and `AUTH_LINE_MAX` in a SASL exchange, count octets with the CRLF.
 
 use std::borrow::Cow;
 
 use memchr::{memchr3, memmem};
+use zeroize::Zeroize as _;
 
 use crate::base::limits::{COMMAND_LINE_MAX, COMMAND_SKIP_MAX};
 
 /// Why a command line is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineFault {
-    /// More than `COMMAND_LINE_MAX` octets.
+    /// More octets than a line may have.
     TooLong,
     /// A CR that no LF follows.
     BareCr,
@@ -39,10 +40,18 @@ pub enum Read<'a> {
 }
 
 /// Keeps what came of a line until the rest arrives. Copies only lines that come in pieces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LineReader {
     kept: Vec<u8>,
     skip: Option<Skip>,
+    octets_max: usize,
+}
+
+impl Default for LineReader {
+    /// For command lines.
+    fn default() -> Self {
+        Self { kept: Vec::new(), skip: None, octets_max: COMMAND_LINE_MAX }
+    }
 }
 
 /// A refused line whose CRLF is looked for.
@@ -54,11 +63,25 @@ struct Skip {
 }
 
 impl LineReader {
+    /// Lines from the next one on have so many octets at most. What is kept of one is erased: to be
+    /// called where none has begun.
+    pub fn limit(&mut self, octets_max: usize) {
+        self.kept.zeroize();
+        self.octets_max = octets_max;
+    }
+
     /// Take octets up to the end of a line: how many, and what came of them.
     pub fn read<'a>(&mut self, bytes: &'a [u8]) -> (usize, Read<'a>) {
         match self.skip.take() {
             None => self.read_line(bytes),
             Some(skip) => self.skip_line(bytes, skip),
+        }
+    }
+
+    /// Erase an owned line, which held a password.
+    pub fn erase(line: Cow<'_, [u8]>) {
+        if let Cow::Owned(mut buffer) = line {
+            buffer.zeroize();
         }
     }
 
@@ -80,7 +103,7 @@ impl LineReader {
                 Some(_) => self.refuse(LineFault::BareCr, &bytes[..0], false),
             };
         }
-        let room = COMMAND_LINE_MAX - self.kept.len();
+        let room = self.octets_max - self.kept.len();
         let seen = &bytes[..bytes.len().min(room)];
         let Some(at) = memchr3(b'\r', b'\n', 0, seen) else {
             return self.keep(seen, room);

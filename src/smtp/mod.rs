@@ -10,5 +10,6 @@ pub mod line;
 pub mod parameter;
 pub mod peer_reply;
 pub mod phase;
+pub mod sasl;
 pub mod server;
 pub mod stuffing;

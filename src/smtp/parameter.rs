@@ -4,7 +4,8 @@
 //! Invariant: an unknown parameter is 555, a known one given twice or malformed is 501, and what
 //! came in xtext is decoded to printable octets, since it goes into header fields of a DSN.
 
-use crate::base::limits::{ENVID_MAX, ORCPT_MAX};
+use crate::base::limits::{AUTH_PARAMETER_MAX, ENVID_MAX, ORCPT_MAX};
+use crate::mail::address::Mailbox;
 use crate::mail::envelope::{BodyType, Notify, OriginalRecipient, Ret};
 use crate::smtp::answer::Answer;
 use crate::smtp::extension::Offered;
@@ -22,6 +23,9 @@ pub struct MailParameters {
     pub ret: Option<Ret>,
     /// ENVID, decoded.
     pub envelope_id: Option<Box<str>>,
+    /// AUTH was given: who submitted the message first, as the client has it. Nobody here believes
+    /// it, and so it is not kept (RFC 4954 §5: it goes no further than trust does).
+    pub auth: Option<()>,
 }
 
 impl MailParameters {
@@ -47,6 +51,9 @@ impl MailParameters {
                 }
                 (name, Some(value)) if name.eq_ignore_ascii_case("ENVID") => {
                     once(&mut read.envelope_id, envelope_id(value))?;
+                }
+                (name, value) if offered.auth && name.eq_ignore_ascii_case("AUTH") => {
+                    once(&mut read.auth, value.and_then(submitter))?;
                 }
                 (name, _) => return Err(refused(name, &["SIZE", "BODY", "RET", "ENVID"])),
             }
@@ -152,6 +159,12 @@ fn ret(value: &str) -> Option<Ret> {
 
 fn envelope_id(value: &str) -> Option<Box<str>> {
     if value.is_empty() || value.len() > ENVID_MAX { None } else { decode_xtext(value) }
+}
+
+/// `<>` or a mailbox, in xtext (RFC 4954 §5).
+fn submitter(value: &str) -> Option<()> {
+    let decoded = if value.len() > AUTH_PARAMETER_MAX { None } else { decode_xtext(value) }?;
+    (&*decoded == "<>" || Mailbox::parse(&decoded, false).is_ok()).then_some(())
 }
 
 /// `NEVER`, or one or more of `SUCCESS`, `FAILURE`, `DELAY`, each once (RFC 3461 §4.1).
@@ -262,6 +275,7 @@ mod tests {
             smtp_utf8: true,
             ret: Some(Ret::Headers),
             envelope_id: Some("QQ+314".into()),
+            auth: None,
         };
         assert_eq!(mail(text), Ok(expected));
         assert_eq!(mail(""), Ok(MailParameters::default()));
@@ -271,7 +285,7 @@ mod tests {
     //# 555 MAIL FROM/RCPT TO parameters not recognized or not implemented
     #[test]
     fn unknown_parameters_are_told_from_malformed_ones() {
-        for text in [" AUTH=<>", " X=1", " MT-PRIORITY=1", " NOTIFY=NEVER", " HOLDFOR=1"] {
+        for text in [" X=1", " AUTHENTIC=<>", " MT-PRIORITY=1", " NOTIFY=NEVER", " HOLDFOR=1"] {
             assert_eq!(mail(text), Err(Answer::UNKNOWN_PARAMETER), "{text}");
         }
         let malformed = [
@@ -293,6 +307,11 @@ mod tests {
             " ENVID=+0D+0A",
             " ENVID=+2b",
             " ENVID=+7F",
+            " AUTH",
+            " AUTH=",
+            " AUTH=<> AUTH=<>",
+            " AUTH=<a@b.example>",
+            " AUTH=a@b=c.example",
         ];
         for text in malformed {
             assert_eq!(mail(text), Err(Answer::BAD_PARAMETER), "{text}");
@@ -301,6 +320,18 @@ mod tests {
         assert_eq!(mail(" -=1"), Err(Answer::SYNTAX));
         assert!(mail(&format!(" ENVID={}", "x".repeat(100))).is_ok());
         assert!(mail(&format!(" ENVID={}", "x".repeat(101))).is_err());
+    }
+
+    //= RFC 4954 §5, type=test
+    //# AUTH= has "<>" or an addr-spec in xtext
+    #[test]
+    fn a_submitter_may_be_named() {
+        for text in [" AUTH=<>", " AUTH=e+3Dmc2@example.com", " auth=+3C+3E"] {
+            assert!(mail(text).is_ok(), "{text}");
+        }
+        let without = Offered { auth: false, ..Offered::ALL };
+        let unknown = MailParameters::parse(" AUTH=<>", without);
+        assert_eq!(unknown, Err(Answer::UNKNOWN_PARAMETER));
     }
 
     #[test]

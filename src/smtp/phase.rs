@@ -84,7 +84,7 @@ static TABLE: [[Rule; Phase::ALL.len()]; Verb::ALL.len()] = [
     /* NOOP      */ [CONNECTED, SEQUENCE, READY,    MAIL,     RCPT,     CHUNKS],
     /* QUIT      */ [CLOSE,     CLOSE,    CLOSE,    CLOSE,    CLOSE,    CLOSE],
     /* STARTTLS  */ [NO_EHLO,   SEQUENCE, READY,    SEQUENCE, SEQUENCE, SEQUENCE],
-    /* AUTH      */ [NOT_HERE,  SEQUENCE, NOT_HERE, NOT_HERE, NOT_HERE, NOT_HERE],
+    /* AUTH      */ [NO_EHLO,   SEQUENCE, READY,    SEQUENCE, SEQUENCE, SEQUENCE],
     /* HTTP      */ [NOT_HTTP,  NOT_HTTP, UNKNOWN,  UNKNOWN,  UNKNOWN,  UNKNOWN],
     /* unknown   */ [UNKNOWN,   SEQUENCE, UNKNOWN,  UNKNOWN,  UNKNOWN,  UNKNOWN],
 ];

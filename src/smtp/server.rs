@@ -12,6 +12,7 @@
 //! How a transaction ends: after [`Event::Mail`] follows exactly one of: a negative answer of the
 //! caller to it, to `Content` or to `End`; a positive answer to `End`; or [`Event::Aborted`].
 
+mod auth;
 mod dialogue;
 mod intake;
 
@@ -30,8 +31,11 @@ use crate::smtp::deadline::{ContentDeadline, Deadlines};
 use crate::smtp::extension::Offered;
 use crate::smtp::line::LineReader;
 use crate::smtp::phase::Phase;
+use crate::smtp::sasl::{Channel, Exchange, Lookup, Name, Password};
 
 use intake::Intake;
+
+pub use auth::Auth;
 
 /// What all sessions of a listener have in common.
 #[derive(Clone, Debug)]
@@ -52,6 +56,8 @@ pub struct Options {
     pub extensions: Offered,
     /// What TLS is to the sessions.
     pub security: Security,
+    /// How clients can log in.
+    pub auth: Auth,
     /// How long a client may take.
     pub deadlines: Deadlines,
 }
@@ -68,6 +74,7 @@ impl Options {
             line_endings: LineEndings::Strict,
             extensions: Offered::ALL,
             security: Security::Clear,
+            auth: Auth::default(),
             deadlines: Deadlines::STANDARD,
         }
     }
@@ -108,6 +115,16 @@ pub enum Event {
     /// The transaction is gone: RSET, EHLO, a refusal of its content, the end of the session. Drop
     /// what was taken. A question that was open is no longer: answers to it have no effect.
     Aborted,
+    /// Question: is this password the right one of [`Session::claimed`]? See
+    /// [`Session::take_password`]. Yes: [`Answer::AUTHENTICATED`].
+    Password,
+    /// Question: what is the SCRAM verifier of [`Session::claimed`]? [`Session::verify_by`] gives
+    /// it; an answer refuses it.
+    Verifier,
+    /// The client has proved by that verifier that it is [`Session::claimed`].
+    Proved,
+    /// It has not.
+    Disproved,
     /// Send the output that waits, in clear; then the client begins the handshake. Once it is done:
     /// [`Session::secured`].
     StartTls,
@@ -131,6 +148,12 @@ pub struct Session {
     mail_refused: bool,
     /// All goes through TLS.
     secured: bool,
+    /// What a proof is bound to.
+    channel: Channel,
+    /// Who the client says that it is, or was the last to try to be.
+    claimed: Option<Name>,
+    /// It is.
+    authenticated: bool,
     /// The client has said something: an HTTP verb is now no more than an unknown command.
     opened: bool,
     draining: bool,
@@ -149,6 +172,8 @@ enum Step {
     Asked(Question),
     /// Nothing, until TLS is up; it must be by then.
     Handshake(Monotonic),
+    /// A line of a SASL exchange.
+    Sasl(Box<Exchange>),
     /// Content after 354.
     Data,
     /// Octets of an accepted chunk.
@@ -168,6 +193,9 @@ enum Question {
         early: bool,
     },
     Chunk(Chunk),
+    /// None once it was taken.
+    Password(Option<Password>),
+    Verifier(Box<Lookup>),
     End,
 }
 
@@ -228,6 +256,9 @@ impl Session {
             errors: 0,
             mail_refused: false,
             secured: false,
+            channel: Channel(None),
+            claimed: None,
+            authenticated: false,
             opened: false,
             draining: false,
             ended: false,
@@ -249,6 +280,7 @@ impl Session {
             let rest = &bytes[used..];
             used += match &self.step {
                 Step::Command => self.handle_command(rest, now),
+                Step::Sasl(_) => self.handle_sasl(rest, now),
                 Step::Data => self.handle_data(rest, now),
                 Step::Chunk(_) => self.handle_chunk(rest, now),
                 Step::Skip { .. } => self.handle_skip(rest, now),
@@ -267,6 +299,7 @@ impl Session {
         }
         self.secured = true;
         (self.phase, self.hello) = (Phase::Connected, None);
+        (self.claimed, self.authenticated) = (None, false);
         if self.options.security == Security::Implicit {
             self.greet();
         }
@@ -342,7 +375,7 @@ impl Session {
     /// one to act then.
     pub fn deadline(&self) -> Option<Monotonic> {
         match &self.step {
-            Step::Command => Some(self.command_due.min(self.patience_ends())),
+            Step::Command | Step::Sasl(_) => Some(self.command_due.min(self.patience_ends())),
             Step::Data | Step::Chunk(_) => self.intake.as_ref().map(Intake::deadline),
             Step::Skip { deadline, .. } => Some(deadline.at()),
             Step::Handshake(due) => Some(*due),
@@ -383,6 +416,7 @@ impl Session {
             Step::Asked(Question::Rcpt(recipient)) => Some(recipient),
             Step::Asked(_)
             | Step::Command
+            | Step::Sasl(_)
             | Step::Data
             | Step::Chunk(_)
             | Step::Skip { .. }

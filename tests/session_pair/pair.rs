@@ -197,7 +197,13 @@ fn as_told(event: Event, session: &Session) -> Option<Answer> {
         Event::Rcpt => ("rcpt", recipient),
         Event::Content => ("data", sender),
         Event::End => ("end", sender),
-        Event::ContentFull | Event::Aborted | Event::StartTls => unreachable!("no question"),
+        Event::ContentFull
+        | Event::Aborted
+        | Event::StartTls
+        | Event::Password
+        | Event::Verifier
+        | Event::Proved
+        | Event::Disproved => unreachable!("no question"),
     };
     let word = address.split('@').next().and_then(|local| local.strip_prefix(stage));
     match word {

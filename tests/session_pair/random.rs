@@ -89,7 +89,12 @@ fn letter() -> impl Strategy<Value = Letter> {
 
 fn world() -> impl Strategy<Value = World> {
     let offered = (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |(chunking, binary_mime, smtp_utf8)| Offered { chunking, binary_mime, smtp_utf8 },
+        |(chunking, binary_mime, smtp_utf8)| Offered {
+            chunking,
+            binary_mime,
+            smtp_utf8,
+            auth: true,
+        },
     );
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     let limits = (1usize..5, prop_oneof![Just(u64::MAX / 4), 5u64..100], 1usize..50);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use relay_fast::base::ids::ShardId;
 use relay_fast::base::slots::Slots;
 use relay_fast::base::time::Now;
+use relay_fast::policy::credentials::Check;
 use relay_fast::shard::mesh::Crossing;
 use relay_fast::shard::platform::{
     ConnectionId, DatagramId, Platform, PlatformCounters, PolicyRequest,
@@ -127,6 +128,10 @@ impl Platform for Kernel {
 
     fn fetch_policy(&mut self, _: u64, request: PolicyRequest) {
         unreachable!("{}: no level asks for policies", request.domain)
+    }
+
+    fn verify(&mut self, _: ConnectionId, check: Check) -> bool {
+        unreachable!("{:?}: no listener offers AUTH", check.name)
     }
 
     fn log_events(&mut self, lines: &[u8]) {

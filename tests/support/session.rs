@@ -12,6 +12,7 @@ use relay_fast::base::limits::RECORD_CONTENT_MAX;
 use relay_fast::base::time::Monotonic;
 use relay_fast::mail::envelope::Envelope;
 use relay_fast::smtp::answer::Answer;
+use relay_fast::smtp::sasl::{Nonce, Password, ScramVerifier};
 use relay_fast::smtp::server::{Event, Options, Session};
 
 /// A message that was taken and answered with yes.
@@ -40,6 +41,10 @@ pub(crate) struct Server {
     kept: Vec<u8>,
     content: Vec<u8>,
     in_transaction: bool,
+    /// Every password that was asked about.
+    pub(crate) passwords: Vec<Password>,
+    /// What every name is measured by; without it the policy is asked.
+    pub(crate) verifier: Option<ScramVerifier>,
 }
 
 impl Server {
@@ -66,6 +71,8 @@ impl Server {
             kept: Vec::new(),
             content: Vec::new(),
             in_transaction: false,
+            passwords: Vec::new(),
+            verifier: None,
         }
     }
 
@@ -187,6 +194,14 @@ impl Server {
                 assert!(!self.in_transaction && self.session.awaits_handshake());
                 return;
             }
+            Event::Proved | Event::Disproved => {
+                assert!(!self.in_transaction && self.session.claimed().is_some());
+                return;
+            }
+            Event::Password | Event::Verifier => {
+                assert!(!self.in_transaction && self.session.claimed().is_some());
+                return self.on_auth(event);
+            }
             Event::Mail => {
                 assert!(!self.in_transaction && self.session.envelope().is_some());
                 self.in_transaction = true;
@@ -199,6 +214,23 @@ impl Server {
             }
         }
         assert!(self.in_transaction, "{event:?} outside of a transaction");
+        self.ask(event);
+    }
+
+    fn on_auth(&mut self, event: Event) {
+        if event == Event::Password {
+            self.passwords.extend(self.session.take_password());
+            assert_eq!(self.session.take_password(), None, "it is given away once");
+        }
+        match self.verifier.clone() {
+            Some(verifier) if event == Event::Verifier => {
+                self.session.verify_by(verifier, &Nonce::new([5; 18]), self.now);
+            }
+            Some(_) | None => self.ask(event),
+        }
+    }
+
+    fn ask(&mut self, event: Event) {
         assert_eq!(self.open, None, "{event:?} while another question is open");
         assert_eq!(self.session.deadline(), None, "a question is open");
         match (self.policy)(event, &self.session) {
@@ -226,7 +258,14 @@ impl Server {
                 self.in_transaction = false;
             }
             Event::Mail | Event::Content => self.in_transaction = yes,
-            Event::Rcpt | Event::ContentFull | Event::Aborted | Event::StartTls => {}
+            Event::Rcpt
+            | Event::ContentFull
+            | Event::Aborted
+            | Event::StartTls
+            | Event::Password
+            | Event::Verifier
+            | Event::Proved
+            | Event::Disproved => {}
         }
         self.session.answer(answer, self.now);
     }
@@ -239,7 +278,13 @@ pub(crate) fn yes(event: Event) -> Answer {
         Event::Rcpt => Answer::RECIPIENT_OK,
         Event::Content => Answer::GO_ON,
         Event::End => Answer::stored(MessageId(1)),
-        Event::ContentFull | Event::Aborted | Event::StartTls => unreachable!("no question"),
+        Event::Password => Answer::AUTHENTICATED,
+        Event::Verifier => Answer::AUTH_LATER,
+        Event::ContentFull
+        | Event::Aborted
+        | Event::StartTls
+        | Event::Proved
+        | Event::Disproved => unreachable!("no question"),
     }
 }
 

@@ -155,6 +155,7 @@ fn bounds_outside_limits_are_found() {
         ("src/queue/a.rs", "pub(crate) const WAIT: Duration = Duration::from_secs(1);", 1),
         ("src/queue/a.rs", "impl A { pub const MAX: u32 = 4; }", 1),
         ("src/base/limits.rs", "pub const ITEMS_MAX: usize = 4;", 0),
+        ("src/base/limits/auth.rs", "pub const ITEMS_MAX: usize = 4;", 0),
         ("src/queue/a.rs", "use crate::base::limits::ITEMS_MAX; const ITEMS: u8 = 4;", 0),
         ("src/queue/a.rs", "const fn wait() -> Duration { Duration::ZERO }", 0),
         ("src/queue/a.rs", "#[cfg(test)]\nmod tests { const WAIT: Duration = D; }", 0),

@@ -8,18 +8,19 @@ use ipnet::IpNet;
 use crate::config::flags::Flags;
 use crate::config::knobs;
 use crate::config::options::{CertificateFiles, Deadlines, Limits, LineEndings, Listener};
-use crate::config::parse::{default_text, forms};
+use crate::config::parse::{auth, default_text, forms};
 use crate::config::problem::Place;
 use crate::config::reader::{FlagValue, Given, Reader, Section};
 use crate::config::units::{Wrong, show_size};
 use crate::mail::durability::Durability;
 use crate::policy::authenticity::Mode;
-use crate::smtp::server::Security;
+use crate::smtp::server::{Auth, Security};
 
 /// What comes in.
 pub(super) struct Inbound {
     pub(super) listeners: Vec<Listener>,
     pub(super) certificates: Vec<CertificateFiles>,
+    pub(super) credentials: Option<PathBuf>,
     pub(super) limits: Limits,
     pub(super) deadlines: Deadlines,
 }
@@ -31,6 +32,7 @@ struct Draft {
     security: Security,
     client_authorities: Option<Given<String>>,
     verify: Option<Mode>,
+    auth: Option<Auth>,
     line_endings: LineEndings,
     durability: Durability,
     sessions: u32,
@@ -50,6 +52,14 @@ pub(super) fn read<'d>(
     check_addresses(reader, &drafts, admin);
     let certificates = certificates(reader, root);
     check_tls(reader, &drafts, &certificates);
+    let section = reader.table(root, "auth");
+    let credentials = reader.text(&section, &knobs::AUTH_CREDENTIALS, None, forms::path);
+    for draft in &drafts {
+        if let Some(auth) = draft.auth {
+            let place = draft.address.place_or(&Place::Machine);
+            auth::check(reader, place, auth, draft.security, credentials.is_some());
+        }
+    }
     let section = reader.table(root, "limits");
     let limits = limits(reader, &section, &drafts);
     let section = reader.table(root, "deadlines");
@@ -65,12 +75,14 @@ pub(super) fn read<'d>(
         security: draft.security,
         client_authorities: draft.client_authorities.map(|given| PathBuf::from(given.value)),
         verify: draft.verify,
+        auth: draft.auth.unwrap_or_default(),
         line_endings: draft.line_endings,
         durability: draft.durability,
         sessions: draft.sessions,
         message_bytes: draft.message_bytes.value,
     });
-    Inbound { listeners: listeners.collect(), certificates, limits, deadlines }
+    let credentials = credentials.map(|given| PathBuf::from(given.value));
+    Inbound { listeners: listeners.collect(), certificates, credentials, limits, deadlines }
 }
 
 /// The file's listeners; `--listen` replaces them all; without either, one on loopback.
@@ -121,6 +133,7 @@ fn listener<'d>(
         "quarantine" => Some(Mode::Quarantine),
         _ => None,
     };
+    let auth = auth::read(reader, section);
     let line_endings = match reader.choice(section, &knobs::LISTENER_LINE_ENDINGS) {
         "normalize" => LineEndings::Normalize,
         _ => LineEndings::Strict,
@@ -137,6 +150,7 @@ fn listener<'d>(
         security,
         client_authorities,
         verify,
+        auth,
         line_endings,
         durability,
         sessions,

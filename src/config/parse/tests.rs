@@ -25,12 +25,12 @@ fn read_with(text: &str, flags: &Flags) -> Result<Config, Problems> {
     load(Some(File { name: "relay.toml", text }), flags, &machine())
 }
 
-fn read_file(text: &str) -> Config {
+pub(super) fn read_file(text: &str) -> Config {
     read_with(text, &Flags::default()).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// Each problem as `line: what = help`.
-fn problems(text: &str) -> Vec<String> {
+pub(super) fn problems(text: &str) -> Vec<String> {
     let problems = read_with(text, &Flags::default()).expect_err(text);
     let show = |problem: &Problem| {
         let line = problem.line.as_ref().map_or(0, |(_, line)| *line);
@@ -93,10 +93,15 @@ message_size = "10MiB"
 address = "[::1]:2525"
 tls = "require"
 client_ca = "/etc/relay-fast/clients.pem"
+auth = "require"
+auth_mechanisms = ["scram-sha-256", "PLAIN"]
 
 [[certificate]]
 file = "/etc/relay-fast/mx1.pem"
 key = "/etc/relay-fast/mx1.key"
+
+[auth]
+credentials = "/etc/relay-fast/credentials"
 
 [limits]
 recipients = 500

@@ -23,17 +23,23 @@ pub struct Protocol {
     pub utf8: bool,
     /// Through TLS.
     pub tls: bool,
+    /// Of a client that has logged in.
+    pub authenticated: bool,
 }
 
 impl Protocol {
     /// The keyword of the mail parameters registry (RFC 3848, RFC 6531 §4.3). HELO has but one.
     pub fn as_str(self) -> &'static str {
-        match (self.esmtp, self.utf8, self.tls) {
-            (_, true, false) => "UTF8SMTP",
-            (_, true, true) => "UTF8SMTPS",
-            (true, false, false) => "ESMTP",
-            (true, false, true) => "ESMTPS",
-            (false, false, _) => "SMTP",
+        match (self.esmtp, self.utf8, self.tls, self.authenticated) {
+            (_, true, false, false) => "UTF8SMTP",
+            (_, true, true, false) => "UTF8SMTPS",
+            (_, true, false, true) => "UTF8SMTPA",
+            (_, true, true, true) => "UTF8SMTPSA",
+            (true, false, false, false) => "ESMTP",
+            (true, false, true, false) => "ESMTPS",
+            (true, false, false, true) => "ESMTPA",
+            (true, false, true, true) => "ESMTPSA",
+            (false, false, _, _) => "SMTP",
         }
     }
 }

@@ -56,6 +56,22 @@ fn selectors(header: &str, reverse: Option<&str>) -> Vec<String> {
     tags.map(|rest| rest.split(';').next().unwrap().to_owned()).collect()
 }
 
+#[test]
+fn a_client_that_is_bound_to_domains_gets_no_others_signatures() {
+    let bound = |to: Option<&str>| {
+        let mut set = DomainSet::default();
+        to.into_iter().for_each(|one| set.insert(domain(one)));
+        let signing = Signing::new(signers(), Some(domain("esp.example")), HEADER_MAX);
+        let mut signing = signing.bound_to(to.map(|_| Arc::new(set)));
+        signing.push(b"From: <a@example.com>\r\n\r\nbody\r\n");
+        signing.finish(NOW).left()
+    };
+    assert_eq!(bound(None), 2);
+    assert_eq!(bound(Some("example.com")), 2);
+    assert_eq!(bound(Some("esp.example")), 1, "that of its reverse-path");
+    assert_eq!(bound(Some("else.example")), 0);
+}
+
 const MESSAGE: &str = "Received: from a by b\r\nFrom: Bill <bill@example.com>\r\n\
     To: joe@example.net,\r\n\tjim@example.net\r\nSubject: TPS   Report\r\nSUBJECT : two\r\n\
     Date: Mon, 23 Nov 2026 09:00:00 +0000\r\nX-Own: 1\r\nReferences: <a@b>\r\n\r\n\

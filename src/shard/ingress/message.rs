@@ -160,6 +160,7 @@ impl Inbound {
                 esmtp: self.session.is_esmtp(),
                 utf8: envelope.smtp_utf8,
                 tls: self.session.is_secured(),
+                authenticated: self.session.identity().is_some(),
             },
             id: receiving.id,
             cipher: self.tls.as_ref().and_then(|tls| tls.facts()).map(|facts| facts.cipher),

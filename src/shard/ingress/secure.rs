@@ -11,6 +11,7 @@ use crate::shard::commit::Commit;
 use crate::shard::context::Context;
 use crate::shard::ingress::Inbound;
 use crate::shard::platform::Platform;
+use crate::smtp::sasl::{CHANNEL_LABEL, Channel};
 use crate::tls::{Read, Tls};
 
 impl Inbound {
@@ -39,6 +40,7 @@ impl Inbound {
             let resumed = tls.facts().is_some_and(|facts| facts.resumed);
             let count = if resumed { Count::TlsInResumed } else { Count::TlsInFull };
             cx.common.counters.increment(count);
+            self.session.bind(Channel(tls.exporter(CHANNEL_LABEL)));
             self.session.secured(cx.mono());
         }
         if was_up || self.session.is_secured() {
@@ -60,16 +62,17 @@ impl Inbound {
         }
     }
 
-    /// Whether the client has shown a certificate that the listener trusts: no other is taken.
+    /// Whether the client has said who it is, or has shown a certificate that the listener trusts:
+    /// no other is taken.
     pub(super) fn is_vouched(&self) -> bool {
         let facts = self.tls.as_ref().and_then(|tls| tls.facts());
-        facts.is_some_and(|facts| facts.certified)
+        self.session.identity().is_some() || facts.is_some_and(|facts| facts.certified)
     }
 
     /// The client will send nothing more.
     pub(super) fn end(&mut self) {
         self.ended = true;
-        if self.committing.is_none() {
+        if !self.waits() {
             self.session.handle_end();
         }
     }

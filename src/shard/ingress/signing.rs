@@ -29,7 +29,11 @@ impl Inbound {
             (true, _, Some(envelope)) if !settings.signers.is_empty() => {
                 let reverse_path = envelope.reverse_path.0.as_ref();
                 let domain = reverse_path.map(|mailbox| mailbox.domain().clone());
-                Care::Sign(Signing::new(settings.signers.clone(), domain, header_bytes_max))
+                let signing = Signing::new(settings.signers.clone(), domain, header_bytes_max);
+                let identity =
+                    self.session.identity().and_then(|name| settings.credentials.identity(name));
+                let bound_to = identity.and_then(|identity| identity.domains().cloned());
+                Care::Sign(signing.bound_to(bound_to))
             }
             (false, Some(mode), _) => {
                 let own = (mode != Mode::Monitor).then(|| settings.hostname.clone());
@@ -93,7 +97,7 @@ impl Ingress {
             Ok(None) => {}
             Ok(Some(in_memory)) => {
                 let answer = Answer::stored(InMemory::id(&in_memory));
-                self.committed(connection, answer, commit, cx);
+                self.answered(connection, answer, commit, cx);
             }
             Err((error, _)) => self.refuse(connection, id, answer_to(error), commit, cx),
         }
@@ -110,6 +114,6 @@ impl Ingress {
     ) {
         cx.common.counters.increment(Count::RefusedContent);
         commit.abandon(id);
-        self.committed(connection, answer, commit, cx);
+        self.answered(connection, answer, commit, cx);
     }
 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::policy::credentials::Credentials;
 use crate::policy::signing::Signers;
 use crate::tls::{Clock, Identity, Roots};
 
@@ -22,6 +23,8 @@ pub struct Surroundings {
     pub authorities: Option<Roots>,
     /// What signs mail.
     pub signers: Arc<Signers>,
+    /// Who may log in.
+    pub credentials: Arc<Credentials>,
     /// The time that certificates are judged by.
     pub clock: Arc<Clock>,
 }

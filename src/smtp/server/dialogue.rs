@@ -10,7 +10,8 @@ use crate::base::time::Monotonic;
 use crate::mail::envelope::{BodyType, Envelope};
 use crate::smtp::answer::Answer;
 use crate::smtp::command::{self, Hello, Verb};
-use crate::smtp::line::{LineFault, Read};
+use crate::smtp::extension::{Offered, Particulars};
+use crate::smtp::line::{LineFault, LineReader, Read};
 use crate::smtp::parameter::MailParameters;
 use crate::smtp::phase::{Phase, Rule, rule};
 use crate::smtp::server::{Event, Question, Security, Session, Step, Transaction};
@@ -28,7 +29,11 @@ impl Session {
                     Err(_) => self.refuse_line(&Answer::NOT_UTF8, &line, now),
                 }
                 self.opened = true;
-                self.line.reuse(line);
+                if self.is_secret(&line) {
+                    LineReader::erase(line);
+                } else {
+                    self.line.reuse(line);
+                }
             }
             Read::Refused(fault, line) => self.refuse_fault(fault, line, now),
         }
@@ -100,7 +105,8 @@ impl Session {
             Verb::Quit => self.refuse(&Answer::SYNTAX, now),
             Verb::Bdat | Verb::BdatLast => unreachable!("taken above"),
             Verb::StartTls => self.on_start_tls(arguments, early, now),
-            Verb::Expn | Verb::Auth => self.refuse(&Answer::NOT_OFFERED, now),
+            Verb::Auth => self.on_auth(arguments, now),
+            Verb::Expn => self.refuse(&Answer::NOT_OFFERED, now),
             Verb::Http | Verb::Unknown => self.refuse(&Answer::UNKNOWN_COMMAND, now),
         }
     }
@@ -117,6 +123,7 @@ impl Session {
             (Security::RequireStartTls, _) if !self.secured && !without_tls => {
                 Some(Answer::TLS_FIRST)
             }
+            (_, Verb::Auth) => self.refusal_of_auth(),
             _ => None,
         }
     }
@@ -146,11 +153,14 @@ impl Session {
         self.phase = next;
         let options = &self.options;
         if esmtp {
-            let (bytes_max, recipients_max) = (options.message_bytes_max, options.recipients_max);
-            let start_tls = options.security != Security::Clear && !self.secured;
-            let output = &mut self.output;
-            let extensions = options.extensions;
-            extensions.write(&options.hostname, bytes_max, recipients_max, start_tls, output);
+            let particulars = Particulars {
+                hostname: &options.hostname,
+                bytes_max: options.message_bytes_max,
+                recipients_max: options.recipients_max,
+                start_tls: options.security != Security::Clear && !self.secured,
+                mechanisms: &self.mechanisms(),
+            };
+            options.extensions.write(&particulars, &mut self.output);
         } else {
             self.output.extend_from_slice(b"250 ");
             self.output.extend_from_slice(options.hostname.as_bytes());
@@ -161,11 +171,16 @@ impl Session {
 
     fn on_mail(&mut self, arguments: &str, now: Monotonic) {
         self.mail_refused = true;
-        let (reverse_path, parameters) = match command::mail(arguments, self.options.extensions) {
+        if self.options.auth.required && self.identity().is_none() {
+            return self.refuse(&Answer::AUTH_FIRST, now);
+        }
+        let auth = self.options.extensions.auth && self.offers_auth();
+        let offered = Offered { auth, ..self.options.extensions };
+        let (reverse_path, parameters) = match command::mail(arguments, offered) {
             Ok(read) => read,
             Err(refusal) => return self.refuse(&refusal, now),
         };
-        let MailParameters { size, body_type, smtp_utf8, ret, envelope_id } = parameters;
+        let MailParameters { size, body_type, smtp_utf8, ret, envelope_id, auth: _ } = parameters;
         if size.is_some_and(|size| size > self.options.message_bytes_max) {
             return self.refuse(&Answer::MESSAGE_TOO_BIG, now);
         }
@@ -231,7 +246,7 @@ impl Session {
         self.reply(&Answer::OK, now);
     }
 
-    fn ask(&mut self, question: Question, event: Event) {
+    pub(super) fn ask(&mut self, question: Question, event: Event) {
         self.step = Step::Asked(question);
         self.event = Some(event);
     }
@@ -271,6 +286,8 @@ impl Session {
                 self.end_transaction();
                 self.refuse(answer, now);
             }
+            Question::Password(_) if yes => self.authenticate(now),
+            Question::Password(_) | Question::Verifier(_) => self.deny(answer, now),
             Question::End => {
                 self.end_transaction();
                 self.errors = if yes { 0 } else { self.errors };

@@ -1,0 +1,76 @@
+//! Give a session the answer that took time, and go on with what came meanwhile.
+
+use std::mem;
+
+use crate::base::limits::SESSION_HELD_MAX;
+use crate::shard::commit::Commit;
+use crate::shard::context::Context;
+use crate::shard::ingress::Ingress;
+use crate::shard::platform::{ConnectionId, Platform};
+use crate::smtp::answer::Answer;
+use crate::spool::log::{Accepted, Refusal};
+
+impl Ingress {
+    /// The message that a session waits for is on stable storage: `250`.
+    pub(crate) fn stored<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        accepted: &Accepted,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        self.answered(connection, Answer::stored(accepted.id()), commit, cx);
+    }
+
+    /// The message that a session waits for could not be stored.
+    pub(crate) fn refused<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        why: Refusal,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let answer = match why {
+            Refusal::Failed => Answer::NOT_STORED,
+            Refusal::Full => Answer::NO_ROOM,
+        };
+        self.answered(connection, answer, commit, cx);
+    }
+
+    /// The password that a session waits for was checked.
+    pub(crate) fn verified<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        right: bool,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(inbound) = self.sessions.get_mut(connection) else { return };
+        inbound.on_proof(right, cx);
+        let answer = if right { Answer::AUTHENTICATED } else { Answer::AUTH_FAILED };
+        self.answered(connection, answer, commit, cx);
+    }
+
+    /// Give the session its answer.
+    pub(super) fn answered<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        answer: Answer,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(inbound) = self.sessions.get_mut(connection) else { return };
+        (inbound.committing, inbound.verifying) = (None, false);
+        inbound.session.answer(answer, cx.mono());
+        let held = mem::take(&mut inbound.held);
+        inbound.feed(&held, commit, cx);
+        if inbound.ended && !inbound.waits() {
+            inbound.session.handle_end();
+        }
+        if inbound.paused && inbound.held.len() <= SESSION_HELD_MAX / 2 {
+            inbound.paused = false;
+            inbound.resume(cx);
+        }
+        self.settle(connection, commit, cx);
+    }
+}
