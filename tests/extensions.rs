@@ -37,7 +37,8 @@ fn without_room() -> Server {
         | Event::Password
         | Event::Verifier
         | Event::Proved
-        | Event::Disproved => Some(yes(asked)),
+        | Event::Disproved
+        | Event::Presented => Some(yes(asked)),
     };
     Server::with_policy(options(), policy).past_hello()
 }

@@ -1,5 +1,5 @@
 //! The real program against real software: Postfix, swaks, Python's smtplib and email, Knot DNS,
-//! dkimpy, OpenDKIM.
+//! dkimpy, OpenDKIM, HAProxy, nginx.
 //!
 //! Each test starts a relay of its own, with its own spool, on ports that the kernel chose or in a
 //! network namespace of its own; whatever it started ends with it. A test that fails shows the
@@ -34,6 +34,7 @@ mod peers {
     mod postfix_client;
     mod postfix_moods;
     mod postfix_upstream;
+    mod proxies;
     mod signing;
     mod tls;
     mod verifying;

@@ -68,6 +68,7 @@ fn session_in(phase: Phase) -> Server {
     match phase {
         Phase::Connected => {
             let mut server = Server::new(offering());
+            server.session.offer_xclient();
             server.output();
             server
         }
@@ -76,12 +77,17 @@ fn session_in(phase: Phase) -> Server {
             use relay_fast::smtp::answer::Answer;
             use relay_fast::smtp::server::Session;
             let now = Monotonic(0);
-            let session = Session::refused(offering().into(), Answer::NO_SERVICE, now);
+            let mut session = Session::refused(offering().into(), Answer::NO_SERVICE, now);
+            session.offer_xclient();
             let mut server = Server::of(session, now, |_, _| unreachable!("no question"));
             assert_eq!(code(&server.output()), 554);
             server
         }
-        Phase::Ready => Server::new(offering()).past_hello(),
+        Phase::Ready => {
+            let mut server = Server::new(offering());
+            server.session.offer_xclient();
+            server.past_hello()
+        }
         Phase::Mail => {
             let mut server = session_in(Phase::Ready);
             server.send(mail);
@@ -118,6 +124,7 @@ fn command(verb: Verb) -> &'static str {
         Verb::Quit => "QUIT\r\n",
         Verb::StartTls => "STARTTLS\r\n",
         Verb::Auth => "AUTH PLAIN AGEAYg==\r\n",
+        Verb::Xclient => "XCLIENT ADDR=192.0.2.1\r\n",
         Verb::Http => "GET / HTTP/1.1\r\n",
         Verb::Unknown => "XYZZY\r\n",
     }

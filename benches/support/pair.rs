@@ -58,7 +58,8 @@ impl Server {
             | Event::Password
             | Event::Verifier
             | Event::Proved
-            | Event::Disproved => unreachable!("nothing goes wrong"),
+            | Event::Disproved
+            | Event::Presented => unreachable!("nothing goes wrong"),
         };
         self.session.answer(answer, NOW);
     }

@@ -6,9 +6,11 @@
 use std::time::Duration;
 
 mod auth;
+mod proxy;
 mod tls;
 
 pub use auth::*;
+pub use proxy::*;
 pub use tls::*;
 
 // --- Shards ---

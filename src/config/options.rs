@@ -110,6 +110,10 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Clients that may relay to any domain.
     pub relay_for: Vec<IpNet>,
+    /// Proxies that begin with a PROXY header.
+    pub proxy_from: Vec<IpNet>,
+    /// Clients that may say XCLIENT.
+    pub xclient_from: Vec<IpNet>,
     /// What TLS is to its sessions.
     pub security: Security,
     /// The file of the authorities whose certificates let a client relay.

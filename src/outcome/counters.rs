@@ -89,6 +89,8 @@ counts! {
         "Connections of clients that are open.";
     SessionsRefused Counter "relay_fast_sessions_refused_total" ""
         "Connections of clients that were turned away with 421.";
+    ProxiesRefused Counter "relay_fast_proxies_refused_total" ""
+        "Connections of proxies that did not say for whom they were.";
     TlsInFull Counter "relay_fast_tls_handshakes_total" "side=\"in\",result=\"full\""
         "TLS handshakes, by what came of them.";
     TlsInResumed Counter "relay_fast_tls_handshakes_total" "side=\"in\",result=\"resumed\""

@@ -83,6 +83,13 @@ impl Admission {
             self.by_address.remove(&client);
         }
     }
+
+    /// A session that `open` let in is for another client: count it as that one's, or say 421. Then
+    /// it is counted no more, and `close` must not follow.
+    pub fn pass(&mut self, listener: u16, from: IpAddr, to: IpAddr) -> Result<(), Reply> {
+        self.close(listener, from);
+        self.open(listener, to)
+    }
 }
 
 /// What an address counts as: an IPv6 client owns a whole /64, so it counts as that.

@@ -27,16 +27,21 @@ use crate::tls::Tls;
 mod answering;
 mod auth;
 mod message;
+mod proxied;
 mod secure;
 mod signing;
 mod slowing;
+mod xclient;
 
 use crate::shard::ingress::message::Receiving;
+use crate::shard::ingress::proxied::Proxied;
 
 /// Every client's session on a shard.
 #[derive(Debug)]
 pub(crate) struct Ingress {
     sessions: Connections<Inbound>,
+    /// Connections of proxies that have not said for whom they are.
+    proxied: Connections<Proxied>,
     admission: Admission,
     draining: bool,
     /// Clients that are read no further until the disk has caught up.
@@ -72,6 +77,8 @@ struct Inbound {
     committing: Option<MessageId>,
     /// The session waits for its client's password to be checked.
     verifying: bool,
+    /// It waits for another client to be admitted in place of the one that it had.
+    presenting: bool,
     /// The earliest timer that is set for this session.
     armed: Option<Monotonic>,
     /// Octets given to the platform since it last said `Sent`.
@@ -93,6 +100,7 @@ impl Ingress {
     pub(crate) fn new(admission: Admission) -> Self {
         Self {
             sessions: Connections::default(),
+            proxied: Connections::default(),
             admission,
             draining: false,
             slowed: VecDeque::new(),
@@ -105,14 +113,14 @@ impl Ingress {
         self.sessions.len()
     }
 
-    /// Whether no session is open.
+    /// Whether no session is open or about to be.
     pub(crate) fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
+        self.sessions.is_empty() && self.proxied.is_empty()
     }
 
     /// Whether `connection` is a client's.
     pub(crate) fn has(&mut self, connection: ConnectionId) -> bool {
-        self.sessions.get_mut(connection).is_some()
+        self.sessions.get_mut(connection).is_some() || self.proxied.get_mut(connection).is_some()
     }
 
     /// Put other limits in force; who is in stays in.
@@ -120,12 +128,29 @@ impl Ingress {
         &mut self.admission
     }
 
-    /// A client connected.
+    /// A client connected, or a proxy for one.
     pub(crate) fn accepted<P: Platform>(
         &mut self,
         connection: ConnectionId,
         listener: u16,
         peer: SocketAddr,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        if cx.settings.proxies(listener).by_header.contains(peer.ip()) {
+            self.await_header(connection, listener, peer, cx);
+        } else {
+            self.begin(connection, listener, peer, None, commit, cx);
+        }
+    }
+
+    /// Begin the session of the client at `peer`; a timer may be `armed` for it already.
+    fn begin<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        listener: u16,
+        peer: SocketAddr,
+        armed: Option<Monotonic>,
         commit: &mut Commit,
         cx: &mut Context<'_, P>,
     ) {
@@ -155,9 +180,13 @@ impl Ingress {
             receiving: None,
             committing: None,
             verifying: false,
-            armed: None,
+            presenting: false,
+            armed,
             unsent: 0,
         };
+        if cx.settings.proxies(listener).by_xclient.contains(peer.ip()) {
+            inbound.session.offer_xclient();
+        }
         if inbound.session.awaits_handshake() {
             inbound.expect_handshake(cx);
         }
@@ -173,7 +202,9 @@ impl Ingress {
         commit: &mut Commit,
         cx: &mut Context<'_, P>,
     ) {
-        let Some(inbound) = self.sessions.get_mut(connection) else { return };
+        let Some(inbound) = self.sessions.get_mut(connection) else {
+            return self.header_received(connection, bytes, commit, cx);
+        };
         inbound.received(bytes, commit, cx);
         self.settle(connection, commit, cx);
         self.slow(connection, commit, cx);
@@ -186,7 +217,9 @@ impl Ingress {
         commit: &mut Commit,
         cx: &mut Context<'_, P>,
     ) {
-        let Some(inbound) = self.sessions.get_mut(connection) else { return };
+        let Some(inbound) = self.sessions.get_mut(connection) else {
+            return self.dismiss(connection, cx);
+        };
         inbound.end();
         self.settle(connection, commit, cx);
     }
@@ -194,6 +227,7 @@ impl Ingress {
     /// A client's connection broke. A message that is being committed stays: it may be stored
     /// without the client ever hearing so, and then comes twice (RFC 5321 §4.1.1.4).
     pub(crate) fn lost(&mut self, connection: ConnectionId, commit: &mut Commit) {
+        self.proxied.remove(connection);
         let Some(mut inbound) = self.sessions.remove(connection) else { return };
         inbound.abandon(commit);
         commit.memory.gathered(inbound.gathered, 0);
@@ -215,7 +249,9 @@ impl Ingress {
         commit: &mut Commit,
         cx: &mut Context<'_, P>,
     ) {
-        let Some(inbound) = self.sessions.get_mut(connection) else { return };
+        let Some(inbound) = self.sessions.get_mut(connection) else {
+            return self.header_due(connection, cx);
+        };
         inbound.armed = None;
         // It is us who are slow then, not the client.
         if !inbound.waits() {
@@ -227,6 +263,7 @@ impl Ingress {
     /// The node drains: tell every session, take no new one.
     pub(crate) fn drain<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
         self.draining = true;
+        self.dismiss_all(cx);
         for connection in self.sessions.ids() {
             if let Some(inbound) = self.sessions.get_mut(connection) {
                 inbound.session.handle_drain(cx.mono());
@@ -237,6 +274,7 @@ impl Ingress {
 
     /// The drain's deadline has come: cut what is left, but for commits under way.
     pub(crate) fn cut<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
+        self.dismiss_all(cx);
         for connection in self.sessions.ids() {
             cx.platform.abort(connection);
             self.lost(connection, commit);
@@ -250,6 +288,7 @@ impl Ingress {
         commit: &mut Commit,
         cx: &mut Context<'_, P>,
     ) {
+        self.present(connection, commit, cx);
         let Some(inbound) = self.sessions.get_mut(connection) else { return };
         // What the end of the session or a deadline made of the transaction.
         inbound.answer_questions(commit, cx);
@@ -291,7 +330,7 @@ impl Inbound {
 
     /// Whether the session's question is being answered: it takes nothing until then.
     fn waits(&self) -> bool {
-        self.committing.is_some() || self.verifying
+        self.committing.is_some() || self.verifying || self.presenting
     }
 
     /// Take plain octets of the client.
@@ -355,6 +394,7 @@ impl Inbound {
                 Event::Verifier => self.on_verifier(cx),
                 Event::Proved => self.on_proof(true, cx),
                 Event::Disproved => self.on_proof(false, cx),
+                Event::Presented => self.presenting = true,
                 Event::StartTls => {
                     self.send(cx);
                     self.expect_handshake(cx);

@@ -30,9 +30,11 @@ use crate::smtp::deadline::Deadlines;
 use crate::smtp::{client, server};
 use crate::tls::{Acceptor, Clock, Connector, Roots, TlsError, Tlsa};
 
+mod proxies;
 mod surroundings;
 mod tls;
 
+use proxies::Proxies;
 pub use surroundings::Surroundings;
 use tls::TlsSettings;
 
@@ -47,6 +49,8 @@ pub struct Settings {
     durability: Vec<Durability>,
     /// Who may relay where.
     pub relay: RelayPolicy,
+    /// By listener: who may say for whom they connect.
+    proxies: Vec<Proxies>,
     /// Bounds on content.
     pub content_limits: ContentLimits,
     /// By listener: what is done about where strangers' mail is from.
@@ -125,6 +129,7 @@ impl Settings {
             listeners: config.listeners.iter().map(|one| server_options(config, one)).collect(),
             durability: config.listeners.iter().map(|one| one.durability).collect(),
             relay: relay_policy(config),
+            proxies: config.listeners.iter().map(Proxies::new).collect(),
             content_limits: ContentLimits {
                 header_bytes: config.limits.header_bytes,
                 received: config.limits.received,
@@ -173,6 +178,11 @@ impl Settings {
     /// How sessions of a listener are run.
     pub(crate) fn listener(&self, listener: u16) -> &Arc<server::Options> {
         &self.listeners[usize::from(listener)]
+    }
+
+    /// Who may say for whom they connect.
+    pub(crate) fn proxies(&self, listener: u16) -> &Proxies {
+        &self.proxies[usize::from(listener)]
     }
 
     /// When a message from a listener gets its 250.

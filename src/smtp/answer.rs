@@ -114,6 +114,9 @@ impl Answer {
 
     // --- Who is it (RFC 4954 §4, §6) ---
 
+    /// XCLIENT of a client that speaks for itself.
+    pub const NO_PROXY: Self = Self::known(550, (5, 7, 1), "You are not trusted to say this");
+
     /// AUTH where it is offered within TLS alone.
     pub const AUTH_NEEDS_TLS: Self = Self::known(538, (5, 7, 11), "Must use TLS to authenticate");
     /// AUTH a second time.

@@ -44,6 +44,8 @@ pub enum Verb {
     StartTls,
     /// RFC 4954.
     Auth,
+    /// XCLIENT_README of Postfix.
+    Xclient,
     /// GET, POST and the like: a browser has been led here.
     Http,
     /// Anything else.
@@ -52,7 +54,7 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb, in the order of the table of `phase.rs`.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Ehlo,
         Self::Helo,
         Self::Mail,
@@ -68,6 +70,7 @@ impl Verb {
         Self::Quit,
         Self::StartTls,
         Self::Auth,
+        Self::Xclient,
         Self::Http,
         Self::Unknown,
     ];
@@ -90,6 +93,7 @@ impl Verb {
             Self::Quit => "QUIT",
             Self::StartTls => "STARTTLS",
             Self::Auth => "AUTH",
+            Self::Xclient => "XCLIENT",
             Self::Http => "HTTP",
             Self::Unknown => "unknown",
         }
@@ -125,6 +129,7 @@ impl Verb {
             b"QUIT" => Self::Quit,
             b"STARTTLS" => Self::StartTls,
             b"AUTH" => Self::Auth,
+            b"XCLIENT" => Self::Xclient,
             b"GET" | b"HEAD" | b"POST" | b"PUT" | b"DELETE" | b"CONNECT" | b"OPTIONS"
             | b"TRACE" | b"PATCH" | b"PRI" => Self::Http,
             _ => Self::Unknown,

@@ -6,6 +6,7 @@
 use std::io::Write;
 
 use crate::smtp::sasl::Mechanism;
+use crate::smtp::xclient;
 
 /// The extensions on offer. Those that only inform (ENHANCEDSTATUSCODES, LIMITS) and those that ask
 /// nothing of the next hop (PIPELINING, SIZE, 8BITMIME, DSN) are always on offer.
@@ -34,6 +35,8 @@ pub struct Particulars<'a> {
     pub start_tls: bool,
     /// How a client can log in; with none, AUTH is not offered.
     pub mechanisms: &'a [Mechanism],
+    /// XCLIENT can be said.
+    pub xclient: bool,
 }
 
 impl Offered {
@@ -47,7 +50,7 @@ impl Offered {
 
     /// Append the reply to EHLO: the host's name, then a keyword a line.
     pub fn write(self, particulars: &Particulars<'_>, out: &mut Vec<u8>) {
-        let Particulars { hostname, bytes_max, recipients_max, start_tls, mechanisms } =
+        let Particulars { hostname, bytes_max, recipients_max, start_tls, mechanisms, xclient } =
             *particulars;
         out.extend_from_slice(b"250-");
         out.extend_from_slice(hostname.as_bytes());
@@ -73,6 +76,9 @@ impl Offered {
             }
             out.extend_from_slice(b"\r\n");
         }
+        if xclient {
+            write!(out, "250-{}\r\n", xclient::KEYWORD).expect("a Vec takes all");
+        }
         out.extend_from_slice(b"250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n");
         write!(out, "250 LIMITS RCPTMAX={recipients_max}\r\n").expect("a Vec takes all");
     }
@@ -88,6 +94,7 @@ mod tests {
         recipients_max: 100,
         start_tls: true,
         mechanisms: &Mechanism::ALL,
+        xclient: true,
     };
 
     //= RFC 5321 §4.1.1.1, type=test
@@ -99,6 +106,7 @@ mod tests {
         let expected = "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n\
             250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250-STARTTLS\r\n\
             250-AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN\r\n\
+            250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT\r\n\
             250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250 LIMITS RCPTMAX=100\r\n";
         assert_eq!(String::from_utf8_lossy(&out), expected);
     }
@@ -107,10 +115,11 @@ mod tests {
     fn what_is_switched_off_is_not_offered() {
         let mut out = Vec::new();
         let offered = Offered { chunking: false, smtp_utf8: false, ..Offered::ALL };
-        let particulars = Particulars { start_tls: false, mechanisms: &[], ..PARTICULARS };
+        let particulars =
+            Particulars { start_tls: false, mechanisms: &[], xclient: false, ..PARTICULARS };
         offered.write(&particulars, &mut out);
         let text = String::from_utf8_lossy(&out).into_owned();
-        let off = ["CHUNKING", "BINARYMIME", "SMTPUTF8", "STARTTLS", "AUTH"];
+        let off = ["CHUNKING", "BINARYMIME", "SMTPUTF8", "STARTTLS", "AUTH", "XCLIENT"];
         assert!(off.iter().all(|word| !text.contains(word)));
     }
 }

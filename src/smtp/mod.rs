@@ -10,6 +10,8 @@ pub mod line;
 pub mod parameter;
 pub mod peer_reply;
 pub mod phase;
+pub mod proxy;
 pub mod sasl;
 pub mod server;
 pub mod stuffing;
+pub mod xclient;

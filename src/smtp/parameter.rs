@@ -225,24 +225,25 @@ fn utf8_address(text: &str, utf8: bool) -> Option<Box<str>> {
     escapes.then(|| text.into())
 }
 
-/// Decode xtext (RFC 3461 §4): printable ASCII but `+` and `=`, and `+XX` for any octet; the result
-/// must be printable ASCII or space.
+/// Decode xtext (RFC 3461 §4) whose result must be printable ASCII or space.
 fn decode_xtext(text: &str) -> Option<Box<str>> {
-    let mut decoded = String::with_capacity(text.len());
+    let decoded = String::from_utf8(octets_of_xtext(text)?).ok()?;
+    decoded.bytes().all(|octet| matches!(octet, b' '..=b'~')).then(|| decoded.into())
+}
+
+/// Decode xtext (RFC 3461 §4): printable ASCII but `+` and `=`, and `+XX` for any octet.
+pub(super) fn octets_of_xtext(text: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
     let mut octets = text.bytes();
     while let Some(octet) = octets.next() {
-        let octet = match octet {
+        decoded.push(match octet {
             b'+' => hex_digit(octets.next()?)? << 4 | hex_digit(octets.next()?)?,
             b'=' => return None,
             b'!'..=b'~' => octet,
             _ => return None,
-        };
-        if !matches!(octet, b' '..=b'~') {
-            return None;
-        }
-        decoded.push(char::from(octet));
+        });
     }
-    Some(decoded.into_boxed_str())
+    Some(decoded)
 }
 
 /// RFC 3461 §4: `hexchar` has upper-case digits.

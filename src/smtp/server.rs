@@ -15,6 +15,7 @@
 mod auth;
 mod dialogue;
 mod intake;
+mod xclient;
 
 use std::sync::Arc;
 
@@ -32,8 +33,10 @@ use crate::smtp::extension::Offered;
 use crate::smtp::line::LineReader;
 use crate::smtp::phase::Phase;
 use crate::smtp::sasl::{Channel, Exchange, Lookup, Name, Password};
+use crate::smtp::xclient::Attributes;
 
 use intake::Intake;
+use xclient::Behind;
 
 pub use auth::Auth;
 
@@ -125,6 +128,9 @@ pub enum Event {
     Proved,
     /// It has not.
     Disproved,
+    /// Question: may the client that [`Session::presented`] tells of have this session? Yes:
+    /// [`Answer::OK`]; it begins again with its greeting.
+    Presented,
     /// Send the output that waits, in clear; then the client begins the handshake. Once it is done:
     /// [`Session::secured`].
     StartTls,
@@ -154,6 +160,8 @@ pub struct Session {
     claimed: Option<Name>,
     /// It is.
     authenticated: bool,
+    /// Whether it may speak for others, and what it said of them.
+    behind: Behind,
     /// The client has said something: an HTTP verb is now no more than an unknown command.
     opened: bool,
     draining: bool,
@@ -196,6 +204,7 @@ enum Question {
     /// None once it was taken.
     Password(Option<Password>),
     Verifier(Box<Lookup>),
+    Presented(Box<Attributes>),
     End,
 }
 
@@ -259,6 +268,7 @@ impl Session {
             channel: Channel(None),
             claimed: None,
             authenticated: false,
+            behind: Behind::default(),
             opened: false,
             draining: false,
             ended: false,
@@ -300,6 +310,7 @@ impl Session {
         self.secured = true;
         (self.phase, self.hello) = (Phase::Connected, None);
         (self.claimed, self.authenticated) = (None, false);
+        self.behind.forget();
         if self.options.security == Security::Implicit {
             self.greet();
         }
@@ -454,11 +465,13 @@ impl Session {
 
     /// What the client called itself; empty before EHLO and HELO. Safe in a header field.
     pub fn hello(&self) -> &str {
-        self.hello.as_ref().map_or("", |hello| &hello.name)
+        let own = self.hello.as_ref().map_or("", |hello| &*hello.name);
+        self.behind.hello().unwrap_or(own)
     }
 
     /// Whether the client said EHLO, not HELO.
     pub fn is_esmtp(&self) -> bool {
-        self.hello.as_ref().is_some_and(|hello| hello.esmtp)
+        let own = self.hello.as_ref().is_some_and(|hello| hello.esmtp);
+        self.behind.is_esmtp().unwrap_or(own)
     }
 }

@@ -42,6 +42,11 @@ impl Client {
         client
     }
 
+    /// Connected, and not even greeted.
+    pub(crate) fn unread(address: SocketAddr) -> Self {
+        Self::of(TcpStream::connect(address).unwrap())
+    }
+
     fn of(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.set_nodelay(true).unwrap();

@@ -203,7 +203,8 @@ fn as_told(event: Event, session: &Session) -> Option<Answer> {
         | Event::Password
         | Event::Verifier
         | Event::Proved
-        | Event::Disproved => unreachable!("no question"),
+        | Event::Disproved
+        | Event::Presented => unreachable!("no question"),
     };
     let word = address.split('@').next().and_then(|local| local.strip_prefix(stage));
     match word {

@@ -202,6 +202,10 @@ impl Server {
                 assert!(!self.in_transaction && self.session.claimed().is_some());
                 return self.on_auth(event);
             }
+            Event::Presented => {
+                assert!(!self.in_transaction && self.session.presented().is_some());
+                return self.ask(event);
+            }
             Event::Mail => {
                 assert!(!self.in_transaction && self.session.envelope().is_some());
                 self.in_transaction = true;
@@ -265,7 +269,8 @@ impl Server {
             | Event::Password
             | Event::Verifier
             | Event::Proved
-            | Event::Disproved => {}
+            | Event::Disproved
+            | Event::Presented => {}
         }
         self.session.answer(answer, self.now);
     }
@@ -280,6 +285,7 @@ pub(crate) fn yes(event: Event) -> Answer {
         Event::End => Answer::stored(MessageId(1)),
         Event::Password => Answer::AUTHENTICATED,
         Event::Verifier => Answer::AUTH_LATER,
+        Event::Presented => Answer::OK,
         Event::ContentFull
         | Event::Aborted
         | Event::StartTls

@@ -23,6 +23,22 @@ pub(in crate::config) const LISTENER_RELAY_FOR: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const LISTENER_PROXY_FROM: Knob = Knob {
+    path: "listener[].proxy_from",
+    kind: Kind::List { form: "address ranges", default: "[]" },
+    help: "Proxies, whose connections begin with a PROXY header (v1 or v2) that names the client.",
+    cost: "trust: they can be any client; what they do for themselves counts as their own address",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const LISTENER_XCLIENT_FROM: Knob = Knob {
+    path: "listener[].xclient_from",
+    kind: Kind::List { form: "address ranges", default: "[]" },
+    help: "Clients that are offered XCLIENT, to say for whom they connect.",
+    cost: "trust: they can be any client, and anyone who may log in",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const LISTENER_TLS: Knob = Knob {
     path: "listener[].tls",
     kind: Kind::Choice { default: "none", words: &["none", "starttls", "require", "implicit"] },

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use crate::config::flags::Flags;
+use crate::config::knob::Knob;
 use crate::config::knobs;
 use crate::config::options::{CertificateFiles, Deadlines, Limits, LineEndings, Listener};
 use crate::config::parse::{auth, default_text, forms};
@@ -29,6 +30,8 @@ pub(super) struct Inbound {
 struct Draft {
     address: Given<SocketAddr>,
     relay_for: Vec<Given<IpNet>>,
+    proxy_from: Vec<IpNet>,
+    xclient_from: Vec<IpNet>,
     security: Security,
     client_authorities: Option<Given<String>>,
     verify: Option<Mode>,
@@ -72,6 +75,8 @@ pub(super) fn read<'d>(
     let listeners = drafts.into_iter().map(|draft| Listener {
         address: draft.address.value,
         relay_for: draft.relay_for.into_iter().map(|given| given.value).collect(),
+        proxy_from: draft.proxy_from,
+        xclient_from: draft.xclient_from,
         security: draft.security,
         client_authorities: draft.client_authorities.map(|given| PathBuf::from(given.value)),
         verify: draft.verify,
@@ -119,6 +124,8 @@ fn listener<'d>(
     let address =
         address.unwrap_or_else(|| default_text(reader, section, &knobs::LISTENER_ADDRESS));
     let relay_for = relay_for(reader, section);
+    let proxy_from = proxies(reader, section, &knobs::LISTENER_PROXY_FROM);
+    let xclient_from = proxies(reader, section, &knobs::LISTENER_XCLIENT_FROM);
     let security = match reader.choice(section, &knobs::LISTENER_TLS) {
         "starttls" => Security::StartTls,
         "require" => Security::RequireStartTls,
@@ -147,6 +154,8 @@ fn listener<'d>(
     Draft {
         address,
         relay_for,
+        proxy_from,
+        xclient_from,
         security,
         client_authorities,
         verify,
@@ -200,6 +209,21 @@ fn relay_for(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<Given<IpNet>
         }
     }
     ranges
+}
+
+/// Those who may say for whom they connect.
+fn proxies(reader: &mut Reader<'_>, section: &Section<'_>, knob: &'static Knob) -> Vec<IpNet> {
+    let ranges = reader.list(section, knob, forms::address_range).unwrap_or_else(|| {
+        reader.note(section, knob, knob.default_text(), None);
+        Vec::new()
+    });
+    for range in &ranges {
+        if let (0, Some(place)) = (range.value.prefix_len(), &range.place) {
+            let wrong = Wrong::new("everyone could say to be anyone");
+            reader.finder.add(place, wrong.help("name the proxies that you know"));
+        }
+    }
+    ranges.into_iter().map(|range| range.value).collect()
 }
 
 /// Two listeners, or a listener and the admin address, in one place.

@@ -5,7 +5,7 @@ use std::mem;
 use crate::base::limits::SESSION_HELD_MAX;
 use crate::shard::commit::Commit;
 use crate::shard::context::Context;
-use crate::shard::ingress::Ingress;
+use crate::shard::ingress::{Inbound, Ingress};
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::smtp::answer::Answer;
 use crate::spool::log::{Accepted, Refusal};
@@ -60,17 +60,29 @@ impl Ingress {
         cx: &mut Context<'_, P>,
     ) {
         let Some(inbound) = self.sessions.get_mut(connection) else { return };
-        (inbound.committing, inbound.verifying) = (None, false);
-        inbound.session.answer(answer, cx.mono());
-        let held = mem::take(&mut inbound.held);
-        inbound.feed(&held, commit, cx);
-        if inbound.ended && !inbound.waits() {
-            inbound.session.handle_end();
-        }
-        if inbound.paused && inbound.held.len() <= SESSION_HELD_MAX / 2 {
-            inbound.paused = false;
-            inbound.resume(cx);
-        }
+        inbound.go_on(answer, commit, cx);
         self.settle(connection, commit, cx);
+    }
+}
+
+impl Inbound {
+    /// Give the session its answer, and then what was held.
+    pub(super) fn go_on<P: Platform>(
+        &mut self,
+        answer: Answer,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        (self.committing, self.verifying, self.presenting) = (None, false, false);
+        self.session.answer(answer, cx.mono());
+        let held = mem::take(&mut self.held);
+        self.feed(&held, commit, cx);
+        if self.ended && !self.waits() {
+            self.session.handle_end();
+        }
+        if self.paused && self.held.len() <= SESSION_HELD_MAX / 2 {
+            self.paused = false;
+            self.resume(cx);
+        }
     }
 }

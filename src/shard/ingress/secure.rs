@@ -63,10 +63,11 @@ impl Inbound {
     }
 
     /// Whether the client has said who it is, or has shown a certificate that the listener trusts:
-    /// no other is taken.
+    /// no other is taken. A proxy's certificate says nothing of the client behind it.
     pub(super) fn is_vouched(&self) -> bool {
         let facts = self.tls.as_ref().and_then(|tls| tls.facts());
-        self.session.identity().is_some() || facts.is_some_and(|facts| facts.certified)
+        let certified = facts.is_some_and(|facts| facts.certified);
+        self.session.identity().is_some() || (certified && !self.session.is_presented())
     }
 
     /// The client will send nothing more.

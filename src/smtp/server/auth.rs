@@ -106,7 +106,7 @@ impl Session {
             Some(Answer::AUTH_NEEDS_TLS)
         } else if self.authenticated {
             Some(Answer::AUTH_ALREADY)
-        } else if self.hello.is_some() && !self.is_esmtp() {
+        } else if self.hello.as_ref().is_some_and(|hello| !hello.esmtp) {
             Some(Answer::HELLO_FIRST)
         } else {
             None

@@ -106,6 +106,7 @@ impl Session {
             Verb::Bdat | Verb::BdatLast => unreachable!("taken above"),
             Verb::StartTls => self.on_start_tls(arguments, early, now),
             Verb::Auth => self.on_auth(arguments, now),
+            Verb::Xclient => self.on_xclient(arguments, now),
             Verb::Expn => self.refuse(&Answer::NOT_OFFERED, now),
             Verb::Http | Verb::Unknown => self.refuse(&Answer::UNKNOWN_COMMAND, now),
         }
@@ -124,6 +125,7 @@ impl Session {
                 Some(Answer::TLS_FIRST)
             }
             (_, Verb::Auth) => self.refusal_of_auth(),
+            (_, Verb::Xclient) => self.behind.refusal(),
             _ => None,
         }
     }
@@ -148,6 +150,7 @@ impl Session {
             Err(refusal) => return self.refuse(&refusal, now),
         };
         self.hello = Some(hello);
+        self.behind.end();
         self.mail_refused = false;
         self.abort();
         self.phase = next;
@@ -159,6 +162,7 @@ impl Session {
                 recipients_max: options.recipients_max,
                 start_tls: options.security != Security::Clear && !self.secured,
                 mechanisms: &self.mechanisms(),
+                xclient: self.behind.is_open(),
             };
             options.extensions.write(&particulars, &mut self.output);
         } else {
@@ -288,6 +292,8 @@ impl Session {
             }
             Question::Password(_) if yes => self.authenticate(now),
             Question::Password(_) | Question::Verifier(_) => self.deny(answer, now),
+            Question::Presented(attributes) if yes => self.begin_again(*attributes, now),
+            Question::Presented(_) => self.refuse(answer, now),
             Question::End => {
                 self.end_transaction();
                 self.errors = if yes { 0 } else { self.errors };
