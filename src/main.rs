@@ -55,7 +55,13 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let listener = http::bind(config.admin)?;
     // As bound, not as configured: port 0 is the kernel's choice.
     let admin = listener.local_addr()?;
-    let relay = Relay::prepare(&config)?;
+    let relay = Relay::prepare(&config, node.config.as_deref())?;
+    // By the rights that are left: what a reload could not read is told now.
+    let reread = node.load(&machine()).map_err(|error| match &config.user {
+        Some(user) => format!("as user {user}: {error}").into(),
+        None => error,
+    })?;
+    reload::diff(&config, &reread)?;
     let handle = relay.handle();
     let posts = handle.posts.clone();
     http::serve(listener, Shards::new(config.cores, move |shard, c| posts.post(shard, c)))?;

@@ -52,7 +52,7 @@ impl Machine for Echo {
 
 fn options(spool: &Path, shards: usize, listeners: &[SocketAddr]) -> Options {
     let events = EventLogOptions::default();
-    Options { shards, listeners: listeners.to_vec(), spool: spool.to_owned(), events }
+    Options { shards, listeners: listeners.to_vec(), spool: spool.to_owned(), events, user: None }
 }
 
 fn any_port() -> SocketAddr {

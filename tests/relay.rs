@@ -46,6 +46,8 @@ mod notify;
 mod operator;
 #[path = "relay/passwd.rs"]
 mod passwd;
+#[path = "relay/process.rs"]
+mod process;
 #[path = "relay/proxies.rs"]
 mod proxies;
 #[path = "relay/refusals.rs"]

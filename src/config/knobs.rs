@@ -32,6 +32,8 @@ pub const ALL: &[&Knob] = &[
     &POSTMASTER,
     &CORES,
     &ADMIN,
+    &USER,
+    &SANDBOX,
     &LOG_LEVEL,
     &DRAIN_DEADLINE,
     &DEFAULT_ROUTE,

@@ -31,6 +31,10 @@ pub struct Config {
     pub cores: u8,
     /// Where the control thread listens.
     pub admin: SocketAddr,
+    /// Whom the process becomes once it has what only root can have.
+    pub user: Option<User>,
+    /// Whether the kernel is asked to let the process do less from then on.
+    pub is_confined: bool,
     /// The least severe log lines that are written.
     pub log_level: LogLevel,
     /// How long a drain may take before sessions are cut.
@@ -73,6 +77,29 @@ pub struct Config {
     pub dns_servers: Vec<SocketAddr>,
     /// Each knob's value as text, with where it came from: for `check` and for reload.
     pub in_force: Vec<InForce>,
+}
+
+/// Somebody whom a process can become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum User {
+    /// By name, with the groups that it is in.
+    Name(Box<str>),
+    /// By numbers, in this group alone.
+    Ids {
+        /// Not root's.
+        uid: u32,
+        /// Of the one group.
+        gid: u32,
+    },
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Ids { uid, gid } => write!(f, "{uid}:{gid}"),
+        }
+    }
 }
 
 /// How much is logged.

@@ -73,6 +73,8 @@ fn read<'d>(
     let postmaster = reader.text(&root, &knobs::POSTMASTER, None, forms::mailbox);
     let cores = cores(reader, &root, flags, machine);
     let admin = admin(reader, &root, flags);
+    let user = reader.text(&root, &knobs::USER, None, forms::user);
+    let is_confined = reader.choice(&root, &knobs::SANDBOX) == "on";
     let log_level = log_level(reader.choice(&root, &knobs::LOG_LEVEL));
     let drain_deadline = reader.duration(&root, &knobs::DRAIN_DEADLINE).value;
     let spool = spool(reader, &root, flags, machine);
@@ -89,6 +91,8 @@ fn read<'d>(
         postmaster: postmaster.map(|given| given.value),
         cores,
         admin: admin.value,
+        user: user.map(|given| given.value),
+        is_confined,
         log_level,
         drain_deadline,
         spool: spool?,

@@ -31,9 +31,11 @@ use crate::platform::ring;
 use crate::platform::sabotage::{self, Sabotaged};
 use crate::platform::segment_map;
 use crate::platform::spool_dir::{self, Spool, SpoolError};
+use crate::platform::spool_owner;
 use crate::platform::supervise::{
     End, Occasion, Report, RunError, Signals, StartError, Supervisor,
 };
+use crate::platform::user::{User, UserError};
 use crate::shard::platform::{Machine, PlatformCounters};
 use crate::spool::segment::SegmentName;
 
@@ -48,6 +50,8 @@ pub struct Options {
     pub spool: PathBuf,
     /// The event log's files.
     pub events: EventLogOptions,
+    /// Whom to become once the addresses are bound, and before the spool is opened.
+    pub user: Option<User>,
 }
 
 /// Why a node cannot start: one line, with what to do.
@@ -62,6 +66,9 @@ pub enum BootError {
     /// The spool is not ours to use.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    /// It is not for us to be that user.
+    #[error(transparent)]
+    User(#[from] UserError),
     /// An address is not ours to listen on.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -135,15 +142,16 @@ impl Node {
         #[cfg(target_env = "gnu")]
         ring::return_large_buffers();
         raise_open_files();
-        let spool = Spool::open(&options.spool)?;
         let mut shards: Vec<Share> = (0..options.shards).map(|_| Share::default()).collect();
-        let mut addresses = Vec::new();
-        for address in &options.listeners {
-            let sockets = listener::bind(*address, options.shards)?;
-            addresses
-                .push(SockRef::from(&sockets[0]).local_addr()?.as_socket().unwrap_or(*address));
-            shards.iter_mut().zip(sockets).for_each(|(share, socket)| share.listeners.push(socket));
-        }
+        let (spool, addresses) = if let Some(user) = &options.user {
+            // As root no more than must be: the spool is that user's, and so is what may lie there.
+            let addresses = bind(options, &mut shards)?;
+            spool_owner::hand_over(&options.spool, user.ids())?;
+            user.assume()?;
+            (Spool::open(&options.spool)?, addresses)
+        } else {
+            (Spool::open(&options.spool)?, bind(options, &mut shards)?)
+        };
         for number in (0u16..).take(options.shards) {
             spool.prepare(number)?;
         }
@@ -215,6 +223,17 @@ impl Node {
         });
         spawned.collect()
     }
+}
+
+/// Give each shard its sockets; where they are.
+fn bind(options: &Options, shards: &mut [Share]) -> Result<Vec<SocketAddr>, BootError> {
+    let mut addresses = Vec::new();
+    for address in &options.listeners {
+        let sockets = listener::bind(*address, options.shards)?;
+        addresses.push(SockRef::from(&sockets[0]).local_addr()?.as_socket().unwrap_or(*address));
+        shards.iter_mut().zip(sockets).for_each(|(share, socket)| share.listeners.push(socket));
+    }
+    Ok(addresses)
 }
 
 fn run_shard<M, F>(

@@ -13,10 +13,14 @@ use crate::base::limits::{CREDENTIALS_BYTES_MAX, PEM_BYTES_MAX};
 use crate::config::Config;
 use crate::config::options::{CertificateFiles, DkimKey};
 use crate::mail::route::{Route, TlsLevel};
+use crate::platform::confine;
 use crate::policy::credentials::{Credentials, CredentialsError};
 use crate::policy::signing::{KeyError, PrivateKey, Signer, Signers};
 use crate::shard::settings::Surroundings;
 use crate::tls::{Clock, Identity, IdentityError, Roots, RootsError};
+
+/// The machine's resolver configuration.
+pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Why a file is of no use: one line, with the file's name.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +28,12 @@ pub enum FileError {
     /// It cannot be read.
     #[error("cannot read {0}: {1}")]
     Read(PathBuf, std::io::Error),
+    /// It is somewhere where this process cannot look any more.
+    #[error(
+        "{0} is in a folder that was not named when this relay was started, and so is closed to \
+        it (knob `sandbox`): restart it, or keep the file in a folder that was"
+    )]
+    Closed(PathBuf),
     /// It is larger than anything that it could be.
     #[error("{0} is larger than {1} octets")]
     Large(PathBuf, u64),
@@ -85,7 +95,7 @@ fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 /// Every file that `config` names and that is read.
-fn paths(config: &Config) -> impl Iterator<Item = &Path> {
+pub(super) fn paths(config: &Config) -> impl Iterator<Item = &Path> {
     let sources = config.sources.iter().filter_map(|source| source.certificate.as_ref());
     let certificates = config.certificates.iter().chain(sources);
     let clients = config.listeners.iter().filter_map(|one| one.client_authorities.as_deref());
@@ -181,7 +191,7 @@ fn credentials(path: &Path) -> Result<Arc<Credentials>, FileError> {
 }
 
 fn read_secret(path: &Path, octets_max: u64) -> Result<Vec<u8>, FileError> {
-    let metadata = path.metadata().map_err(|error| FileError::Read(path.into(), error))?;
+    let metadata = path.metadata().map_err(|error| unreadable(path, error))?;
     if metadata.mode() & 0o007 != 0 {
         return Err(FileError::Exposed(path.into()));
     }
@@ -190,7 +200,7 @@ fn read_secret(path: &Path, octets_max: u64) -> Result<Vec<u8>, FileError> {
 
 fn read(path: &Path, octets_max: u64) -> Result<Vec<u8>, FileError> {
     let mut content = Vec::new();
-    let file = File::open(path).map_err(|error| FileError::Read(path.into(), error))?;
+    let file = File::open(path).map_err(|error| unreadable(path, error))?;
     let read = file.take(octets_max + 1).read_to_end(&mut content);
     read.map_err(|error| FileError::Read(path.into(), error))?;
     if content.len() as u64 > octets_max {
@@ -199,7 +209,16 @@ fn read(path: &Path, octets_max: u64) -> Result<Vec<u8>, FileError> {
     Ok(content)
 }
 
+fn unreadable(path: &Path, error: io::Error) -> FileError {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied if confine::is_closed(path) => {
+            FileError::Closed(path.into())
+        }
+        _ => FileError::Read(path.into(), error),
+    }
+}
+
 /// The machine's resolver configuration; none leaves the resolver's own defaults.
 fn resolv_conf() -> String {
-    std::fs::read_to_string(Path::new("/etc/resolv.conf")).unwrap_or_default()
+    fs::read_to_string(RESOLV_CONF).unwrap_or_default()
 }

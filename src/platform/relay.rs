@@ -4,6 +4,7 @@
 //! the main thread; each shard's machine is made on its own.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -12,9 +13,11 @@ use crate::base::prng::Prng;
 use crate::config::Config;
 use crate::platform::boot::{BootError, Node, Options, ShardStart};
 use crate::platform::channels::Posts;
+use crate::platform::confine::{ConfineError, confine};
 use crate::platform::event_log::EventLogOptions;
 use crate::platform::files::{self, FileError, Watch};
 use crate::platform::supervise::{Occasion, RunError, StartError};
+use crate::platform::user::{User, UserError};
 use crate::platform::{clock, machine};
 use crate::shard::mesh::Crossing;
 use crate::shard::settings::Settings;
@@ -30,6 +33,12 @@ pub enum PrepareError {
     /// The machine refuses something.
     #[error(transparent)]
     Boot(#[from] BootError),
+    /// There is no such user, or it cannot be had.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// The kernel does not let it give up what it does not need.
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     /// A file is of no use.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -87,14 +96,19 @@ impl Handle {
 }
 
 impl Relay {
-    /// Ask for everything that `config` needs of this machine.
-    pub fn prepare(config: &Config) -> Result<Self, PrepareError> {
+    /// Ask for everything that `config` needs of this machine, then give up what is needed no more.
+    /// Files that are read again are read after that: what cannot be read then is no use. `file` is
+    /// the configuration's.
+    pub fn prepare(config: &Config, file: Option<&Path>) -> Result<Self, PrepareError> {
+        let user = config.user.as_ref().map(User::find).transpose()?.flatten();
         let node = Node::prepare(&Options {
             shards: config.cores.into(),
             listeners: config.listeners.iter().map(|listener| listener.address).collect(),
             spool: config.spool.directory.clone(),
             events: EventLogOptions::with_retention(config.event_retention),
+            user,
         })?;
+        tracing::info!("{}", confine(config, file)?);
         let log =
             log::Options { segment_bytes: config.spool.segment_bytes, reserve: 1, admits: true };
         let clock = Arc::new(Clock::default());

@@ -20,6 +20,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
 
 use crate::base::limits::SEGMENTS_SPARE;
 use crate::platform::segment_map::SegmentMap;
+use crate::platform::spool_owner;
 use crate::spool::index::{self, Ahead};
 use crate::spool::letter::Segments;
 use crate::spool::recovery::HEAD_BYTES;
@@ -106,6 +107,7 @@ impl Spool {
             path: path.to_owned(),
             error,
         };
+        spool_owner::make(root).map_err(|error| unusable(root, error))?;
         fs::create_dir_all(root.join("events")).map_err(|error| unusable(root, error))?;
         let path = root.join("LOCK");
         let options =

@@ -36,6 +36,22 @@ pub(in crate::config) const ADMIN: Knob = Knob {
     takes_effect: TakesEffect::Restart,
 };
 
+pub(in crate::config) const USER: Knob = Knob {
+    path: "user",
+    kind: Kind::Text { form: "name or uid:gid", default: "whoever starts it" },
+    help: "Started as root: whom to become once ports are bound. No capability is kept.",
+    cost: "this user must be able to read every file that is named; it gets the spool",
+    takes_effect: TakesEffect::Restart,
+};
+
+pub(in crate::config) const SANDBOX: Knob = Knob {
+    path: "sandbox",
+    kind: Kind::Choice { default: "on", words: &["on", "off"] },
+    help: "Landlock and seccomp, where the kernel has them, and no core dumps.",
+    cost: "on: files in folders that were not named at the start need a restart",
+    takes_effect: TakesEffect::Restart,
+};
+
 pub(in crate::config) const LOG_LEVEL: Knob = Knob {
     path: "log_level",
     kind: Kind::Choice { default: "info", words: &["error", "warn", "info", "debug", "trace"] },

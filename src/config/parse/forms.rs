@@ -10,7 +10,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use crate::base::limits::GROUP_NAME_MAX;
-use crate::config::options::{DomainPattern, Upstream};
+use crate::config::options::{DomainPattern, Upstream, User};
 use crate::config::suggest;
 use crate::config::units::Wrong;
 use crate::egress::upstream;
@@ -39,6 +39,29 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Wrong> {
             Err(_) => wrong.help("write an IP address, a colon and a port, as \"127.0.0.1:2525\""),
         }
     })
+}
+
+/// A name, or `uid:gid`.
+pub(super) fn user(text: &str) -> Result<User, Wrong> {
+    let user = match text.split_once(':') {
+        Some((uid, gid)) => match (uid.parse(), gid.parse()) {
+            (Ok(uid), Ok(gid)) => User::Ids { uid, gid },
+            (Err(_), _) | (_, Err(_)) => {
+                let wrong = Wrong::new(format!("`{text}` is no `uid:gid`"));
+                return Err(wrong.help("write two numbers, as \"990:990\", or a name"));
+            }
+        },
+        None if text.is_empty() || text.bytes().all(|octet| octet.is_ascii_digit()) => {
+            let wrong = Wrong::new(format!("`{text}` is no name of a user"));
+            return Err(wrong.help("write a name, or two numbers, as \"990:990\""));
+        }
+        None => User::Name(text.into()),
+    };
+    if matches!(&user, User::Ids { uid: 0, .. }) || text == "root" {
+        let wrong = Wrong::new("root would keep every right that this is to give up");
+        return Err(wrong.help("name a user that has nothing but the spool"));
+    }
+    Ok(user)
 }
 
 /// `192.0.2.1`, `192.0.2.1:53`, `[2001:db8::1]:53`.

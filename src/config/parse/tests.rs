@@ -413,7 +413,7 @@ fn every_knob_is_read_and_refuses_what_it_cannot_take() {
             _ => read_file(WHOLE).in_force,
         };
         let is_in_force = rows.iter().any(|row| row.knob == *knob);
-        let may_be_absent = ["postmaster", "dns.servers"].contains(&knob.path);
+        let may_be_absent = ["postmaster", "user", "dns.servers"].contains(&knob.path);
         assert!(is_in_force || may_be_absent, "{} is in force unseen", knob.path);
     }
 }

@@ -1,0 +1,173 @@
+//! See that a spool is its relay's alone: who owns it, and who may look in.
+//!
+//! Invariant: as root nothing is followed that the spool's user could have laid there, neither
+//! links nor names that change meanwhile: each thing is opened first, looked at, and given away
+//! as what was looked at.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chownat, fstat, openat};
+use rustix::process::{Gid, Uid};
+
+use crate::base::limits::SPOOL_DEPTH_MAX;
+use crate::platform::spool_dir::SpoolError;
+
+/// Make the directory of a spool if it is missing, for its owner alone; complain of one that others
+/// can look into.
+pub(super) fn make(root: &Path) -> io::Result<()> {
+    if let Some(parent) = root.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(root) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made,
+    }
+    let mode = fs::metadata(root)?.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let spool = root.display();
+        tracing::warn!("others can look into the spool (mode {mode:o}): chmod 700 {spool}");
+    }
+    Ok(())
+}
+
+/// Give the spool at `root`, with all that is in it, to a user and its group; as root.
+pub(super) fn hand_over(root: &Path, (uid, gid): (u32, u32)) -> Result<(), SpoolError> {
+    let owner = Owner { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) };
+    let unusable =
+        |path: PathBuf, error| SpoolError::Unusable { spool: root.to_owned(), path, error };
+    make(root).map_err(|error| unusable(root.to_owned(), error))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = openat(CWD, root, flags, Mode::empty());
+    let opened = opened.map_err(|error| unusable(root.to_owned(), error.into()))?;
+    owner.take_directory(opened, root, 0).map_err(|(path, error)| unusable(path, error))
+}
+
+/// Who gets it.
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    uid: Uid,
+    gid: Gid,
+}
+
+impl Owner {
+    fn take_directory(
+        self,
+        directory: OwnedFd,
+        path: &Path,
+        depth: usize,
+    ) -> Result<(), (PathBuf, io::Error)> {
+        let at = |error: rustix::io::Errno| (path.to_owned(), error.into());
+        if depth > SPOOL_DEPTH_MAX {
+            let error = io::Error::other("directories within directories: this is no spool");
+            return Err((path.to_owned(), error));
+        }
+        for entry in Dir::read_from(&directory).map_err(at)? {
+            let entry = entry.map_err(at)?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            let path = path.join(name.to_string_lossy().as_ref());
+            let at = |error: rustix::io::Errno| (path.clone(), error.into());
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let opened = match openat(&directory, name, flags, Mode::empty()) {
+                Ok(opened) => opened,
+                // Removed meanwhile: a relay runs there. It is told when the spool is opened.
+                Err(rustix::io::Errno::NOENT) => continue,
+                Err(error) => return Err(at(error)),
+            };
+            let stat = fstat(&opened).map_err(at)?;
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => {
+                    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                    let flags = flags | OFlags::NOFOLLOW;
+                    // By what was opened, not by its name.
+                    let listed = openat(&opened, c".", flags, Mode::empty()).map_err(at)?;
+                    self.take_directory(listed, &path, depth + 1)?;
+                }
+                FileType::RegularFile if stat.st_nlink == 1 => {
+                    self.take(&opened).map_err(at)?;
+                }
+                FileType::RegularFile => {
+                    let error = io::Error::other("it has another name, outside perhaps");
+                    return Err((path, error));
+                }
+                _ => return Err((path, io::Error::other("it is no file and no directory"))),
+            }
+        }
+        self.take(&directory).map_err(at)
+    }
+
+    /// Own what was opened.
+    fn take(self, opened: impl AsFd) -> rustix::io::Result<()> {
+        let opened = opened.as_fd();
+        let stat = fstat(opened)?;
+        if (stat.st_uid, stat.st_gid) == (self.uid.as_raw(), self.gid.as_raw()) {
+            return Ok(());
+        }
+        chownat(opened, c"", Some(self.uid), Some(self.gid), AtFlags::EMPTY_PATH)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn owner(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().uid()
+    }
+
+    #[test]
+    fn a_new_spool_is_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("var/spool");
+        make(&root).unwrap();
+        assert_eq!(fs::metadata(&root).unwrap().mode() & 0o777, 0o700);
+        assert_ne!(fs::metadata(root.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        make(&root).unwrap();
+        let mode = fs::metadata(&root).unwrap().mode() & 0o777;
+        assert_eq!(mode, 0o755, "complained of, not changed");
+    }
+
+    #[test]
+    fn all_of_a_spool_is_given_away_and_nothing_outside() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("spool");
+        fs::create_dir_all(root.join("000")).unwrap();
+        for name in ["LOCK", "000/00000001.seg"] {
+            fs::write(root.join(name), "").unwrap();
+        }
+        hand_over(&root, (12_345, 12_345)).unwrap();
+        for name in ["", "LOCK", "000", "000/00000001.seg"] {
+            assert_eq!(owner(&root.join(name)), 12_345, "{name}");
+        }
+        hand_over(&root, (12_346, 12_346)).unwrap();
+        assert_eq!(owner(&root.join("000/00000001.seg")), 12_346, "and to another");
+
+        let secret = folder.path().join("secret");
+        fs::write(&secret, "root's").unwrap();
+        let lure = root.join("000/lure");
+        let refused = |words: &str| {
+            let error = hand_over(&root, (12_345, 12_345)).unwrap_err().to_string();
+            assert!(error.contains("000/lure") && error.contains(words), "{error}");
+            assert_eq!(owner(&secret), 0);
+            fs::remove_file(&lure).unwrap();
+        };
+        symlink(&secret, &lure).unwrap();
+        refused("no file and no directory");
+        fs::hard_link(&secret, &lure).unwrap();
+        refused("another name");
+        symlink(folder.path(), &lure).unwrap();
+        refused("no file and no directory");
+    }
+}
