@@ -3,7 +3,7 @@
 //! At the start and at a reload, on the main thread. Invariant: a key that others can read is not
 //! used: it may be theirs already.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -34,6 +34,9 @@ pub enum FileError {
         it (knob `sandbox`): restart it, or keep the file in a folder that was"
     )]
     Closed(PathBuf),
+    /// A directory, a pipe, a device.
+    #[error("{0} is no file")]
+    NoFile(PathBuf),
     /// It is larger than anything that it could be.
     #[error("{0} is larger than {1} octets")]
     Large(PathBuf, u64),
@@ -191,16 +194,31 @@ fn credentials(path: &Path) -> Result<Arc<Credentials>, FileError> {
 }
 
 fn read_secret(path: &Path, octets_max: u64) -> Result<Vec<u8>, FileError> {
-    let metadata = path.metadata().map_err(|error| unreadable(path, error))?;
+    let (file, metadata) = open(path)?;
     if metadata.mode() & 0o007 != 0 {
         return Err(FileError::Exposed(path.into()));
     }
-    read(path, octets_max)
+    content(file, path, octets_max)
 }
 
 fn read(path: &Path, octets_max: u64) -> Result<Vec<u8>, FileError> {
+    content(open(path)?.0, path, octets_max)
+}
+
+/// What is said of a file is said of the one that is read, whatever takes its name meanwhile.
+fn open(path: &Path) -> Result<(File, Metadata), FileError> {
+    // A pipe that nobody writes to must hold up nothing.
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|error| unreadable(path, error))?;
+    let metadata = file.metadata().map_err(|error| FileError::Read(path.into(), error))?;
+    if !metadata.is_file() {
+        return Err(FileError::NoFile(path.into()));
+    }
+    Ok((file, metadata))
+}
+
+fn content(file: File, path: &Path, octets_max: u64) -> Result<Vec<u8>, FileError> {
     let mut content = Vec::new();
-    let file = File::open(path).map_err(|error| unreadable(path, error))?;
     let read = file.take(octets_max + 1).read_to_end(&mut content);
     read.map_err(|error| FileError::Read(path.into(), error))?;
     if content.len() as u64 > octets_max {

@@ -34,3 +34,4 @@ pub mod telemetry;
 #[cfg(test)]
 mod tests;
 pub mod user;
+mod way;

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use rustix::fs::Mode;
+use rustix::process::umask;
 
 use crate::base::prng::Prng;
 use crate::config::Config;
@@ -100,6 +102,8 @@ impl Relay {
     /// Files that are read again are read after that: what cannot be read then is no use. `file` is
     /// the configuration's.
     pub fn prepare(config: &Config, file: Option<&Path>) -> Result<Self, PrepareError> {
+        // Whatever is made from here on is for its owner alone.
+        umask(Mode::RWXG | Mode::RWXO);
         let user = config.user.as_ref().map(User::find).transpose()?.flatten();
         let node = Node::prepare(&Options {
             shards: config.cores.into(),
