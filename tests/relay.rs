@@ -15,6 +15,9 @@
 #[path = "support/tool.rs"]
 mod tool;
 
+#[allow(dead_code, reason = "peers need more of it")]
+#[path = "peers/certificates.rs"]
+mod certificates;
 #[path = "relay/client.rs"]
 mod client;
 #[path = "relay/node.rs"]
@@ -26,6 +29,8 @@ mod sink;
 mod auth;
 #[path = "relay/command_line.rs"]
 mod command_line;
+#[path = "relay/confined.rs"]
+mod confined;
 #[path = "relay/delivery.rs"]
 mod delivery;
 #[path = "relay/dkim.rs"]
