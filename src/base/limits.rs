@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
+mod admin;
 mod auth;
 mod proxy;
 mod tls;
 
+pub use admin::*;
 pub use auth::*;
 pub use proxy::*;
 pub use tls::*;

@@ -9,15 +9,19 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::limits::{CREDENTIALS_BYTES_MAX, PEM_BYTES_MAX};
+use rustix::fs::Mode;
+use rustix::process::umask;
+
+use crate::base::limits::{ADMIN_TOKEN_MAX, CREDENTIALS_BYTES_MAX, PEM_BYTES_MAX};
 use crate::config::Config;
 use crate::config::options::{CertificateFiles, DkimKey};
 use crate::mail::route::{Route, TlsLevel};
 use crate::platform::confine;
+use crate::platform::relay::SettingsError;
 use crate::policy::credentials::{Credentials, CredentialsError};
 use crate::policy::signing::{KeyError, PrivateKey, Signer, Signers};
 use crate::shard::settings::Surroundings;
-use crate::tls::{Clock, Identity, IdentityError, Roots, RootsError};
+use crate::tls::{Acceptor, Clock, Identity, IdentityError, Roots, RootsError};
 
 /// The machine's resolver configuration.
 pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -100,13 +104,43 @@ fn stamp(path: &Path) -> Option<Stamp> {
 /// Every file that `config` names and that is read.
 pub(super) fn paths(config: &Config) -> impl Iterator<Item = &Path> {
     let sources = config.sources.iter().filter_map(|source| source.certificate.as_ref());
-    let certificates = config.certificates.iter().chain(sources);
+    let certificates = config.certificates.iter().chain(sources).chain(&config.admin.certificate);
     let clients = config.listeners.iter().filter_map(|one| one.client_authorities.as_deref());
     let authorities = verifies(config).then_some(config.tls_authorities.as_path());
     let pairs = certificates.flat_map(|files| [&*files.chain, &*files.key]);
     let signing = config.dkim_keys.iter().map(|key| key.file.as_path());
     let credentials = config.credentials.as_deref();
-    pairs.chain(clients).chain(authorities).chain(signing).chain(credentials)
+    let admin = &config.admin;
+    let asking = admin.token.as_deref().into_iter().chain(admin.client_authorities.as_deref());
+    pairs.chain(clients).chain(authorities).chain(signing).chain(credentials).chain(asking)
+}
+
+/// What the control thread needs of the files that `config` names.
+#[derive(Debug)]
+pub struct AdminFiles {
+    /// The content of the token's file.
+    pub token: Option<Vec<u8>>,
+    /// Answers handshakes from elsewhere.
+    pub acceptor: Option<Acceptor>,
+}
+
+/// Read the file of the token: it is one line.
+pub fn admin_token(path: &Path) -> Result<Vec<u8>, FileError> {
+    read_secret(path, ADMIN_TOKEN_MAX as u64 + 2)
+}
+
+/// Read the files of the admin addresses.
+pub fn admin(config: &Config, clock: &Arc<Clock>) -> Result<AdminFiles, SettingsError> {
+    let admin = &config.admin;
+    let token = admin.token.as_deref().map(admin_token).transpose()?;
+    let identity = admin.certificate.as_ref().map(identity).transpose()?;
+    let clients = admin.client_authorities.as_deref().map(roots).transpose()?;
+    let acceptor = match (identity, clients) {
+        (None, _) => None,
+        (Some(own), None) => Some(Acceptor::new(&[own], None, clock)?),
+        (Some(own), Some(clients)) => Some(Acceptor::for_members(&[own], &clients, clock)?),
+    };
+    Ok(AdminFiles { token, acceptor })
 }
 
 /// What the machine adds to `config`.
@@ -145,6 +179,11 @@ pub fn signers(config: &Config) -> Result<Signers, FileError> {
         })
     };
     Ok(Signers::new(config.dkim_keys.iter().map(signer).collect::<Result<Vec<_>, FileError>>()?))
+}
+
+/// Make whatever this process makes from here on for its owner alone.
+pub fn make_private() {
+    umask(Mode::RWXG | Mode::RWXO);
 }
 
 /// Write the text of a key to a new file in `folder`, for its owner alone; nothing that is there is

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod confine;
 mod datagram;
 mod disk;
+pub mod doors;
 pub mod drive;
 pub mod event_log;
 mod faults;

@@ -8,8 +8,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use rustix::fs::Mode;
-use rustix::process::umask;
 
 use crate::base::prng::Prng;
 use crate::config::Config;
@@ -17,7 +15,7 @@ use crate::platform::boot::{BootError, Node, Options, ShardStart};
 use crate::platform::channels::Posts;
 use crate::platform::confine::{ConfineError, confine};
 use crate::platform::event_log::EventLogOptions;
-use crate::platform::files::{self, FileError, Watch};
+use crate::platform::files::{self, AdminFiles, FileError, Watch};
 use crate::platform::supervise::{Occasion, RunError, StartError};
 use crate::platform::user::{User, UserError};
 use crate::platform::{clock, machine};
@@ -75,14 +73,14 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Reload where a file that `config` names has changed since this was last called; whether that
-    /// was so.
-    pub fn look(&self, config: &Config) -> Result<bool, SettingsError> {
-        let is_changed = self.watch.lock().unwrap_or_else(PoisonError::into_inner).look(config);
-        if is_changed {
-            self.reload(config)?;
-        }
-        Ok(is_changed)
+    /// Whether a file that `config` names has changed since this was last called.
+    pub fn look(&self, config: &Config) -> bool {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner).look(config)
+    }
+
+    /// What `config` means for those who ask this node, or why it cannot be meant.
+    pub fn admin_files(&self, config: &Config) -> Result<AdminFiles, SettingsError> {
+        files::admin(config, &self.settings.load().clock)
     }
 
     /// Work by `config` from now on, all shards alike; or change nothing.
@@ -102,8 +100,6 @@ impl Relay {
     /// Files that are read again are read after that: what cannot be read then is no use. `file` is
     /// the configuration's.
     pub fn prepare(config: &Config, file: Option<&Path>) -> Result<Self, PrepareError> {
-        // Whatever is made from here on is for its owner alone.
-        umask(Mode::RWXG | Mode::RWXO);
         let user = config.user.as_ref().map(User::find).transpose()?.flatten();
         let node = Node::prepare(&Options {
             shards: config.cores.into(),
@@ -168,11 +164,14 @@ fn settings(config: &Config, clock: Arc<Clock>) -> Result<Arc<Settings>, Setting
     Ok(Arc::new(settings.on_machine(&machine::addresses())))
 }
 
-/// What `config` asks of this machine's files, without running anything.
-pub fn check(config: &Config) -> Result<(), SettingsError> {
+/// What `config` asks of this machine's files, without running anything; those of the admin
+/// addresses.
+pub fn check(config: &Config) -> Result<AdminFiles, SettingsError> {
     let clock = Arc::new(Clock::default());
     clock.set(clock::now().wall);
-    settings(config, clock).map(drop)
+    let admin = files::admin(config, &clock)?;
+    settings(config, clock)?;
+    Ok(admin)
 }
 
 impl From<RecoverError> for StartError {

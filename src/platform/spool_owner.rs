@@ -73,7 +73,8 @@ pub(super) fn hand_over(root: &Path, (uid, gid): (u32, u32)) -> Result<(), Spool
     let owner = Owner { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) };
     let unusable =
         |(path, error): Astray| SpoolError::Unusable { spool: root.to_owned(), path, error };
-    let Some(opened) = way::reach(root, (owner.uid, owner.gid)).map_err(unusable)? else {
+    let opened = way::reach(root, (owner.uid, owner.gid), Mode::RWXU);
+    let Some(opened) = opened.map_err(unusable)? else {
         return Ok(());
     };
     look_through(&opened, root).map_err(unusable)?;

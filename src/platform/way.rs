@@ -16,18 +16,18 @@ use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat, mkdirat, openat, readlinkat,
 };
 use rustix::io::Errno;
-use rustix::process::{Gid, Uid};
+use rustix::process::{Gid, Uid, umask};
 
 use crate::base::limits::PATH_LINKS_MAX;
 
 /// Where a way was given up, and why.
 pub(super) type Astray = (PathBuf, io::Error);
 
-/// Open the directory at `path` for reading, made for `owner` alone if it is missing. `None` where
-/// it is missing in a directory of `owner`, who can make it.
-pub(super) fn reach(path: &Path, owner: (Uid, Gid)) -> Result<Option<OwnedFd>, Astray> {
+/// Open the directory at `path` for reading; if it is missing it is made, `owner`'s and with `mode`.
+/// `None` where it is missing in a directory of `owner`, who can make it.
+pub(super) fn reach(path: &Path, owner: (Uid, Gid), mode: Mode) -> Result<Option<OwnedFd>, Astray> {
     let whole = absolute(path).map_err(|error| (path.to_owned(), error))?;
-    let mut way = Way { at: PathBuf::from("/"), owner, links: 0, left: steps(&whole) };
+    let mut way = Way { at: PathBuf::from("/"), owner, mode, links: 0, left: steps(&whole) };
     let mut here = way.open(CWD, OsStr::new("/"))?;
     while let Some(name) = way.left.pop_front() {
         way.at.push(&name);
@@ -48,6 +48,8 @@ struct Way {
     /// As far as it was gone, for people.
     at: PathBuf,
     owner: (Uid, Gid),
+    /// Of the last directory, if it has to be made.
+    mode: Mode,
     links: usize,
     left: VecDeque<OsString>,
 }
@@ -107,11 +109,15 @@ impl Way {
         Ok(Step::Top)
     }
 
-    /// Make a directory in one that is root's: the last one is the owner's and for nobody else.
+    /// Make a directory in one that is root's: the last one is the owner's.
     fn make(&self, here: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Astray> {
         let last = self.left.is_empty();
-        let mode = Mode::from_raw_mode(if last { 0o700 } else { 0o755 });
-        mkdirat(here, name, mode).map_err(|error| self.astray(error))?;
+        let mode = if last { self.mode } else { Mode::from_raw_mode(0o755) };
+        // The process's own umask is for what it makes later.
+        let before = umask(Mode::empty());
+        let made = mkdirat(here, name, mode);
+        umask(before);
+        made.map_err(|error| self.astray(error))?;
         let made = self.open(here, name)?;
         if last {
             let (uid, gid) = self.owner;
@@ -162,7 +168,7 @@ mod tests {
 
     fn go(path: &Path) -> Result<Option<OwnedFd>, String> {
         let owner = (Uid::from_raw(OWNER), Gid::from_raw(OWNER));
-        reach(path, owner).map_err(|(at, error)| format!("{}: {error}", at.display()))
+        reach(path, owner, Mode::RWXU).map_err(|(at, error)| format!("{}: {error}", at.display()))
     }
 
     fn directory(path: PathBuf, owner: u32) -> PathBuf {

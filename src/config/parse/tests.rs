@@ -45,7 +45,7 @@ fn with_neither_file_nor_flags_the_node_is_local_and_delivers_by_mx() {
     let config = load(None, &Flags::default(), &machine()).expect("defaults");
     assert_eq!(config.hostname.as_str(), "node.example");
     assert_eq!(config.cores, 4);
-    assert_eq!(config.admin, "127.0.0.1:8025".parse::<SocketAddr>().expect("address"));
+    assert_eq!(config.admin.listen[0].to_string(), "127.0.0.1:8025");
     assert_eq!(config.spool.directory, PathBuf::from("/home/op/.local/state/relay-fast"));
     assert_eq!(config.default_route, Route::Mx(TlsLevel::Opportunistic));
     let [listener] = &config.listeners[..] else { panic!("one listener") };
@@ -200,7 +200,7 @@ fn flags_go_before_the_file() {
         listen: vec![String::from("127.0.0.1:2025"), String::from("127.0.0.1:0")],
         upstream: Some(String::from("127.0.0.1:2526*2,127.0.0.1:2527")),
         spool: Some(String::from("here")),
-        admin: Some(String::from("[::1]:80")),
+        admin: vec![String::from("[::1]:80")],
         hostname: Some(String::from("flag.example")),
     };
     let config = read_with(WHOLE, &flags).expect("right");
@@ -209,7 +209,7 @@ fn flags_go_before_the_file() {
     assert_eq!(listeners, ["127.0.0.1:2025", "127.0.0.1:0"]);
     assert_eq!(config.listeners[0].relay_for.len(), 2);
     assert_eq!(config.spool.directory, PathBuf::from("here"));
-    assert_eq!(config.admin.to_string(), "[::1]:80");
+    assert_eq!(config.admin.listen[0].to_string(), "[::1]:80");
     assert_eq!(config.default_route, Route::Group(GroupId(2)));
     assert_eq!(&*config.groups[2].name, "upstream");
     assert_eq!(config.groups[2].upstreams.len(), 2);
@@ -218,8 +218,8 @@ fn flags_go_before_the_file() {
     let expected = [
         "hostname",
         "cores",
-        "admin",
         "spool.directory",
+        "admin.listen",
         "listener[0].address",
         "listener[1].address",
         "upstream[2].name",
@@ -249,7 +249,7 @@ fn a_wrong_flag_is_named() {
         (Flags { upstream: Some(String::new()), ..Flags::default() }, "--upstream"),
         (Flags { upstream: Some(String::from("a*0")), ..Flags::default() }, "--upstream"),
         (Flags { spool: Some(String::new()), ..Flags::default() }, "--spool"),
-        (Flags { admin: Some(String::from("localhost:1")), ..Flags::default() }, "--admin"),
+        (Flags { admin: vec![String::from("localhost:1")], ..Flags::default() }, "--admin"),
         (Flags { hostname: Some(String::from("a b")), ..Flags::default() }, "--hostname"),
     ] {
         let problems = read_with("", &flags).expect_err(name);
@@ -315,10 +315,10 @@ fn contradictions_between_right_values_are_refused() {
         format!("[[dkim]]\ndomain = \"{domain}\"\nselector = \"{selector}\"\nkey = \"/k\"\n")
     };
     let five: String = ["a", "b", "c", "d", "e"].map(|name| key("x.example", name)).concat();
-    let admin = "admin = \"127.0.0.1:25\"\n".to_owned() + &listener("127.0.0.1:25");
+    let admin = "[admin]\nlisten = [\"127.0.0.1:25\"]\n".to_owned() + &listener("127.0.0.1:25");
     for (text, expected) in [
         (listener("127.0.0.1:25").repeat(2), "4: 127.0.0.1:25 is listened on twice"),
-        (admin, "3: 127.0.0.1:25 is both a listener and the admin address"),
+        (admin, "4: 127.0.0.1:25 is both a listener and an admin address"),
         (group.repeat(2), "5: there are two groups named `g`"),
         (group.replace("\"g\"", "\"mx\""), "2: `mx` means delivery to MX hosts"),
         (group.replace("a.example", "a.example,a.example"), "3: at character 11"),
