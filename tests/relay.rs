@@ -15,6 +15,8 @@
 #[path = "support/tool.rs"]
 mod tool;
 
+#[path = "relay/admin.rs"]
+mod admin;
 #[allow(dead_code, reason = "peers need more of it")]
 #[path = "peers/certificates.rs"]
 mod certificates;

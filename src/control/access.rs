@@ -11,7 +11,8 @@ use std::net::IpAddr;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header, uri};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, Request, StatusCode, Version, header};
 
 use crate::base::limits::{ADMIN_TOKEN_MAX, ADMIN_TOKEN_MIN};
 use crate::config::Config;
@@ -74,21 +75,19 @@ impl Access {
     }
 
     /// Whether a request may be answered.
-    pub fn judge(
-        &self,
-        arrival: Arrival,
-        method: &Method,
-        uri: &Uri,
-        headers: &HeaderMap,
-    ) -> Result<(), Refusal> {
-        let host = host(uri, headers).ok_or(Refusal::NoHost)?;
-        if !self.is_ours(arrival, host.host()) {
+    pub fn judge<B>(&self, arrival: Arrival, request: &Request<B>) -> Result<(), Refusal> {
+        let headers = request.headers();
+        let host = host(request)?;
+        if host.as_ref().is_some_and(|host| !self.is_ours(arrival, host.host())) {
             return Err(Refusal::Misdirected);
         }
         if arrival != Arrival::Unix && !self.is_known(headers) {
             return Err(Refusal::Unauthorized);
         }
-        if method.is_safe() { Ok(()) } else { comes_from_no_page(&host, headers) }
+        match request.method().is_safe() {
+            true => Ok(()),
+            false => comes_from_no_page(host.as_ref(), headers),
+        }
     }
 
     fn is_ours(&self, arrival: Arrival, host: &str) -> bool {
@@ -150,23 +149,27 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Whom the request means.
+/// Whom the request means. HTTP/1.0 need not say it, and is spoken by no browser.
 //= RFC 9112 §3.2.2
 //# the origin server MUST ignore the received Host header field (if any)
-fn host(uri: &Uri, headers: &HeaderMap) -> Option<uri::Authority> {
-    let said = one(headers, &header::HOST)?;
-    match uri.authority() {
-        Some(target) => Some(target.clone()),
-        None => said.parse().ok(),
+fn host<B>(request: &Request<B>) -> Result<Option<Authority>, Refusal> {
+    let (target, headers) = (request.uri().authority(), request.headers());
+    if request.version() < Version::HTTP_11 && !headers.contains_key(&header::HOST) {
+        return Ok(target.cloned());
     }
-    .filter(|authority: &uri::Authority| !authority.as_str().contains('@'))
+    let said = one(headers, &header::HOST).ok_or(Refusal::NoHost)?;
+    let host = target.cloned().or_else(|| said.parse().ok()).ok_or(Refusal::NoHost)?;
+    if host.as_str().contains('@') { Err(Refusal::NoHost) } else { Ok(Some(host)) }
 }
 
 /// What changes something is asked for by a program, or by a page of this node's own.
-fn comes_from_no_page(host: &uri::Authority, headers: &HeaderMap) -> Result<(), Refusal> {
+fn comes_from_no_page(host: Option<&Authority>, headers: &HeaderMap) -> Result<(), Refusal> {
     if headers.contains_key(&header::ORIGIN) {
         let origin = one(headers, &header::ORIGIN).and_then(|origin| origin.split_once("://"));
-        if !origin.is_some_and(|(_, from)| from.eq_ignore_ascii_case(host.as_str())) {
+        let is_own = |(_, from): (&str, &str)| {
+            host.is_some_and(|host| from.eq_ignore_ascii_case(host.as_str()))
+        };
+        if !origin.is_some_and(is_own) {
             return Err(Refusal::Foreign);
         }
     }
@@ -219,7 +222,6 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::Request;
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
     const LOOPBACK: Arrival = Arrival::Tcp(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
@@ -239,7 +241,7 @@ mod tests {
         let request = Request::builder().method(method).uri(target);
         let request = headers.iter().fold(request, |r, (name, value)| r.header(*name, *value));
         let request = request.body(()).expect("a request");
-        access.judge(arrival, request.method(), request.uri(), request.headers())
+        access.judge(arrival, &request)
     }
 
     #[test]
@@ -291,6 +293,14 @@ mod tests {
         let ours = [("host", "localhost")];
         assert_eq!(ask("http://evil.example/", &ours), Err(Refusal::Misdirected));
         assert_eq!(ask("http://localhost/", &[("host", "evil.example")]), Ok(()));
+        let old = |request: axum::http::request::Builder| {
+            access.judge(LOOPBACK, &request.version(Version::HTTP_10).body(()).expect("a request"))
+        };
+        assert_eq!(old(Request::builder()), Ok(()), "as a simple check of health says it");
+        let evil = Request::builder().header("host", "evil.example");
+        assert_eq!(old(evil), Err(Refusal::Misdirected));
+        let page = Request::builder().method("POST").header("origin", "http://evil.example");
+        assert_eq!(old(page), Err(Refusal::Foreign));
     }
 
     #[test]

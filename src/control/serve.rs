@@ -178,8 +178,7 @@ impl Desk {
 
     async fn answer(&self, arrival: Arrival, request: Request<Incoming>) -> Response {
         let rules = self.rules.load_full();
-        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-        let mut response = match rules.access.judge(arrival, method, uri, headers) {
+        let mut response = match rules.access.judge(arrival, &request) {
             Err(refusal) => refuse(refusal),
             Ok(()) => {
                 let router = TowerToHyperService::new(self.router.clone());

@@ -68,15 +68,11 @@ impl Way {
     fn step(&mut self, here: &OwnedFd, name: &OsStr) -> Result<Step, Astray> {
         let parent = self.owner_of(here)?;
         let next = match self.open(here, name) {
-            Err((_, error)) if error.kind() == io::ErrorKind::NotFound => {
-                if parent == self.owner.0 {
-                    return Ok(Step::OwnersToMake);
-                }
-                if parent != Uid::ROOT {
-                    return Err(self.refuse("it is missing in a directory of somebody else"));
-                }
-                self.make(here, name)?
-            }
+            Err((_, error)) if error.kind() == io::ErrorKind::NotFound => match parent {
+                Uid::ROOT => self.make(here, name)?,
+                owner if owner == self.owner.0 => return Ok(Step::OwnersToMake),
+                _ => return Err(self.refuse("it is missing in a directory of somebody else")),
+            },
             opened => opened?,
         };
         let stat = fstat(&next).map_err(|error| self.astray(error))?;
