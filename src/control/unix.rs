@@ -75,8 +75,6 @@ impl Transport for Through {
 
 /// What the kernel calls a wait that was too long.
 fn in_time(error: io::Error, timeout: &NextTimeout) -> Error {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Timeout(timeout.reason),
-        _ => error.into(),
-    }
+    let is_late = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut].contains(&error.kind());
+    if is_late { Error::Timeout(timeout.reason) } else { error.into() }
 }

@@ -267,11 +267,10 @@ fn content(file: File, path: &Path, octets_max: u64) -> Result<Vec<u8>, FileErro
 }
 
 fn unreadable(path: &Path, error: io::Error) -> FileError {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied if confine::is_closed(path) => {
-            FileError::Closed(path.into())
-        }
-        _ => FileError::Read(path.into(), error),
+    let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+    match is_denied && confine::is_closed(path) {
+        true => FileError::Closed(path.into()),
+        false => FileError::Read(path.into(), error),
     }
 }
 

@@ -147,7 +147,14 @@ impl Owner {
                     let error = io::Error::other("it has another name, outside perhaps");
                     return Err((path, error));
                 }
-                _ => return Err((path, io::Error::other("it is no file and no directory"))),
+                FileType::Symlink
+                | FileType::Fifo
+                | FileType::Socket
+                | FileType::CharacterDevice
+                | FileType::BlockDevice
+                | FileType::Unknown => {
+                    return Err((path, io::Error::other("it is no file and no directory")));
+                }
             }
         }
         self.take(&directory).map_err(at)

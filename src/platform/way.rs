@@ -23,7 +23,7 @@ use crate::base::limits::PATH_LINKS_MAX;
 /// Where a way was given up, and why.
 pub(super) type Astray = (PathBuf, io::Error);
 
-/// Open the directory at `path` for reading; if it is missing it is made, `owner`'s and with `mode`.
+/// Open the directory at `path` for reading; if it is missing it is made, `owner`'s, with `mode`.
 /// `None` where it is missing in a directory of `owner`, who can make it.
 pub(super) fn reach(path: &Path, owner: (Uid, Gid), mode: Mode) -> Result<Option<OwnedFd>, Astray> {
     let whole = absolute(path).map_err(|error| (path.to_owned(), error))?;
@@ -77,15 +77,21 @@ impl Way {
         };
         let stat = fstat(&next).map_err(|error| self.astray(error))?;
         let uid = Uid::from_raw(stat.st_uid);
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Symlink if uid == Uid::ROOT && parent == Uid::ROOT => self.follow(&next),
-            FileType::Symlink => Err(self.refuse("it is a link that is not root's alone")),
-            FileType::Directory if parent == Uid::ROOT => Ok(Step::Into(next)),
-            FileType::Directory if uid == parent || uid == self.owner.0 => Ok(Step::Into(next)),
-            FileType::Directory => {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::Symlink {
+            return match uid == Uid::ROOT && parent == Uid::ROOT {
+                true => self.follow(&next),
+                false => Err(self.refuse("it is a link that is not root's alone")),
+            };
+        }
+        if kind != FileType::Directory {
+            return Err(self.refuse("it is no directory"));
+        }
+        match parent == Uid::ROOT || uid == parent || uid == self.owner.0 {
+            true => Ok(Step::Into(next)),
+            false => {
                 Err(self.refuse("it is below a directory of somebody else, who could replace it"))
             }
-            _ => Err(self.refuse("it is no directory")),
         }
     }
 

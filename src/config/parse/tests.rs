@@ -1,6 +1,5 @@
 //! Configurations and what is said of wrong ones.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::*;
@@ -72,89 +71,7 @@ fn the_spool_follows_xdg_and_something_must_be_said_where_nothing_is_known() {
     assert!(load(None, &flags, &nowhere).is_ok());
 }
 
-const WHOLE: &str = r#"
-hostname = "mx1.example.com"
-postmaster = "postmaster@example.com"
-cores = 2
-default_route = "smart"
-
-[spool]
-directory = "/var/spool/relay-fast"
-segment_size = "32MiB"
-
-[[listener]]
-address = "0.0.0.0:25"
-relay_for = ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"]
-line_endings = "normalize"
-durability = "memory"
-message_size = "10MiB"
-
-[[listener]]
-address = "[::1]:2525"
-tls = "require"
-client_ca = "/etc/relay-fast/clients.pem"
-auth = "require"
-auth_mechanisms = ["scram-sha-256", "PLAIN"]
-
-[[certificate]]
-file = "/etc/relay-fast/mx1.pem"
-key = "/etc/relay-fast/mx1.key"
-
-[auth]
-credentials = "/etc/relay-fast/credentials"
-
-[limits]
-recipients = 500
-
-[[upstream]]
-name = "smart"
-hosts = "a.example*3, b.example:2526; 192.0.2.9"
-rate = "600/m"
-
-[[upstream]]
-name = "inside"
-hosts = "[2001:db8::9]:25"
-connections = 5
-tls = "verify"
-
-[[relay_domain]]
-domains = ["example.com", ".example.com"]
-upstream = "inside"
-
-[[route]]
-domains = ["example.net"]
-to = "mx"
-tls = "verify"
-
-[[source]]
-address = "192.0.2.1"
-hello = "out1.example.com"
-certificate = "/etc/relay-fast/out1.pem"
-key = "/etc/relay-fast/out1.key"
-
-[[source]]
-address = "192.0.2.2"
-
-[[dkim]]
-domain = "example.com"
-selector = "2026-11"
-key = "/etc/relay-fast/example.com.rsa.pem"
-
-[[dkim]]
-domain = "example.com"
-selector = "2026-11-e"
-key = "/etc/relay-fast/example.com.ed25519.pem"
-subdomains = "yes"
-
-[queue]
-retry_first = "90s"
-retry_factor = 1.5
-retry_jitter = 0.25
-lifetime = "2d"
-
-[dns]
-servers = ["192.0.2.53", "[2001:db8::53]:5353"]
-"#;
+const WHOLE: &str = include_str!("whole.toml");
 
 #[test]
 fn a_whole_file_means_what_it_says() {
