@@ -16,6 +16,7 @@ use relay_fast::control::serve::{Rules, serve};
 use relay_fast::platform::doors::open_doors;
 use relay_fast::platform::files;
 use relay_fast::platform::machine::machine;
+use relay_fast::platform::manager::Manager;
 use relay_fast::platform::relay::{Handle, Relay};
 use relay_fast::platform::supervise::Occasion;
 use relay_fast::platform::telemetry;
@@ -58,6 +59,7 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     files::make_private();
     let config = node.load(&machine())?;
     telemetry::start(config.log_level)?;
+    let manager = Manager::of_environment();
     let doors = open_doors(&config)?;
     let relay = Relay::prepare(&config, node.config.as_deref())?;
     // By the rights that are left: what a reload could not read is told now.
@@ -79,14 +81,9 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let Config { hostname, cores, .. } = &config;
     let (listen, admin) = (relay.addresses(), admin.join(","));
     tracing::info!(%hostname, cores, ?listen, %admin, "ready");
+    manager.ready();
     let running = Running { node, handle, rules, in_force: RefCell::new(config) };
-    relay.run(|occasion| match running.again(occasion) {
-        Ok(None) => {}
-        Ok(Some(changes)) => tracing::info!(changes, "reloaded"),
-        Err(error) => {
-            tracing::error!("not reloaded, nothing has changed: {}", in_one_line(&*error))
-        }
-    })?;
+    relay.run(|occasion| running.occur(occasion, &manager))?;
     tracing::info!("drained");
     Ok(())
 }
@@ -106,21 +103,41 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
-    /// Put the present content of the file in force, or that of the files that it names where only
-    /// they were looked at, or change nothing. How many values are others; `None` where no file is.
-    fn again(&self, occasion: Occasion) -> Result<Option<usize>, Box<dyn Error>> {
-        if occasion == Occasion::Look {
-            if !self.handle.look(&self.in_force.borrow()) {
-                return Ok(None);
+    fn occur(&self, occasion: Occasion, manager: &Manager) {
+        let done = match occasion {
+            Occasion::Drain => return manager.stopping(),
+            Occasion::Look => self.look(),
+            Occasion::Hangup => {
+                manager.reloading();
+                self.again().map(Some)
             }
-            self.put(&self.in_force.borrow())?;
-            return Ok(Some(0));
+        };
+        match done {
+            Ok(None) => {}
+            Ok(Some(changes)) => tracing::info!(changes, "reloaded"),
+            Err(error) => {
+                tracing::error!("not reloaded, nothing has changed: {}", in_one_line(&*error));
+            }
         }
+        if occasion == Occasion::Hangup {
+            manager.ready();
+        }
+    }
+
+    /// Put the present content of the files that the configuration names in force, where that is
+    /// another one: no value is.
+    fn look(&self) -> Result<Option<usize>, Box<dyn Error>> {
+        let config = self.in_force.borrow();
+        self.handle.look(&config).then(|| self.put(&config).map(|()| 0)).transpose()
+    }
+
+    /// Put the present content of the file in force, or change nothing. How many values are others.
+    fn again(&self) -> Result<usize, Box<dyn Error>> {
         let after = self.node.load(&machine())?;
         let changes = reload::diff(&self.in_force.borrow(), &after)?.len();
         self.put(&after)?;
         self.in_force.replace(after);
-        Ok(Some(changes))
+        Ok(changes)
     }
 
     fn put(&self, config: &Config) -> Result<(), Box<dyn Error>> {

@@ -63,5 +63,7 @@ mod refusals;
 mod reload;
 #[path = "relay/seen.rs"]
 mod seen;
+#[path = "relay/service.rs"]
+mod service;
 #[path = "relay/spool.rs"]
 mod spool;

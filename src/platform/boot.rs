@@ -176,11 +176,11 @@ impl Node {
         &self.addresses
     }
 
-    /// Run until every shard is drained. `make` runs on each shard's thread; `reload` on this one.
+    /// Run until every shard is drained. `make` runs on each shard's thread; `tell` on this one.
     pub fn run<M, F>(
         self,
         make: F,
-        reload: impl FnMut(Occasion),
+        tell: impl FnMut(Occasion),
     ) -> Result<PlatformCounters, RunError>
     where
         M: Machine + 'static,
@@ -194,7 +194,7 @@ impl Node {
         let threads = self.spawn(&Arc::new(make), &ends)?;
         drop(ends);
         let supervisor = Supervisor { posts, signals, ended, threads };
-        runtime.block_on(supervisor.run(reload))
+        runtime.block_on(supervisor.run(tell))
     }
 
     fn spawn<M, F>(

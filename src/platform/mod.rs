@@ -19,6 +19,7 @@ mod gear;
 mod kernel;
 pub mod listener;
 pub mod machine;
+pub mod manager;
 mod policies;
 pub mod probe;
 pub mod relay;

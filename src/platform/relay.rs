@@ -127,13 +127,13 @@ impl Relay {
         Handle { posts: self.node.posts(), settings: self.settings.clone(), watch: Arc::default() }
     }
 
-    /// Run until it is drained. `reload` is called on each occasion.
-    pub fn run(self, reload: impl FnMut(Occasion)) -> Result<(), RunError> {
+    /// Run until it is drained. `tell` is called on each occasion.
+    pub fn run(self, tell: impl FnMut(Occasion)) -> Result<(), RunError> {
         let Self { node, log, settings } = self;
         let shared = Arc::new(Shared::new(node.posts().shards()));
         let make =
             move |start: ShardStart| make_shard(start, log, settings.load_full(), shared.clone());
-        node.run(make, reload).map(drop)
+        node.run(make, tell).map(drop)
     }
 }
 

@@ -236,7 +236,7 @@ fn a_user_that_starts_it_gives_up_what_it_was_lent() {
 }
 
 /// The program where a user who is not root may find it.
-fn readable_copy(node: &Node) -> PathBuf {
+pub(crate) fn readable_copy(node: &Node) -> PathBuf {
     let copy = node.folder.path().join("relay-fast");
     fs::copy(BINARY, &copy).unwrap();
     fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
