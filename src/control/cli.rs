@@ -47,9 +47,9 @@ pub struct NodeFlags {
     /// Keep messages here
     #[arg(long, global = true, value_name = "DIR")]
     pub spool: Option<String>,
-    /// Admin HTTP: health, metrics, queue
-    #[arg(long, global = true, value_name = "ADDR:PORT")]
-    pub admin: Option<String>,
+    /// Admin HTTP: health, metrics, queue; may be repeated
+    #[arg(long, global = true, value_name = "ADDR:PORT|unix:PATH")]
+    pub admin: Vec<String>,
     /// What this node calls itself
     #[arg(long, global = true, value_name = "NAME")]
     pub hostname: Option<String>,

@@ -1,10 +1,12 @@
 //! Beside the floors: one ordinary thread for admin HTTP and metrics, never on a message's path.
 //!
-//! It sees only what shards publish and asks them through their mailboxes ([`commands`]). The same
+//! It sees only what shards publish and asks them through their mailboxes ([`commands`]): [`serve`]
+//! takes connections, [`access`] judges who may ask, [`http`] answers. The same
 //! folder holds the other end: the subcommands that ask a running node ([`queue`]), the report
 //! over its event logs ([`report`]), what is told of a spool that no node runs on ([`spool`]), and
 //! who changes a file of credentials ([`passwd`]).
 
+pub mod access;
 pub mod api;
 pub mod cli;
 pub mod commands;
@@ -14,4 +16,6 @@ pub mod metrics;
 pub mod passwd;
 pub mod queue;
 pub mod report;
+pub mod serve;
 pub mod spool;
+mod unix;
