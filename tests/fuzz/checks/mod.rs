@@ -1,0 +1,13 @@
+//! What must hold of arbitrary octets: one check a target, for the fuzzer and for `cargo test`.
+//!
+//! A check panics where something does not hold. It has no state, no clock and no randomness of its
+//! own: the same octets, the same result.
+
+mod cuts;
+mod replies;
+mod script;
+mod server;
+mod taken;
+
+/// Every target: its name, which is that of its corpus too, and its check.
+pub(crate) const TARGETS: [(&str, fn(&[u8])); 1] = [("server", server::check)];
