@@ -3,11 +3,14 @@
 //! A check panics where something does not hold. It has no state, no clock and no randomness of its
 //! own: the same octets, the same result.
 
+mod client;
 mod cuts;
 mod replies;
 mod script;
+mod sent;
 mod server;
 mod taken;
 
 /// Every target: its name, which is that of its corpus too, and its check.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 1] = [("server", server::check)];
+pub(crate) const TARGETS: [(&str, fn(&[u8])); 2] =
+    [("server", server::check), ("client", client::check)];

@@ -19,10 +19,15 @@ pub(crate) fn assert_clean(address: &str) {
 /// CR and LF in pairs alone, no NUL, no line over its limit.
 pub(crate) fn assert_text(content: &[u8], line_max: usize) {
     assert!(!content.contains(&0), "a NUL");
-    for line in split(content) {
-        assert!(line.len() <= line_max, "a line of {} octets", line.len());
-        assert!(!line.iter().any(|octet| matches!(octet, b'\r' | b'\n')), "a bare line ending");
-    }
+    let lines = split(content);
+    assert!(lines.iter().all(|line| line.len() <= line_max), "a line over its limit");
+    assert_whole_ends(content);
+}
+
+/// CR and LF in pairs alone.
+pub(crate) fn assert_whole_ends(content: &[u8]) {
+    let bare = |octet: &u8| matches!(octet, b'\r' | b'\n');
+    assert!(!split(content).concat().iter().any(bare), "a bare line ending");
 }
 
 /// Whether the last command in `sent` is DATA, not BDAT.
