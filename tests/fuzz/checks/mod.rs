@@ -9,8 +9,9 @@ mod replies;
 mod script;
 mod sent;
 mod server;
+mod spool;
 mod taken;
 
 /// Every target: its name, which is that of its corpus too, and its check.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 2] =
-    [("server", server::check), ("client", client::check)];
+pub(crate) const TARGETS: [(&str, fn(&[u8])); 3] =
+    [("server", server::check), ("client", client::check), ("spool", spool::check)];
