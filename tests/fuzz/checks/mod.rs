@@ -5,13 +5,19 @@
 
 mod client;
 mod cuts;
+mod dns;
 mod replies;
 mod script;
 mod sent;
 mod server;
 mod spool;
 mod taken;
+mod wire;
 
 /// Every target: its name, which is that of its corpus too, and its check.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 3] =
-    [("server", server::check), ("client", client::check), ("spool", spool::check)];
+pub(crate) const TARGETS: [(&str, fn(&[u8])); 4] = [
+    ("server", server::check),
+    ("client", client::check),
+    ("spool", spool::check),
+    ("dns", dns::check),
+];
