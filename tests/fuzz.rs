@@ -1,5 +1,12 @@
 //! The checks of the fuzz targets, on every input of their corpora and on mutations of these.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::wildcard_enum_match_arm,
+    clippy::type_complexity,
+    reason = "tests cut and match freely"
+)]
+
 #[path = "fuzz/checks/mod.rs"]
 mod checks;
 

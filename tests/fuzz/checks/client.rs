@@ -95,7 +95,7 @@ fn envelope(shape: u8, body_type: BodyType, smtp_utf8: bool) -> Envelope {
             3 => ForwardPath::Mailbox(mailbox("c@[192.0.2.1]")),
             _ => ForwardPath::Mailbox(mailbox(&format!("r{place}@c.example"))),
         },
-        notify: if place % 2 == 0 { Notify::Default } else { Notify::Never },
+        notify: if place.is_multiple_of(2) { Notify::Default } else { Notify::Never },
         original: (place == 1).then(|| OriginalRecipient {
             kind: "utf-8".into(),
             address: "é+=\\x{e9}@b.example".into(),
