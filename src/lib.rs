@@ -31,6 +31,7 @@ pub mod mail;
 
 // Floor 2: bytes ⇄ meaning, without I/O.
 pub mod dns;
+pub mod milter;
 pub mod smtp;
 pub mod spool;
 pub mod tls;

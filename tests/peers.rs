@@ -1,5 +1,5 @@
 //! The real program against real software: Postfix, swaks, Python's smtplib and email, Knot DNS,
-//! dkimpy, OpenDKIM, HAProxy, nginx.
+//! dkimpy, OpenDKIM, HAProxy, nginx, rspamd, ClamAV.
 //!
 //! Each test starts a relay of its own, with its own spool, on ports that the kernel chose or in a
 //! network namespace of its own; whatever it started ends with it. A test that fails shows the
@@ -14,6 +14,7 @@ mod tool;
 mod peers {
     // What tests are made of.
     mod certificates;
+    mod filters;
     mod mail;
     mod network;
     mod node;
@@ -28,6 +29,7 @@ mod peers {
     mod auth;
     mod bulk;
     mod dialogue;
+    mod filtering;
     mod lesser;
     mod mx;
     mod policy;

@@ -17,6 +17,8 @@ mod tool;
 
 #[path = "relay/client.rs"]
 mod client;
+#[path = "relay/milters.rs"]
+mod milters;
 #[path = "relay/node.rs"]
 mod node;
 #[path = "relay/sink.rs"]
@@ -32,6 +34,8 @@ mod delivery;
 mod dkim;
 #[path = "relay/durability.rs"]
 mod durability;
+#[path = "relay/filters.rs"]
+mod filters;
 #[path = "relay/kernel.rs"]
 mod kernel;
 #[path = "relay/lifecycle.rs"]

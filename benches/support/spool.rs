@@ -62,6 +62,7 @@ impl Rig {
                 prefix: b"Received: from client.example by mx.example\r\n".to_vec(),
                 content: self.content.clone(),
                 has_eight_bit: false,
+                is_quarantined: false,
                 origin: Origin::Client {
                     peer: [192, 0, 2, 1].into(),
                     listener: 0,

@@ -6,10 +6,12 @@
 use std::time::Duration;
 
 mod auth;
+mod milters;
 mod proxy;
 mod tls;
 
 pub use auth::*;
+pub use milters::*;
 pub use proxy::*;
 pub use tls::*;
 

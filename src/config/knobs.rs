@@ -5,6 +5,7 @@
 
 mod dkim;
 mod inbound;
+mod milters;
 mod node;
 mod outbound;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use crate::config::knob::Knob;
 
-pub(super) use self::{dkim::*, inbound::*, node::*, outbound::*};
+pub(super) use self::{dkim::*, inbound::*, milters::*, node::*, outbound::*};
 
 const SECOND: u64 = 1;
 const MINUTE: u64 = 60;
@@ -97,6 +98,15 @@ pub const ALL: &[&Knob] = &[
     &DKIM_SELECTOR,
     &DKIM_KEY,
     &DKIM_SUBDOMAINS,
+    &MILTER_NAME,
+    &MILTER_ADDRESS,
+    &MILTER_LISTENERS,
+    &MILTER_ON_FAILURE,
+    &MILTER_NULL_REVERSE_PATH,
+    &MILTER_CONNECTIONS,
+    &MILTER_CONNECT,
+    &MILTER_COMMAND,
+    &MILTER_END,
     &RETRY_FIRST,
     &RETRY_FACTOR,
     &RETRY_LONGEST,

@@ -16,7 +16,9 @@ use crate::config::origin::InForce;
 use crate::mail::address::{Domain, Mailbox};
 use crate::mail::durability::Durability;
 use crate::mail::route::{GroupId, HostPort, Route, TlsLevel};
+use crate::milter;
 use crate::policy::authenticity::Mode;
+use crate::policy::filtering::OnFailure;
 use crate::policy::signing::Selector;
 use crate::smtp::server::{Auth, Security};
 
@@ -71,6 +73,8 @@ pub struct Config {
     pub sources: Vec<EgressSource>,
     /// What signs; at most `SIGNATURES_MAX` keys a domain.
     pub dkim_keys: Vec<DkimKey>,
+    /// Who filters what comes in, in this order; their names are unique.
+    pub milters: Vec<Milter>,
     /// When deferred recipients are tried again, and how long they are kept.
     pub queue: QueueOptions,
     /// Name servers; empty means those of resolv.conf.
@@ -157,6 +161,29 @@ pub struct Listener {
     pub sessions: u32,
     /// Octets of a message taken here.
     pub message_bytes: u64,
+}
+
+/// A mail filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Milter {
+    /// What it is called.
+    pub name: Box<str>,
+    /// Where it listens.
+    pub address: milter::Address,
+    /// Whose messages it is asked about: places in `listeners`.
+    pub listeners: Vec<usize>,
+    /// What is done where it cannot be asked.
+    pub on_failure: OnFailure,
+    /// It is asked about messages with the null reverse-path too.
+    pub sees_null: bool,
+    /// Connections to it, a shard.
+    pub connections: usize,
+    /// For a connection and its options.
+    pub connect: Duration,
+    /// For each answer before the end of the message.
+    pub command: Duration,
+    /// For the answer to the end of the message.
+    pub end: Duration,
 }
 
 /// A certificate and its key, as files in PEM.

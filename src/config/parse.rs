@@ -9,6 +9,7 @@ mod auth;
 mod dkim;
 mod forms;
 mod inbound;
+mod milters;
 mod outbound;
 #[cfg(test)]
 mod tests;
@@ -83,6 +84,8 @@ fn read<'d>(
     let inbound = inbound::read(reader, &root, flags, &admin);
     let outbound = outbound::read(reader, &root, flags, hostname.as_ref());
     let dkim_keys = dkim::read(reader, &root);
+    let memory = inbound.limits.memory_bytes;
+    let milters = milters::read(reader, &root, &inbound.listeners, memory);
     let queue = queue(reader, &root);
     let dns = reader.table(&root, "dns");
     let dns_servers = reader.list(&dns, &knobs::DNS_SERVERS, forms::dns_server);
@@ -111,6 +114,7 @@ fn read<'d>(
         shard_excess_percent: outbound.shard_excess_percent,
         sources: outbound.sources,
         dkim_keys,
+        milters,
         queue,
         dns_servers: dns_servers.into_iter().flatten().map(|given| given.value).collect(),
         in_force: Vec::new(),

@@ -171,6 +171,18 @@ counts! {
         "DKIM signatures, by what came of them.";
     SignaturesFailed Counter "relay_fast_dkim_signatures_total" "result=\"failed\""
         "DKIM signatures, by what came of them.";
+    FilterPassed Counter "relay_fast_filtered_total" "outcome=\"passed\""
+        "Messages that a milter was asked about, by what it made of them.";
+    FilterChanged Counter "relay_fast_filtered_total" "outcome=\"changed\""
+        "Messages that a milter was asked about, by what it made of them.";
+    FilterQuarantined Counter "relay_fast_filtered_total" "outcome=\"quarantined\""
+        "Messages that a milter was asked about, by what it made of them.";
+    FilterRefused Counter "relay_fast_filtered_total" "outcome=\"refused\""
+        "Messages that a milter was asked about, by what it made of them.";
+    FilterDiscarded Counter "relay_fast_filtered_total" "outcome=\"discarded\""
+        "Messages that a milter was asked about, by what it made of them.";
+    FilterFailed Counter "relay_fast_filtered_total" "outcome=\"failed\""
+        "Messages that a milter was asked about, by what it made of them.";
     SpoolCommits Counter "relay_fast_spool_commits_total" "result=\"synced\""
         "Commit groups, by what came of their sync.";
     SpoolCommitsFailed Counter "relay_fast_spool_commits_total" "result=\"failed\""
@@ -215,6 +227,8 @@ macro_rules! latencies {
 }
 
 latencies! {
+    Filter "relay_fast_filter_seconds"
+        "From the end of content until all milters of a message have spoken.";
     Accept "relay_fast_accept_seconds"
         "From the end of a client's content to its 250, by the clock of the turns that saw them.";
     Commit "relay_fast_spool_commit_seconds"

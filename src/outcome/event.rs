@@ -32,10 +32,17 @@ pub enum Kind {
     Expired,
     /// Taken out of the queue by an operator.
     Removed,
-    /// Kept back by an operator.
+    /// Kept back by an operator, or by a milter since it came in.
     Held,
     /// Let go by an operator.
     Released,
+    /// A milter wants the message held: `received` and `held` follow.
+    Quarantined,
+    /// A milter, or its failure, had the message refused at the end of its content; it was never
+    /// ours.
+    Refused,
+    /// A milter had the message thrown away, though its client was told that it was taken.
+    Discarded,
 }
 
 /// Where the time went, as Postfix's `delays=` has it. In a line, only milliseconds are kept.
@@ -100,6 +107,9 @@ pub struct Event<'a> {
     /// Upstream or MX host with address, as `mx1.example.net[192.0.2.1]:25`.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub peer: Cow<'a, str>,
+    /// The milter that had this happen.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    pub milter: Cow<'a, str>,
     /// The upstream relay's name, where one was used.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub upstream: Cow<'a, str>,
@@ -169,6 +179,7 @@ mod tests {
             durability: Durability::Memory,
             site: "mx.b.example".into(),
             peer: "mx.b.example[192.0.2.1]:25".into(),
+            milter: "".into(),
             upstream: "".into(),
             tls: "TLS1.3".into(),
             stage: Some(Stage::Rcpt),
@@ -253,6 +264,9 @@ mod tests {
             Kind::Removed,
             Kind::Held,
             Kind::Released,
+            Kind::Quarantined,
+            Kind::Refused,
+            Kind::Discarded,
         ];
         for kind in kinds {
             for stage in form::STAGES {

@@ -47,6 +47,7 @@ impl Report {
                 self.upstreams.row(way(event)).add(event);
             }
             Kind::Held | Kind::Released => {}
+            Kind::Quarantined | Kind::Refused | Kind::Discarded => {}
         }
     }
 }
@@ -168,6 +169,7 @@ mod tests {
             site: "".into(),
             peer: if kind == Kind::Expired { "" } else { "mx" }.into(),
             upstream: upstream.into(),
+            milter: "".into(),
             tls: "".into(),
             stage: None,
             code: None,

@@ -199,6 +199,10 @@ impl Platform for Kernel {
         ConnectionId(self.streams.connect(peer, source, &mut self.gear))
     }
 
+    fn connect_local(&mut self, path: &Path) -> ConnectionId {
+        ConnectionId(self.streams.connect_local(path, &mut self.gear))
+    }
+
     fn send(&mut self, connection: ConnectionId, bytes: Vec<u8>) {
         self.streams.send(connection.0, bytes, &mut self.gear);
     }

@@ -12,11 +12,12 @@
 
 mod state;
 
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use crate::base::limits::{
     CLOSE_FLUSH_MAX, CLOSE_LINGER_BYTES, CLOSE_LINGER_MAX, RECEIVE_BUFFER_BYTES, SEND_JOIN_MAX,
@@ -55,11 +56,22 @@ impl Streams {
         source: Option<IpAddr>,
         gear: &mut Gear,
     ) -> Slot {
-        match socket_for(peer, source) {
-            Ok(socket) => {
+        self.connect_to(socket_for(peer, source).map(|socket| (socket, peer.into())), gear)
+    }
+
+    /// See `Platform::connect_local`.
+    pub(super) fn connect_local(&mut self, path: &Path, gear: &mut Gear) -> Slot {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None);
+        let both = socket.and_then(|socket| Ok((socket.into(), SockAddr::unix(path)?)));
+        self.connect_to(both, gear)
+    }
+
+    fn connect_to(&mut self, both: std::io::Result<(OwnedFd, SockAddr)>, gear: &mut Gear) -> Slot {
+        match both {
+            Ok((socket, peer)) => {
                 let slot = self.all.insert(Stream::new(Some(socket), Phase::Connecting));
                 let stream = self.all.get(slot).expect("just inserted");
-                gear.ring.connect(stream.socket(), peer.into(), Tag::Connect(slot));
+                gear.ring.connect(stream.socket(), peer, Tag::Connect(slot));
                 slot
             }
             Err(error) => {
@@ -179,7 +191,8 @@ impl Streams {
         let Some(stream) = self.all.get_mut(slot) else { return };
         let local = completion.result.and_then(|_| {
             let local = SockRef::from(&stream.socket()).local_addr().map_err(|e| io_error(&e))?;
-            local.as_socket().ok_or(IoError { errno: libc::EAFNOSUPPORT })
+            // A socket in the file system has none, and nobody asks.
+            Ok(local.as_socket().unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into()))
         });
         match local {
             Ok(local) => {

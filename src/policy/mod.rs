@@ -8,6 +8,7 @@ pub mod authenticity;
 pub mod canonical;
 pub mod content;
 pub mod credentials;
+pub mod filtering;
 pub mod mta_sts;
 pub mod relay;
 pub mod signing;

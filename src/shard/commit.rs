@@ -19,6 +19,7 @@ use crate::mail::durability::Durability;
 use crate::outcome::counters::{Count, Latency, Size};
 use crate::outcome::dsn::Action;
 use crate::shard::context::Context;
+use crate::shard::filters::Request;
 use crate::shard::memory::Memory;
 use crate::shard::owed::Owed;
 use crate::shard::platform::{ConnectionId, IoError, Platform};
@@ -38,6 +39,8 @@ pub(crate) struct Commit {
     events: VecDeque<CommitEvent>,
     /// What is to be verified before it is appended.
     pub(crate) verifying: Verifying,
+    /// What is to be filtered, and what need not be any more.
+    pub(crate) to_filter: VecDeque<Request>,
     /// What is to be signed before it is appended.
     pub(crate) signing: SigningQueue,
     /// What is on its way to the disk.
@@ -78,6 +81,16 @@ pub(crate) enum From {
     Answered,
     /// The queue, to finish those whom a DSN is about.
     Dsn(About),
+}
+
+impl From {
+    /// A client that waits for its 250; its message is held where a reason is given.
+    pub(crate) fn session(connection: ConnectionId, held: Option<Box<str>>) -> Self {
+        match held {
+            None => Self::Session(connection),
+            Some(why) => Self::Held(connection, why),
+        }
+    }
 }
 
 /// Proof that a message is in memory and on its way to the disk, and that the listener it came to
@@ -137,6 +150,7 @@ impl Commit {
             waiting: HashMap::new(),
             events: VecDeque::new(),
             verifying: Verifying::default(),
+            to_filter: VecDeque::new(),
             signing: SigningQueue::default(),
             memory,
             retry_at: None,
@@ -198,10 +212,11 @@ impl Commit {
     /// comes back says so, `from` hears no more, and the message is appended until it is stored.
     pub(crate) fn message(
         &mut self,
-        message: NewMessage,
+        mut message: NewMessage,
         from: From,
         now: Monotonic,
     ) -> Result<Option<InMemory>, (LogError, From)> {
+        message.is_quarantined = matches!(from, From::Held(..));
         let (id, durability) = (message.id, message.origin.durability());
         let stored = match self.own().append_message(message) {
             Ok(stored) => stored,
@@ -209,7 +224,7 @@ impl Commit {
         };
         let (from, promised) = match (durability, from) {
             (Durability::Memory, From::Session(_)) => (From::Answered, Some(InMemory { id })),
-            // Written right behind it: in the same group, or where that is full in the next.
+            // The message itself says that it is held; its reason may follow in the next group.
             (_, From::Held(connection, why)) => {
                 self.hold(&stored, &why);
                 (From::Held(connection, why), None)
@@ -220,7 +235,7 @@ impl Commit {
         Ok(promised)
     }
 
-    /// Append that all recipients of a message wait for an operator.
+    /// Append why all recipients of a message wait for an operator.
     fn hold(&mut self, stored: &Stored, why: &str) {
         for recipient in (0_u16..).take(stored.envelope.recipients.len()) {
             let reason = Some(untried(why));
@@ -374,6 +389,7 @@ impl Commit {
     /// Whether all that was given is on stable storage, or refused.
     pub(crate) fn is_idle(&self) -> bool {
         let nothing_waits = self.verifying.is_empty()
+            && self.to_filter.is_empty()
             && self.signing.is_empty()
             && self.waiting.is_empty()
             && self.owed.len() == 0;

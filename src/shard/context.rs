@@ -51,6 +51,8 @@ pub(crate) enum Timer {
     Session(ConnectionId),
     /// A connection to a next hop.
     Outbound(ConnectionId),
+    /// A connection to a milter.
+    Milter(ConnectionId),
 }
 
 impl<P: Platform> Context<'_, P> {

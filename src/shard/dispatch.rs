@@ -105,7 +105,6 @@ impl Home {
         stored: &Arc<Stored>,
         (directory, at): (u16, StoredAt),
         took: Duration,
-        held: bool,
         cx: &mut Context<'_, P>,
     ) {
         let counters = &mut cx.common.counters;
@@ -125,13 +124,14 @@ impl Home {
         let own = &cx.settings.hostname;
         let recipients = (0u16..).zip(&stored.envelope.recipients).map(|(index, recipient)| {
             let domain = recipient.forward_path.domain().unwrap_or(own);
+            let held = stored.is_quarantined;
             (index, domain, RecipientState { held, ..RecipientState::default() })
         });
         self.queue.insert(message, recipients, cx.now.wall);
         for index in (0u16..).take(stored.envelope.recipients.len()) {
             let attempt = Attempt { accept: (index == 0).then_some(took), ..Attempt::default() };
             self.journal.tell(Kind::Received, stored, index, attempt, Said::Nothing, cx);
-            if held {
+            if stored.is_quarantined {
                 let attempt = Attempt::default();
                 self.journal.tell(Kind::Held, stored, index, attempt, Said::Nothing, cx);
             }

@@ -9,23 +9,23 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::base::ids::MessageId;
-use crate::base::limits::{SESSION_HELD_MAX, SESSION_OUTPUT_MAX};
+use crate::base::limits::SESSION_OUTPUT_MAX;
 use crate::base::time::Monotonic;
-use crate::mail::status::Reply;
 use crate::outcome::counters::Count;
 use crate::policy::admission::Admission;
 use crate::policy::relay::RecipientVerdict;
-use crate::shard::commit::{Commit, InMemory};
+use crate::shard::commit::Commit;
 use crate::shard::connections::Connections;
 use crate::shard::context::{Context, Timer};
 use crate::shard::platform::{ConnectionId, Platform};
-use crate::shard::refusals::{answer_to, refusal};
+use crate::shard::refusals::refusal;
 use crate::smtp::answer::Answer;
 use crate::smtp::server::{Event, Session};
 use crate::tls::Tls;
 
 mod answering;
 mod auth;
+mod filtering;
 mod message;
 mod proxied;
 mod secure;
@@ -73,6 +73,8 @@ struct Inbound {
     mail_at: Monotonic,
     /// Content is coming in for this message.
     receiving: Option<Receiving>,
+    /// Milters are asked about its message.
+    filtering: bool,
     /// The end of content waits for the commit of this message.
     committing: Option<MessageId>,
     /// The session waits for its client's password to be checked.
@@ -178,6 +180,7 @@ impl Ingress {
             ended: false,
             mail_at: cx.mono(),
             receiving: None,
+            filtering: false,
             committing: None,
             verifying: false,
             presenting: false,
@@ -230,6 +233,7 @@ impl Ingress {
         self.proxied.remove(connection);
         let Some(mut inbound) = self.sessions.remove(connection) else { return };
         inbound.abandon(commit);
+        inbound.forget_filtering(commit);
         commit.memory.gathered(inbound.gathered, 0);
         commit.joining -= usize::from(inbound.joins);
         self.forget(inbound.client);
@@ -342,22 +346,6 @@ impl Inbound {
         }
     }
 
-    /// Keep what came behind a question that is being answered; no more than a bound.
-    fn hold<P: Platform>(&mut self, bytes: &[u8], cx: &mut Context<'_, P>) {
-        self.held.extend_from_slice(bytes);
-        if !self.paused && self.held.len() > SESSION_HELD_MAX {
-            self.paused = true;
-            cx.platform.pause(self.client.connection);
-        }
-    }
-
-    /// Read on, unless something else speaks against it.
-    fn resume<P: Platform>(&self, cx: &mut Context<'_, P>) {
-        if !self.paused && !self.slowed {
-            cx.platform.resume(self.client.connection);
-        }
-    }
-
     /// Let the session take `bytes`, answering its questions, up to one whose answer takes time.
     fn feed<P: Platform>(&mut self, bytes: &[u8], commit: &mut Commit, cx: &mut Context<'_, P>) {
         let mut rest = bytes;
@@ -437,60 +425,5 @@ impl Inbound {
             }
         };
         self.session.answer(answer, cx.mono());
-    }
-
-    fn on_content<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
-        if let Some(answer) = refusal(commit.admission()) {
-            cx.common.counters.increment(Count::RefusedContent);
-            return self.session.answer(answer, cx.mono());
-        }
-        let id = commit.next_id();
-        self.receiving = Some(Receiving::new(id, self.care(cx)));
-        self.session.answer(Answer::GO_ON, cx.mono());
-    }
-
-    /// A chunk is full, or memory is short: it goes to the spool ahead of its message.
-    fn on_chunk(&mut self, commit: &mut Commit) {
-        let chunk = self.session.take_content();
-        let receiving = self.receiving.as_mut().expect("content was answered with go on");
-        receiving.push(chunk, commit);
-    }
-
-    fn on_end<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
-        let content = self.session.take_content();
-        let mut receiving = self.receiving.take().expect("content was answered with go on");
-        let (content, work) = receiving.end(content, cx.now.wall, commit);
-        let checked = match receiving.refused {
-            Some(error) => Err(answer_to(error)),
-            None => receiving
-                .scan
-                .facts()
-                .check(cx.settings.content_limits)
-                .map_err(|reply: Reply| Answer::from(reply)),
-        };
-        let id = receiving.id;
-        let stored = checked.and_then(|()| {
-            let message = self.message(receiving, content, cx);
-            self.store(message, work, commit, cx)
-        });
-        match stored {
-            Ok(None) => self.committing = Some(id),
-            Ok(Some(in_memory)) => {
-                let answer = Answer::stored(InMemory::id(&in_memory));
-                self.session.answer(answer, cx.mono());
-            }
-            Err(answer) => {
-                cx.common.counters.increment(Count::RefusedContent);
-                commit.abandon(id);
-                self.session.answer(answer, cx.mono());
-            }
-        }
-    }
-
-    /// Drop what was taken of a message that will not be.
-    fn abandon(&mut self, commit: &mut Commit) {
-        if let Some(receiving) = self.receiving.take() {
-            commit.abandon(receiving.id);
-        }
     }
 }

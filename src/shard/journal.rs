@@ -31,6 +31,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) site: &'a str,
     /// The next hop, with address.
     pub(crate) peer: &'a str,
+    /// The milter that had it happen.
+    pub(crate) milter: &'a str,
     /// The upstream relay's name, where one was used.
     pub(crate) upstream: &'a str,
     /// The TLS that it went through, or why there was none.
@@ -50,6 +52,10 @@ pub(crate) enum Said<'a> {
     Taken(&'a Reply),
     /// It was not taken.
     Refused(&'a Reason),
+    /// Its client was answered this.
+    Answered(&'a Reply),
+    /// In these words, without a reply.
+    Words(&'a str),
 }
 
 impl Journal {
@@ -82,6 +88,7 @@ impl Journal {
             durability: stored.origin.durability(),
             site: attempt.site.into(),
             peer: attempt.peer.into(),
+            milter: attempt.milter.into(),
             upstream: attempt.upstream.into(),
             tls: attempt.tls.into(),
             stage,
@@ -103,6 +110,8 @@ impl Journal {
 fn words(said: Said<'_>) -> (Option<Stage>, Option<u16>, Option<EnhancedStatus>, &str) {
     match said {
         Said::Nothing => (None, None, None, ""),
+        Said::Words(words) => (None, None, None, words),
+        Said::Answered(reply) => (None, Some(reply.code.as_u16()), reply.enhanced, &reply.text),
         Said::Taken(reply) => {
             (Some(Stage::Content), Some(reply.code.as_u16()), reply.enhanced, &reply.text)
         }

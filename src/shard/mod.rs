@@ -4,14 +4,14 @@
 //! order in which a message meets them:
 //!
 //! ```text
-//! ingress ─► commit ─► dispatch ─► mesh ─► delivery ◄─ lookup
-//!               ▲          ▲                  │
-//!               └─ report ─┴────── mesh ◄─────┘
+//! ingress ─► filters ─► commit ─► dispatch ─► mesh ─► delivery ◄─ lookup
+//!                          ▲          ▲                  │
+//!                          └─ report ─┴────── mesh ◄─────┘
 //! ```
 //!
-//! Ingress, commit, dispatch and report work for messages whose *home* this shard is; lookup and
-//! delivery for destination domains that it *owns*. Nothing here waits: whatever takes time comes
-//! back as an event.
+//! Ingress, filters, commit, dispatch and report work for messages whose *home* this shard is;
+//! lookup and delivery for destination domains that it *owns*. Nothing here waits: whatever takes
+//! time comes back as an event.
 
 mod carry;
 mod commit;
@@ -21,6 +21,7 @@ mod delivery;
 mod dispatch;
 mod drain;
 mod early;
+mod filters;
 mod finding;
 mod ingress;
 mod journal;
@@ -70,6 +71,7 @@ use crate::shard::delivery::Delivery;
 use crate::shard::dispatch::{Home, record_at};
 use crate::shard::drain::{Drain, Drained};
 use crate::shard::early::{EarlyClient, EarlyClients};
+use crate::shard::filters::Filters;
 use crate::shard::ingress::Ingress;
 use crate::shard::lookup::Lookups;
 use crate::shard::memory::Memory;
@@ -133,6 +135,7 @@ pub struct Shard {
     recovering: Recovering,
     operations: Operations,
     lookups: Lookups,
+    filters: Filters,
     delivery: Delivery,
     drain: Option<Drain>,
     fired: Vec<Timer>,
@@ -170,6 +173,7 @@ impl Shard {
             recovering: Recovering::new(recoveries.into_iter()),
             operations: Operations::default(),
             lookups: Lookups::new(settings.dns.clone(), settings.own_names.clone(), dns_prng),
+            filters: Filters::default(),
             delivery: Delivery::new(id, &settings, shared.sites.clone(), now.mono),
             drain: None,
             fired: Vec::new(),
@@ -282,6 +286,7 @@ impl Shard {
             match timer {
                 Timer::Session(id) => self.ingress.timer(id, &mut self.commit, cx),
                 Timer::Outbound(id) => self.delivery.timer(id, cx),
+                Timer::Milter(id) => self.filters.timer(id),
             }
         }
         self.fired = fired;
@@ -311,8 +316,7 @@ impl Shard {
             let cx = context!(self, platform);
             match event {
                 CommitEvent::Stored { stored, directory, accepted, from, took } => {
-                    let held = matches!(from, From::Held(..));
-                    self.home.accept(&stored, (directory, accepted.at()), took, held, cx);
+                    self.home.accept(&stored, (directory, accepted.at()), took, cx);
                     match from {
                         From::Session(connection) | From::Held(connection, _) => {
                             self.ingress.stored(connection, &accepted, &mut self.commit, cx);
@@ -348,7 +352,8 @@ impl Shard {
     fn deadline(&self, now: Now) -> Option<Monotonic> {
         let busy = !self.operations.is_idle()
             || !self.common.local.is_empty()
-            || !self.commit.signing.is_empty();
+            || !self.commit.signing.is_empty()
+            || self.filters.is_busy(&self.commit);
         let at_once = busy.then_some(now.mono);
         [
             self.common.timers.next(),
@@ -357,6 +362,7 @@ impl Shard {
             self.home.deadline(now),
             self.recovering.deadline(now.mono).filter(|_| self.drain.is_none()),
             self.lookups.deadline(),
+            self.filters.deadline(),
             self.delivery.deadline(),
             self.drain.as_ref().map(|drain| drain.look_again(now.mono)),
             at_once,
@@ -375,6 +381,7 @@ impl Shard {
             self.delivery.cut(cx);
         }
         let idle = self.ingress.is_empty()
+            && self.filters.is_idle()
             && self.home.is_idle()
             && self.delivery.is_idle()
             && self.commit.is_idle();
@@ -399,20 +406,25 @@ impl Machine for Shard {
                     ingress.received(id, bytes, commit, cx);
                 } else if self.lookups.has(id) {
                     self.lookups.received(id, bytes, cx);
+                } else if self.filters.has(id) {
+                    self.filters.received(id, bytes, cx.mono());
                 } else {
                     self.delivery.received(id, bytes, cx);
                 }
             }
             Event::Sent { connection: id } => {
                 ingress.sent(id);
+                self.filters.sent(id);
                 self.delivery.sent(id, cx);
             }
             Event::Connected { connection: id, local: _ } => {
                 self.lookups.connected(id, cx);
+                self.filters.connected(id);
                 self.delivery.connected(id, cx);
             }
             Event::ConnectFailed { connection: id, error } => {
                 self.lookups.lost(id, &error.to_string(), cx);
+                self.filters.lost(id, &error.to_string());
                 self.delivery.connect_failed(id, error, cx);
             }
             Event::Ended { connection: id } => {
@@ -421,11 +433,13 @@ impl Machine for Shard {
                     cx.platform.abort(id);
                     self.lookups.lost(id, "the server hung up", cx);
                 }
+                self.filters.ended(id);
                 self.delivery.ended(id, cx);
             }
             Event::Lost { connection: id, error } => {
                 ingress.lost(id, commit);
                 self.lookups.lost(id, &error.to_string(), cx);
+                self.filters.lost(id, &error.to_string());
                 self.delivery.lost(id, cx);
             }
             Event::Datagram { id, bytes } => self.lookups.datagram(id, bytes, cx),
@@ -475,6 +489,7 @@ impl Machine for Shard {
             }
         }
         self.verify(platform);
+        self.filter(platform);
         self.sign(platform);
         self.commit.start_io(context!(self, platform));
         let over = self.drained(platform);

@@ -117,6 +117,7 @@ impl Home {
         let dsn = NewMessage {
             id,
             has_eight_bit: !dsn.content.is_ascii(),
+            is_quarantined: false,
             envelope: Arc::new(dsn.envelope),
             received: cx.now.wall,
             intake: Duration::ZERO,

@@ -7,6 +7,7 @@
 //! Lives on: the shard's own thread; nothing here is shared, but for [`SegmentBytes`].
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::ids::ShardId;
@@ -103,6 +104,10 @@ pub trait Platform {
 
     /// Start connecting to `peer`, from `source` if given: `Connected` or `ConnectFailed` follows.
     fn connect(&mut self, peer: SocketAddr, source: Option<IpAddr>) -> ConnectionId;
+
+    /// Start connecting to the socket at `path`: `Connected`, with an address that means nothing,
+    /// or `ConnectFailed` follows.
+    fn connect_local(&mut self, path: &Path) -> ConnectionId;
 
     /// Send `bytes` after all that was given before; `Sent` follows once nothing is left to send.
     /// No effect on a connection that is gone.

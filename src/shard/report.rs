@@ -395,6 +395,7 @@ fn attempt<'a>(
         next: None,
         site: &attempted.site,
         peer: &attempted.peer,
+        milter: "",
         upstream: attempted.upstream.as_deref().unwrap_or(""),
         tls: attempted.tls.as_deref().unwrap_or(""),
         delays: Some(delays(&report.stored, age, attempted.delays)),

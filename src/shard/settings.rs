@@ -30,10 +30,12 @@ use crate::smtp::deadline::Deadlines;
 use crate::smtp::{client, server};
 use crate::tls::{Acceptor, Clock, Connector, Roots, TlsError, Tlsa};
 
+pub(crate) mod filters;
 mod proxies;
 mod surroundings;
 mod tls;
 
+use filters::{Filters, ListenerFilters};
 use proxies::Proxies;
 pub use surroundings::Surroundings;
 use tls::TlsSettings;
@@ -57,6 +59,10 @@ pub struct Settings {
     verify: Vec<Option<Mode>>,
     /// What finds that out, if any listener wants it.
     pub verifier: Option<Arc<Verifier>>,
+    /// By listener: its address, for milters.
+    listener_names: Vec<Box<str>>,
+    /// By listener.
+    filters: Vec<ListenerFilters>,
     /// Keys that sign.
     pub signers: Arc<Signers>,
     /// Bounds on sessions.
@@ -136,6 +142,8 @@ impl Settings {
             },
             verify: config.listeners.iter().map(|one| one.verify).collect(),
             verifier: verifier(config),
+            listener_names: config.listeners.iter().map(listener_name).collect(),
+            filters: filters::filters(config),
             signers: around.signers.clone(),
             admission: admission_limits(config),
             memory_bytes: config.limits.memory_bytes,
@@ -188,6 +196,16 @@ impl Settings {
     /// When a message from a listener gets its 250.
     pub(crate) fn durability(&self, listener: u16) -> Durability {
         self.durability[usize::from(listener)]
+    }
+
+    /// What milters know a listener by.
+    pub(crate) fn listener_name(&self, listener: u16) -> &str {
+        &self.listener_names[usize::from(listener)]
+    }
+
+    /// Who is asked about a message from a listener; `None`: nobody.
+    pub(crate) fn filters(&self, listener: u16, null_reverse_path: bool) -> Option<&Filters> {
+        self.filters[usize::from(listener)].of(null_reverse_path)
     }
 
     /// How handshakes of a listener's clients are answered.
@@ -248,6 +266,10 @@ impl Settings {
 fn verifier(config: &Config) -> Option<Arc<Verifier>> {
     let wanted = config.listeners.iter().any(|one| one.verify.is_some());
     wanted.then(Verifier::new).flatten().map(Arc::new)
+}
+
+fn listener_name(listener: &options::Listener) -> Box<str> {
+    listener.address.to_string().into()
 }
 
 fn server_options(config: &Config, listener: &options::Listener) -> Arc<server::Options> {

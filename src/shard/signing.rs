@@ -98,16 +98,14 @@ impl Shard {
         let cx = &mut Context { now, platform, settings: &self.settings, common: &mut self.common };
         let Some(Signed { message, made, from }) = self.commit.sign_one(cx) else { return };
         match from {
-            From::Session(connection) => {
-                self.ingress.signed(connection, message, made, &mut self.commit, cx);
+            From::Session(connection) | From::Held(connection, _) => {
+                self.ingress.signed(connection, message, made, from, &mut self.commit, cx);
             }
             From::Dsn(about) => {
                 // What we say of mail is better said unsigned than not at all.
                 self.home.store_dsn(message, about, &mut self.commit, cx);
             }
-            From::Held(..) | From::Answered => {
-                unreachable!("nothing is promised before it is signed")
-            }
+            From::Answered => unreachable!("nothing is promised before it is signed"),
         }
     }
 }

@@ -13,14 +13,16 @@ use hashbrown::{HashMap, HashSet};
 use crate::base::limits::VERIFY_DEADLINE;
 use crate::base::slots::{Slot, Slots};
 use crate::base::time::Monotonic;
-use crate::dns::{Answer, Question};
+use crate::dns::{self, Question};
+use crate::milter::Field;
 use crate::outcome::counters::Count;
 use crate::policy::authenticity::{Authenticity, Dmarc, Mode, Progress, Results, Verdict};
 use crate::shard::Shard;
 use crate::shard::commit::{Commit, From};
 use crate::shard::context::Context;
+use crate::shard::filters::Unfiltered;
 use crate::shard::platform::{ConnectionId, Platform};
-use crate::smtp::answer::Answer as Reply;
+use crate::smtp::answer::Answer;
 use crate::spool::stored::NewMessage;
 
 /// Messages that are being verified; at most one of each session.
@@ -37,13 +39,52 @@ pub(crate) struct Verifying {
 
 #[derive(Debug)]
 struct Job {
-    message: NewMessage,
+    subject: Subject,
     connection: ConnectionId,
     authenticity: Authenticity,
     mode: Mode,
     /// Not answered yet.
     open: HashSet<Question>,
     memory: usize,
+}
+
+/// A message that is to be verified.
+#[derive(Debug)]
+pub(crate) enum Subject {
+    /// It is stored next.
+    Unfiltered(NewMessage),
+    /// Milters see it next.
+    ToFilter(Box<Unfiltered>),
+}
+
+impl Subject {
+    fn message(&self) -> &NewMessage {
+        match self {
+            Self::Unfiltered(message) => message,
+            Self::ToFilter(unfiltered) => &unfiltered.message,
+        }
+    }
+
+    fn memory(&self) -> usize {
+        match self {
+            Self::Unfiltered(message) => message.content.capacity(),
+            Self::ToFilter(unfiltered) => unfiltered.letter.memory(),
+        }
+    }
+
+    /// Put a field before it; milters see it as its first.
+    fn prepend(&mut self, field: &[u8]) {
+        match self {
+            Self::Unfiltered(message) => {
+                message.has_eight_bit |= !field.is_ascii();
+                message.prefix.extend_from_slice(field);
+            }
+            Self::ToFilter(unfiltered) => {
+                unfiltered.message.has_eight_bit |= !field.is_ascii();
+                unfiltered.letter.fields.splice(0..0, Field::new(field.to_vec()));
+            }
+        }
+    }
 }
 
 impl Verifying {
@@ -59,7 +100,7 @@ impl Verifying {
     }
 
     /// A name server has answered, or nobody could.
-    fn answered(&mut self, answer: &Arc<Answer>) {
+    fn answered(&mut self, answer: &Arc<dns::Answer>) {
         for slot in self.asked.remove(&answer.question).unwrap_or_default() {
             let Some(job) = self.jobs.get_mut(slot) else { continue };
             job.authenticity.handle_answer(answer);
@@ -108,19 +149,19 @@ enum Advanced {
 }
 
 impl Commit {
-    /// As [`Commit::message`], once it is known from whom the message is.
-    pub(crate) fn verify_and_store(
+    /// Let a message go on once it is known from whom it is.
+    pub(crate) fn verify(
         &mut self,
-        message: NewMessage,
+        subject: Subject,
         authenticity: Authenticity,
         mode: Mode,
         connection: ConnectionId,
         now: Monotonic,
     ) {
-        let memory = message.content.capacity() + authenticity.memory();
+        let memory = subject.memory() + authenticity.memory();
         self.memory.gathered(0, memory);
         let open = HashSet::new();
-        let job = Job { message, connection, authenticity, mode, open, memory };
+        let job = Job { subject, connection, authenticity, mode, open, memory };
         let slot = self.verifying.jobs.insert(job);
         self.verifying.ready.push_back(slot);
         self.verifying.deadlines.push_back((now + VERIFY_DEADLINE, slot));
@@ -151,31 +192,38 @@ impl Shard {
                     self.commit.verifying.answered(&answer);
                 }
             }
-            Some(Advanced::Done(job, results)) => {
-                let Job { mut message, connection, mode, memory, .. } = *job;
-                self.commit.memory.gathered(memory, 0);
-                cx.common.counters.increment(count(results.dmarc));
-                tell(&message, mode, &results);
-                if mode != Mode::Monitor {
-                    message.has_eight_bit |= !results.field.is_ascii();
-                    message.prefix.extend_from_slice(&results.field);
-                }
-                match results.verdict(mode) {
-                    Verdict::Take => {
-                        let from = From::Session(connection);
-                        self.ingress.store(connection, message, from, &mut self.commit, cx);
-                    }
-                    Verdict::Hold => {
-                        let why = format!("{} fails DMARC", results.from_domain);
-                        let from = From::Held(connection, why.into());
-                        self.ingress.store(connection, message, from, &mut self.commit, cx);
-                    }
-                    Verdict::Refuse(reply) => {
-                        let (id, reply) =
-                            (message.id, <Reply as std::convert::From<_>>::from(reply));
-                        self.ingress.refuse(connection, id, reply, &mut self.commit, cx);
-                    }
-                }
+            Some(Advanced::Done(job, results)) => self.verified(*job, &results, platform),
+        }
+    }
+
+    /// Act on what came of a message.
+    fn verified<P: Platform>(&mut self, job: Job, results: &Results, platform: &mut P) {
+        let now = platform.now();
+        let cx = &mut Context { now, platform, settings: &self.settings, common: &mut self.common };
+        let Job { mut subject, connection, mode, memory, .. } = job;
+        self.commit.memory.gathered(memory, 0);
+        cx.common.counters.increment(count(results.dmarc));
+        tell(subject.message(), mode, results);
+        if mode != Mode::Monitor {
+            subject.prepend(&results.field);
+        }
+        let held: Option<Box<str>> = match results.verdict(mode) {
+            Verdict::Take => None,
+            Verdict::Hold => Some(format!("{} fails DMARC", results.from_domain).into()),
+            Verdict::Refuse(reply) => {
+                let answer = <Answer as std::convert::From<_>>::from(reply);
+                let id = subject.message().id;
+                return self.ingress.refuse(connection, id, answer, &mut self.commit, cx);
+            }
+        };
+        match subject {
+            Subject::Unfiltered(message) => {
+                let from = From::session(connection, held);
+                self.ingress.store(connection, message, from, &mut self.commit, cx);
+            }
+            Subject::ToFilter(mut unfiltered) => {
+                unfiltered.held = held;
+                self.ingress.filter(connection, unfiltered, &mut self.commit);
             }
         }
     }

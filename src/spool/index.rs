@@ -32,8 +32,8 @@
 //! A domain is its octets in one octet and its text as the client wrote it, empty for
 //! `<Postmaster>`. A standing is recipient (2), 0 pending, 1 held or 2 final (1), and the state
 //! block's first octet in the segment (4); then, unless it is final, attempts (4) and due (8,
-//! milliseconds since 1970, signed). A message with content in other segments is to be seen itself,
-//! and has neither domains nor standings here.
+//! milliseconds since 1970, signed). A message with content in other segments, and one that was
+//! quarantined, is to be seen itself, and has neither domains nor standings here.
 
 use std::ops::Range;
 
@@ -131,6 +131,7 @@ impl Builder {
         self.put(&view.received().0.to_le_bytes());
         self.put(&view.bytes().to_le_bytes());
         let is_here = view.extents().all(|extent| extent.segment == number);
+        let is_here = is_here && !view.is_quarantined();
         let paths = view.paths().filter(|_| is_here);
         let said = paths.and_then(|(reverse_path, mut forward_paths)| {
             self.put(&ReversePath::hash_of(reverse_path).to_le_bytes());

@@ -18,7 +18,7 @@
 //! | 32 | 2 | recipients |
 //! | 34 | 2 | octets of the reverse-path; 0: null |
 //! | 36 | 2 | octets of ENVID |
-//! | 38 | 2 | flags: 1 eight-bit, 2 SMTPUTF8, 4 ENVID, 8 client, 16 of IPv6, 32 `memory` |
+//! | 38 | 2 | flags: 1 eight-bit, 2 SMTPUTF8, 4 ENVID, 8 client, 16 of IPv6, 32 `memory`, 64 held |
 //! | 40 | 1 | BODY: 0 7BIT, 1 8BITMIME, 2 BINARYMIME |
 //! | 41 | 1 | RET: 0 none, 1 FULL, 2 HDRS |
 //! | 42 | 2 | listener |
@@ -65,6 +65,7 @@ const HAS_ENVELOPE_ID: u16 = 4;
 const FROM_CLIENT: u16 = 8;
 const PEER_IS_V6: u16 = 16;
 const IN_MEMORY: u16 = 32;
+const QUARANTINED: u16 = 64;
 
 /// Where a stretch of a message's content lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +106,8 @@ pub struct MessageHead<'a> {
     pub content_bytes: u64,
     /// Some octet is above 127.
     pub has_eight_bit: bool,
+    /// Its recipients are held until an operator releases them.
+    pub is_quarantined: bool,
     /// Who handed it in.
     pub origin: Origin,
     /// What the relay put before the content.
@@ -161,6 +164,7 @@ fn encode_fixed(
     flags |= if head.has_eight_bit { EIGHT_BIT } else { 0 };
     flags |= if envelope.smtp_utf8 { SMTP_UTF8 } else { 0 };
     flags |= if envelope_id.is_some() { HAS_ENVELOPE_ID } else { 0 };
+    flags |= if head.is_quarantined { QUARANTINED } else { 0 };
     if let Origin::Client { peer, listener, durability } = head.origin {
         flags |= FROM_CLIENT;
         flags |= if durability == Durability::Memory { IN_MEMORY } else { 0 };
@@ -329,6 +333,11 @@ impl<'a> MessageView<'a> {
         self.short(32)
     }
 
+    /// Whether recipients of which nothing else is known are held.
+    pub(super) fn is_quarantined(&self) -> bool {
+        self.short(38) & QUARANTINED != 0
+    }
+
     /// Append this message's payload anew: the same but for states and extents.
     pub(super) fn encode_moved(&self, states: &[u8], extents: u32, out: &mut Vec<u8>) {
         let start = out.len();
@@ -347,6 +356,7 @@ impl<'a> MessageView<'a> {
             intake: self.intake(),
             content_bytes: self.content_bytes(),
             has_eight_bit: self.short(38) & EIGHT_BIT != 0,
+            is_quarantined: self.is_quarantined(),
             origin: self.origin(),
             prefix: self.body.get(..self.prefix_bytes())?,
         })

@@ -93,6 +93,8 @@ pub struct NewMessage {
     pub content: Vec<u8>,
     /// Some octet of prefix or content is above 127.
     pub has_eight_bit: bool,
+    /// Its recipients are held until an operator releases them.
+    pub is_quarantined: bool,
     /// Who handed it in.
     pub origin: Origin,
 }
@@ -114,6 +116,8 @@ pub struct Stored {
     pub content_bytes: u64,
     /// Some octet of prefix or content is above 127.
     pub has_eight_bit: bool,
+    /// Its recipients are held until an operator releases them.
+    pub is_quarantined: bool,
     /// Who handed it in.
     pub origin: Origin,
     /// The content, in order.

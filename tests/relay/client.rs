@@ -53,6 +53,12 @@ impl Client {
         Self { stream: BufReader::new(stream) }
     }
 
+    /// Break the connection: the relay learns that nobody is there any more.
+    pub(crate) fn reset(self) {
+        let stream = self.stream.into_inner();
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
         assert!(self.try_write(bytes), "the relay hung up");
     }

@@ -1,8 +1,10 @@
 //! An index says what the records say, wherever a crash cuts it.
 
+use relay_fast::base::ids::MessageId;
 use relay_fast::base::prng::Prng;
 use relay_fast::spool::log::{Log, LogEvent};
 use relay_fast::spool::recovery::{Progress, RecoverError, begin, recover};
+use relay_fast::spool::stored::NewMessage;
 
 use crate::disk::{EIO, Image, maps};
 use crate::mail::{delivered, message, pending_state};
@@ -57,6 +59,11 @@ pub(crate) fn agree(image: &Image, context: &str) -> usize {
     indexes
 }
 
+/// Some are.
+fn is_quarantined(id: MessageId) -> bool {
+    !id.0.is_multiple_of(2)
+}
+
 #[test]
 fn cut_at_every_byte_of_an_index() {
     let (mut log, mut disk, _) = open(&Image::new(), 1);
@@ -64,7 +71,9 @@ fn cut_at_every_byte_of_an_index() {
     let mut ids = Vec::new();
     for size in [100, 3_000, 1_500] {
         ids.push(log.next_id());
-        log.append_message(message(ids[ids.len() - 1], size, 2)).expect("room");
+        let message = message(ids[ids.len() - 1], size, 2);
+        let is_quarantined = is_quarantined(message.id);
+        log.append_message(NewMessage { is_quarantined, ..message }).expect("room");
         disk.settle(&mut log, |_, _| {});
     }
     log.append_state(ids[1], &pending_state(1, 1));
@@ -81,8 +90,14 @@ fn cut_at_every_byte_of_an_index() {
         let indexes = agree(image, &context);
         let recovered = recover(DIRECTORY, &maps(image)).expect("it can be opened");
         assert_eq!(recovered.damage, vec![], "{context}");
-        let found: Vec<_> = recovered.messages.map(|one| one.expect("decodes").id).collect();
-        assert_eq!(found, ids, "{context}");
+        let found: Vec<_> = recovered.messages.map(|one| one.expect("decodes")).collect();
+        assert!(found.iter().map(|one| one.id).eq(ids.iter().copied()), "{context}");
+        // Held since it came in, unless something was noted of the recipient since.
+        for (one, pending) in found.iter().flat_map(|one| one.pending.iter().map(move |p| (one, p)))
+        {
+            let is_held = is_quarantined(one.id) && pending.last.is_none();
+            assert_eq!(pending.held, is_held, "{context}: {one:?}");
+        }
         indexes
     };
     let head = write.bytes.iter().rposition(|octet| *octet != 0).expect("a trailer") - 32;

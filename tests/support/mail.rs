@@ -49,6 +49,7 @@ pub(crate) fn message(id: MessageId, bytes: usize, recipients: u16) -> NewMessag
         prefix: format!("Received: with id {id}\r\n").into_bytes(),
         content: content(id, bytes),
         has_eight_bit: true,
+        is_quarantined: false,
         origin: Origin::Client {
             peer: [192, 0, 2, 1].into(),
             listener: 1,

@@ -4,13 +4,14 @@ use crate::source::{Complaint, Source, is_word};
 
 /// The folders of `src/` and their floors, as in `src/lib.rs`. `control` stands beside the house:
 /// it sees what shards publish, and nobody sees it.
-const FLOORS: [(&str, u8); 14] = [
+const FLOORS: [(&str, u8); 15] = [
     ("base", 0),
     ("mail", 1),
     ("smtp", 2),
     ("dns", 2),
     ("spool", 2),
     ("tls", 2),
+    ("milter", 2),
     ("policy", 3),
     ("queue", 3),
     ("egress", 3),

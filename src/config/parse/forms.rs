@@ -16,6 +16,7 @@ use crate::config::units::Wrong;
 use crate::egress::upstream;
 use crate::mail::address::{Domain, Mailbox};
 use crate::mail::route::TlsLevel;
+use crate::milter::{Address, NoAddress};
 use crate::policy::signing::Selector;
 
 /// DNS over UDP and TCP.
@@ -182,6 +183,29 @@ pub(super) fn selector(text: &str) -> Result<Selector, Wrong> {
     })
 }
 
+/// Where a milter listens.
+pub(super) fn milter_address(text: &str) -> Result<Address, Wrong> {
+    text.parse().map_err(|NoAddress| {
+        let wrong = Wrong::new(format!("`{text}` is no address of a milter"));
+        wrong.help("an IP address and a port, as \"127.0.0.1:11332\", or \"unix:/run/x.sock\"")
+    })
+}
+
+/// The name of a milter.
+pub(super) fn milter_name(text: &str) -> Result<String, Wrong> {
+    if !is_plain_name(text) {
+        let what =
+            format!("`{text}` is no name: 1 to {GROUP_NAME_MAX} letters, digits, `-`, `_`, `.`");
+        return Err(Wrong::new(what));
+    }
+    Ok(text.to_owned())
+}
+
+fn is_plain_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=GROUP_NAME_MAX).contains(&text.len()) && text.chars().all(plain)
+}
+
 /// A directory or a file.
 pub(super) fn path(text: &str) -> Result<String, Wrong> {
     if text.is_empty() || text.contains('\0') {
@@ -196,9 +220,7 @@ pub(super) fn path(text: &str) -> Result<String, Wrong> {
 
 /// The name of an upstream group.
 pub(super) fn group_name(text: &str) -> Result<String, Wrong> {
-    let fits = (1..=GROUP_NAME_MAX).contains(&text.len());
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if !fits || !text.chars().all(plain) {
+    if !is_plain_name(text) {
         let what =
             format!("`{text}` is no name: 1 to {GROUP_NAME_MAX} letters, digits, `-`, `_`, `.`");
         return Err(Wrong::new(what));

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use crate::base::ids::MessageId;
 use crate::base::limits::RECORD_CONTENT_MAX;
 use crate::base::time::WallTime;
+use crate::mail::status::Reply;
+use crate::outcome::counters::Count;
 use crate::policy::authenticity::{ContentReader, Facts};
 use crate::policy::content::ContentScan;
 use crate::policy::content::received::{Protocol, Received};
@@ -12,8 +14,10 @@ use crate::policy::signing::{Signing, Unsigned};
 use crate::shard::commit::{Commit, From, InMemory};
 use crate::shard::context::Context;
 use crate::shard::ingress::Inbound;
+use crate::shard::ingress::filtering::Kept;
 use crate::shard::platform::Platform;
-use crate::shard::refusals::answer_to;
+use crate::shard::refusals::{answer_to, refusal};
+use crate::shard::verifying::Subject;
 use crate::smtp::answer::Answer;
 use crate::spool::log::LogError;
 use crate::spool::stored::{NewMessage, Origin};
@@ -24,6 +28,8 @@ pub(super) struct Receiving {
     pub(super) id: MessageId,
     pub(super) scan: ContentScan,
     care: Care,
+    /// Its content, where milters are to see it first: then nothing of it is stored yet.
+    kept: Option<Kept>,
     /// Why a chunk was not taken.
     pub(super) refused: Option<LogError>,
 }
@@ -49,12 +55,17 @@ pub(super) enum Work {
 
 impl Receiving {
     /// Of a message of which nothing has come.
-    pub(super) fn new(id: MessageId, care: Care) -> Self {
-        Self { id, scan: ContentScan::new(), care, refused: None }
+    fn new(id: MessageId, care: Care, kept: Option<Kept>) -> Self {
+        let (care, kept) = match (care, kept) {
+            // Signed is what milters make of it.
+            (Care::Sign(signing), Some(kept)) => (Care::None, Some(kept.signed_by(signing))),
+            as_they_are => as_they_are,
+        };
+        Self { id, scan: ContentScan::new(), care, kept, refused: None }
     }
 
-    /// Take a chunk of content, and pass on to the spool what can be.
-    pub(super) fn push(&mut self, chunk: Vec<u8>, commit: &mut Commit) {
+    /// Take a chunk of content, and pass on what can be.
+    fn push(&mut self, chunk: Vec<u8>, commit: &mut Commit) {
         self.scan.push(&chunk);
         let passed = match &mut self.care {
             Care::None => chunk,
@@ -65,18 +76,13 @@ impl Receiving {
             Care::Verify(reader) => reader.push(chunk),
         };
         let last = self.pass_on(passed, commit);
-        if !last.is_empty() && self.refused.is_none() {
-            self.refused = commit.content(self.id, last).err();
+        if !last.is_empty() {
+            self.put(last, commit);
         }
     }
 
     /// Take the last chunk; what is left to be stored with the message, and to be done before.
-    pub(super) fn end(
-        &mut self,
-        chunk: Vec<u8>,
-        now: WallTime,
-        commit: &mut Commit,
-    ) -> (Vec<u8>, Work) {
+    fn end(&mut self, chunk: Vec<u8>, now: WallTime, commit: &mut Commit) -> (Vec<u8>, Work) {
         self.scan.push(&chunk);
         match std::mem::replace(&mut self.care, Care::None) {
             Care::None => (chunk, Work::Sign(Unsigned::default())),
@@ -97,25 +103,93 @@ impl Receiving {
         let mut rest = content;
         while rest.len() > RECORD_CONTENT_MAX {
             let behind = rest.split_off(RECORD_CONTENT_MAX);
-            if self.refused.is_none() {
-                self.refused = commit.content(self.id, rest).err();
-            }
+            self.put(rest, commit);
             rest = behind;
         }
         rest
     }
 
+    /// Put a piece into the spool, or with those that milters are to see first.
+    fn put(&mut self, piece: Vec<u8>, commit: &mut Commit) {
+        if self.refused.is_some() {
+            return;
+        }
+        self.refused = match &mut self.kept {
+            Some(kept) => kept.push(piece, commit).err(),
+            None => commit.content(self.id, piece).err(),
+        };
+    }
+
     /// Octets of memory held, beside what the session and the log hold.
     pub(super) fn memory(&self) -> usize {
-        match &self.care {
+        let held = match &self.care {
             Care::None => 0,
             Care::Sign(signing) => signing.memory(),
             Care::Verify(reader) => reader.memory(),
-        }
+        };
+        held + self.kept.as_ref().map_or(0, Kept::memory)
     }
 }
 
 impl Inbound {
+    pub(super) fn on_content<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
+        if let Some(answer) = refusal(commit.admission()) {
+            cx.common.counters.increment(Count::RefusedContent);
+            return self.session.answer(answer, cx.mono());
+        }
+        let id = commit.next_id();
+        self.receiving = Some(Receiving::new(id, self.care(cx), self.kept(cx)));
+        self.session.answer(Answer::GO_ON, cx.mono());
+    }
+
+    /// A chunk is full, or memory is short: it goes to the spool ahead of its message.
+    pub(super) fn on_chunk(&mut self, commit: &mut Commit) {
+        let chunk = self.session.take_content();
+        let receiving = self.receiving.as_mut().expect("content was answered with go on");
+        receiving.push(chunk, commit);
+    }
+
+    pub(super) fn on_end<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
+        let content = self.session.take_content();
+        let mut receiving = self.receiving.take().expect("content was answered with go on");
+        let (content, work) = receiving.end(content, cx.now.wall, commit);
+        let checked = match receiving.refused {
+            Some(error) => Err(answer_to(error)),
+            None => receiving
+                .scan
+                .facts()
+                .check(cx.settings.content_limits)
+                .map_err(|reply: Reply| Answer::from(reply)),
+        };
+        let id = receiving.id;
+        let stored = checked.and_then(|()| match receiving.kept.take() {
+            Some(kept) => self.submit(receiving, kept, (content, work), commit, cx),
+            None => {
+                let message = self.message(receiving, content, cx);
+                self.store(message, work, commit, cx)
+            }
+        });
+        match stored {
+            Ok(None) => self.committing = Some(id),
+            Ok(Some(in_memory)) => {
+                let answer = Answer::stored(InMemory::id(&in_memory));
+                self.session.answer(answer, cx.mono());
+            }
+            Err(answer) => {
+                cx.common.counters.increment(Count::RefusedContent);
+                commit.abandon(id);
+                self.session.answer(answer, cx.mono());
+            }
+        }
+    }
+
+    /// Drop what was taken of a message that will not be.
+    pub(super) fn abandon(&mut self, commit: &mut Commit) {
+        if let Some(receiving) = self.receiving.take() {
+            commit.abandon(receiving.id);
+        }
+    }
+
     /// Store a message, once what is to be done before has been; as [`Commit::message`] answers.
     pub(super) fn store<P: Platform>(
         &mut self,
@@ -129,7 +203,8 @@ impl Inbound {
             Work::Sign(unsigned) => unsigned,
             Work::Verify(facts) => match self.authenticity(&message, facts, cx) {
                 Some((authenticity, mode)) => {
-                    commit.verify_and_store(message, authenticity, mode, connection, cx.mono());
+                    let subject = Subject::Unfiltered(message);
+                    commit.verify(subject, authenticity, mode, connection, cx.mono());
                     return Ok(None);
                 }
                 None => Unsigned::default(),
@@ -182,6 +257,7 @@ impl Inbound {
             prefix,
             content,
             has_eight_bit,
+            is_quarantined: false,
             origin,
         }
     }

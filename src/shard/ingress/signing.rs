@@ -7,7 +7,7 @@
 use crate::base::ids::MessageId;
 use crate::outcome::counters::Count;
 use crate::policy::authenticity::{self, Authenticity, ContentReader, Facts, Mode};
-use crate::policy::signing::{Signing, SigningFailed};
+use crate::policy::signing::{Signing, SigningFailed, Unsigned};
 use crate::shard::commit::{Commit, From, InMemory};
 use crate::shard::context::Context;
 use crate::shard::ingress::message::Care;
@@ -71,15 +71,36 @@ impl Ingress {
         connection: ConnectionId,
         message: NewMessage,
         made: Result<(), SigningFailed>,
+        from: From,
         commit: &mut Commit,
         cx: &mut Context<'_, P>,
     ) {
         match made {
-            Ok(()) => self.store(connection, message, From::Session(connection), commit, cx),
+            Ok(()) => self.store(connection, message, from, commit, cx),
             Err(error) => {
                 tracing::error!(id = %message.id, %error, "not signed, so not taken");
                 self.refuse(connection, message.id, Answer::NOT_STORED, commit, cx);
             }
+        }
+    }
+
+    /// The message that a session waits for is to be stored, once it has its signatures.
+    pub(crate) fn sign_and_store<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        (message, unsigned): (NewMessage, Unsigned),
+        from: From,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let id = message.id;
+        match commit.sign_and_store(message, unsigned, from, cx) {
+            Ok(None) => {}
+            Ok(Some(in_memory)) => {
+                let answer = Answer::stored(InMemory::id(&in_memory));
+                self.answered(connection, answer, commit, cx);
+            }
+            Err((error, _)) => self.refuse(connection, id, answer_to(error), commit, cx),
         }
     }
 
@@ -92,15 +113,7 @@ impl Ingress {
         commit: &mut Commit,
         cx: &mut Context<'_, P>,
     ) {
-        let id = message.id;
-        match commit.message(message, from, cx.mono()) {
-            Ok(None) => {}
-            Ok(Some(in_memory)) => {
-                let answer = Answer::stored(InMemory::id(&in_memory));
-                self.answered(connection, answer, commit, cx);
-            }
-            Err((error, _)) => self.refuse(connection, id, answer_to(error), commit, cx),
-        }
+        self.sign_and_store(connection, (message, Unsigned::default()), from, commit, cx);
     }
 
     /// The message that a session waits for is not taken.

@@ -3,10 +3,29 @@
 //! All at once, since each may have sent far more than it is read at a time; and let them go on in
 //! turn, as many as there is room for.
 
+use crate::base::limits::SESSION_HELD_MAX;
 use crate::shard::commit::Commit;
 use crate::shard::context::Context;
-use crate::shard::ingress::Ingress;
+use crate::shard::ingress::{Inbound, Ingress};
 use crate::shard::platform::{ConnectionId, Platform};
+
+impl Inbound {
+    /// Keep what came behind a question that is being answered; no more than a bound.
+    pub(super) fn hold<P: Platform>(&mut self, bytes: &[u8], cx: &mut Context<'_, P>) {
+        self.held.extend_from_slice(bytes);
+        if !self.paused && self.held.len() > SESSION_HELD_MAX {
+            self.paused = true;
+            cx.platform.pause(self.client.connection);
+        }
+    }
+
+    /// Read on, unless something else speaks against it.
+    pub(super) fn resume<P: Platform>(&self, cx: &mut Context<'_, P>) {
+        if !self.paused && !self.slowed {
+            cx.platform.resume(self.client.connection);
+        }
+    }
+}
 
 impl Ingress {
     /// Read nobody on who sends content, if too much of it waits; `connection` has just sent some.

@@ -70,6 +70,7 @@ impl Log {
             prefix: message.prefix,
             content_bytes: earlier + message.content.len() as u64,
             has_eight_bit: message.has_eight_bit,
+            is_quarantined: message.is_quarantined,
             origin: message.origin,
             parts: Vec::new(),
         };
@@ -110,6 +111,7 @@ impl Log {
             intake: stored.intake,
             content_bytes: stored.content_bytes,
             has_eight_bit: stored.has_eight_bit,
+            is_quarantined: stored.is_quarantined,
             origin: stored.origin,
             prefix: &stored.prefix,
         };

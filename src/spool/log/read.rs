@@ -52,6 +52,7 @@ impl Log {
             prefix: head.prefix.to_vec(),
             content_bytes: head.content_bytes,
             has_eight_bit: head.has_eight_bit,
+            is_quarantined: head.is_quarantined,
             origin: head.origin,
             parts: Vec::new(),
         })

@@ -45,6 +45,7 @@ fn head(origin: Origin) -> MessageHead<'static> {
         intake: Duration::from_millis(1_234),
         content_bytes: 1_234,
         has_eight_bit: true,
+        is_quarantined: origin == Origin::Own,
         origin,
         prefix: b"Received: from x\r\n",
     }

@@ -108,7 +108,7 @@ impl Found {
                 "" => None,
                 text => Some(Domain::parse(text).ok()?),
             };
-            pending.extend(self.pending(recipient, domain, received));
+            pending.extend(self.pending(recipient, domain, received, false));
         }
         Some(RecoveredMessage {
             id: self.id,
@@ -129,7 +129,7 @@ impl Found {
         let Envelope { reverse_path, recipients, .. } = view.envelope()?;
         let pending = (0u16..).zip(recipients).filter_map(|(recipient, asked)| {
             let domain = asked.forward_path.domain().cloned();
-            self.pending(recipient, domain, received)
+            self.pending(recipient, domain, received, view.is_quarantined())
         });
         let (pending, reverse_path) =
             (pending.collect(), ReversePath::hash_of(reverse_path.as_str()));
@@ -142,9 +142,10 @@ impl Found {
         recipient: u16,
         domain: Option<Domain>,
         received: WallTime,
+        is_quarantined: bool,
     ) -> Option<PendingRecipient> {
         let (attempts, due, held, last) = match self.draft.last(recipient) {
-            None => (0, received, false, None),
+            None => (0, received, is_quarantined, None),
             Some(LastState::Pending { attempts, due, held, at }) => (attempts, due, held, Some(at)),
             Some(LastState::Final) => return None,
         };
