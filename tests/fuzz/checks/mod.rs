@@ -10,6 +10,7 @@ mod config;
 mod content;
 mod cuts;
 mod dns;
+mod milter;
 mod proxy;
 mod replies;
 mod reply;
@@ -21,7 +22,7 @@ mod taken;
 mod wire;
 
 /// Every target: its name, which is that of its corpus too, and its check.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 10] = [
+pub(crate) const TARGETS: [(&str, fn(&[u8])); 11] = [
     ("server", server::check),
     ("client", client::check),
     ("spool", spool::check),
@@ -32,4 +33,5 @@ pub(crate) const TARGETS: [(&str, fn(&[u8])); 10] = [
     ("address", address::check),
     ("config", config::check),
     ("proxy", proxy::check),
+    ("milter", milter::check),
 ];
