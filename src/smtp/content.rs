@@ -23,15 +23,16 @@ pub enum LineEndings {
     Normalize,
 }
 
-/// Why content is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why content is refused. Of several reasons the one counts that stands last here, wherever in the
+/// content each of them is: which is seen first depends on how the octets come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
+    /// A line over its limit.
+    LineTooLong,
     /// A bare CR or LF.
     BareLineEnding,
     /// A NUL.
     Nul,
-    /// A line over its limit.
-    LineTooLong,
     /// More octets than a message may have.
     TooBig,
 }
@@ -138,10 +139,10 @@ impl Decoder {
 
     /// Refuse the content for a reason that was found elsewhere.
     pub fn refuse(&mut self, fault: Fault) {
-        self.fault = self.fault.or(Some(fault));
+        self.fault = self.fault.max(Some(fault));
     }
 
-    /// The first fault, if there was one.
+    /// The fault that counts, if there was one.
     pub fn fault(&self) -> Option<Fault> {
         self.fault
     }

@@ -123,8 +123,12 @@ fn listener<'d>(
     flag: Option<FlagValue<'d>>,
 ) -> Draft {
     let address = reader.text(section, &knobs::LISTENER_ADDRESS, flag, forms::socket_address);
-    let address =
+    let mut address =
         address.unwrap_or_else(|| default_text(reader, section, &knobs::LISTENER_ADDRESS));
+    // What else is wrong with a listener whose address is none stands in the file all the same.
+    if let (None, place @ Place::File(_)) = (&address.place, section.place()) {
+        address.place = Some(place.clone());
+    }
     let relay_for = relay_for(reader, section);
     let proxy_from = proxies(reader, section, &knobs::LISTENER_PROXY_FROM);
     let xclient_from = proxies(reader, section, &knobs::LISTENER_XCLIENT_FROM);

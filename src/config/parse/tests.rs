@@ -251,6 +251,7 @@ fn contradictions_between_right_values_are_refused() {
         (String::from("[[listener]]\nsessions = 1"), "1: `address` is missing in [[listener]]"),
         (String::from("[limits]\nmemory = \"16MiB\""), "2: `message_size` (50MiB) is above"),
         (listener("127.0.0.1:1") + "tls = \"starttls\"", "2: TLS needs a certificate"),
+        (listener("127.0.0.1") + "tls = \"starttls\"", "1: TLS needs a certificate"),
         (listener("127.0.0.1:1") + "client_ca = \"ca\"", "3: without TLS no client shows"),
         (String::from("[[source]]\naddress = \"192.0.2.1\"\nkey = \"k\""), "3: `certificate`"),
         (String::from("[[certificate]]\nkey = \"k\""), "1: `file` is missing in"),

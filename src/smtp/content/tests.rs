@@ -188,6 +188,21 @@ fn telling_octets() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
 
+#[test]
+fn of_several_faults_the_same_counts_however_the_octets_come() {
+    let rules = Rules { line_max: 10, bytes_max: 20, ..RULES };
+    for (input, expected) in [
+        (&b"0123456789012345678901234\r\n.\r\n"[..], Fault::TooBig),
+        (b"0123456789012\r\na\nb\r\n.\r\n", Fault::BareLineEnding),
+        (b"a\nb\0\r\n0123456789012\r\n.\r\n", Fault::Nul),
+        (b"a\n\0\r\n01234567890123456789\r\n.\r\n", Fault::TooBig),
+    ] {
+        for length in (1..=input.len()).chain([usize::MAX]) {
+            assert_eq!(read(rules, input, &[length]).fault, Some(expected), "pieces of {length}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 

@@ -1,0 +1,4 @@
+//! Command lines; see `checks/command.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| relay_fast_fuzz::check("command", data));

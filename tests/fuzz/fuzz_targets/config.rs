@@ -1,0 +1,4 @@
+//! The configuration file; see `checks/config.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| relay_fast_fuzz::check("config", data));
