@@ -1,6 +1,7 @@
 //! TLS of the harness: rustls over its own sockets, so that what judges the relay's TLS has none of
 //! the relay's code.
 
+mod certificate;
 mod client;
 mod stream;
 
@@ -10,6 +11,7 @@ use clap::ValueEnum;
 use rustls::crypto::CryptoProvider;
 use serde::Deserialize;
 
+pub(crate) use certificate::{Flaw, Identity, Maker, Server};
 pub(crate) use client::Client;
 pub(crate) use stream::Stream;
 
