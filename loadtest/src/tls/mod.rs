@@ -7,6 +7,9 @@ mod stream;
 
 use std::sync::Arc;
 
+use anyhow::{Result, anyhow};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::ValueEnum;
 use rustls::crypto::CryptoProvider;
 use serde::Deserialize;
@@ -30,4 +33,12 @@ pub(crate) enum Mode {
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// A new password, of 24 letters, digits, hyphens and underscores.
+pub(crate) fn secret() -> Result<String> {
+    let mut octets = [0; 18];
+    let filled = provider().secure_random.fill(&mut octets);
+    filled.map_err(|_| anyhow!("no randomness for a password"))?;
+    Ok(URL_SAFE_NO_PAD.encode(octets))
 }
