@@ -5,7 +5,7 @@
 //! well.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -61,6 +61,17 @@ pub(crate) struct RigOptions {
     wait: u64,
 }
 
+impl RigOptions {
+    /// A new folder, which stays: only a run that went well has nothing to show.
+    fn folder(&self) -> Result<TempDir> {
+        let work = std::path::absolute(&self.work).context("finding the working folder")?;
+        let folder = tempfile::Builder::new().prefix("relay-fast-load-").tempdir_in(&work);
+        let mut folder = folder.with_context(|| format!("a folder in {}", work.display()))?;
+        folder.disable_cleanup(true);
+        Ok(folder)
+    }
+}
+
 /// A run under way.
 pub(crate) struct Rig {
     options: RigOptions,
@@ -101,6 +112,22 @@ pub(crate) struct Files<'a> {
     pub(crate) server_tls: Mode,
 }
 
+impl Files<'_> {
+    /// The sink at these addresses; its files are in `folder`.
+    fn sink(
+        &self,
+        addresses: &[SocketAddr],
+        folder: &Path,
+        maker: &Arc<Maker>,
+    ) -> Result<SinkOptions> {
+        let sink = SinkOptions::plain(addresses.to_vec(), Some(folder.join("received")))
+            .with_tls(self.server_tls, Arc::clone(maker));
+        let Some(script) = self.script else { return Ok(sink) };
+        let script = config::with_servers(script, addresses);
+        Ok(sink.with_script(config::write(folder, "sink.toml", &script)?))
+    }
+}
+
 /// What a run leaves when all is over.
 pub(crate) struct Outcome {
     pub(crate) source: SourceReport,
@@ -131,23 +158,12 @@ impl Rig {
         files: &Files<'_>,
     ) -> Result<Self> {
         let binary = relay::binary(options.relay.as_deref()).await?;
-        let work = std::path::absolute(&options.work).context("finding the working folder")?;
-        let folder = tempfile::Builder::new().prefix("relay-fast-load-").tempdir_in(&work);
-        let mut folder = folder.with_context(|| format!("a folder in {}", work.display()))?;
-        // Only a run that went well has nothing to show.
-        folder.disable_cleanup(true);
+        let folder = options.folder()?;
         let ports = free_ports(weights.len() + 2)?;
         let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let sinks: Vec<SocketAddr> = ports[2..].iter().map(|&port| at(port)).collect();
-        let received = folder.path().join("received");
         let maker = Arc::new(Maker::new()?);
-        let mut behaviour = SinkOptions::plain(sinks.clone(), Some(received))
-            .with_tls(files.server_tls, Arc::clone(&maker));
-        if let Some(script) = files.script {
-            let script = config::with_servers(script, &sinks);
-            behaviour = behaviour.with_script(config::write(folder.path(), "sink.toml", &script)?);
-        }
-        let sink = Sink::start(&behaviour)?;
+        let sink = Sink::start(&files.sink(&sinks, folder.path(), &maker)?)?;
         let upstreams = upstreams(&sinks, weights, files.far).await?;
         let ours = files.config.map(|text| config::write(folder.path(), "knobs.toml", text));
         let ours = ours.transpose()?;
