@@ -6,10 +6,12 @@
 use std::time::Duration;
 
 mod auth;
+mod check;
 mod proxy;
 mod tls;
 
 pub use auth::*;
+pub use check::*;
 pub use proxy::*;
 pub use tls::*;
 
