@@ -21,6 +21,8 @@ mod reports;
 mod sources;
 mod spf;
 mod tags;
+#[cfg(test)]
+mod tests;
 mod tls_rpt;
 
 use std::collections::VecDeque;
@@ -93,11 +95,13 @@ pub struct PolicyWanted {
 }
 
 /// Why there is no policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyTrouble {
     /// The web server does not serve it, or not as it must.
+    #[error("{0}")]
     NotServed(Box<str>),
     /// It could not be asked from here.
+    #[error("{0}")]
     Unknown(Box<str>),
 }
 

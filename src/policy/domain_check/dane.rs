@@ -24,10 +24,8 @@ pub(super) fn check(subject: &Subject, known: &Known) -> Option<Vec<Finding>> {
             return Some(nothing("there is no MX host", Status::Info));
         }
     };
-    let seen: Vec<_> = hosts
-        .iter()
-        .map(|(_, host)| (host, known.addresses(host), records(host, known)))
-        .collect();
+    let seen: Vec<_> =
+        hosts.iter().map(|(_, host)| (host, known.addresses(host), records(host, known))).collect();
     let mut findings = Vec::new();
     for (host, addresses, records) in seen {
         let (addresses, records) = (addresses?, records?);

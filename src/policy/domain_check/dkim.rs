@@ -32,8 +32,7 @@ pub(super) fn check(subject: &Subject, known: &Known) -> Option<Vec<Finding>> {
 
 fn of_key(key: &Signer, known: &Known) -> Option<Finding> {
     let name = key.selector.record_name(&key.domain).unwrap_or_default();
-    let finding =
-        |status, found: &str, rfc| Finding::new(Topic::Dkim, &*name, status, found, rfc);
+    let finding = |status, found: &str, rfc| Finding::new(Topic::Dkim, &*name, status, found, rfc);
     let right = || Record::txt(&name, &key.key.record());
     let records = match known.texts(&name)? {
         Err(reason) => return Some(finding(Status::Unchecked, reason, KEY_RECORD)),

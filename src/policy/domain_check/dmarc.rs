@@ -196,12 +196,7 @@ fn improved(domain: &str, tags: &Tags<'_>) -> Record {
 
 /// Whether those elsewhere to whom reports go have said that they take them. Without that most
 /// receivers send none.
-fn reports(
-    at: &str,
-    tags: &Tags<'_>,
-    organization: &str,
-    known: &Known,
-) -> Option<Vec<Finding>> {
+fn reports(at: &str, tags: &Tags<'_>, organization: &str, known: &Known) -> Option<Vec<Finding>> {
     let is_within = |host: &str| {
         let above = host.strip_suffix(organization);
         above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
@@ -220,9 +215,8 @@ fn reports(
     let seen: Vec<_> = names.map(|name| (known.texts(&name), name)).collect();
     let mut findings = Vec::new();
     for (texts, name) in seen {
-        let finding = |status, found: &str| {
-            Finding::new(Topic::Dmarc, &name, status, found, ELSEWHERE)
-        };
+        let finding =
+            |status, found: &str| Finding::new(Topic::Dmarc, &name, status, found, ELSEWHERE);
         match texts? {
             Err(reason) => findings.push(finding(Status::Unchecked, reason)),
             Ok(texts) if texts.iter().any(|text| begins(text, "v", "DMARC1")) => {}

@@ -29,8 +29,7 @@ pub(super) fn check(subject: &Subject, known: &Known) -> Option<Vec<Finding>> {
     };
     let hosts = hosts(&mail);
     let advice = Advice { subject, name: &name, hosts: &hosts };
-    let records: Vec<_> =
-        texts.iter().copied().filter(|text| begins(text, "v", "STSv1")).collect();
+    let records: Vec<_> = texts.iter().copied().filter(|text| begins(text, "v", "STSv1")).collect();
     let id = id(records.iter().copied());
     Some(vec![match (records.len(), id) {
         (0, _) => {

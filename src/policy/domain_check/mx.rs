@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use crate::base::limits::MX_HOSTS_MAX;
 use crate::dns::{Kind, MxRecord, Name, Records};
+use crate::policy::domain_check::Subject;
 use crate::policy::domain_check::finding::{Finding, Status, Topic};
 use crate::policy::domain_check::known::{Addresses, Known, Seen};
-use crate::policy::domain_check::Subject;
 use crate::policy::zone::Record;
 
 const EXPLICIT: &str = "RFC 5321 §5.1";
@@ -62,9 +62,8 @@ fn of_records(records: &[MxRecord], vouched: bool) -> Mail {
 }
 
 pub(super) fn check(subject: &Subject, known: &Known) -> Option<Vec<Finding>> {
-    let finding = |status, found: &str, rfc| {
-        Finding::new(Topic::Mx, &subject.domain, status, found, rfc)
-    };
+    let finding =
+        |status, found: &str, rfc| Finding::new(Topic::Mx, &subject.domain, status, found, rfc);
     let here = || Record::mx(subject.domain.as_str(), subject.hostname.as_str());
     Some(match mail(subject, known)? {
         Mail::Unknown(reason) => vec![finding(Status::Unchecked, &reason, EXPLICIT)],
@@ -97,9 +96,8 @@ fn of_hosts(
     addresses: &[Addresses],
     implicit: bool,
 ) -> Vec<Finding> {
-    let finding = |status, found: &str| {
-        Finding::new(Topic::Mx, &subject.domain, status, found, EXPLICIT)
-    };
+    let finding =
+        |status, found: &str| Finding::new(Topic::Mx, &subject.domain, status, found, EXPLICIT);
     let here = || Record::mx(subject.domain.as_str(), subject.hostname.as_str());
     let has_any = addresses.iter().any(|one| !one.all.is_empty());
     if implicit {
@@ -108,9 +106,7 @@ fn of_hosts(
                 finding(Status::Warn, "no MX record: its own address is used").add([here()])
             }
             (false, Some(reason)) => finding(Status::Unchecked, reason),
-            (false, None) => {
-                finding(Status::Fail, "neither MX record nor address").add([here()])
-            }
+            (false, None) => finding(Status::Fail, "neither MX record nor address").add([here()]),
         }];
     }
     let mut findings = Vec::new();
@@ -126,9 +122,8 @@ fn of_hosts(
         findings.push(finding(Status::Warn, &found).add([here()]));
     }
     if findings.is_empty() {
-        let shown = all.map(|((preference, host), it)| {
-            format!("{preference} {host} ({})", list(&it.all))
-        });
+        let shown =
+            all.map(|((preference, host), it)| format!("{preference} {host} ({})", list(&it.all)));
         findings.push(finding(Status::Pass, &shown.collect::<Vec<_>>().join(", ")));
     }
     findings

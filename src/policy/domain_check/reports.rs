@@ -19,7 +19,11 @@ pub(super) fn targets(list: &str) -> impl Iterator<Item = Target<'_>> {
         let address = rest.split(['?', '!']).next().unwrap_or_default();
         match address.rsplit_once('@') {
             Some((user, host)) if scheme.eq_ignore_ascii_case("mailto") => {
-                if user.is_empty() || host.is_empty() { Target::Other(uri) } else { Target::Mail(host) }
+                if user.is_empty() || host.is_empty() {
+                    Target::Other(uri)
+                } else {
+                    Target::Mail(host)
+                }
             }
             _ if scheme.eq_ignore_ascii_case("https") && rest.starts_with("//") => Target::Web,
             _ => Target::Other(uri),
@@ -33,7 +37,8 @@ mod tests {
 
     #[test]
     fn targets_are_read() {
-        let all = "mailto:a@b.example!10m, MAILTO:c@d.example?x=y,https://e.example/f,ftp:g,,mailto:@";
+        let all =
+            "mailto:a@b.example!10m, MAILTO:c@d.example?x=y,https://e.example/f,ftp:g,,mailto:@";
         let all: Vec<_> = targets(all).collect();
         let (ftp, empty) = (Target::Other("ftp:g"), Target::Other(""));
         let mail = [Target::Mail("b.example"), Target::Mail("d.example")];

@@ -46,9 +46,8 @@ pub(super) fn check(subject: &Subject, left_out: usize, known: &Known) -> Option
 //# The domain name given in the EHLO command MUST be either a primary host name (a domain name that
 //# resolves to an address RR) or, if the host has no name, an address literal
 fn forward(source: &Source, known: &Known) -> Option<Finding> {
-    let finding = |status, found: String| {
-        Finding::new(Topic::Address, &source.hello, status, found, FORWARD)
-    };
+    let finding =
+        |status, found: String| Finding::new(Topic::Address, &source.hello, status, found, FORWARD);
     let Ok(host) = Name::try_from(&source.hello) else {
         return Some(finding(Status::Warn, format!("{} has no name in EHLO", source.address)));
     };
@@ -70,11 +69,7 @@ fn forward(source: &Source, known: &Known) -> Option<Finding> {
 }
 
 /// The addresses of a host that are of the same family as this one.
-fn in_family(
-    known: &Known,
-    host: &Name,
-    address: IpAddr,
-) -> Option<Result<Vec<IpAddr>, String>> {
+fn in_family(known: &Known, host: &Name, address: IpAddr) -> Option<Result<Vec<IpAddr>, String>> {
     let kind = if address.is_ipv4() { Kind::A } else { Kind::Aaaa };
     Some(match known.see(host, kind)? {
         Seen::Records(Records::A(v4), _) => Ok(v4.iter().map(|&one| one.into()).collect()),
@@ -89,8 +84,7 @@ fn in_family(
 //# record in the in-addr.arpa domain.
 fn back(source: &Source, known: &Known) -> Option<Finding> {
     let address = source.address;
-    let finding =
-        |status, found: String| Finding::new(Topic::Ptr, address, status, found, BACK);
+    let finding = |status, found: String| Finding::new(Topic::Ptr, address, status, found, BACK);
     let right = || Record::ptr(address, source.hello.as_str());
     let names = match known.see(&Name::reverse_of(address), Kind::Ptr)? {
         Seen::Unknown(reason) => return Some(finding(Status::Unchecked, reason.to_owned())),

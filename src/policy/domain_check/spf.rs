@@ -10,9 +10,9 @@ use std::sync::Arc;
 use crate::dns::Question;
 use crate::mail::address::Domain;
 use crate::policy::authenticity::{Session, Spf, SpfCheck, SpfProgress, Verifier};
-use crate::policy::domain_check::{Source, Subject};
 use crate::policy::domain_check::finding::{Finding, Status, Topic};
 use crate::policy::domain_check::known::{Found, Known};
+use crate::policy::domain_check::{Source, Subject};
 use crate::policy::zone::Record;
 
 const ONE_RECORD: &str = "RFC 7208 §3.2";
@@ -59,13 +59,10 @@ impl Senders {
         let of_domain = sources.iter().map(|source| {
             sender(&subject.domain, format!("postmaster@{}", subject.domain), source)
         });
-        let named = |source: &&Source| {
-            source.hello.literal().is_none() && source.hello != subject.domain
-        };
-        let of_hello = sources
-            .iter()
-            .filter(named)
-            .map(|source| sender(&source.hello, String::new(), source));
+        let named =
+            |source: &&Source| source.hello.literal().is_none() && source.hello != subject.domain;
+        let of_hello =
+            sources.iter().filter(named).map(|source| sender(&source.hello, String::new(), source));
         Self(of_domain.chain(of_hello).collect())
     }
 
@@ -95,9 +92,8 @@ impl Senders {
     /// What is to be said of one domain's record.
     fn judge(&self, domain: &Domain, subject: &Subject, known: &Known) -> Option<Finding> {
         let is_hello = *domain != subject.domain;
-        let finding = |status, found: &str, rfc| {
-            Finding::new(Topic::Spf, domain, status, found, rfc)
-        };
+        let finding =
+            |status, found: &str, rfc| Finding::new(Topic::Spf, domain, status, found, rfc);
         let texts = known.texts(domain.as_str())?;
         let results: Option<Vec<_>> =
             self.of(domain).map(|sender| Some((sender.address, sender.result?))).collect();

@@ -12,8 +12,7 @@ const RECORD: &str = "RFC 8460 §3";
 
 pub(super) fn check(subject: &Subject, known: &Known) -> Option<Vec<Finding>> {
     let name = format!("_smtp._tls.{}", subject.domain);
-    let finding =
-        |status, found: &str| Finding::new(Topic::TlsRpt, &name, status, found, RECORD);
+    let finding = |status, found: &str| Finding::new(Topic::TlsRpt, &name, status, found, RECORD);
     let right = || {
         let text = format!("v=TLSRPTv1; rua=mailto:postmaster@{}", subject.domain);
         Record::txt(&name, &text)
