@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use clap::Parser;
 use relay_fast::config::problem::Problems;
 use relay_fast::config::{Config, reference, reload};
+use relay_fast::control::check_domain::USAGE;
 use relay_fast::control::cli::{Cli, NodeFlags, Verb};
 use relay_fast::control::commands::Shards;
 use relay_fast::control::passwd;
@@ -21,7 +22,7 @@ use relay_fast::platform::relay::{Handle, Relay};
 use relay_fast::platform::supervise::Occasion;
 use relay_fast::platform::telemetry;
 
-use crate::verbs::{CANNOT_BE_READ, check, dkim, queue, rules, spool, summary};
+use crate::verbs::{CANNOT_BE_READ, check, check_domain, dkim, queue, rules, spool, summary};
 
 mod verbs;
 
@@ -33,6 +34,12 @@ fn main() -> ExitCode {
             ExitCode::from(CANNOT_BE_READ)
         });
     }
+    if let Some(Verb::CheckDomain(ask)) = &cli.command {
+        return check_domain(&cli.node, ask).unwrap_or_else(|error| {
+            eprintln!("relay-fast: {error}");
+            ExitCode::from(USAGE)
+        });
+    }
     let done = match &cli.command {
         None => run(&cli.node),
         Some(Verb::Check) => check(&cli.node),
@@ -42,7 +49,9 @@ fn main() -> ExitCode {
         }
         Some(Verb::Dkim { verb }) => dkim(&cli.node, verb),
         Some(Verb::Queue { verb }) => queue(&cli.node, verb),
-        Some(Verb::Spool { .. }) => unreachable!("answered above, with a code of its own"),
+        Some(Verb::Spool { .. } | Verb::CheckDomain(_)) => {
+            unreachable!("answered above, with codes of their own")
+        }
         Some(Verb::Passwd(change)) => passwd::run(change).map_err(Box::from),
         Some(Verb::Report { since }) => summary(&cli.node, since),
     };

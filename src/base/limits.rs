@@ -7,12 +7,14 @@ use std::time::Duration;
 
 mod admin;
 mod auth;
+mod check;
 mod milters;
 mod proxy;
 mod tls;
 
 pub use admin::*;
 pub use auth::*;
+pub use check::*;
 pub use milters::*;
 pub use proxy::*;
 pub use tls::*;

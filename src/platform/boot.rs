@@ -26,6 +26,7 @@ use crate::platform::drive::Drive;
 use crate::platform::event_log::EventLogOptions;
 use crate::platform::kernel::Parts;
 use crate::platform::listener::{self, BindError};
+use crate::platform::machine;
 use crate::platform::probe::{self, ProbeError};
 use crate::platform::ring::{self, DormantRing};
 use crate::platform::sabotage::{self, Sabotaged};
@@ -256,9 +257,6 @@ where
 }
 
 fn start_of(parts: &Parts<'_>, segments: Vec<SegmentName>) -> ShardStart {
-    let mut seed = [0; 32];
-    let filled = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty());
-    assert_eq!(filled, Ok(seed.len()), "the kernel's randomness comes whole up to 256 octets");
     let own = u16::from(parts.shard.0);
     let mut directories: Vec<u16> = segments.iter().map(|name| name.directory).collect();
     directories.push(own);
@@ -270,7 +268,7 @@ fn start_of(parts: &Parts<'_>, segments: Vec<SegmentName>) -> ShardStart {
         shard: parts.shard,
         shards: parts.posts.shards(),
         now: clock::now(),
-        seed,
+        seed: machine::seed(),
         directories,
         segments,
         spool: parts.spool.to_owned(),

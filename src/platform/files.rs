@@ -21,7 +21,7 @@ use crate::platform::relay::SettingsError;
 use crate::policy::credentials::{Credentials, CredentialsError};
 use crate::policy::signing::{KeyError, PrivateKey, Signer, Signers};
 use crate::shard::settings::Surroundings;
-use crate::tls::{Acceptor, Clock, Identity, IdentityError, Roots, RootsError};
+use crate::tls::{Acceptor, Chain, Clock, Identity, IdentityError, Roots, RootsError};
 
 /// The machine's resolver configuration.
 pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -186,6 +186,15 @@ pub fn make_private() {
     umask(Mode::RWXG | Mode::RWXO);
 }
 
+/// The certificates that `config` shows to clients, without their keys.
+pub(super) fn chains(config: &Config) -> Result<Vec<Chain>, FileError> {
+    let chain = |files: &CertificateFiles| {
+        let text = read(&files.chain, PEM_BYTES_MAX)?;
+        Chain::from_pem(&text).map_err(|error| FileError::Identity(files.chain.clone(), error))
+    };
+    config.certificates.iter().map(chain).collect()
+}
+
 /// Write the text of a key to a new file in `folder`, for its owner alone; nothing that is there is
 /// overwritten.
 pub fn write_secret(folder: &Path, name: &str, text: &str) -> io::Result<PathBuf> {
@@ -220,7 +229,8 @@ fn identity(files: &CertificateFiles) -> Result<Identity, FileError> {
     })
 }
 
-fn roots(path: &Path) -> Result<Roots, FileError> {
+/// The authorities in a file.
+pub(super) fn roots(path: &Path) -> Result<Roots, FileError> {
     Roots::from_pem(&read(path, PEM_BYTES_MAX)?)
         .map_err(|error| FileError::Roots(path.into(), error))
 }
@@ -275,6 +285,6 @@ fn unreadable(path: &Path, error: io::Error) -> FileError {
 }
 
 /// The machine's resolver configuration; none leaves the resolver's own defaults.
-fn resolv_conf() -> String {
+pub(super) fn resolv_conf() -> String {
     fs::read_to_string(RESOLV_CONF).unwrap_or_default()
 }
