@@ -27,8 +27,10 @@ pub(super) fn check(subject: &Subject, known: &Known) -> Option<Vec<Finding>> {
         Err(reason) => return Some(vec![finding(Status::Unchecked, reason, RECORD)]),
         Ok(texts) => texts,
     };
-    let hosts = hosts(&mail);
-    let advice = Advice { subject, name: &name, hosts: &hosts };
+    let here = Name::try_from(&subject.hostname).ok();
+    let here = here.filter(|_| is_told(&mail));
+    let unknown = if let Mail::Unknown(reason) = &mail { Some(reason.as_str()) } else { None };
+    let advice = Advice { subject, name: &name, hosts: hosts(&mail), unknown, here };
     let records: Vec<_> = texts.iter().copied().filter(|text| begins(text, "v", "STSv1")).collect();
     let id = id(records.iter().copied());
     Some(vec![match (records.len(), id) {
@@ -51,11 +53,20 @@ pub(super) fn check(subject: &Subject, known: &Known) -> Option<Vec<Finding>> {
     }])
 }
 
-/// The hosts that a policy should name.
+/// The hosts that mail goes to now.
 fn hosts(mail: &Mail) -> Vec<&Name> {
     match mail {
         Mail::Hosts { hosts, .. } => hosts.iter().map(|(_, host)| host).collect(),
         Mail::Null | Mail::NoHosts(_) | Mail::NoDomain | Mail::Unknown(_) => Vec::new(),
+    }
+}
+
+/// Whether the domain is told to make this node its MX host.
+fn is_told(mail: &Mail) -> bool {
+    match mail {
+        Mail::Hosts { implicit, .. } => *implicit,
+        Mail::NoHosts(_) | Mail::NoDomain => true,
+        Mail::Null | Mail::Unknown(_) => false,
     }
 }
 
@@ -87,6 +98,9 @@ fn of_policy(id: &str, advice: &Advice<'_>, known: &Known) -> Option<Finding> {
         }
         Ok(text) => text,
     };
+    if let Some(reason) = advice.unknown {
+        return Some(finding(Status::Unchecked, reason, HOSTS));
+    }
     Some(match Policy::parse(text) {
         Ok(policy) => judge(&policy, id, advice),
         Err(error) => {
@@ -136,7 +150,12 @@ fn judge(policy: &Policy, id: &str, advice: &Advice<'_>) -> Finding {
 struct Advice<'a> {
     subject: &'a Subject,
     name: &'a str,
-    hosts: &'a [&'a Name],
+    /// MX hosts as they are.
+    hosts: Vec<&'a Name>,
+    /// Why they are not known.
+    unknown: Option<&'a str>,
+    /// The one that there should be instead.
+    here: Option<Name>,
 }
 
 impl Advice<'_> {
@@ -156,8 +175,12 @@ impl Advice<'_> {
             Mode::Testing => "testing",
             Mode::None => "none",
         };
-        if !self.hosts.is_empty() {
-            let hosts: String = self.hosts.iter().map(|host| format!("mx: {host}\n")).collect();
+        let hosts = match &self.here {
+            Some(here) => vec![here],
+            None => self.hosts.clone(),
+        };
+        if !hosts.is_empty() {
+            let hosts: String = hosts.iter().map(|host| format!("mx: {host}\n")).collect();
             let age = STS_AGE_USUAL.as_secs();
             finding.serve = Some(Served {
                 url: format!("https://mta-sts.{}/.well-known/mta-sts.txt", self.subject.domain),

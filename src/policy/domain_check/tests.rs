@@ -46,7 +46,7 @@ fn what_is_to_be_published_makes_a_domain_pass() {
     let (second, _) = world.check(subject());
     assert_eq!(second.verdict(), Verdict::Well, "{:?}", lines(&second));
     // The careful beginnings of DMARC and MTA-STS are told to go on.
-    assert_eq!(of_status(&second, Status::Warn), "dmarc mta-sts", "{:?}", lines(&second));
+    assert_eq!(of_status(&second, Status::Warn), "dmarc mta-sts dane", "{:?}", lines(&second));
     world.publish(&second);
     let (third, _) = world.check(subject());
     assert_eq!(of_status(&third, Status::Warn), "", "{:?}", lines(&third));

@@ -23,7 +23,7 @@ pub(super) const POLICY: &str =
 /// What DNS has, and a web server serves.
 #[derive(Clone, Debug)]
 pub(super) struct World {
-    zone: HashMap<(String, Kind), (Found, bool)>,
+    pub(super) zone: HashMap<(String, Kind), (Found, bool)>,
     pub(super) policy: Result<String, PolicyTrouble>,
     /// In which order questions are answered.
     pub(super) seed: u64,
@@ -36,6 +36,7 @@ struct Kept {
     keys: [Arc<PrivateKey>; 2],
     chain: Chain,
     pem: String,
+    verifier: Arc<Verifier>,
 }
 
 fn kept() -> &'static Kept {
@@ -46,7 +47,8 @@ fn kept() -> &'static Kept {
         let CertifiedKey { cert, .. } = generate_simple_self_signed(names).unwrap();
         let pem = cert.pem();
         let chain = Chain::from_pem(pem.as_bytes()).unwrap();
-        Kept { keys: [key(Algorithm::Rsa), key(Algorithm::Ed25519)], chain, pem }
+        let verifier = Arc::new(Verifier::new().unwrap());
+        Kept { keys: [key(Algorithm::Rsa), key(Algorithm::Ed25519)], chain, pem, verifier }
     })
 }
 
@@ -247,8 +249,7 @@ impl World {
 
     /// Check a domain, answering in this world's order; the report, and all that was asked.
     pub(super) fn check(&self, subject: Subject) -> (Report, Vec<Question>) {
-        let verifier = Arc::new(Verifier::new().unwrap());
-        let mut check = DomainCheck::new(&verifier, subject);
+        let mut check = DomainCheck::new(&kept().verifier, subject);
         let mut prng = Prng::from_number(self.seed);
         let mut open = Vec::new();
         let mut asked = HashSet::new();
