@@ -72,11 +72,12 @@ fn one_burst(data: &[u8]) {
         *octet ^= change;
     }
     let found = examine(&image);
+    found.assert_unchanged();
     let is_told = found.told > 0;
     for id in &scene.queued {
-        assert!(is_told || found.whole.contains(id), "{id} is lost, and nobody is told");
+        assert!(is_told || found.whole.contains_key(id), "{id} is lost, and nobody is told");
     }
-    for id in &found.whole {
+    for id in found.whole.keys() {
         let known = scene.queued.contains(id) || (is_told && scene.ended.contains(id));
         assert!(known, "{id} comes from nowhere");
     }
@@ -102,10 +103,12 @@ fn a_torn_tail(data: &[u8]) {
         }
     });
     let found = examine(&image);
+    found.assert_unchanged();
     assert_eq!(found.damage, [], "a torn tail is no damage");
-    assert!(scene.queued.is_subset(&found.whole), "{:?}", found.whole);
+    let whole: BTreeSet<_> = found.whole.keys().copied().collect();
+    assert!(scene.queued.is_subset(&whole), "{whole:?}");
     let is_known = |id: &MessageId| scene.queued.contains(id) || *id == scene.new;
-    assert!(found.whole.iter().all(is_known), "{:?}", found.whole);
+    assert!(whole.iter().all(is_known), "{whole:?}");
     go_on(&image);
 }
 
@@ -124,11 +127,22 @@ fn other_records(data: &[u8]) {
 /// What was found in an image.
 #[derive(Debug, Default)]
 struct Found {
-    /// Messages that can be sent as they were taken.
-    whole: BTreeSet<MessageId>,
+    /// Messages that can be sent, with their octets.
+    whole: BTreeMap<MessageId, Vec<u8>>,
     damage: Vec<Damage>,
     /// How much damage is told of, that of a check included.
     told: usize,
+}
+
+impl Found {
+    /// What can be sent is what was taken.
+    fn assert_unchanged(&self) {
+        for (id, octets) in &self.whole {
+            let prefix = message(*id, 0, 1).prefix;
+            let sent = octets.strip_prefix(&*prefix).expect("its own prefix");
+            assert!(sent == content(*id, sent.len()), "{id} goes out as something else");
+        }
+    }
 }
 
 /// Read it in every way there is. Empty, if it cannot be opened at all.
@@ -143,14 +157,14 @@ fn examine(image: &Image) -> Found {
     let steps = in_steps(image).expect("it can be opened");
     assert_eq!(format!("{messages:?}{damage:?}{torn:?}"), steps, "in steps it says otherwise");
     let log = Log::new(start, OPTIONS, Prng::from_number(1));
-    let mut whole_ones = BTreeSet::new();
+    let mut whole_ones = BTreeMap::new();
     let mut ids = BTreeSet::new();
     for found in messages.iter().flatten() {
         assert!(ids.insert(found.id), "{} is found twice", found.id);
         let Ok(stored) = log.load(found.id, found.at) else { continue };
         let octets = whole(&stored);
         assert_eq!(octets.len() as u64, found.bytes, "{}", found.id);
-        whole_ones.insert(found.id);
+        whole_ones.insert(found.id, octets);
     }
     // Contents are verified by a check, and when a message is sent.
     let told = verified(image) + damage.len() + torn.len();
