@@ -27,6 +27,7 @@ mod verbs;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    files::make_private();
     if let Some(Verb::Spool { verb }) = &cli.command {
         return spool(&cli.node, verb).unwrap_or_else(|error| {
             eprintln!("relay-fast: {error}");
@@ -56,7 +57,6 @@ fn main() -> ExitCode {
 }
 
 fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
-    files::make_private();
     let config = node.load(&machine())?;
     telemetry::start(config.log_level)?;
     let manager = Manager::of_environment();
