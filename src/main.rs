@@ -28,6 +28,7 @@ mod verbs;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    files::make_private();
     if let Some(Verb::Spool { verb }) = &cli.command {
         return spool(&cli.node, verb).unwrap_or_else(|error| {
             eprintln!("relay-fast: {error}");
@@ -65,7 +66,6 @@ fn main() -> ExitCode {
 }
 
 fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
-    files::make_private();
     let config = node.load(&machine())?;
     telemetry::start(config.log_level)?;
     let manager = Manager::of_environment();

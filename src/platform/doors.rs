@@ -4,17 +4,20 @@
 //! and given away as what was looked at. What a run left behind is removed, if nobody answers
 //! there: a relay that is confined cannot remove its own.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Group;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, chownat, fstat, open, openat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, chownat, fchmod, fstat, open, openat, statat, unlinkat,
+};
 use rustix::io::Errno;
-use rustix::process::{Gid, Uid, getegid, geteuid, umask};
+use rustix::process::{Gid, Uid, getegid, geteuid};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::config::Config;
@@ -35,6 +38,9 @@ pub enum DoorError {
     #[error(transparent)]
     User(#[from] UserError),
 }
+
+/// Connections that wait in the kernel to be taken.
+const BACKLOG: i32 = 128;
 
 /// One that is open, and does not block.
 #[derive(Debug)]
@@ -86,15 +92,10 @@ fn bind(path: &Path, user: Option<&User>, group: Option<Gid>) -> io::Result<Unix
     // By what was opened, whatever its name leads to by now.
     let here = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
     clear(&directory, &here)?;
-    // Connecting takes the right to write.
-    let before = umask(if group.is_some() {
-        Mode::from_raw_mode(0o117)
-    } else {
-        Mode::from_raw_mode(0o177)
-    });
-    let bound = UnixListener::bind(&here);
-    umask(before);
-    let listener = bound?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // What is bound has the socket's mode: connecting takes the right to write.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    socket.bind(&SockAddr::unix(&here)?)?;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = openat(&directory, name, flags, Mode::empty())?;
     let stat = fstat(&made)?;
@@ -106,13 +107,17 @@ fn bind(path: &Path, user: Option<&User>, group: Option<Gid>) -> io::Result<Unix
         let gid = group.unwrap_or(owner.1);
         chownat(&made, c"", Some(owner.0), Some(gid), AtFlags::EMPTY_PATH)?;
     }
-    Ok(listener)
+    if group.is_some() {
+        way::set_mode(&made, 0o660)?;
+    }
+    socket.listen(BACKLOG)?;
+    Ok(OwnedFd::from(socket).into())
 }
 
 /// The directory of a socket. Everyone may pass it: the socket itself says who may connect.
 fn directory(path: &Path, owner: (Uid, Gid)) -> io::Result<OwnedFd> {
     if !geteuid().is_root() {
-        fs::create_dir_all(path)?;
+        make_passable(path)?;
         return Ok(open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?);
     }
     let reached = way::reach(path, owner, Mode::from_raw_mode(0o755));
@@ -120,6 +125,15 @@ fn directory(path: &Path, owner: (Uid, Gid)) -> io::Result<OwnedFd> {
         io::Error::new(error.kind(), format!("{}: {error}", at.display()))
     })?;
     reached.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "its directory is missing"))
+}
+
+fn make_passable(path: &Path) -> io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    path.parent().map_or(Ok(()), make_passable)?;
+    fs::create_dir(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
 /// Remove the socket of a run that is over.

@@ -85,16 +85,19 @@ mod tests {
             (UnixDatagram::bind_addr(&by_name).unwrap(), format!("@{abstract_name}")),
         ] {
             let manager = Manager { socket: Some(connect(OsStr::new(&name)).unwrap()) };
-            let mut told = [0; 100];
+            let told = || {
+                let mut text = [0; 100];
+                let length = listener.recv(&mut text).unwrap();
+                std::str::from_utf8(&text[..length]).unwrap().to_owned()
+            };
             manager.ready();
-            assert_eq!(&told[..listener.recv(&mut told).unwrap()], b"READY=1");
+            assert_eq!(told(), "READY=1");
             manager.reloading();
-            let length = listener.recv(&mut told).unwrap();
-            let text = std::str::from_utf8(&told[..length]).unwrap();
+            let text = told();
             let since = text.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
             assert!(since.parse::<u64>().is_ok(), "{text}");
             manager.stopping();
-            assert_eq!(&told[..listener.recv(&mut told).unwrap()], b"STOPPING=1");
+            assert_eq!(told(), "STOPPING=1");
             // One that does not listen any more, or never reads, holds up nothing.
             (0..10_000).for_each(|_| manager.ready());
             drop(listener);

@@ -7,16 +7,18 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
+use std::fs::Permissions;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf, absolute};
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat, mkdirat, openat, readlinkat,
 };
 use rustix::io::Errno;
-use rustix::process::{Gid, Uid, umask};
+use rustix::process::{Gid, Uid};
 
 use crate::base::limits::PATH_LINKS_MAX;
 
@@ -115,12 +117,10 @@ impl Way {
     fn make(&self, here: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Astray> {
         let last = self.left.is_empty();
         let mode = if last { self.mode } else { Mode::from_raw_mode(0o755) };
-        // The process's own umask is for what it makes later.
-        let before = umask(Mode::empty());
-        let made = mkdirat(here, name, mode);
-        umask(before);
-        made.map_err(|error| self.astray(error))?;
+        mkdirat(here, name, mode).map_err(|error| self.astray(error))?;
         let made = self.open(here, name)?;
+        // The process's own mask is for what it makes later.
+        set_mode(&made, mode.bits()).map_err(|error| (self.at.clone(), error))?;
         if last {
             let (uid, gid) = self.owner;
             let given = chownat(&made, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH);
@@ -146,6 +146,12 @@ impl Way {
     fn astray(&self, error: Errno) -> Astray {
         (self.at.clone(), error.into())
     }
+}
+
+/// Give a mode to what was opened by path alone: such a descriptor takes none itself.
+pub(super) fn set_mode(opened: &OwnedFd, mode: u32) -> io::Result<()> {
+    let link = format!("/proc/self/fd/{}", opened.as_raw_fd());
+    std::fs::set_permissions(link, Permissions::from_mode(mode))
 }
 
 /// The names of a path, one after another.

@@ -33,7 +33,7 @@ pub(super) fn read<'d>(reader: &mut Reader<'_>, root: &Section<'d>, flags: &'d F
     let key = reader.text(&section, &knobs::ADMIN_KEY, None, forms::path);
     let client_ca = reader.text(&section, &knobs::ADMIN_CLIENT_CA, None, forms::path);
     check_addresses(reader, &listen);
-    check_tls(reader, &listen, [&chain, &key, &client_ca]);
+    check_tls(reader, [&chain, &key, &client_ca]);
     check_entry(reader, &listen, token.is_some() || client_ca.is_some());
     let certificate = chain
         .zip(key)
@@ -161,12 +161,8 @@ fn check_addresses(reader: &mut Reader<'_>, listen: &[Given<AdminAddress>]) {
     }
 }
 
-/// A certificate without its key, or where nobody would see it; authorities without a certificate.
-fn check_tls(
-    reader: &mut Reader<'_>,
-    listen: &[Given<AdminAddress>],
-    [chain, key, client_ca]: [&Option<Given<String>>; 3],
-) {
+/// A certificate without its key; authorities without a certificate.
+fn check_tls(reader: &mut Reader<'_>, [chain, key, client_ca]: [&Option<Given<String>>; 3]) {
     let mut complain = |given: &Given<String>, what: &str, help: &str| {
         reader.finder.add(given.place_or(&Place::Machine), Wrong::new(what).help(help));
     };
@@ -180,11 +176,6 @@ fn check_tls(
     if let (Some(given), None) = (client_ca, chain) {
         let what = "without TLS no client shows a certificate";
         complain(given, what, "name this node's as `certificate` and `key`");
-    }
-    let is_seen = listen.iter().any(|given| given.value.is_remote());
-    if let (Some(given), false) = (chain, is_seen) {
-        let what = "TLS is spoken beyond loopback, and no address is there";
-        complain(given, what, "add one to `listen`, or leave the certificate out");
     }
 }
 
@@ -238,7 +229,6 @@ mod tests {
             ("key = \"/k\"", "a key needs its certificate"),
             ("certificate = \"/c\"", "a certificate needs its key"),
             ("client_ca = \"/a\"", "without TLS no client shows"),
-            ("certificate = \"/c\"\nkey = \"/k\"", "TLS is spoken beyond loopback"),
         ] {
             let found = problems(&format!("[admin]\n{knobs}\n"));
             assert!(found.iter().any(|one| one.contains(expected)), "{knobs}: {found:?}");
