@@ -20,6 +20,7 @@ mod peers {
     mod postfix;
     mod process;
     mod python;
+    mod signed_dns;
     mod sink;
     mod verifiers;
     mod world;
@@ -28,6 +29,7 @@ mod peers {
     mod auth;
     mod bulk;
     mod dialogue;
+    mod domain;
     mod lesser;
     mod mx;
     mod policy;
