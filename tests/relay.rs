@@ -31,6 +31,8 @@ mod sink;
 
 #[path = "relay/auth.rs"]
 mod auth;
+#[path = "relay/check_domain.rs"]
+mod check_domain;
 #[path = "relay/command_line.rs"]
 mod command_line;
 #[path = "relay/confined.rs"]

@@ -194,3 +194,6 @@ fn open(transmit: Transmit) -> io::Result<Line> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,8 +96,10 @@ impl<'a> Walk<'a> {
                 Err(reason) => return Some((name, At::Unknown(reason))),
                 Ok(texts) => texts,
             };
-            let records: Vec<_> =
+            let mut records: Vec<_> =
                 texts.into_iter().filter(|text| begins(text, "v", "DMARC1")).collect();
+            // Name servers give them in any order.
+            records.sort_unstable();
             let at = match records.as_slice() {
                 [] => At::Nothing,
                 [one] => Tags::parse(one).map_or_else(At::Broken, At::One),

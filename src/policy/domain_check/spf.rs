@@ -103,7 +103,9 @@ impl Senders {
             Ok(texts) => texts,
         };
         let records: Vec<_> = texts.iter().filter_map(|text| record(text)).collect();
-        let records: Vec<&str> = records.iter().map(|record| &**record).collect();
+        let mut records: Vec<&str> = records.iter().map(|record| &**record).collect();
+        // Name servers give them in any order.
+        records.sort_unstable();
         let terms = Terms::new(&results, subject);
         Some(match records.as_slice() {
             [] if is_hello => {
@@ -269,9 +271,12 @@ impl Terms {
                 terms.push(term);
             }
         }
-        let mut ends = records.iter().copied().flat_map(words);
-        let end = ends.find(|term| is_all(term) || term.starts_with("redirect="));
-        terms.push(end.filter(|term| !is_anyone(term)).unwrap_or("~all"));
+        let ends = || records.iter().copied().flat_map(words).filter(|term| !is_anyone(term));
+        let all = |qualifier: char| ends().find(|term| is_all(term) && term.starts_with(qualifier));
+        // Where they differ, what loses no mail.
+        let end = all('~').or_else(|| all('-')).or_else(|| all('?'));
+        let end = end.or_else(|| ends().find(|term| term.starts_with("redirect=")));
+        terms.push(end.unwrap_or("~all"));
         format!("{VERSION} {}", terms.join(" "))
     }
 }

@@ -112,8 +112,8 @@ fn names_of_sources() {
 fn who_may_send() {
     let spf = |texts: &[&str]| with(|it| it.txt("news.example", texts));
     let own = "ip4:192.0.2.1 ip6:2001:db8::1";
-    let several = spf(&["v=spf1 mx ~all", "V=SPF1 include:_spf.news.example ip4:192.0.2.1 -all"]);
-    let merged = format!("\"v=spf1 {own} mx include:_spf.news.example ~all\"");
+    let several = spf(&["v=spf1 mx -all", "V=SPF1 include:_spf.news.example ip4:192.0.2.1 ~all"]);
+    let merged = format!("\"v=spf1 {own} include:_spf.news.example mx ~all\"");
     said(&several, Topic::Spf, Status::Fail, "2 SPF records: permerror for all", &merged);
     let alone = format!("news.example. IN TXT \"v=spf1 {own} ~all\"");
     said(&spf(&["v=spf10 x"]), Topic::Spf, Status::Fail, "no SPF record", &alone);
