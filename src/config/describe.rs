@@ -84,7 +84,8 @@ mod tests {
         [[listener]]\naddress = \"[::1]:25\"\nrelay_for = []\n[[upstream]]\nname = \"g\"\n\
         hosts = \"a.example;b.example*2\"\nrate = \"5/h\"\n[[relay_domain]]\n\
         domains = [\"example.com\", \".example.net\"]\nupstream = \"g\"\n[queue]\n\
-        retry_factor = 1.25\n[[source]]\naddress = \"192.0.2.1\"\n";
+        retry_factor = 1.25\n[[source]]\naddress = \"192.0.2.1\"\n\
+        [[milter]]\nname = \"m\"\naddress = \"127.0.0.1:8891\"\n";
 
     fn read(name: &str, text: &str, flags: &Flags) -> Config {
         let machine =

@@ -4,7 +4,7 @@ use crate::base::limits::MILTERS_MAX;
 use crate::config::knobs;
 use crate::config::options::{Listener, Milter};
 use crate::config::parse::forms;
-use crate::config::reader::{Reader, Section};
+use crate::config::reader::{Reader, Section, quoted};
 use crate::config::units::{Wrong, show_size};
 use crate::policy::filtering::OnFailure;
 
@@ -66,22 +66,22 @@ fn of_listeners(
 ) -> Vec<usize> {
     let named = reader.list(section, &knobs::MILTER_LISTENERS, forms::socket_address);
     let Some(named) = named else {
-        let knob = &knobs::MILTER_LISTENERS;
-        reader.note(section, knob, knob.default_text(), None);
+        let all = listeners.iter().map(|listener| quoted(&listener.address.to_string()));
+        let all: Vec<_> = all.collect();
+        let shown = format!("[{}]", all.join(", "));
+        reader.note(section, &knobs::MILTER_LISTENERS, shown, None);
         return (0..listeners.len()).collect();
     };
-    let mut places = Vec::new();
-    for given in named {
-        match listeners.iter().position(|listener| listener.address == given.value) {
-            Some(place) => places.push(place),
-            None => {
-                let wrong = Wrong::new(format!("no listener has the address {}", given.value));
-                let wrong = wrong.help("write it as in `address` of its [[listener]]");
-                reader.finder.add(given.place_or(section.place()), wrong);
-            }
+    for given in &named {
+        if !listeners.iter().any(|listener| listener.address == given.value) {
+            let wrong = Wrong::new(format!("no listener has the address {}", given.value));
+            let wrong = wrong.help("write it as in `address` of its [[listener]]");
+            reader.finder.add(given.place_or(section.place()), wrong);
         }
     }
-    places
+    // Several may have one address, where the port is the kernel's choice.
+    let is_named = |listener: &Listener| named.iter().any(|given| given.value == listener.address);
+    (0..listeners.len()).filter(|place| is_named(&listeners[*place])).collect()
 }
 
 fn conflict(milters: &[Milter], milter: &Milter) -> Option<Wrong> {

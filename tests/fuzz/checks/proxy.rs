@@ -19,7 +19,11 @@ pub(crate) fn check(data: &[u8]) {
     assert_eq!((used, whole), read(octets, Cuts::LinesAnd(0)), "a split matters");
     let header = &octets[..used];
     match whole {
-        Read::Partial => assert!(used == octets.len() && used < PROXY_V2_MAX.max(PROXY_V1_MAX)),
+        Read::Partial => {
+            let is_v2 = header.starts_with(SIGNATURE) && used >= 16;
+            let end = if is_v2 { v2_length(header) } else { PROXY_V1_MAX };
+            assert!(used == octets.len() && used < end && end <= PROXY_V2_MAX, "endless");
+        }
         Read::Refused => {
             // Version 2 is looked at once it is there.
             let at_end = header.starts_with(SIGNATURE) && used == v2_length(header);

@@ -17,6 +17,7 @@ pub(crate) fn check(data: &[u8]) {
     let whole = read(octets, Cuts::Free(0));
     assert_eq!(whole, read(octets, Cuts::LinesAnd(cuts)), "a split matters");
     let (replies, lines, _) = whole;
+    compare(octets, &replies);
     lines.iter().for_each(|line| assert_clean(line));
     for reply in replies.iter().flatten() {
         assert_reply(reply);
@@ -24,6 +25,41 @@ pub(crate) fn check(data: &[u8]) {
     for error in replies.iter().filter_map(|reply| reply.as_ref().err()) {
         assert_clean(&error.to_string());
     }
+}
+
+/// Beside a slow reading: the codes of all replies up to the first line that is none.
+fn compare(octets: &[u8], replies: &[Result<Reply, NotAReply>]) {
+    let mut codes = replies.iter().flatten().map(|reply| reply.code.as_u16());
+    let (mut amid, mut lines) = (None, 0);
+    for line in octets.split_inclusive(|octet| *octet == b'\n') {
+        let Some(line) = line.strip_suffix(b"\n").filter(|it| it.len() < REPLY_LINE_MAX) else {
+            break;
+        };
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Some(code) = code(line).filter(|code| amid.is_none_or(|before| before == *code)) else {
+            assert!(replies.last().is_some_and(Result::is_err), "{:?}", line.escape_ascii());
+            break;
+        };
+        lines += 1;
+        if lines > REPLY_LINES_MAX {
+            break;
+        }
+        amid = (line.get(3) == Some(&b'-')).then_some(code);
+        if amid.is_none() {
+            let known = if code / 10 % 10 <= 5 { code } else { code / 100 * 100 + 50 };
+            assert_eq!(codes.next(), Some(known));
+            lines = 0;
+        }
+    }
+    assert_eq!(codes.next(), None, "a reply that nobody gave");
+}
+
+/// Of a line that is one of a reply.
+fn code(line: &[u8]) -> Option<u16> {
+    let (digits, rest) = line.split_at_checked(3)?;
+    let fits = matches!(digits, [b'2'..=b'5', b'0'..=b'9', b'0'..=b'9']);
+    let goes_on = matches!(rest.first(), None | Some(b' ' | b'-'));
+    (fits && goes_on).then(|| std::str::from_utf8(digits).ok()?.parse().ok())?
 }
 
 fn read(octets: &[u8], cuts: Cuts) -> Read {
