@@ -142,7 +142,7 @@ impl Line {
         }
     }
 
-    /// Send what is to be sent, or take in what has come: how many octets; `None` where nothing has.
+    /// Send what is to be sent, or take in what has come: how many octets, or `None` where nothing.
     fn go_on(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let done = match self {
             Self::Udp(socket) => socket.recv(buffer).map(Some),

@@ -109,17 +109,20 @@ pub(super) fn fetch(request: &PolicyRequest) -> Result<String, PolicyTrouble> {
 
 /// Whose fault it is that there is no policy: the network's between, or the policy host's.
 fn trouble(url: &str, error: &Error) -> PolicyTrouble {
-    let is_between = match error {
-        Error::Timeout(_) | Error::ConnectionFailed | Error::HostNotFound => true,
-        Error::Io(error) => matches!(
+    let is_lost = |error: &io::Error| {
+        matches!(
             error.kind(),
             io::ErrorKind::TimedOut
                 | io::ErrorKind::HostUnreachable
                 | io::ErrorKind::NetworkUnreachable
                 | io::ErrorKind::NetworkDown
                 | io::ErrorKind::PermissionDenied
-        ),
-        _ => false,
+        )
+    };
+    let is_between = if let Error::Io(error) = error {
+        is_lost(error)
+    } else {
+        matches!(error, Error::Timeout(_) | Error::ConnectionFailed | Error::HostNotFound)
     };
     let said = format!("{url}: {error}").into();
     if is_between { PolicyTrouble::Unknown(said) } else { PolicyTrouble::NotServed(said) }

@@ -90,7 +90,7 @@ fn judge(record: &[u8], key: &Signer) -> (Status, &'static str) {
 }
 
 /// Whether a published key is this one, given as SubjectPublicKeyInfo or, where it is RSA, as the
-/// RSAPublicKey inside that, which RFC 6376 asks for in its letter. White space in it means nothing.
+/// RSAPublicKey inside that, which is the letter of RFC 6376. White space in it means nothing.
 fn is_same(published: &str, own: &str) -> bool {
     let octets = |text: &str| {
         let text: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();

@@ -180,14 +180,14 @@ fn judge_one(
         let right = terms.within(&[record]);
         return finding(Status::Fail, &others.join(", "), RESULT).instead(instead(&right));
     }
-    if words(record).any(|term| is_anyone(term)) {
+    if words(record).any(is_anyone) {
         let right = terms.within(&[record]);
         let found = "anyone passes, by +all";
-        return finding(Status::Warn, found, "RFC 7208 §11.5").instead(instead(&right));
+        return finding(Status::Warn, found, "RFC 7208 §5.1").instead(instead(&right));
     }
     //= RFC 7208 §5.5
     //# This mechanism SHOULD NOT be published.
-    if words(record).any(|term| is_ptr(term)) {
+    if words(record).any(is_ptr) {
         let right = terms.within(&[record]);
         let found = "it has the mechanism ptr, which many do not follow";
         return finding(Status::Warn, found, "RFC 7208 §5.5").instead(instead(&right));

@@ -4,8 +4,8 @@ use super::world::{POLICY, World, another_chain, domain, keys, lines, signer, su
 use super::*;
 use crate::dns::{Finding as Found, Kind, MxRecord, Name, Records, TlsaRecord};
 
-/// In a good world but for one thing: the status of a topic, words of what is said of it, and one of
-/// the lines to publish; none where that is empty.
+/// In a good world but for one thing: the status of a topic, words of what is said of it, and one
+/// of the lines to publish; none where that is empty.
 fn said(world: &World, topic: Topic, status: Status, words: &str, line: &str) {
     let (report, _) = world.check(subject());
     let finding = worst(&report, topic);
