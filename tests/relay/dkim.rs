@@ -103,10 +103,12 @@ fn what_is_wrong_with_a_key_file_is_told() {
 #[test]
 fn a_reload_takes_a_new_key_and_refuses_a_bad_one() {
     let sink = Sink::start();
-    let folder = tempfile::tempdir().unwrap();
-    let (_, key) = keygen(folder.path(), &["--selector", "one", "--ed25519"]);
     let plain = to_upstream(&sink.address.to_string(), "");
     let mut node = Node::start(&plain);
+    // Below the configuration's own folder, which a confined relay may read.
+    let keys = node.folder.path().join("keys");
+    fs::create_dir(&keys).unwrap();
+    let (_, key) = keygen(&keys, &["--selector", "one", "--ed25519"]);
     let listener = node.listen[0];
     let signatures = |nth: usize| {
         send(listener, "<s@a.example>", &["<b@b.example>"], "signed");
@@ -118,7 +120,7 @@ fn a_reload_takes_a_new_key_and_refuses_a_bad_one() {
     node.wait_for_log("reloaded changes=4");
     assert_eq!(signatures(2), 1);
     assert!(node.metric("relay_fast_dkim_signatures_total{result=\"made\"}") == 1.0);
-    fs::set_permissions(file_in(folder.path()), Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(file_in(&keys), Permissions::from_mode(0o644)).unwrap();
     node.signal(Signal::HUP);
     let line = node.wait_for_log("not reloaded");
     assert!(line.contains("can be read by everyone"), "{line}");
