@@ -328,6 +328,29 @@ fn an_index_that_says_something_else_than_the_records_is_damage() {
     }
 }
 
+/// Whose checksums are right, as if a stranger had written it: nothing is looked for behind the
+/// segment's end.
+#[test]
+fn a_group_that_claims_more_than_there_is_is_damage_of_nothing_known() {
+    let scene = Scene::new();
+    let (number, file) = scene.image.first_key_value().unwrap();
+    let first = Record::decode(file, 4_096, file.len() as u32).unwrap();
+    let first = GroupHead::decode(&first, file.len() as u32 - 4_096).unwrap();
+    let second = 4_096 + first.bytes.next_multiple_of(4_096);
+    let mut image = scene.image.clone();
+    let group = &mut image.get_mut(number).unwrap()[second as usize..];
+    group[40 + 24..40 + 28].fill(0xff);
+    let crc = crc32c::crc32c(&group[40..72]);
+    group[4..8].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32c::crc32c(&group[4..40]);
+    group[..4].copy_from_slice(&crc.to_le_bytes());
+    let checked = checked(&image);
+    let claimed = checked.damage.iter().find(|one| one.damage.bytes > 1 << 31);
+    let claimed = claimed.expect("what was committed is not there");
+    assert_eq!((claimed.damage.fault, claimed.damage.segment.number), (Fault::Group, *number));
+    assert_eq!(queue(&checked), scene.queued);
+}
+
 #[test]
 fn a_commit_that_was_cut_is_a_torn_tail_and_no_damage() {
     let scene = Scene::new();

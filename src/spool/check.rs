@@ -265,7 +265,9 @@ impl Fates {
         let Some((map, nonce)) = segments.get(&number).zip(nonce) else {
             return Vec::new();
         };
-        let end = damage.offset.saturating_add(damage.bytes);
+        // What a wrong length says reaches further than there is anything to be made out.
+        let end = u32::try_from(map.bytes().len()).unwrap_or(u32::MAX);
+        let end = damage.offset.saturating_add(damage.bytes).min(end);
         let places = (damage.offset.next_multiple_of(RECORD_ALIGN)..end).step_by(8);
         let records = places.filter_map(|offset| {
             let peeked = Record::peek(map.bytes(), offset)?;
