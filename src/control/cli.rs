@@ -71,7 +71,7 @@ pub enum Verb {
     },
     /// Check what DNS says of a domain that this node sends or takes mail for; what to publish
     ///
-    /// Looked at are MX, the addresses and names of [[source]], SPF, the [[dkim]] keys, DMARC,
+    /// Looked at are MX, the addresses and names of `[[source]]`, SPF, the `[[dkim]]` keys, DMARC,
     /// MTA-STS, TLS-RPT, DANE and BIMI. A relay domain without a key here is looked at as one that
     /// only takes mail.
     ///
