@@ -8,6 +8,7 @@ use clap::Parser;
 
 use super::*;
 use crate::sink::{Sink, SinkOptions};
+use crate::tls::{Flaw, Maker};
 
 #[derive(Parser)]
 struct SourceCli {
@@ -112,6 +113,25 @@ fn every_message_gets_through_under_tls() {
         let (accepted, received) = counts(folder.path());
         assert_eq!(accepted, received, "{words}");
     }
+}
+
+#[test]
+fn a_sink_shows_the_certificate_that_it_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let given = Maker::new().unwrap().make(Flaw::None, "given.example", &[]).unwrap();
+    let [certificate, key] = ["given.pem", "given.key"].map(|name| folder.path().join(name));
+    std::fs::write(&certificate, &given.pem).unwrap();
+    std::fs::write(&key, &given.key_pem).unwrap();
+    let (shown, key) = (certificate.display(), key.display());
+    let sink =
+        sink(folder.path(), "", &format!("--tls starttls --certificate {shown} --key {key}"));
+    let words = format!("--messages 3 --patience 0 --tls starttls --tls-ca {shown}");
+    let report = source(sink.addresses[0], folder.path(), &words);
+    assert!(report.tally.trouble.unwrap().contains("not valid for name"), "it has no address");
+    let words = format!("{words} --tls-name given.example");
+    let report = source(sink.addresses[0], folder.path(), &words);
+    assert!(report.finished && report.tally.broken_connections == 0, "{}", report.text());
+    assert_eq!(sink.finish().unwrap().totals.tls_messages, 3);
 }
 
 #[test]
