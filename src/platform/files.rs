@@ -115,8 +115,7 @@ pub(super) fn paths(config: &Config) -> impl Iterator<Item = &Path> {
     pairs.chain(clients).chain(authorities).chain(signing).chain(credentials).chain(asking)
 }
 
-/// What the control thread needs of the files that `config` names.
-#[derive(Debug)]
+/// What the control thread needs of the files that `config` names; a secret, so never printed.
 pub struct AdminFiles {
     /// The content of the token's file.
     pub token: Option<Vec<u8>>,
