@@ -3,28 +3,42 @@
 use std::cell::RefCell;
 use std::error::Error;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use clap::Parser;
 use relay_fast::config::problem::Problems;
 use relay_fast::config::{Config, reference, reload};
+use relay_fast::control::check_domain::USAGE;
 use relay_fast::control::cli::{Cli, NodeFlags, Verb};
 use relay_fast::control::commands::Shards;
-use relay_fast::control::{http, passwd};
+use relay_fast::control::passwd;
+use relay_fast::control::serve::{Rules, serve};
+use relay_fast::platform::doors::open_doors;
+use relay_fast::platform::files;
 use relay_fast::platform::machine::machine;
+use relay_fast::platform::manager::Manager;
 use relay_fast::platform::relay::{Handle, Relay};
 use relay_fast::platform::supervise::Occasion;
 use relay_fast::platform::telemetry;
 
-use crate::verbs::{CANNOT_BE_READ, check, dkim, queue, spool, summary};
+use crate::verbs::{CANNOT_BE_READ, check, check_domain, dkim, queue, rules, spool, summary};
 
 mod verbs;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    files::make_private();
     if let Some(Verb::Spool { verb }) = &cli.command {
         return spool(&cli.node, verb).unwrap_or_else(|error| {
             eprintln!("relay-fast: {error}");
             ExitCode::from(CANNOT_BE_READ)
+        });
+    }
+    if let Some(Verb::CheckDomain(ask)) = &cli.command {
+        return check_domain(&cli.node, ask).unwrap_or_else(|error| {
+            eprintln!("relay-fast: {error}");
+            ExitCode::from(USAGE)
         });
     }
     let done = match &cli.command {
@@ -36,7 +50,9 @@ fn main() -> ExitCode {
         }
         Some(Verb::Dkim { verb }) => dkim(&cli.node, verb),
         Some(Verb::Queue { verb }) => queue(&cli.node, verb),
-        Some(Verb::Spool { .. }) => unreachable!("answered above, with a code of its own"),
+        Some(Verb::Spool { .. } | Verb::CheckDomain(_)) => {
+            unreachable!("answered above, with codes of their own")
+        }
         Some(Verb::Passwd(change)) => passwd::run(change).map_err(Box::from),
         Some(Verb::Report { since }) => summary(&cli.node, since),
     };
@@ -52,9 +68,8 @@ fn main() -> ExitCode {
 fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let config = node.load(&machine())?;
     telemetry::start(config.log_level)?;
-    let listener = http::bind(config.admin)?;
-    // As bound, not as configured: port 0 is the kernel's choice.
-    let admin = listener.local_addr()?;
+    let manager = Manager::of_environment();
+    let doors = open_doors(&config)?;
     let relay = Relay::prepare(&config, node.config.as_deref())?;
     // By the rights that are left: what a reload could not read is told now.
     let reread = node.load(&machine()).map_err(|error| match &config.user {
@@ -63,18 +78,21 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     })?;
     reload::diff(&config, &reread)?;
     let handle = relay.handle();
+    let rules = Arc::new(ArcSwap::from_pointee(rules(&config, handle.admin_files(&config)?)?));
     let posts = handle.posts.clone();
-    http::serve(listener, Shards::new(config.cores, move |shard, c| posts.post(shard, c)))?;
+    // As bound, not as configured: port 0 is the kernel's choice.
+    let admin: Vec<_> = doors.iter().map(|door| door.address.to_string()).collect();
+    let shards = Shards::new(config.cores, move |shard, crossing| posts.post(shard, crossing));
+    serve(doors.into_iter().map(|door| (door.address, door.socket)), shards, rules.clone())?;
+    if config.admin.tells_token() {
+        tracing::warn!("the admin token crosses the network in clear: name a certificate");
+    }
     let Config { hostname, cores, .. } = &config;
-    tracing::info!(%hostname, cores, listen = ?relay.addresses(), %admin, "ready");
-    let in_force = RefCell::new(config);
-    relay.run(|occasion| match again(occasion, node, &handle, &in_force) {
-        Ok(None) => {}
-        Ok(Some(changes)) => tracing::info!(changes, "reloaded"),
-        Err(error) => {
-            tracing::error!("not reloaded, nothing has changed: {}", in_one_line(&*error))
-        }
-    })?;
+    let (listen, admin) = (relay.addresses(), admin.join(","));
+    tracing::info!(%hostname, cores, ?listen, %admin, "ready");
+    manager.ready();
+    let running = Running { node, handle, rules, in_force: RefCell::new(config) };
+    relay.run(|occasion| running.occur(occasion, &manager))?;
     tracing::info!("drained");
     Ok(())
 }
@@ -85,20 +103,56 @@ fn in_one_line(error: &(dyn Error + 'static)) -> String {
     problems.map_or_else(|| error.to_string(), Problems::in_one_line)
 }
 
-/// Put the present content of the file in force, or that of the files that it names where only they
-/// were looked at, or change nothing. How many values are others; `None` where no file is.
-fn again(
-    occasion: Occasion,
-    node: &NodeFlags,
-    handle: &Handle,
-    in_force: &RefCell<Config>,
-) -> Result<Option<usize>, Box<dyn Error>> {
-    if occasion == Occasion::Look {
-        return Ok(handle.look(&in_force.borrow())?.then_some(0));
+/// What a reload changes.
+struct Running<'a> {
+    node: &'a NodeFlags,
+    handle: Handle,
+    rules: Arc<ArcSwap<Rules>>,
+    in_force: RefCell<Config>,
+}
+
+impl Running<'_> {
+    fn occur(&self, occasion: Occasion, manager: &Manager) {
+        let done = match occasion {
+            Occasion::Drain => return manager.stopping(),
+            Occasion::Look => self.look(),
+            Occasion::Hangup => {
+                manager.reloading();
+                self.again().map(Some)
+            }
+        };
+        match done {
+            Ok(None) => {}
+            Ok(Some(changes)) => tracing::info!(changes, "reloaded"),
+            Err(error) => {
+                tracing::error!("not reloaded, nothing has changed: {}", in_one_line(&*error));
+            }
+        }
+        if occasion == Occasion::Hangup {
+            manager.ready();
+        }
     }
-    let after = node.load(&machine())?;
-    let changes = reload::diff(&in_force.borrow(), &after)?.len();
-    handle.reload(&after)?;
-    in_force.replace(after);
-    Ok(Some(changes))
+
+    /// Put the present content of the files that the configuration names in force, where that is
+    /// another one: no value is.
+    fn look(&self) -> Result<Option<usize>, Box<dyn Error>> {
+        let config = self.in_force.borrow();
+        self.handle.look(&config).then(|| self.put(&config).map(|()| 0)).transpose()
+    }
+
+    /// Put the present content of the file in force, or change nothing. How many values are others.
+    fn again(&self) -> Result<usize, Box<dyn Error>> {
+        let after = self.node.load(&machine())?;
+        let changes = reload::diff(&self.in_force.borrow(), &after)?.len();
+        self.put(&after)?;
+        self.in_force.replace(after);
+        Ok(changes)
+    }
+
+    fn put(&self, config: &Config) -> Result<(), Box<dyn Error>> {
+        let rules = rules(config, self.handle.admin_files(config)?)?;
+        self.handle.reload(config)?;
+        self.rules.store(Arc::new(rules));
+        Ok(())
+    }
 }

@@ -1,26 +1,32 @@
 //! The verbs of the command line: what is asked of a running node, of its files, of its spool.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use relay_fast::config::duration;
+use relay_fast::config::options::AdminAddress;
+use relay_fast::config::{Config, duration};
+use relay_fast::control::access::{Access, token_text};
+use relay_fast::control::check_domain::{self, CheckDomain};
 use relay_fast::control::cli::{NodeFlags, QueueVerb, SpoolVerb};
 use relay_fast::control::dkim::DkimVerb;
-use relay_fast::control::queue::ask;
+use relay_fast::control::queue::{Node, ask};
 use relay_fast::control::report;
+use relay_fast::control::serve::Rules;
 use relay_fast::control::spool::Teller;
+use relay_fast::mail::address::Domain;
+use relay_fast::platform::files::AdminFiles;
 use relay_fast::platform::machine::machine;
 use relay_fast::platform::spool_dir::QuietSpool;
 use relay_fast::platform::spool_repair::repair;
-use relay_fast::platform::{clock, files, relay, spool_bench};
+use relay_fast::platform::{clock, domain_check, files, relay, spool_bench};
 use relay_fast::spool::check::{Checked, check as check_directory};
 
 pub(crate) fn check(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let file = node.config.as_ref().map(|path| path.display().to_string());
     let config = node.load(&machine())?;
-    relay::check(&config)?;
+    rules(&config, relay::check(&config)?)?;
     print!("{}", config.describe(file.as_deref()));
     Ok(())
 }
@@ -31,8 +37,53 @@ pub(crate) fn dkim(node: &NodeFlags, verb: &DkimVerb) -> Result<(), Box<dyn Erro
     Ok(())
 }
 
+/// What holds for those who ask a node.
+pub(crate) fn rules(config: &Config, admin: AdminFiles) -> Result<Rules, Box<dyn Error>> {
+    let AdminFiles { token, acceptor } = admin;
+    let access = Access::new(config, token.as_deref()).map_err(|error| {
+        let file = config.admin.token.as_deref().unwrap_or(Path::new(""));
+        format!("{}: {error}", file.display())
+    })?;
+    Ok(Rules { access, acceptor })
+}
+
+pub(crate) fn check_domain(
+    node: &NodeFlags,
+    ask: &CheckDomain,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let domain =
+        Domain::parse(&ask.domain).map_err(|_| format!("`{}` is no domain", ask.domain))?;
+    let config = node.load(&machine())?;
+    let asked = domain_check::Ask { domain, sources: ask.sources.clone(), sends: ask.sends };
+    let around = domain_check::Surroundings::new(&config)?;
+    let report = domain_check::check(&config, &around, &asked)?;
+    let text = match ask.json {
+        true => check_domain::json(&report),
+        false => check_domain::text(&report, is_coloured()),
+    };
+    print!("{text}");
+    Ok(ExitCode::from(check_domain::exit_code(report.verdict())))
+}
+
+/// Whether colours can be seen, and are wanted (https://no-color.org).
+fn is_coloured() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|word| word.is_empty())
+}
+
 pub(crate) fn queue(node: &NodeFlags, verb: &QueueVerb) -> Result<(), Box<dyn Error>> {
-    print!("{}", ask(node.load(&machine())?.admin, &verb.into())?);
+    let config = node.load(&machine())?;
+    let admin = config.admin.nearest().ok_or(
+        "every admin address of this node wants TLS: add a Unix socket or one on loopback to \
+        `listen` in [admin]",
+    )?;
+    let token = match (admin, &config.admin.token) {
+        (AdminAddress::Tcp(_), Some(path)) => {
+            let content = files::admin_token(path)?;
+            Some(token_text(&content).map_err(|error| format!("{}: {error}", path.display()))?)
+        }
+        (AdminAddress::Tcp(_) | AdminAddress::Unix(_), _) => None,
+    };
+    print!("{}", ask(&Node::new(admin.clone(), token), &verb.into())?);
     Ok(())
 }
 

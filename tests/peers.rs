@@ -21,6 +21,7 @@ mod peers {
     mod postfix;
     mod process;
     mod python;
+    mod signed_dns;
     mod sink;
     mod verifiers;
     mod world;
@@ -29,6 +30,7 @@ mod peers {
     mod auth;
     mod bulk;
     mod dialogue;
+    mod domain;
     mod filtering;
     mod lesser;
     mod mx;

@@ -15,6 +15,11 @@
 #[path = "support/tool.rs"]
 mod tool;
 
+#[path = "relay/admin.rs"]
+mod admin;
+#[allow(dead_code, reason = "peers need more of it")]
+#[path = "peers/certificates.rs"]
+mod certificates;
 #[path = "relay/client.rs"]
 mod client;
 #[path = "relay/milters.rs"]
@@ -26,8 +31,12 @@ mod sink;
 
 #[path = "relay/auth.rs"]
 mod auth;
+#[path = "relay/check_domain.rs"]
+mod check_domain;
 #[path = "relay/command_line.rs"]
 mod command_line;
+#[path = "relay/confined.rs"]
+mod confined;
 #[path = "relay/delivery.rs"]
 mod delivery;
 #[path = "relay/dkim.rs"]
@@ -60,5 +69,7 @@ mod refusals;
 mod reload;
 #[path = "relay/seen.rs"]
 mod seen;
+#[path = "relay/service.rs"]
+mod service;
 #[path = "relay/spool.rs"]
 mod spool;

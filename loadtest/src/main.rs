@@ -16,6 +16,7 @@ mod run;
 mod sink;
 mod source;
 mod stop;
+mod tls;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

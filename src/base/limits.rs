@@ -5,12 +5,16 @@
 
 use std::time::Duration;
 
+mod admin;
 mod auth;
+mod check;
 mod milters;
 mod proxy;
 mod tls;
 
+pub use admin::*;
 pub use auth::*;
+pub use check::*;
 pub use milters::*;
 pub use proxy::*;
 pub use tls::*;
@@ -157,6 +161,8 @@ pub const DNS_FAILURE_TTL: Duration = Duration::from_secs(5);
 
 /// Directories within directories of a spool: those of shards, and one of what a repair set aside.
 pub const SPOOL_DEPTH_MAX: usize = 4;
+/// Links that a path may lead through, as the kernel has it (path_resolution(7)).
+pub const PATH_LINKS_MAX: usize = 40;
 /// Octets of a segment file unless a knob says otherwise.
 pub const SEGMENT_BYTES_DEFAULT: u32 = 64 * 1024 * 1024;
 /// Octets of content in one record; larger messages take several.

@@ -13,8 +13,8 @@ pub struct Flags {
     pub upstream: Option<String>,
     /// `--spool DIR`.
     pub spool: Option<String>,
-    /// `--admin ADDR:PORT`.
-    pub admin: Option<String>,
+    /// `--admin ADDR:PORT|unix:PATH`, any number: all of the file's addresses are replaced.
+    pub admin: Vec<String>,
     /// `--hostname NAME`.
     pub hostname: Option<String>,
 }

@@ -3,6 +3,7 @@
 //! The reference (`relay-fast knobs`), the reader of the file and its list of known keys are all
 //! made from these constants: what is not here cannot be set, and what is here is documented.
 
+mod admin;
 mod dkim;
 mod inbound;
 mod milters;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use crate::config::knob::Knob;
 
-pub(super) use self::{dkim::*, inbound::*, milters::*, node::*, outbound::*};
+pub(super) use self::{admin::*, dkim::*, inbound::*, milters::*, node::*, outbound::*};
 
 const SECOND: u64 = 1;
 const MINUTE: u64 = 60;
@@ -32,7 +33,6 @@ pub const ALL: &[&Knob] = &[
     &HOSTNAME,
     &POSTMASTER,
     &CORES,
-    &ADMIN,
     &USER,
     &SANDBOX,
     &LOG_LEVEL,
@@ -43,6 +43,13 @@ pub const ALL: &[&Knob] = &[
     &HOT_MEMORY,
     &SPOOL_RESERVE,
     &EVENT_RETENTION,
+    &ADMIN_LISTEN,
+    &ADMIN_GROUP,
+    &ADMIN_TOKEN,
+    &ADMIN_HOSTS,
+    &ADMIN_CERTIFICATE,
+    &ADMIN_KEY,
+    &ADMIN_CLIENT_CA,
     &LISTENER_ADDRESS,
     &LISTENER_RELAY_FOR,
     &LISTENER_PROXY_FROM,

@@ -12,6 +12,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+mod admin;
+
+pub use admin::{AdminAddress, AdminOptions};
+
 use crate::config::origin::InForce;
 use crate::mail::address::{Domain, Mailbox};
 use crate::mail::durability::Durability;
@@ -31,8 +35,8 @@ pub struct Config {
     pub postmaster: Option<Mailbox>,
     /// Shards, 1 to `SHARDS_MAX`.
     pub cores: u8,
-    /// Where the control thread listens.
-    pub admin: SocketAddr,
+    /// Where and by whom it is asked and steered.
+    pub admin: AdminOptions,
     /// Whom the process becomes once it has what only root can have.
     pub user: Option<User>,
     /// Whether the kernel is asked to let the process do less from then on.

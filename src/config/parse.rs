@@ -5,6 +5,7 @@
 //! in one pass, contradictions between right values as well; nothing is in force unless all is
 //! right.
 
+mod admin;
 mod auth;
 mod dkim;
 mod forms;
@@ -73,7 +74,6 @@ fn read<'d>(
     let hostname = hostname(reader, &root, flags, machine);
     let postmaster = reader.text(&root, &knobs::POSTMASTER, None, forms::mailbox);
     let cores = cores(reader, &root, flags, machine);
-    let admin = admin(reader, &root, flags);
     let user = reader.text(&root, &knobs::USER, None, forms::user);
     let is_confined = reader.choice(&root, &knobs::SANDBOX) == "on";
     let log_level = log_level(reader.choice(&root, &knobs::LOG_LEVEL));
@@ -81,7 +81,8 @@ fn read<'d>(
     let spool = spool(reader, &root, flags, machine);
     let events = reader.table(&root, "events");
     let event_retention = reader.duration(&events, &knobs::EVENT_RETENTION).value;
-    let inbound = inbound::read(reader, &root, flags, &admin);
+    let admin = admin::read(reader, &root, flags);
+    let inbound = inbound::read(reader, &root, flags, &admin.listen);
     let outbound = outbound::read(reader, &root, flags, hostname.as_ref());
     let dkim_keys = dkim::read(reader, &root);
     let memory = inbound.limits.memory_bytes;
@@ -93,7 +94,7 @@ fn read<'d>(
         hostname: hostname?,
         postmaster: postmaster.map(|given| given.value),
         cores,
-        admin: admin.value,
+        admin: admin.options,
         user: user.map(|given| given.value),
         is_confined,
         log_level,
@@ -158,16 +159,6 @@ fn cores<'d>(
     let cpus = machine.cpus.clamp(1, SHARDS_MAX) as u64;
     let cores = reader.count(root, &knobs::CORES, flag("--cores", flags.cores.as_ref()), cpus);
     u8::try_from(cores).expect("SHARDS_MAX is less than 256")
-}
-
-fn admin<'d>(
-    reader: &mut Reader<'_>,
-    root: &Section<'d>,
-    flags: &'d Flags,
-) -> Given<std::net::SocketAddr> {
-    let flag = flag("--admin", flags.admin.as_ref());
-    let given = reader.text(root, &knobs::ADMIN, flag, forms::socket_address);
-    given.unwrap_or_else(|| default_text(reader, root, &knobs::ADMIN))
 }
 
 /// The default of a knob whose default is an address as it would be written.

@@ -118,7 +118,7 @@ mod tests {
         assert!(changed(&format!("{one}{other}"), one).is_err());
         assert!(changed(one, other).is_err());
         assert!(changed("", "[spool]\nsegment_size = \"32MiB\"").is_err());
-        assert!(changed("", "admin = \"127.0.0.1:1\"").is_err());
+        assert!(changed("", "[admin]\nlisten = [\"127.0.0.1:1\"]").is_err());
         assert!(changed("", "[spool]\ndirectory = \"/elsewhere\"").is_ok(), "the flag holds");
     }
 }

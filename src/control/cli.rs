@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::config::flags::{Flags, Machine};
 use crate::config::parse::{File, load};
 use crate::control::api::Select;
+use crate::control::check_domain::CheckDomain;
 use crate::control::dkim::DkimVerb;
 use crate::control::queue::Ask;
 
@@ -47,9 +48,9 @@ pub struct NodeFlags {
     /// Keep messages here
     #[arg(long, global = true, value_name = "DIR")]
     pub spool: Option<String>,
-    /// Admin HTTP: health, metrics, queue
-    #[arg(long, global = true, value_name = "ADDR:PORT")]
-    pub admin: Option<String>,
+    /// Admin HTTP: health, metrics, queue; may be repeated
+    #[arg(long, global = true, value_name = "ADDR:PORT|unix:PATH")]
+    pub admin: Vec<String>,
     /// What this node calls itself
     #[arg(long, global = true, value_name = "NAME")]
     pub hostname: Option<String>,
@@ -68,6 +69,15 @@ pub enum Verb {
         #[command(subcommand)]
         verb: DkimVerb,
     },
+    /// Check what DNS says of a domain that this node sends or takes mail for; what to publish
+    ///
+    /// Looked at are MX, the addresses and names of [[source]], SPF, the [[dkim]] keys, DMARC,
+    /// MTA-STS, TLS-RPT, DANE and BIMI. A relay domain without a key here is looked at as one that
+    /// only takes mail.
+    ///
+    /// Exit 0: nothing fails, 1: something fails, 2: the command line or the configuration is
+    /// wrong, 3: nothing fails, but something could not be checked.
+    CheckDomain(CheckDomain),
     /// Look at and steer the queue of a running node
     Queue {
         /// The verb

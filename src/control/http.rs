@@ -1,11 +1,6 @@
-//! Answer on the admin address: `/healthz`, `/metrics`, `/queue/…`.
+//! Answer what is asked of a node: `/healthz`, `/metrics`, `/queue/…`.
 //!
-//! One ordinary thread, apart from the shards: a slow or hostile client of this address costs mail
-//! nothing. There is no authentication: the address belongs on loopback.
-
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::thread;
+//! Who may ask is judged before ([`crate::control::access`]). What changes something is a POST.
 
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
@@ -22,44 +17,8 @@ use crate::shard::commands::{
     Wait,
 };
 
-/// Why the admin address cannot be served.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on the admin address {address}: {error}; choose another with --admin")]
-pub struct AdminError {
-    /// Where.
-    pub address: SocketAddr,
-    /// Why.
-    pub error: io::Error,
-}
-
-/// Listen on `address`, before anything else starts, so that a taken port is told at once.
-pub fn bind(address: SocketAddr) -> Result<TcpListener, AdminError> {
-    let bound = TcpListener::bind(address).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    });
-    bound.map_err(|error| AdminError { address, error })
-}
-
-/// Serve on a thread of its own, until the process ends.
-pub fn serve(listener: TcpListener, shards: Shards) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let thread = thread::Builder::new().name("control".to_owned());
-    thread.spawn(move || {
-        runtime.block_on(async move {
-            let served = match tokio::net::TcpListener::from_std(listener) {
-                Ok(listener) => axum::serve(listener, router(shards)).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = served {
-                tracing::error!(%error, "the admin address is served no more");
-            }
-        });
-    })?;
-    Ok(())
-}
-
-fn router(shards: Shards) -> Router {
+/// All that is answered.
+pub(super) fn router(shards: Shards) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/metrics", get(exposition))
@@ -71,7 +30,7 @@ fn router(shards: Shards) -> Router {
 }
 
 /// A refusal with its status.
-struct Refused(StatusCode, String);
+pub(super) struct Refused(pub(super) StatusCode, pub(super) String);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {

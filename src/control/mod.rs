@@ -1,11 +1,14 @@
 //! Beside the floors: one ordinary thread for admin HTTP and metrics, never on a message's path.
 //!
-//! It sees only what shards publish and asks them through their mailboxes ([`commands`]). The same
+//! It sees only what shards publish and asks them through their mailboxes ([`commands`]): [`serve`]
+//! takes connections, [`access`] judges who may ask, [`http`] answers. The same
 //! folder holds the other end: the subcommands that ask a running node ([`queue`]), the report
-//! over its event logs ([`report`]), what is told of a spool that no node runs on ([`spool`]), and
-//! who changes a file of credentials ([`passwd`]).
+//! over its event logs ([`report`]), what is told of a spool that no node runs on ([`spool`]), who
+//! changes a file of credentials ([`passwd`]), and what is told of a domain ([`check_domain`]).
 
+pub mod access;
 pub mod api;
+pub mod check_domain;
 pub mod cli;
 pub mod commands;
 pub mod dkim;
@@ -14,4 +17,6 @@ pub mod metrics;
 pub mod passwd;
 pub mod queue;
 pub mod report;
+pub mod serve;
 pub mod spool;
+mod unix;

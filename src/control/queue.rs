@@ -1,12 +1,15 @@
 //! The subcommands `relay-fast queue …`: ask a running node over its admin address.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::de::DeserializeOwned;
+use ureq::{Agent, RequestBuilder};
 
 use crate::base::limits::LIST_ROWS_MAX;
+use crate::config::options::AdminAddress;
 use crate::control::api::{Changed, Message, Refusal, Row, Select, Stats};
+use crate::control::unix::Unix;
 
 /// What is asked of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,15 +29,14 @@ pub enum Ask {
 pub enum AskError {
     /// Nobody there.
     #[error("no node answers on {0}: {1}; is it running, and is --admin right?")]
-    Nobody(SocketAddr, String),
+    Nobody(AdminAddress, String),
     /// The node refuses.
     #[error("{0}")]
     Refused(String),
 }
 
-/// Ask the node at `admin`; its answer, for a terminal.
-pub fn ask(admin: SocketAddr, ask: &Ask) -> Result<String, AskError> {
-    let node = Node { admin };
+/// Ask a node; its answer, for a terminal.
+pub fn ask(node: &Node, ask: &Ask) -> Result<String, AskError> {
     match ask {
         Ask::List(select) => {
             let limit = select.limit.unwrap_or(LIST_ROWS_MAX).clamp(1, LIST_ROWS_MAX);
@@ -55,32 +57,57 @@ pub fn ask(admin: SocketAddr, ask: &Ask) -> Result<String, AskError> {
     }
 }
 
-struct Node {
-    admin: SocketAddr,
+/// A node that runs somewhere.
+#[derive(Debug)]
+pub struct Node {
+    admin: AdminAddress,
+    token: Option<String>,
+    agent: Agent,
 }
 
 impl Node {
+    /// Asked at `admin`, with what has to be said there.
+    pub fn new(admin: AdminAddress, token: Option<String>) -> Self {
+        let config = Agent::config_builder().http_status_as_error(false).proxy(None).build();
+        let agent = match &admin {
+            AdminAddress::Tcp(_) => config.new_agent(),
+            AdminAddress::Unix(path) => {
+                Agent::with_parts(config, Unix(path.clone()), Unix(path.clone()))
+            }
+        };
+        Self { admin, token, agent }
+    }
+
     fn get<T: DeserializeOwned>(&self, path: &str, select: &Select) -> Result<T, AskError> {
-        let request = ureq::get(self.url(path)).config().http_status_as_error(false).build();
-        let request = pairs(select).into_iter().fold(request, |r, (k, v)| r.query(k, v));
+        let request = self.prepare(self.agent.get(self.url(path)), select);
         self.read(request.call())
     }
 
     fn post<T: DeserializeOwned>(&self, path: &str, select: &Select) -> Result<T, AskError> {
-        let request = ureq::post(self.url(path)).config().http_status_as_error(false).build();
-        let request = pairs(select).into_iter().fold(request, |r, (k, v)| r.query(k, v));
+        let request = self.prepare(self.agent.post(self.url(path)), select);
         self.read(request.send_empty())
     }
 
+    fn prepare<B>(&self, request: RequestBuilder<B>, select: &Select) -> RequestBuilder<B> {
+        let request = match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        };
+        pairs(select).into_iter().fold(request, |request, (key, value)| request.query(key, value))
+    }
+
     fn url(&self, path: &str) -> String {
-        format!("http://{}/queue/{path}", self.admin)
+        match &self.admin {
+            AdminAddress::Tcp(address) => format!("http://{}/queue/{path}", reachable(*address)),
+            AdminAddress::Unix(_) => format!("http://localhost/queue/{path}"),
+        }
     }
 
     fn read<T: DeserializeOwned>(
         &self,
         answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<T, AskError> {
-        let nobody = |error: ureq::Error| AskError::Nobody(self.admin, error.to_string());
+        let nobody = |error: ureq::Error| AskError::Nobody(self.admin.clone(), error.to_string());
         let mut answer = answer.map_err(nobody)?;
         if !answer.status().is_success() {
             let refusal: Result<Refusal, _> = answer.body_mut().read_json();
@@ -89,6 +116,16 @@ impl Node {
         }
         answer.body_mut().read_json().map_err(nobody)
     }
+}
+
+/// Who listens everywhere listens on loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 fn pairs(select: &Select) -> Vec<(&'static str, String)> {

@@ -26,8 +26,9 @@ use crate::platform::drive::Drive;
 use crate::platform::event_log::EventLogOptions;
 use crate::platform::kernel::Parts;
 use crate::platform::listener::{self, BindError};
+use crate::platform::machine;
 use crate::platform::probe::{self, ProbeError};
-use crate::platform::ring;
+use crate::platform::ring::{self, DormantRing};
 use crate::platform::sabotage::{self, Sabotaged};
 use crate::platform::segment_map;
 use crate::platform::spool_dir::{self, Spool, SpoolError};
@@ -121,6 +122,8 @@ pub struct Node {
     addresses: Vec<SocketAddr>,
     /// For each shard: its listening sockets and the segments of its directories.
     shards: Vec<Share>,
+    /// One each. They are made here: a process that is confined makes none.
+    rings: Vec<DormantRing>,
 }
 
 /// A shard's part of the machine.
@@ -160,7 +163,8 @@ impl Node {
             shards[adopter].segments.push(name);
         }
         let posts = Posts::new(options.shards)?;
-        Ok(Self { spool, events: options.events, posts, addresses, shards })
+        let rings = (0..options.shards).map(|_| DormantRing::new()).collect::<Result<_, _>>()?;
+        Ok(Self { spool, events: options.events, posts, addresses, shards, rings })
     }
 
     /// The way to the shards for the control thread.
@@ -173,11 +177,11 @@ impl Node {
         &self.addresses
     }
 
-    /// Run until every shard is drained. `make` runs on each shard's thread; `reload` on this one.
+    /// Run until every shard is drained. `make` runs on each shard's thread; `tell` on this one.
     pub fn run<M, F>(
         self,
         make: F,
-        reload: impl FnMut(Occasion),
+        tell: impl FnMut(Occasion),
     ) -> Result<PlatformCounters, RunError>
     where
         M: Machine + 'static,
@@ -191,7 +195,7 @@ impl Node {
         let threads = self.spawn(&Arc::new(make), &ends)?;
         drop(ends);
         let supervisor = Supervisor { posts, signals, ended, threads };
-        runtime.block_on(supervisor.run(reload))
+        runtime.block_on(supervisor.run(tell))
     }
 
     fn spawn<M, F>(
@@ -206,8 +210,8 @@ impl Node {
         let placements = placements(self.posts.shards());
         let spool = Arc::new(self.spool);
         let pool = Pool::start().map_err(RunError::Signals)?;
-        let shards = self.posts.shard_ids().zip(placements).zip(self.shards);
-        let spawned = shards.map(|((shard, placement), Share { listeners, segments })| {
+        let shards = self.posts.shard_ids().zip(placements).zip(self.shards).zip(self.rings);
+        let spawned = shards.map(|(((shard, placement), Share { listeners, segments }), ring)| {
             let report = Report::new(shard, ends.clone());
             let (make, spool, posts) = (Arc::clone(make), Arc::clone(&spool), self.posts.clone());
             let (pool, events) = (pool.clone(), self.events);
@@ -216,7 +220,7 @@ impl Node {
                     pin_to(cpu);
                 }
                 let root = spool.root();
-                let parts = Parts { shard, posts, listeners, spool: root, pool, events };
+                let parts = Parts { shard, posts, listeners, spool: root, pool, events, ring };
                 report.tell(run_shard(parts, segments, make.as_ref()));
             });
             spawned.map_err(|error| RunError::Thread { shard, detail: error.to_string() })
@@ -253,9 +257,6 @@ where
 }
 
 fn start_of(parts: &Parts<'_>, segments: Vec<SegmentName>) -> ShardStart {
-    let mut seed = [0; 32];
-    let filled = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty());
-    assert_eq!(filled, Ok(seed.len()), "the kernel's randomness comes whole up to 256 octets");
     let own = u16::from(parts.shard.0);
     let mut directories: Vec<u16> = segments.iter().map(|name| name.directory).collect();
     directories.push(own);
@@ -267,7 +268,7 @@ fn start_of(parts: &Parts<'_>, segments: Vec<SegmentName>) -> ShardStart {
         shard: parts.shard,
         shards: parts.posts.shards(),
         now: clock::now(),
-        seed,
+        seed: machine::seed(),
         directories,
         segments,
         spool: parts.spool.to_owned(),

@@ -28,7 +28,7 @@ use rustix::thread::{
 };
 
 use crate::config::Config;
-use crate::platform::files;
+use crate::platform::{files, user};
 
 /// The newest Landlock whose rights were looked at one by one. Later ones know rights that this
 /// process would lose unseen.
@@ -40,6 +40,9 @@ static OPEN: OnceLock<BTreeSet<PathBuf>> = OnceLock::new();
 /// Why a process cannot be confined.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfineError {
+    /// Some thread would keep its rights.
+    #[error("cannot give up rights: {0} threads run already")]
+    Threads(usize),
     /// The kernel refuses what every kernel has.
     #[error("cannot give up rights: {0}; `sandbox = \"off\"` does without")]
     System(#[from] io::Error),
@@ -86,6 +89,10 @@ impl fmt::Display for Confinement {
 
 /// Confine the process. `file` is the configuration's, which a reload reads again.
 pub fn confine(config: &Config, file: Option<&Path>) -> Result<Confinement, ConfineError> {
+    let threads = user::threads();
+    if threads != 1 {
+        return Err(ConfineError::Threads(threads));
+    }
     let capabilities = keep_no_capability(config).map_err(io::Error::from)?;
     set_no_new_privs(true).map_err(io::Error::from)?;
     if !config.is_confined {

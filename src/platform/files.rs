@@ -3,21 +3,25 @@
 //! At the start and at a reload, on the main thread. Invariant: a key that others can read is not
 //! used: it may be theirs already.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::limits::{CREDENTIALS_BYTES_MAX, PEM_BYTES_MAX};
+use rustix::fs::Mode;
+use rustix::process::umask;
+
+use crate::base::limits::{ADMIN_TOKEN_MAX, CREDENTIALS_BYTES_MAX, PEM_BYTES_MAX};
 use crate::config::Config;
 use crate::config::options::{CertificateFiles, DkimKey};
 use crate::mail::route::{Route, TlsLevel};
 use crate::platform::confine;
+use crate::platform::relay::SettingsError;
 use crate::policy::credentials::{Credentials, CredentialsError};
 use crate::policy::signing::{KeyError, PrivateKey, Signer, Signers};
 use crate::shard::settings::Surroundings;
-use crate::tls::{Clock, Identity, IdentityError, Roots, RootsError};
+use crate::tls::{Acceptor, Chain, Clock, Identity, IdentityError, Roots, RootsError};
 
 /// The machine's resolver configuration.
 pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -34,6 +38,9 @@ pub enum FileError {
         it (knob `sandbox`): restart it, or keep the file in a folder that was"
     )]
     Closed(PathBuf),
+    /// A directory, a pipe, a device.
+    #[error("{0} is no file")]
+    NoFile(PathBuf),
     /// It is larger than anything that it could be.
     #[error("{0} is larger than {1} octets")]
     Large(PathBuf, u64),
@@ -97,13 +104,43 @@ fn stamp(path: &Path) -> Option<Stamp> {
 /// Every file that `config` names and that is read.
 pub(super) fn paths(config: &Config) -> impl Iterator<Item = &Path> {
     let sources = config.sources.iter().filter_map(|source| source.certificate.as_ref());
-    let certificates = config.certificates.iter().chain(sources);
+    let certificates = config.certificates.iter().chain(sources).chain(&config.admin.certificate);
     let clients = config.listeners.iter().filter_map(|one| one.client_authorities.as_deref());
     let authorities = verifies(config).then_some(config.tls_authorities.as_path());
     let pairs = certificates.flat_map(|files| [&*files.chain, &*files.key]);
     let signing = config.dkim_keys.iter().map(|key| key.file.as_path());
     let credentials = config.credentials.as_deref();
-    pairs.chain(clients).chain(authorities).chain(signing).chain(credentials)
+    let admin = &config.admin;
+    let asking = admin.token.as_deref().into_iter().chain(admin.client_authorities.as_deref());
+    pairs.chain(clients).chain(authorities).chain(signing).chain(credentials).chain(asking)
+}
+
+/// What the control thread needs of the files that `config` names.
+#[derive(Debug)]
+pub struct AdminFiles {
+    /// The content of the token's file.
+    pub token: Option<Vec<u8>>,
+    /// Answers handshakes from elsewhere.
+    pub acceptor: Option<Acceptor>,
+}
+
+/// Read the file of the token: it is one line.
+pub fn admin_token(path: &Path) -> Result<Vec<u8>, FileError> {
+    read_secret(path, ADMIN_TOKEN_MAX as u64 + 2)
+}
+
+/// Read the files of the admin addresses.
+pub fn admin(config: &Config, clock: &Arc<Clock>) -> Result<AdminFiles, SettingsError> {
+    let admin = &config.admin;
+    let token = admin.token.as_deref().map(admin_token).transpose()?;
+    let identity = admin.certificate.as_ref().map(identity).transpose()?;
+    let clients = admin.client_authorities.as_deref().map(roots).transpose()?;
+    let acceptor = match (identity, clients) {
+        (None, _) => None,
+        (Some(own), None) => Some(Acceptor::new(&[own], None, clock)?),
+        (Some(own), Some(clients)) => Some(Acceptor::for_members(&[own], &clients, clock)?),
+    };
+    Ok(AdminFiles { token, acceptor })
 }
 
 /// What the machine adds to `config`.
@@ -144,6 +181,20 @@ pub fn signers(config: &Config) -> Result<Signers, FileError> {
     Ok(Signers::new(config.dkim_keys.iter().map(signer).collect::<Result<Vec<_>, FileError>>()?))
 }
 
+/// Make whatever this process makes from here on for its owner alone.
+pub fn make_private() {
+    umask(Mode::RWXG | Mode::RWXO);
+}
+
+/// The certificates that `config` shows to clients, without their keys.
+pub(super) fn chains(config: &Config) -> Result<Vec<Chain>, FileError> {
+    let chain = |files: &CertificateFiles| {
+        let text = read(&files.chain, PEM_BYTES_MAX)?;
+        Chain::from_pem(&text).map_err(|error| FileError::Identity(files.chain.clone(), error))
+    };
+    config.certificates.iter().map(chain).collect()
+}
+
 /// Write the text of a key to a new file in `folder`, for its owner alone; nothing that is there is
 /// overwritten.
 pub fn write_secret(folder: &Path, name: &str, text: &str) -> io::Result<PathBuf> {
@@ -178,7 +229,8 @@ fn identity(files: &CertificateFiles) -> Result<Identity, FileError> {
     })
 }
 
-fn roots(path: &Path) -> Result<Roots, FileError> {
+/// The authorities in a file.
+pub(super) fn roots(path: &Path) -> Result<Roots, FileError> {
     Roots::from_pem(&read(path, PEM_BYTES_MAX)?)
         .map_err(|error| FileError::Roots(path.into(), error))
 }
@@ -191,16 +243,31 @@ fn credentials(path: &Path) -> Result<Arc<Credentials>, FileError> {
 }
 
 fn read_secret(path: &Path, octets_max: u64) -> Result<Vec<u8>, FileError> {
-    let metadata = path.metadata().map_err(|error| unreadable(path, error))?;
+    let (file, metadata) = open(path)?;
     if metadata.mode() & 0o007 != 0 {
         return Err(FileError::Exposed(path.into()));
     }
-    read(path, octets_max)
+    content(file, path, octets_max)
 }
 
 fn read(path: &Path, octets_max: u64) -> Result<Vec<u8>, FileError> {
+    content(open(path)?.0, path, octets_max)
+}
+
+/// What is said of a file is said of the one that is read, whatever takes its name meanwhile.
+fn open(path: &Path) -> Result<(File, Metadata), FileError> {
+    // A pipe that nobody writes to must hold up nothing.
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|error| unreadable(path, error))?;
+    let metadata = file.metadata().map_err(|error| FileError::Read(path.into(), error))?;
+    if !metadata.is_file() {
+        return Err(FileError::NoFile(path.into()));
+    }
+    Ok((file, metadata))
+}
+
+fn content(file: File, path: &Path, octets_max: u64) -> Result<Vec<u8>, FileError> {
     let mut content = Vec::new();
-    let file = File::open(path).map_err(|error| unreadable(path, error))?;
     let read = file.take(octets_max + 1).read_to_end(&mut content);
     read.map_err(|error| FileError::Read(path.into(), error))?;
     if content.len() as u64 > octets_max {
@@ -210,15 +277,14 @@ fn read(path: &Path, octets_max: u64) -> Result<Vec<u8>, FileError> {
 }
 
 fn unreadable(path: &Path, error: io::Error) -> FileError {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied if confine::is_closed(path) => {
-            FileError::Closed(path.into())
-        }
-        _ => FileError::Read(path.into(), error),
+    let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+    match is_denied && confine::is_closed(path) {
+        true => FileError::Closed(path.into()),
+        false => FileError::Read(path.into(), error),
     }
 }
 
 /// The machine's resolver configuration; none leaves the resolver's own defaults.
-fn resolv_conf() -> String {
+pub(super) fn resolv_conf() -> String {
     fs::read_to_string(RESOLV_CONF).unwrap_or_default()
 }

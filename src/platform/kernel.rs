@@ -18,7 +18,7 @@ use crate::platform::disk::Disk;
 use crate::platform::event_log::{EventLog, EventLogOptions};
 use crate::platform::gear::{Gear, Notice, Tag, Timer};
 use crate::platform::listener::Listeners;
-use crate::platform::ring::{Completion, ReceiveBuffers, Ring, Wait};
+use crate::platform::ring::{Completion, DormantRing, ReceiveBuffers, Ring, Wait};
 use crate::platform::stream::Streams;
 use crate::policy::credentials::Check;
 use crate::shard::mesh::Crossing;
@@ -34,6 +34,7 @@ pub(super) struct Parts<'a> {
     pub(super) spool: &'a Path,
     pub(super) pool: Pool,
     pub(super) events: EventLogOptions,
+    pub(super) ring: DormantRing,
 }
 
 /// See `trait Platform`.
@@ -54,9 +55,9 @@ pub(super) struct Kernel {
 impl Kernel {
     /// The kernel of this thread's shard, and the buffers that its receives fill.
     pub(super) fn new(parts: Parts<'_>) -> std::io::Result<(Self, ReceiveBuffers)> {
-        let Parts { shard, posts, listeners, spool, pool, events } = parts;
+        let Parts { shard, posts, listeners, spool, pool, events, ring } = parts;
         let mailbox = Arc::clone(posts.mailbox(shard));
-        let (ring, buffers) = Ring::new()?;
+        let (ring, buffers) = Ring::wake(ring)?;
         let mut gear = Gear::new(ring, clock::now());
         let listeners = Listeners::new(listeners, &mut gear);
         let place = (shard, posts.shards());

@@ -25,6 +25,14 @@ pub fn addresses() -> Vec<IpAddr> {
     interfaces.iter().map(|interface| interface.ip()).collect()
 }
 
+/// What nobody can guess.
+pub(super) fn seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    let filled = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty());
+    assert_eq!(filled, Ok(seed.len()), "the kernel's randomness comes whole up to 256 octets");
+    seed
+}
+
 /// The CPUs that this process may run on.
 pub(super) fn allowed_cpus() -> Vec<usize> {
     let Ok(mask) = sched_getaffinity(None) else { return Vec::new() };

@@ -20,6 +20,7 @@ use ureq::{Agent, Error};
 use crate::base::limits::{POLICY_ADDRESSES_MAX, STS_BYTES_MAX, STS_FETCH_MAX};
 use crate::base::time::WallTime;
 use crate::platform::clock;
+use crate::policy::domain_check::PolicyTrouble;
 use crate::policy::mta_sts::Policy;
 use crate::shard::platform::{FetchedPolicy, PolicyRequest};
 
@@ -36,7 +37,7 @@ pub(super) fn obtain(spool: &Path, request: &PolicyRequest) -> Result<FetchedPol
     if let Some(kept) = kept.clone().filter(|kept| kept.id == *id) {
         return Ok(kept);
     }
-    let fetched = fetch(request).and_then(|text| {
+    let fetched = fetch(request).map_err(|error| error.to_string()).and_then(|text| {
         // What is no policy must not take the place of one.
         Policy::parse(&text).map_err(|error| error.to_string())?;
         Ok(FetchedPolicy { id: id.clone(), text: text.into(), fetched: now })
@@ -77,9 +78,11 @@ fn remember(path: &Path, fetched: &FetchedPolicy) -> io::Result<()> {
     std::fs::rename(&new, path)
 }
 
-/// The text that the domain's policy host serves. Redirects are not followed.
-fn fetch(request: &PolicyRequest) -> Result<String, String> {
-    let authorities = request.authorities.as_ref().ok_or("no certificate authorities")?;
+/// The text that the domain's policy host serves, at most `STS_BYTES_MAX`. Redirects are not
+/// followed.
+pub(super) fn fetch(request: &PolicyRequest) -> Result<String, PolicyTrouble> {
+    let missing = || PolicyTrouble::Unknown("no certificate authorities".into());
+    let authorities = request.authorities.as_ref().ok_or_else(missing)?;
     let roots = authorities.certificates().map(|der| Certificate::from_der(der).to_owned());
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::Specific(Arc::new(roots.collect())))
@@ -95,12 +98,34 @@ fn fetch(request: &PolicyRequest) -> Result<String, String> {
     let known = Known { addresses: request.addresses.clone() };
     let agent = Agent::with_parts(config, DefaultConnector::new(), known);
     let url = format!("https://mta-sts.{}/.well-known/mta-sts.txt", request.domain);
-    let mut response = agent.get(&url).call().map_err(|error| error.to_string())?;
+    let mut response = agent.get(&url).call().map_err(|error| trouble(&url, &error))?;
     if response.status() != 200 {
-        return Err(format!("{url}: {}", response.status()));
+        let status = format!("{url}: {}", response.status());
+        return Err(PolicyTrouble::NotServed(status.into()));
     }
     let body = response.body_mut().with_config().limit(STS_BYTES_MAX);
-    body.read_to_string().map_err(|error| error.to_string())
+    body.read_to_string().map_err(|error| trouble(&url, &error))
+}
+
+/// Whose fault it is that there is no policy: the network's between, or the policy host's.
+fn trouble(url: &str, error: &Error) -> PolicyTrouble {
+    let is_lost = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::TimedOut
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::NetworkDown
+                | io::ErrorKind::PermissionDenied
+        )
+    };
+    let is_between = if let Error::Io(error) = error {
+        is_lost(error)
+    } else {
+        matches!(error, Error::Timeout(_) | Error::ConnectionFailed | Error::HostNotFound)
+    };
+    let said = format!("{url}: {error}").into();
+    if is_between { PolicyTrouble::Unknown(said) } else { PolicyTrouble::NotServed(said) }
 }
 
 /// The addresses that our own resolver found.

@@ -15,7 +15,7 @@ use crate::platform::boot::{BootError, Node, Options, ShardStart};
 use crate::platform::channels::Posts;
 use crate::platform::confine::{ConfineError, confine};
 use crate::platform::event_log::EventLogOptions;
-use crate::platform::files::{self, FileError, Watch};
+use crate::platform::files::{self, AdminFiles, FileError, Watch};
 use crate::platform::supervise::{Occasion, RunError, StartError};
 use crate::platform::user::{User, UserError};
 use crate::platform::{clock, machine};
@@ -73,14 +73,14 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Reload where a file that `config` names has changed since this was last called; whether that
-    /// was so.
-    pub fn look(&self, config: &Config) -> Result<bool, SettingsError> {
-        let is_changed = self.watch.lock().unwrap_or_else(PoisonError::into_inner).look(config);
-        if is_changed {
-            self.reload(config)?;
-        }
-        Ok(is_changed)
+    /// Whether a file that `config` names has changed since this was last called.
+    pub fn look(&self, config: &Config) -> bool {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner).look(config)
+    }
+
+    /// What `config` means for those who ask this node, or why it cannot be meant.
+    pub fn admin_files(&self, config: &Config) -> Result<AdminFiles, SettingsError> {
+        files::admin(config, &self.settings.load().clock)
     }
 
     /// Work by `config` from now on, all shards alike; or change nothing.
@@ -127,13 +127,13 @@ impl Relay {
         Handle { posts: self.node.posts(), settings: self.settings.clone(), watch: Arc::default() }
     }
 
-    /// Run until it is drained. `reload` is called on each occasion.
-    pub fn run(self, reload: impl FnMut(Occasion)) -> Result<(), RunError> {
+    /// Run until it is drained. `tell` is called on each occasion.
+    pub fn run(self, tell: impl FnMut(Occasion)) -> Result<(), RunError> {
         let Self { node, log, settings } = self;
         let shared = Arc::new(Shared::new(node.posts().shards()));
         let make =
             move |start: ShardStart| make_shard(start, log, settings.load_full(), shared.clone());
-        node.run(make, reload).map(drop)
+        node.run(make, tell).map(drop)
     }
 }
 
@@ -164,11 +164,14 @@ fn settings(config: &Config, clock: Arc<Clock>) -> Result<Arc<Settings>, Setting
     Ok(Arc::new(settings.on_machine(&machine::addresses())))
 }
 
-/// What `config` asks of this machine's files, without running anything.
-pub fn check(config: &Config) -> Result<(), SettingsError> {
+/// What `config` asks of this machine's files, without running anything; those of the admin
+/// addresses.
+pub fn check(config: &Config) -> Result<AdminFiles, SettingsError> {
     let clock = Arc::new(Clock::default());
     clock.set(clock::now().wall);
-    settings(config, clock).map(drop)
+    let admin = files::admin(config, &clock)?;
+    settings(config, clock)?;
+    Ok(admin)
 }
 
 impl From<RecoverError> for StartError {

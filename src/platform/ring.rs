@@ -21,15 +21,17 @@ use memmap2::MmapMut;
 use socket2::SockAddr;
 
 use crate::base::limits::{
-    HEAP_RETURNED_MIN, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_COMPLETIONS, RING_QUIESCE_MAX,
-    RING_SUBMISSIONS, SLEEP_MAX,
+    HEAP_RETURNED_MIN, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_QUIESCE_MAX, SLEEP_MAX,
 };
 use crate::base::slots::{Slot, Slots};
 use crate::platform::clock;
 use crate::platform::ring::forms::slices_after;
 use crate::shard::platform::IoError;
 
+mod dormant;
 mod forms;
+
+pub(super) use dormant::DormantRing;
 
 /// An operation under way, to cancel it by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,14 +113,12 @@ const RECEIVE_GROUP: u16 = 0;
 impl<T: Copy> Ring<T> {
     /// A ring of this thread, and the buffers that its receives fill.
     pub(super) fn new() -> io::Result<(Self, ReceiveBuffers)> {
-        let uring: IoUring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_coop_taskrun()
-            .setup_taskrun_flag()
-            .setup_submit_all()
-            .setup_cqsize(RING_COMPLETIONS)
-            .build(RING_SUBMISSIONS)?;
+        Self::wake(DormantRing::new()?)
+    }
+
+    /// As `new`, of a ring that was made before.
+    pub(super) fn wake(dormant: DormantRing) -> io::Result<(Self, ReceiveBuffers)> {
+        let DormantRing { uring } = dormant;
         let memory = Rc::new(ReceiveMemory::new()?);
         let entries = memory.entries as u64;
         // SAFETY: the entries are page-aligned, initialized and live as long as `uring`: `Ring`
@@ -131,6 +131,8 @@ impl<T: Copy> Ring<T> {
                 0,
             )?;
         }
+        // From here on its restrictions hold, and no other thread submits.
+        uring.submitter().register_enable_rings()?;
         let mut buffers = ReceiveBuffers { memory: Rc::clone(&memory), tail: 0 };
         (0..RECEIVE_BUFFERS).for_each(|number| buffers.give_back(BufferToken(number)));
         let gathers = uring.params().is_feature_min_timeout();

@@ -113,14 +113,7 @@ impl Spool {
         let options =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
         let mut lock = options.open(&path).map_err(|error| unusable(&path, error))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let holder = holder_of(&mut lock).unwrap_or_else(|| "unknown".to_owned());
-                return Err(SpoolError::InUse { spool: root.to_owned(), holder });
-            }
-            Err(error) => return Err(unusable(&path, error.into())),
-        }
+        self::lock(&mut lock, root)?;
         // Always of one length, so that a full disk has room for it.
         let signed = (&lock).write_all(format!("{:>10}\n", std::process::id()).as_bytes());
         signed.or_else(ignore_full).map_err(|error| unusable(&path, error))?;
@@ -248,6 +241,22 @@ impl QuietSpool {
 
     fn unreadable(&self, path: &Path, error: io::Error) -> SpoolError {
         SpoolError::Unreadable { spool: self.root.clone(), path: path.to_owned(), error }
+    }
+}
+
+/// Lock the spool at `root` by its file, as long as that is open.
+pub(super) fn lock(file: &mut File, root: &Path) -> Result<(), SpoolError> {
+    match flock(&*file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let holder = holder_of(file).unwrap_or_else(|| "unknown".to_owned());
+            Err(SpoolError::InUse { spool: root.to_owned(), holder })
+        }
+        Err(error) => Err(SpoolError::Unusable {
+            spool: root.to_owned(),
+            path: root.join("LOCK"),
+            error: error.into(),
+        }),
     }
 }
 

@@ -4,46 +4,101 @@
 //! links nor names that change meanwhile: each thing is opened first, looked at, and given away
 //! as what was looked at.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chownat, fstat, openat};
-use rustix::process::{Gid, Uid};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, chownat, fstat, openat};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid, geteuid};
 
 use crate::base::limits::SPOOL_DEPTH_MAX;
-use crate::platform::spool_dir::SpoolError;
+use crate::platform::spool_dir::{self, SpoolError};
+use crate::platform::way::{self, Astray};
 
-/// Make the directory of a spool if it is missing, for its owner alone; complain of one that others
-/// can look into.
+/// What lies in a spool beside the directories of shards. The last one is the file system's own.
+const NAMES: [&str; 5] = ["LOCK", "events", "mta-sts", "damaged", "lost+found"];
+
+/// Whether a spool has such a name in it.
+fn is_of_spool(name: &str) -> bool {
+    let is_shards = name.len() >= 3 && name.bytes().all(|octet| octet.is_ascii_digit());
+    is_shards || NAMES.contains(&name)
+}
+
+/// Make the directory of a spool if it is missing, for its owner alone; close one that others can
+/// look into, or say so where that is not ours to do.
 pub(super) fn make(root: &Path) -> io::Result<()> {
     if let Some(parent) = root.parent() {
         fs::create_dir_all(parent)?;
     }
     match DirBuilder::new().mode(0o700).create(root) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => return made,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => close(root),
+        made => made,
     }
-    let mode = fs::metadata(root)?.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        let spool = root.display();
+}
+
+fn close(root: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(root)?;
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let spool = root.display();
+    // What everyone may write to was made for more than this, or else is full of lures.
+    let is_ours = metadata.uid() == geteuid().as_raw() && mode & 0o1002 == 0 && has_no_more(root)?;
+    if !is_ours {
         tracing::warn!("others can look into the spool (mode {mode:o}): chmod 700 {spool}");
+        return Ok(());
     }
+    fs::set_permissions(root, Permissions::from_mode(0o700))?;
+    tracing::info!("the spool {spool} was open to others (mode {mode:o}): it is 700 now");
     Ok(())
 }
 
-/// Give the spool at `root`, with all that is in it, to a user and its group; as root.
+/// Whether nothing but a spool is in a directory.
+fn has_no_more(root: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(root)? {
+        if !entry?.file_name().to_str().is_some_and(is_of_spool) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Give the spool at `root`, with all that is in it, to a user and its group; as root. What is
+/// another relay's at the moment, or holds what no spool does, is left alone.
 pub(super) fn hand_over(root: &Path, (uid, gid): (u32, u32)) -> Result<(), SpoolError> {
     let owner = Owner { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) };
     let unusable =
-        |path: PathBuf, error| SpoolError::Unusable { spool: root.to_owned(), path, error };
-    make(root).map_err(|error| unusable(root.to_owned(), error))?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = openat(CWD, root, flags, Mode::empty());
-    let opened = opened.map_err(|error| unusable(root.to_owned(), error.into()))?;
-    owner.take_directory(opened, root, 0).map_err(|(path, error)| unusable(path, error))
+        |(path, error): Astray| SpoolError::Unusable { spool: root.to_owned(), path, error };
+    let opened = way::reach(root, (owner.uid, owner.gid), Mode::RWXU);
+    let Some(opened) = opened.map_err(unusable)? else {
+        return Ok(());
+    };
+    look_through(&opened, root).map_err(unusable)?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match openat(&opened, "LOCK", flags, Mode::empty()) {
+        Ok(lock) => spool_dir::lock(&mut File::from(lock), root)?,
+        Err(Errno::NOENT) => {}
+        Err(error) => return Err(unusable((root.join("LOCK"), error.into()))),
+    }
+    owner.take_directory(opened, root, 0).map_err(unusable)
+}
+
+/// See that this is a spool, or empty: what is given away cannot be had back.
+fn look_through(directory: &OwnedFd, root: &Path) -> Result<(), Astray> {
+    let at = |error: Errno| (root.to_owned(), error.into());
+    for entry in Dir::read_from(directory).map_err(at)? {
+        let entry = entry.map_err(at)?;
+        let name = entry.file_name().to_string_lossy();
+        if ![".", ".."].contains(&&*name) && !is_of_spool(&name) {
+            let error = io::Error::other("no spool has such a name in it: is this one?");
+            return Err((root.join(&*name), error));
+        }
+    }
+    Ok(())
 }
 
 /// Who gets it.
@@ -54,13 +109,8 @@ struct Owner {
 }
 
 impl Owner {
-    fn take_directory(
-        self,
-        directory: OwnedFd,
-        path: &Path,
-        depth: usize,
-    ) -> Result<(), (PathBuf, io::Error)> {
-        let at = |error: rustix::io::Errno| (path.to_owned(), error.into());
+    fn take_directory(self, directory: OwnedFd, path: &Path, depth: usize) -> Result<(), Astray> {
+        let at = |error: Errno| (path.to_owned(), error.into());
         if depth > SPOOL_DEPTH_MAX {
             let error = io::Error::other("directories within directories: this is no spool");
             return Err((path.to_owned(), error));
@@ -68,16 +118,17 @@ impl Owner {
         for entry in Dir::read_from(&directory).map_err(at)? {
             let entry = entry.map_err(at)?;
             let name = entry.file_name();
-            if name == c"." || name == c".." {
+            // The file system's own, where the spool is all of one: root's, and empty.
+            if [c".", c"..", c"lost+found"].contains(&name) {
                 continue;
             }
             let path = path.join(name.to_string_lossy().as_ref());
-            let at = |error: rustix::io::Errno| (path.clone(), error.into());
+            let at = |error: Errno| (path.clone(), error.into());
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let opened = match openat(&directory, name, flags, Mode::empty()) {
                 Ok(opened) => opened,
                 // Removed meanwhile: a relay runs there. It is told when the spool is opened.
-                Err(rustix::io::Errno::NOENT) => continue,
+                Err(Errno::NOENT) => continue,
                 Err(error) => return Err(at(error)),
             };
             let stat = fstat(&opened).map_err(at)?;
@@ -96,7 +147,14 @@ impl Owner {
                     let error = io::Error::other("it has another name, outside perhaps");
                     return Err((path, error));
                 }
-                _ => return Err((path, io::Error::other("it is no file and no directory"))),
+                FileType::Symlink
+                | FileType::Fifo
+                | FileType::Socket
+                | FileType::CharacterDevice
+                | FileType::BlockDevice
+                | FileType::Unknown => {
+                    return Err((path, io::Error::other("it is no file and no directory")));
+                }
             }
         }
         self.take(&directory).map_err(at)
@@ -132,8 +190,14 @@ mod tests {
         assert_ne!(fs::metadata(root.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
         fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
         make(&root).unwrap();
-        let mode = fs::metadata(&root).unwrap().mode() & 0o777;
-        assert_eq!(mode, 0o755, "complained of, not changed");
+        let mode = || fs::metadata(&root).unwrap().mode() & 0o7777;
+        assert_eq!(mode(), 0o700, "closed");
+        for (name, open) in [("LOCK", 0o1777), ("LOCK", 0o777), ("others.txt", 0o755)] {
+            fs::write(root.join(name), "").unwrap();
+            fs::set_permissions(&root, fs::Permissions::from_mode(open)).unwrap();
+            make(&root).unwrap();
+            assert_eq!(mode(), open, "complained of, not changed");
+        }
     }
 
     #[test]
@@ -169,5 +233,13 @@ mod tests {
         refused("another name");
         symlink(folder.path(), &lure).unwrap();
         refused("no file and no directory");
+
+        let error = hand_over(folder.path(), (12_345, 12_345)).unwrap_err().to_string();
+        assert!(error.contains("no spool has such a name in it"), "{error}");
+        assert_eq!((owner(&secret), owner(folder.path())), (0, 0));
+        let _other = spool_dir::Spool::open(&root).unwrap();
+        let error = hand_over(&root, (12_347, 12_347)).unwrap_err().to_string();
+        assert!(error.contains("in use by another relay"), "{error}");
+        assert_eq!(owner(&root), 12_346);
     }
 }

@@ -20,6 +20,7 @@ use hashbrown::HashMap;
 use rustix::fs::statvfs;
 
 use crate::base::prng::Prng;
+use crate::platform::machine;
 use crate::platform::spool_dir::{
     OpenSegment, QuietSpool, Spool, SpoolError, create, paths, sync_directory,
 };
@@ -198,7 +199,7 @@ impl Bench {
         for segment in checked.foreign().collect::<Vec<_>>() {
             repaired.set_aside.push(self.set_aside(segment)?);
         }
-        let mut repair = Repair::new(checked, Prng::from_seed(seed()));
+        let mut repair = Repair::new(checked, Prng::from_seed(machine::seed()));
         self.run(&mut repair, &mut repaired)?;
         repaired.moved = repair.moved();
         Ok(repaired)
@@ -274,11 +275,4 @@ fn commit(file: &File, offset: u32, buffers: &[Arc<Vec<u8>>]) -> io::Result<()> 
 
 fn errno(error: io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EIO)
-}
-
-fn seed() -> [u8; 32] {
-    let mut seed = [0; 32];
-    let filled = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty());
-    assert_eq!(filled, Ok(seed.len()), "the kernel's randomness comes whole up to 256 octets");
-    seed
 }

@@ -115,13 +115,15 @@ impl Signals {
     }
 }
 
-/// When the configuration may have to be put in force anew.
+/// What whoever runs a node is told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occasion {
     /// SIGHUP.
     Hangup,
     /// It is time to see whether the files that it names have changed.
     Look,
+    /// The first signal that ends it: it drains.
+    Drain,
 }
 
 /// What waits for signals and ends.
@@ -136,7 +138,7 @@ impl Supervisor {
     /// Return once all shards are drained, or with the first failure; sums what they counted.
     pub(super) async fn run(
         mut self,
-        mut reload: impl FnMut(Occasion),
+        mut tell: impl FnMut(Occasion),
     ) -> Result<PlatformCounters, RunError> {
         let mut draining = false;
         let mut left = self.posts.shards();
@@ -149,10 +151,10 @@ impl Supervisor {
         while left > 0 {
             tokio::select! {
                 _ = look.tick() => self.nudge(&mut waiting),
-                _ = self.signals.terminate.recv() => self.drain(&mut draining)?,
-                _ = self.signals.interrupt.recv() => self.drain(&mut draining)?,
-                _ = self.signals.hangup.recv() => reload(Occasion::Hangup),
-                _ = files.tick() => reload(Occasion::Look),
+                _ = self.signals.terminate.recv() => self.drain(&mut draining, &mut tell)?,
+                _ = self.signals.interrupt.recv() => self.drain(&mut draining, &mut tell)?,
+                _ = self.signals.hangup.recv() => tell(Occasion::Hangup),
+                _ = files.tick() => tell(Occasion::Look),
                 Some(end) = self.ended.recv() => {
                     sum = sum.plus(&self.outcome(end)?);
                     left -= 1;
@@ -174,10 +176,11 @@ impl Supervisor {
     }
 
     /// The first signal drains, the second leaves.
-    fn drain(&self, draining: &mut bool) -> Result<(), RunError> {
+    fn drain(&self, draining: &mut bool, mut tell: impl FnMut(Occasion)) -> Result<(), RunError> {
         if std::mem::replace(draining, true) {
             return Err(RunError::LeftAtOnce);
         }
+        tell(Occasion::Drain);
         tracing::info!("draining: a second signal leaves at once");
         self.posts.shard_ids().for_each(|shard| self.posts.post(shard, Crossing::Drain));
         Ok(())

@@ -86,7 +86,7 @@ impl User {
     pub fn assume(&self) -> Result<(), UserError> {
         let (uid, gid) = self.ids();
         let named = || options::User::Ids { uid, gid };
-        let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+        let threads = threads();
         if threads != 1 {
             return Err(UserError::Threads(named(), threads));
         }
@@ -103,6 +103,11 @@ impl User {
         set_thread_res_gid(self.gid, self.gid, self.gid)?;
         set_thread_res_uid(self.uid, self.uid, self.uid)
     }
+}
+
+/// Threads of this process: what one gives up the others keep.
+pub(super) fn threads() -> usize {
+    fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
 }
 
 /// Let no capability be had any more, not by a program with a file capability either.

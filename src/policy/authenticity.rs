@@ -15,6 +15,7 @@
 mod content;
 mod known;
 mod results;
+mod spf;
 #[cfg(test)]
 mod tests;
 
@@ -26,8 +27,7 @@ use mail_auth::common::crypto::HashAlgorithm;
 use mail_auth::dkim::Canonicalization;
 use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::hickory_resolver::config::{ResolverConfig, ResolverOpts};
-use mail_auth::spf::verify::SpfParameters;
-use mail_auth::{AuthenticatedMessage, MessageAuthenticator, Parameters, SpfOutput, SpfResult};
+use mail_auth::{AuthenticatedMessage, MessageAuthenticator, Parameters};
 
 use crate::base::limits::{SIGNATURES_TRIED_MAX, VERIFY_PASSES_MAX};
 use crate::dns::{Answer, Question};
@@ -36,6 +36,7 @@ use crate::policy::authenticity::known::Known;
 
 pub use content::{ContentReader, Facts};
 pub use results::{Dmarc, Mode, Results, Verdict};
+pub use spf::{Spf, SpfCheck, SpfProgress};
 
 /// The library, which keeps nothing between messages.
 pub struct Verifier(MessageAuthenticator);
@@ -126,7 +127,7 @@ impl Authenticity {
     fn check(&self) -> Results {
         let Session { hello, reverse_path, .. } = &self.session;
         let (known, verifier) = (&self.known, &self.verifier.0);
-        let spf = self.spf();
+        let spf = spf::evaluate(&self.verifier, &self.session, known);
         let Some(message) = self.message() else {
             return Results::without_header(&self.session, &spf);
         };
@@ -139,24 +140,6 @@ impl Authenticity {
         let dmarc = once(verifier.verify_dmarc(parameters(dmarc, known))).unwrap_or_default();
         let arc = once(verifier.verify_arc(parameters(&message, known))).unwrap_or_default();
         Results::new((&self.session, known), &message, &spf, &dkim, &dmarc, &arc)
-    }
-
-    //= RFC 7208 §4.6.4
-    //# SPF implementations SHOULD limit "void lookups" to two.
-    fn spf(&self) -> SpfOutput {
-        let Session { client, hello, reverse_path, hostname } = &self.session;
-        let host = hostname.as_str();
-        let asked = match reverse_path.is_empty() {
-            true => SpfParameters::verify_ehlo(*client, hello, host),
-            false => SpfParameters::verify_mail_from(*client, hello, host, reverse_path),
-        };
-        self.known.begin_spf();
-        let output = once(self.verifier.0.verify_spf(parameters(asked, &self.known)));
-        let output = output.unwrap_or_else(|| SpfOutput::new(String::new()));
-        match self.known.end_spf() {
-            Some(result) if output.result() != SpfResult::None => output.with_result(result),
-            Some(_) | None => output,
-        }
     }
 
     /// The header section as the library reads it, with the hashes of the body that has gone by.

@@ -8,10 +8,12 @@ pub mod authenticity;
 pub mod canonical;
 pub mod content;
 pub mod credentials;
+pub mod domain_check;
 pub mod filtering;
 pub mod mta_sts;
 pub mod relay;
 pub mod signing;
+pub mod zone;
 
 use crate::mail::status::{EnhancedStatus, Reply, ReplyCode};
 

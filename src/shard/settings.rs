@@ -390,7 +390,8 @@ fn sources(config: &Config) -> Arc<[Source]> {
     config.sources.iter().map(source).collect()
 }
 
-fn dns_options(config: &Config, resolv_conf: &str) -> dns::Options {
+/// How name servers are asked, on a machine with this resolv.conf.
+pub fn dns_options(config: &Config, resolv_conf: &str) -> dns::Options {
     let machine = dns::Options::from_resolv_conf(resolv_conf);
     match config.dns_servers.as_slice() {
         [] => machine,

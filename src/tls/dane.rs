@@ -33,8 +33,29 @@ const AUTHORITY: u8 = 2;
 const OWN: u8 = 3;
 
 impl Tlsa {
+    /// That of a certificate's key, by its SHA-256; `None` where the certificate cannot be read.
+    pub(super) fn of_key(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let key = EndEntityCert::try_from(certificate).ok()?.subject_public_key_info();
+        let data = digest(&SHA256, &key).as_ref().into();
+        Some(Self { usage: OWN, selector: 1, matching: 1, data })
+    }
+
+    /// Whether a host with this certificate, signed for by these, is who it says.
+    pub(super) fn is_met_by(
+        &self,
+        own: &CertificateDer<'_>,
+        authorities: &[CertificateDer<'_>],
+    ) -> bool {
+        let is_met = match self.usage {
+            OWN => self.fits(own),
+            AUTHORITY => authorities.iter().any(|one| self.fits(one)),
+            _ => false,
+        };
+        is_met && self.is_usable()
+    }
+
     /// Whether it means something to SMTP. RFC 7672 §3.1.3: usages 0 and 1 do not.
-    fn is_usable(&self) -> bool {
+    pub fn is_usable(&self) -> bool {
         let length = match self.matching {
             0 => !self.data.is_empty(),
             1 => self.data.len() == SHA256.output_len,

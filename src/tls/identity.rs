@@ -1,6 +1,7 @@
 //! Read a certificate with its key: who we are to a peer.
 //!
-//! In: two PEM texts. Out: an [`Identity`]. Invariant: the key is the certificate's.
+//! In: two PEM texts. Out: an [`Identity`]. Invariant: the key is the certificate's. Of the
+//! certificate alone: a [`Chain`], for whoever compares it with what DNS says of it.
 
 use std::sync::Arc;
 
@@ -10,7 +11,17 @@ use rustls::sign::CertifiedKey;
 use webpki::EndEntityCert;
 
 use crate::base::limits::TLS_CHAIN_MAX;
+use crate::tls::dane::Tlsa;
 use crate::tls::provider;
+
+/// A certificate and those of the authorities between it and a known one.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// At least one; the host's own first.
+    certificates: Vec<CertificateDer<'static>>,
+    /// The host names of the first one, in lower case, `*.example.com` among them.
+    names: Vec<Box<str>>,
+}
 
 /// A certificate chain and its key.
 #[derive(Clone, Debug)]
@@ -40,9 +51,9 @@ pub enum IdentityError {
     Pair(String),
 }
 
-impl Identity {
-    /// The identity that these PEM texts hold; the certificate of this node comes first.
-    pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
+impl Chain {
+    /// The chain that a PEM text holds; the certificate of this node comes first.
+    pub fn from_pem(certificates: &[u8]) -> Result<Self, IdentityError> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificates).collect();
         let chain = chain.map_err(|error| IdentityError::Certificate(error.to_string()))?;
         let Some(first) = chain.first() else { return Err(IdentityError::NoCertificate) };
@@ -52,6 +63,33 @@ impl Identity {
         let parsed = EndEntityCert::try_from(first)
             .map_err(|error| IdentityError::Certificate(error.to_string()))?;
         let names = parsed.valid_dns_names().map(|name| name.to_ascii_lowercase().into()).collect();
+        Ok(Self { certificates: chain, names })
+    }
+
+    /// Whether the certificate is for `host`, in lower case; `*.` stands for one label.
+    pub fn is_for(&self, host: &str) -> bool {
+        self.names.iter().any(|name| match name.strip_prefix("*.") {
+            None => **name == *host,
+            Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest == parent),
+        })
+    }
+
+    /// What DNS should say of it: RFC 7672 §3.1, `3 1 1`, which holds as long as its key.
+    pub fn record(&self) -> Option<Tlsa> {
+        Tlsa::of_key(self.certificates.first()?)
+    }
+
+    /// Whether one of the records is met by this chain, as far as it can be seen without a peer.
+    pub fn meets(&self, records: &[Tlsa]) -> bool {
+        let Some((own, authorities)) = self.certificates.split_first() else { return false };
+        records.iter().any(|record| record.is_met_by(own, authorities))
+    }
+}
+
+impl Identity {
+    /// The identity that these PEM texts hold; the certificate of this node comes first.
+    pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
+        let Chain { certificates: chain, names } = Chain::from_pem(certificates)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| IdentityError::Key)?;
         let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
             let is_of_another = matches!(error, rustls::Error::InconsistentKeys(_));

@@ -34,14 +34,39 @@ impl Acceptor {
         clients: Option<&Roots>,
         clock: &Arc<Clock>,
     ) -> Result<Self, TlsError> {
+        Self::build(identities, clients.map(|roots| (roots, false)), clock)
+    }
+
+    /// As `new`, but a client without a certificate of `clients` is not let in.
+    pub fn for_members(
+        identities: &[Identity],
+        clients: &Roots,
+        clock: &Arc<Clock>,
+    ) -> Result<Self, TlsError> {
+        Self::build(identities, Some((clients, true)), clock)
+    }
+
+    /// What rustls works by, for a runtime that drives it by itself.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        self.config.clone()
+    }
+
+    fn build(
+        identities: &[Identity],
+        clients: Option<(&Roots, bool)>,
+        clock: &Arc<Clock>,
+    ) -> Result<Self, TlsError> {
         let builder = ServerConfig::builder_with_details(provider(), clock.clone())
             .with_safe_default_protocol_versions()?;
         let builder = match clients {
             None => builder.with_no_client_auth(),
-            Some(roots) => {
+            Some((roots, is_required)) => {
                 let store = roots.store.clone();
                 let verifier = WebPkiClientVerifier::builder_with_provider(store, provider());
-                let verifier = verifier.allow_unauthenticated().build();
+                let verifier = match is_required {
+                    true => verifier.build(),
+                    false => verifier.allow_unauthenticated().build(),
+                };
                 builder.with_client_cert_verifier(verifier.map_err(TlsError::new)?)
             }
         };

@@ -98,7 +98,7 @@ impl<'n> Node<'n> {
     /// What its admin address says at `path`; `None` for an error.
     pub(crate) fn get(&self, path: &str) -> Option<String> {
         let mut stream = self.network.connect(self.admin).ok()?;
-        write!(stream, "GET /{path} HTTP/1.0\r\n\r\n").ok()?;
+        write!(stream, "GET /{path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;

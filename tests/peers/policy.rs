@@ -2,7 +2,6 @@
 //! MTA-STS by a web server of Python's.
 
 use std::net::IpAddr;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -10,8 +9,9 @@ use super::certificates::Authority;
 use super::mail::transaction;
 use super::network::Network;
 use super::node::Node;
-use super::process::{Running, output, until};
-use super::python::{self, script, talk};
+use super::process::Running;
+use super::python::{self, talk};
+use super::signed_dns::{start_knot, start_unbound, start_web};
 use super::sink::{ALL, Sink};
 use crate::tool;
 
@@ -82,9 +82,9 @@ impl<'n> World<'n> {
         let folder = tempfile::tempdir().unwrap();
         let web = tempfile::tempdir().unwrap();
         let running = vec![
-            start_knot(network, folder.path(), &zone),
-            start_unbound(network, folder.path()),
-            start_web(network, web.path(), &authority.path("web.both")),
+            start_knot(network, folder.path(), &[("example", &zone)]),
+            start_unbound(network, folder.path(), &["example"]),
+            start_web(network, web.path(), &authority.path("web.both"), "10.25.0.100:443"),
         ];
         let sinks = HOSTS[..5].iter().map(|(name, address)| {
             let mut options: Vec<_> = ALL.iter().flat_map(|one| ["--offer", one]).collect();
@@ -126,69 +126,6 @@ impl<'n> World<'n> {
     fn asked(&self) -> String {
         std::fs::read_to_string(self.web.path().join("asked")).unwrap_or_default()
     }
-}
-
-fn start_knot(network: &Network, folder: &Path, zone: &str) -> Running {
-    let at = folder.display();
-    let config = format!(
-        "server:\n  rundir: {at}\n  listen: 127.0.0.1@5300\ndatabase:\n  storage: {at}\n\
-         zone:\n  - domain: example\n    storage: {at}\n    file: example.zone\n    \
-         dnssec-signing: on\n"
-    );
-    std::fs::write(folder.join("example.zone"), zone).unwrap();
-    std::fs::write(folder.join("knot.conf"), config).unwrap();
-    let mut command = network.command(tool::find("knotd").unwrap());
-    command.arg("-c").arg(folder.join("knot.conf"));
-    let mut knot = Running::start(&command, &folder.join("knot.log"));
-    until("the name server has signed its zone", || {
-        assert!(knot.is_alive(), "knotd has ended: {}", knot.log());
-        key(network).map(drop)
-    });
-    knot
-}
-
-/// The key that signs the zone's keys.
-fn key(network: &Network) -> Option<String> {
-    let mut kdig = network.command("kdig");
-    kdig.args(["+short", "+timeout=1", "@127.0.0.1", "-p", "5300", "example", "DNSKEY"]);
-    let keys = String::from_utf8(output(&mut kdig, b"")).unwrap();
-    keys.lines().find(|line| line.starts_with("257 ")).map(str::to_owned)
-}
-
-fn start_unbound(network: &Network, folder: &Path) -> Running {
-    let at = folder.display();
-    let key = key(network).unwrap();
-    let config = format!(
-        "server:\n  interface: 127.0.0.1\n  port: 53\n  do-daemonize: no\n  chroot: \"\"\n  \
-         username: \"\"\n  directory: \"{at}\"\n  pidfile: \"{at}/unbound.pid\"\n  \
-         use-syslog: no\n  logfile: \"\"\n  do-not-query-localhost: no\n  \
-         module-config: \"validator iterator\"\n  trust-anchor: \"example. DNSKEY {key}\"\n\
-         remote-control:\n  control-enable: no\n\
-         stub-zone:\n  name: \"example\"\n  stub-addr: 127.0.0.1@5300\n"
-    );
-    let file = folder.join("unbound.conf");
-    std::fs::write(&file, config).unwrap();
-    let mut command = network.command(tool::find("unbound").unwrap());
-    command.arg("-d").arg("-c").arg(file);
-    let mut unbound = Running::start(&command, &folder.join("unbound.log"));
-    until("the resolver validates", || {
-        assert!(unbound.is_alive(), "unbound has ended: {}", unbound.log());
-        let asked = ["+dnssec", "+timeout=1", "@127.0.0.1", "ns.example", "A"];
-        let answer = output(network.command("kdig").args(asked), b"");
-        String::from_utf8(answer).unwrap().contains("; Flags: qr rd ra ad").then_some(())
-    });
-    unbound
-}
-
-fn start_web(network: &Network, folder: &Path, certificate: &str) -> Running {
-    let mut command = network.command("python3");
-    command.arg(script("https.py")).arg(folder).args([certificate, "10.25.0.100:443"]);
-    let mut web = Running::start(&command, &folder.join("log"));
-    until("the web server listens", || {
-        assert!(web.is_alive(), "the web server has ended: {}", web.log());
-        folder.join("ready").exists().then_some(())
-    });
-    web
 }
 
 //= RFC 7672 §2.2, type=test

@@ -65,7 +65,7 @@ fn with_neither_file_nor_flags_the_defaults_hold() {
         "address = \"127.0.0.1:2525\" ",
         "relay_for = [\"127.0.0.0/8\", \"::1/128\"] ",
         "default_route = \"mx\" ",
-        "admin = \"127.0.0.1:8025\" ",
+        "listen = [\"127.0.0.1:8025\"] ",
         "lifetime = \"5d\" ",
         "delay_report = \"4h\" ",
     ] {
@@ -87,12 +87,12 @@ fn each_flag_is_a_knob_too_and_goes_before_it() {
         ("--listen", "[::1]:2601", "address = \"[::1]:2601\""),
         ("--upstream", "a.example:26*3,b.example;c.example", "hosts = \"a.example:26*3,b.example"),
         ("--spool", "/var/spool/elsewhere", "directory = \"/var/spool/elsewhere\""),
-        ("--admin", "127.0.0.1:8026", "admin = \"127.0.0.1:8026\""),
+        ("--admin", "127.0.0.1:8026", "listen = [\"127.0.0.1:8026\"]"),
         ("--hostname", "flag.example", "hostname = \"flag.example\""),
     ];
     let arguments: Vec<&str> = flags.iter().flat_map(|(name, value, _)| [*name, value]).collect();
-    let knobs = "cores = 1\nhostname = \"file.example\"\nadmin = \"127.0.0.1:1\"\n\
-        default_route = \"g\"\n[spool]\ndirectory = \"/file\"\n\
+    let knobs = "cores = 1\nhostname = \"file.example\"\ndefault_route = \"g\"\n\
+        [admin]\nlisten = [\"127.0.0.1:1\"]\n[spool]\ndirectory = \"/file\"\n\
         [[listener]]\naddress = \"127.0.0.1:2\"\n\
         [[upstream]]\nname = \"g\"\nhosts = \"f.example\"\n";
     let by_file = printed(&check(knobs, &[]));
@@ -138,7 +138,13 @@ fn a_wrong_file_is_refused_with_file_line_and_suggestion() {
             "is less than `retry_first`",
             "",
         ),
-        ("admin = \"127.0.0.1:2525\"\n", "relay.toml:1:9", "both a listener and the admin", ""),
+        (
+            "[admin]\nlisten = [\"127.0.0.1:2525\"]\n",
+            "relay.toml:2:11",
+            "both a listener and an admin",
+            "",
+        ),
+        ("admin = \"127.0.0.1:1\"\n", "relay.toml:1:9", "`admin` is a section", "[admin]"),
         (
             "[[listener]]\nrelay_for = [\"0.0.0.0/0\"]\n",
             "relay.toml:2:14",

@@ -105,10 +105,10 @@ fn a_reload_takes_a_new_key_and_refuses_a_bad_one() {
     let sink = Sink::start();
     let plain = to_upstream(&sink.address.to_string(), "");
     let mut node = Node::start(&plain);
-    // Beside the configuration: other folders are closed to a relay that was not started with them.
-    let folder = node.folder.path().join("keys");
-    fs::create_dir(&folder).unwrap();
-    let (_, key) = keygen(&folder, &["--selector", "one", "--ed25519"]);
+    // Below the configuration's own folder, which a confined relay may read.
+    let keys = node.folder.path().join("keys");
+    fs::create_dir(&keys).unwrap();
+    let (_, key) = keygen(&keys, &["--selector", "one", "--ed25519"]);
     let listener = node.listen[0];
     let signatures = |nth: usize| {
         send(listener, "<s@a.example>", &["<b@b.example>"], "signed");
@@ -120,7 +120,7 @@ fn a_reload_takes_a_new_key_and_refuses_a_bad_one() {
     node.wait_for_log("reloaded changes=4");
     assert_eq!(signatures(2), 1);
     assert!(node.metric("relay_fast_dkim_signatures_total{result=\"made\"}") == 1.0);
-    fs::set_permissions(file_in(&folder), Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(file_in(&keys), Permissions::from_mode(0o644)).unwrap();
     node.signal(Signal::HUP);
     let line = node.wait_for_log("not reloaded");
     assert!(line.contains("can be read by everyone"), "{line}");

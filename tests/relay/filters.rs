@@ -1,6 +1,7 @@
 //! Milters: what they want done is done, on disk as well; where they fail, the knob says what is.
 
 use std::io::Write as _;
+use std::net::{SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -104,6 +105,43 @@ fn what_it_changed_is_what_is_signed() {
         let header: String = header.split_whitespace().collect();
         assert!(header.contains(&format!("bh={digest};")), "{subject}: {digest}: {header}");
     }
+}
+
+/// A name server that knows no name.
+fn nothing_is_known() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut message = [0; 512];
+        while let Ok((length, client)) = socket.recv_from(&mut message) {
+            // RFC 1035 §4.1.1: a response, with the response code for "name error".
+            message[2] |= 0x80;
+            message[3] = 3;
+            let _ = socket.send_to(&message[..length], client);
+        }
+    });
+    address
+}
+
+#[test]
+fn what_is_verified_is_seen_by_milters() {
+    let (Some(asked), sink) = (Asked::start(), Sink::start()) else { return };
+    let strangers = format!(
+        "relay_for = []\nverify = \"quarantine\"\n\
+         [[relay_domain]]\ndomains = [\"a.example\"]\nupstream = \"smart\"\n\
+         [dns]\nservers = [\"{}\"]\n",
+        nothing_is_known()
+    );
+    let listener = "address = \"127.0.0.1:0\"\n";
+    let config = to_upstream(&sink.address.to_string(), &asked.config(""));
+    let node = Node::start(&config.replacen(listener, &format!("{listener}{strangers}"), 1));
+    let forged = "Authentication-Results: node.example; dmarc=pass\r\n";
+    assert_eq!(ask(&node, &[TO], &format!("{forged}{}", message("tell"))).code, 250);
+    let taken = sink.wait(1).pop().expect("it came");
+    assert_eq!(taken.field("X-Fields").unwrap(), "Authentication-Results From Subject");
+    let (_, behind) = taken.content.split_once("Authentication-Results:").unwrap();
+    assert!(behind.contains("dmarc=none") && !behind.contains("dmarc=pass"), "{behind}");
+    assert_eq!(ask(&node, &[TO], &format!("{forged}{}", message("no"))).code, 554);
 }
 
 #[test]

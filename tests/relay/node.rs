@@ -111,9 +111,16 @@ impl Node {
 
     /// The command line of a relay with so many shards.
     pub(crate) fn command(&self, cores: usize) -> Command {
+        let mut command = self.command_as_configured(cores);
+        command.args(["--admin", "127.0.0.1:0"]);
+        command
+    }
+
+    /// As `command`, with the admin addresses of the configuration.
+    pub(crate) fn command_as_configured(&self, cores: usize) -> Command {
         let mut command = Command::new(BINARY);
         command.arg("--config").arg(self.config_path()).args(["--cores", &cores.to_string()]);
-        command.arg("--spool").arg(self.spool()).args(["--admin", "127.0.0.1:0"]);
+        command.arg("--spool").arg(self.spool());
         command
     }
 
@@ -152,7 +159,9 @@ impl Node {
         });
         let (_, rest) = ready.split_once(" listen=[").expect("where it listens");
         let (listen, admin) = rest.split_once("] admin=").expect("where it is asked");
-        self.admin = admin.parse().unwrap();
+        // The first one that is no Unix socket, if there is one.
+        let tcp = admin.split(',').find_map(|one| one.parse().ok());
+        self.admin = tcp.unwrap_or(self.admin);
         self.listen = listen.split(", ").map(|one| one.parse().unwrap()).collect();
     }
 
@@ -225,7 +234,8 @@ impl Node {
     /// GET a path of the admin address: status line, headers and body.
     pub(crate) fn get(&self, path: &str) -> (String, String) {
         let mut stream = TcpStream::connect(self.admin).unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();

@@ -14,10 +14,10 @@ use crate::sink::Sink;
 use crate::tool;
 
 /// Nobody's numbers, in any distribution.
-const USER: (u32, u32) = (61_234, 61_235);
+pub(crate) const USER: (u32, u32) = (61_234, 61_235);
 const OTHER: (u32, u32) = (61_236, 61_237);
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         tool::skip("only root becomes another user");
@@ -25,12 +25,12 @@ fn is_root() -> bool {
     root
 }
 
-fn user((uid, gid): (u32, u32)) -> String {
+pub(crate) fn user((uid, gid): (u32, u32)) -> String {
     format!("user = \"{uid}:{gid}\"\n")
 }
 
 /// A folder that everyone can look into, and a relay that does not run there yet.
-fn idle(config: &str) -> Node {
+pub(crate) fn idle(config: &str) -> Node {
     let node = Node::idle(config);
     fs::set_permissions(node.folder.path(), Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(node.config_path(), Permissions::from_mode(0o644)).unwrap();
@@ -98,6 +98,9 @@ fn root_becomes_a_user_that_has_nothing() {
         assert_eq!((metadata.uid(), metadata.gid()), USER, "{path:?}");
     }
     assert_eq!(fs::metadata(&spool).unwrap().mode() & 0o777, 0o700);
+    for path in [spool.join("LOCK"), spool.join("000"), spool.join("events")] {
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o077, 0, "{path:?}");
+    }
     node.drain();
 }
 
@@ -215,7 +218,8 @@ fn a_user_that_starts_it_gives_up_what_it_was_lent() {
     }
     assert_all(&node, "Seccomp", "2");
     let log = node.log();
-    assert!(log.contains("others can look into the spool (mode 755): chmod 700 "), "{log}");
+    assert!(log.contains("was open to others (mode 755): it is 700 now"), "{log}");
+    assert_eq!(fs::metadata(node.spool()).unwrap().mode() & 0o777, 0o700);
     let mut client = Client::connect(low);
     client.send("<a@a.example>", &["<b@b.example>"], &message("lent"));
     assert_eq!(sink.wait(1)[0].subject(), "lent");
@@ -232,7 +236,7 @@ fn a_user_that_starts_it_gives_up_what_it_was_lent() {
 }
 
 /// The program where a user who is not root may find it.
-fn readable_copy(node: &Node) -> PathBuf {
+pub(crate) fn readable_copy(node: &Node) -> PathBuf {
     let copy = node.folder.path().join("relay-fast");
     fs::copy(BINARY, &copy).unwrap();
     fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();

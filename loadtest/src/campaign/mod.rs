@@ -5,6 +5,7 @@
 
 mod backlog;
 mod blow;
+pub(crate) mod config;
 mod crash;
 mod duplicates;
 mod outage;

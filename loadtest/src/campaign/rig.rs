@@ -15,6 +15,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use tempfile::TempDir;
 
+use super::config::{self, Configured, Made, Site};
 use super::progress::Progress;
 use super::relay::{self, Relay, RelayPlan};
 use crate::far;
@@ -22,8 +23,9 @@ use crate::ledger::account::{Account, Ledger};
 use crate::ledger::{self, queued};
 use crate::net::free_ports;
 use crate::run::sample::{self, Sample, Sampler};
-use crate::sink::{Sink, SinkOptions, SinkReport};
+use crate::sink::{Sink, SinkOptions, SinkReport, Totals};
 use crate::source::{self, SourceControl, SourceOptions, SourceReport};
+use crate::tls::{Maker, Mode};
 
 /// Shards of a relay of which nobody says how many it has.
 const CORES: u32 = 2;
@@ -33,9 +35,6 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 const ACCOUNT_EVERY: Duration = Duration::from_millis(500);
 /// Time without progress after which the relay is asked whether it still queues anything.
 const QUIET: Duration = Duration::from_secs(10);
-/// What stands for the upstreams in a configuration file.
-const UPSTREAM_MARK: &str = "@UPSTREAM@";
-const LISTEN_MARK: &str = "@LISTEN@";
 
 /// Which relay to run, and where.
 #[derive(Args, Clone, Debug)]
@@ -44,7 +43,8 @@ pub(crate) struct RigOptions {
     #[arg(long, value_name = "PATH")]
     pub(crate) relay: Option<PathBuf>,
     /// Configuration file for the relay; @UPSTREAM@ in it stands for the upstreams, @LISTEN@ for
-    /// the address of its listener, which are then not given on its command line
+    /// the address of its listener, which are then not given on its command line; for other marks
+    /// see loadtest run --help
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Shards of the relay; 2, or what the scenario says
@@ -59,6 +59,17 @@ pub(crate) struct RigOptions {
     /// Seconds without any progress after which a run is given up
     #[arg(long, default_value_t = 600)]
     wait: u64,
+}
+
+impl RigOptions {
+    /// A new folder, which stays: only a run that went well has nothing to show.
+    fn folder(&self) -> Result<TempDir> {
+        let work = std::path::absolute(&self.work).context("finding the working folder")?;
+        let folder = tempfile::Builder::new().prefix("relay-fast-load-").tempdir_in(&work);
+        let mut folder = folder.with_context(|| format!("a folder in {}", work.display()))?;
+        folder.disable_cleanup(true);
+        Ok(folder)
+    }
 }
 
 /// A run under way.
@@ -77,6 +88,10 @@ pub(crate) struct Rig {
     cpu_of_killed_us: u64,
     /// What a sink found that was replaced.
     violations: Vec<String>,
+    replaced: Totals,
+    server_tls: Mode,
+    maker: Arc<Maker>,
+    made: Made,
     last_count: u64,
     last_change: Instant,
     asked: Option<Instant>,
@@ -93,6 +108,24 @@ pub(crate) struct Files<'a> {
     pub(crate) cores: Option<u32>,
     /// How far away the sink is: a round trip.
     pub(crate) far: Option<Duration>,
+    /// TLS that the sink offers.
+    pub(crate) server_tls: Mode,
+}
+
+impl Files<'_> {
+    /// The sink at these addresses; its files are in `folder`.
+    fn sink(
+        &self,
+        addresses: &[SocketAddr],
+        folder: &Path,
+        maker: &Arc<Maker>,
+    ) -> Result<SinkOptions> {
+        let sink = SinkOptions::plain(addresses.to_vec(), Some(folder.join("received")))
+            .with_tls(self.server_tls, Arc::clone(maker));
+        let Some(script) = self.script else { return Ok(sink) };
+        let script = config::with_servers(script, addresses);
+        Ok(sink.with_script(config::write(folder, "sink.toml", &script)?))
+    }
 }
 
 /// What a run leaves when all is over.
@@ -100,6 +133,8 @@ pub(crate) struct Outcome {
     pub(crate) source: SourceReport,
     pub(crate) sink: SinkReport,
     pub(crate) account: Account,
+    /// Keys that the relay signs each message with.
+    pub(crate) dkim_keys: u64,
     pub(crate) relay_cpu_us: u64,
     /// CPU of each shard of the last relay.
     pub(crate) shards_cpu_us: Vec<u64>,
@@ -123,26 +158,26 @@ impl Rig {
         files: &Files<'_>,
     ) -> Result<Self> {
         let binary = relay::binary(options.relay.as_deref()).await?;
-        let folder = tempfile::Builder::new().prefix("relay-fast-load-").tempdir_in(&options.work);
-        let mut folder =
-            folder.with_context(|| format!("a folder in {}", options.work.display()))?;
-        // Only a run that went well has nothing to show.
-        folder.disable_cleanup(true);
+        let folder = options.folder()?;
         let ports = free_ports(weights.len() + 2)?;
         let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let sinks: Vec<SocketAddr> = ports[2..].iter().map(|&port| at(port)).collect();
-        let received = folder.path().join("received");
-        let mut behaviour = SinkOptions::plain(sinks.clone(), Some(received));
-        if let Some(script) = files.script {
-            behaviour = behaviour.with_script(write(folder.path(), "sink.toml", script)?);
-        }
-        let sink = Sink::start(&behaviour)?;
+        let maker = Arc::new(Maker::new()?);
+        let sink = Sink::start(&files.sink(&sinks, folder.path(), &maker)?)?;
         let upstreams = upstreams(&sinks, weights, files.far).await?;
-        let ours = files.config.map(|text| write(folder.path(), "knobs.toml", text)).transpose()?;
+        let ours = files.config.map(|text| config::write(folder.path(), "knobs.toml", text));
+        let ours = ours.transpose()?;
         let config = options.config.as_deref().or(ours.as_deref());
-        let marks = Marks { upstream: &upstreams, listen: at(ports[0]) };
-        let Configured { config, upstream, listens_by_config } =
-            configure(config, folder.path(), marks)?;
+        let site = Site {
+            folder: folder.path(),
+            binary: &binary,
+            upstream: &upstreams,
+            listen: at(ports[0]),
+            servers: &sinks,
+            maker: &maker,
+        };
+        let Configured { config, upstream, listens_by_config, made } =
+            site.configure(config).await?;
         let spool = folder.path().join("spool");
         std::fs::create_dir(&spool).with_context(|| format!("creating {}", spool.display()))?;
         let log = folder.path().join("relay.log");
@@ -175,6 +210,10 @@ impl Rig {
             sampler: None,
             cpu_of_killed_us: 0,
             violations: Vec::new(),
+            replaced: Totals::default(),
+            server_tls: files.server_tls,
+            maker,
+            made,
             last_count: 0,
             last_change: Instant::now(),
             asked: None,
@@ -185,6 +224,7 @@ impl Rig {
     pub(crate) fn inject(&mut self, mut options: SourceOptions, released: u64) -> Result<()> {
         options.accepted = Some(self.accepted_file());
         options.patience = self.options.wait;
+        options.auth = options.auth.or_else(|| self.made.login.clone());
         self.control.released.store(released, Ordering::Relaxed);
         let control = Arc::clone(&self.control);
         let thread = std::thread::Builder::new().name("source".to_owned());
@@ -318,13 +358,16 @@ impl Rig {
     pub(crate) async fn relent(&mut self) -> Result<()> {
         let addresses = self.sink.addresses.clone();
         (0..addresses.len()).for_each(|place| self.sink.kill(place));
-        let behaviour = SinkOptions::plain(addresses, Some(self.received_file()));
+        let behaviour = SinkOptions::plain(addresses, Some(self.received_file()))
+            .with_tls(self.server_tls, Arc::clone(&self.maker));
         let began = Instant::now();
         loop {
             match Sink::start(&behaviour) {
                 Ok(sink) => {
                     let old = std::mem::replace(&mut self.sink, sink);
-                    self.violations.extend(old.finish()?.violations);
+                    let old = old.finish()?;
+                    self.violations.extend(old.violations);
+                    self.replaced += old.totals;
                     break;
                 }
                 Err(error) if began.elapsed() > QUIET => return Err(error),
@@ -399,10 +442,12 @@ impl Rig {
         }
         let mut sink = self.sink.finish()?;
         sink.violations.append(&mut self.violations);
+        sink.totals += self.replaced;
         Ok(Outcome {
             source,
             sink,
             account,
+            dkim_keys: self.made.dkim_keys,
             relay_cpu_us,
             shards_cpu_us,
             samples,
@@ -423,71 +468,4 @@ async fn upstreams(sinks: &[SocketAddr], weights: &[u32], far: Option<Duration>)
         all.push(format!("{reached}*{weight}"));
     }
     Ok(all.join(","))
-}
-
-fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
-    let path = folder.join(name);
-    std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-    Ok(path)
-}
-
-/// What a configuration file leaves to the run.
-struct Marks<'a> {
-    upstream: &'a str,
-    listen: SocketAddr,
-}
-
-/// The configuration file, and what goes on the command line since the file has no mark for it.
-#[derive(Debug, PartialEq, Eq)]
-struct Configured {
-    config: Option<PathBuf>,
-    upstream: Option<String>,
-    listens_by_config: bool,
-}
-
-/// The configuration file with its marks filled in.
-fn configure(config: Option<&Path>, folder: &Path, marks: Marks<'_>) -> Result<Configured> {
-    let upstream = Some(marks.upstream.to_owned());
-    let Some(path) = config else {
-        return Ok(Configured { config: None, upstream, listens_by_config: false });
-    };
-    let text = std::fs::read_to_string(path);
-    let text = text.with_context(|| format!("reading {}", path.display()))?;
-    let filled = folder.join("relay.toml");
-    let listen = marks.listen.to_string();
-    let complete = text.replace(UPSTREAM_MARK, marks.upstream).replace(LISTEN_MARK, &listen);
-    std::fs::write(&filled, complete).with_context(|| format!("writing {}", filled.display()))?;
-    Ok(Configured {
-        config: Some(filled),
-        upstream: upstream.filter(|_| !text.contains(UPSTREAM_MARK)),
-        listens_by_config: text.contains(LISTEN_MARK),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_file_has_a_mark_for_goes_into_it_and_else_onto_the_command_line() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("given.toml");
-        let up = "127.0.0.1:1*3";
-        let configure = |config| {
-            let marks = Marks { upstream: up, listen: "127.0.0.1:2".parse().unwrap() };
-            configure(config, folder.path(), marks).unwrap()
-        };
-        let upstream = Some(up.to_owned());
-        let told =
-            Configured { config: None, upstream: upstream.clone(), listens_by_config: false };
-        assert_eq!(configure(None), told);
-        std::fs::write(&file, "to = \"@UPSTREAM@\", at = \"@LISTEN@\"").unwrap();
-        let filled = configure(Some(&file));
-        let text = std::fs::read_to_string(filled.config.unwrap()).unwrap();
-        assert_eq!(text, "to = \"127.0.0.1:1*3\", at = \"127.0.0.1:2\"");
-        assert_eq!((filled.upstream, filled.listens_by_config), (None, true));
-        std::fs::write(&file, "cores = 2").unwrap();
-        let plain = configure(Some(&file));
-        assert_eq!((plain.upstream, plain.listens_by_config), (upstream, false));
-    }
 }

@@ -66,15 +66,24 @@ fn head(report: &Report, out: &mut String) -> std::fmt::Result {
 fn tiles(report: &Report, out: &mut String) -> std::fmt::Result {
     let figures = &report.figures;
     let p99 = report.latency_of("final").and_then(|values| values.get(2));
+    let under_tls = figures.tls_messages_out + figures.tls_sessions_in > 0;
+    let only_if = |shown: bool, tile| shown.then_some(tile);
     out.push_str("<section class=\"tiles\">");
-    for (value, unit, what) in [
+    let always = [
         (format!("{:.1}", figures.relay_cpu_us), "µs", "CPU a message"),
         (grouped(figures.delivered_per_s), "/s", "delivered"),
         (p99.map_or("–".to_owned(), |p99| format!("{p99:.1}")), "ms", "p99 to 250"),
         (format!("{:.0}", figures.memory_peak_mib), "MiB", "memory at most"),
         (figures.lost.to_string(), "", "lost"),
         (figures.duplicates.to_string(), "", "duplicates"),
-    ] {
+    ];
+    let sessions = format!("{} / {}", figures.tls_sessions_in, figures.tls_sessions_out);
+    let sometimes = [
+        only_if(under_tls, (sessions, "", "TLS sessions in / out")),
+        only_if(under_tls, (figures.tls_messages_out.to_string(), "", "messages out under TLS")),
+        only_if(figures.signatures > 0, (figures.signatures.to_string(), "", "DKIM signatures")),
+    ];
+    for (value, unit, what) in always.into_iter().chain(sometimes.into_iter().flatten()) {
         write!(
             out,
             "<div class=\"tile\"><b>{value}<small>{unit}</small></b><span>{what}</span></div>"

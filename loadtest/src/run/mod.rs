@@ -21,10 +21,11 @@ use clap::Args;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpStream;
 
-use crate::campaign::judge;
 use crate::campaign::rig::{Files, Outcome, Rig, RigOptions};
 use crate::campaign::verdict::Verdict;
+use crate::campaign::{config, judge};
 use crate::source;
+use crate::tls::Mode;
 pub(crate) use compare::{CompareOptions, run as compare};
 use facts::Machine;
 pub(crate) use peers::{PeersOptions, run as peers};
@@ -33,7 +34,7 @@ use scenario::{Named, Scenario};
 
 /// A scenario, and what of it is to be otherwise.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = scenario::REFERENCE)]
+#[command(after_help = [scenario::REFERENCE, "\n\n", config::REFERENCE].concat())]
 pub(crate) struct RunOptions {
     /// Name of a scenario that comes with this program, or its file
     #[arg(required_unless_present = "list")]
@@ -86,6 +87,7 @@ async fn play(named: &Named, options: &RigOptions) -> Result<Report> {
         config: scenario.config.as_deref(),
         cores: Some(scenario.cores),
         far: scenario.far()?,
+        server_tls: scenario.server_tls,
     };
     let total = u64::from(scenario.messages);
     let mut rig = Rig::with_files(options, &scenario.upstreams, total, &files).await?;
@@ -123,6 +125,7 @@ async fn play(named: &Named, options: &RigOptions) -> Result<Report> {
     let outcome = rig.finish().await?;
     let mut verdict = Verdict::default();
     judge(&outcome, &mut verdict);
+    judge_protection(&outcome, scenario, &mut verdict);
     Ok(Report {
         scenario: named.name.clone(),
         description: scenario.description.clone(),
@@ -136,6 +139,21 @@ async fn play(named: &Named, options: &RigOptions) -> Result<Report> {
         samples: outcome.samples,
         verdict: verdict.findings().to_vec(),
     })
+}
+
+/// What a scenario with TLS or signatures promises beside: of servers that keep their word.
+fn judge_protection(outcome: &Outcome, scenario: &Scenario, verdict: &mut Verdict) {
+    let totals = &outcome.sink.totals;
+    let messages = totals.messages;
+    if scenario.server_tls != Mode::None && scenario.sink.is_none() {
+        let secured = totals.tls_messages;
+        verdict.add(secured == messages, format!("{secured} of {messages} went out under TLS"));
+    }
+    if outcome.dkim_keys > 0 {
+        let (signatures, keys) = (totals.signatures, outcome.dkim_keys);
+        let text = format!("{signatures} signatures by {keys} keys on {messages} messages");
+        verdict.add(signatures == keys * messages, text);
+    }
 }
 
 /// Clients that are connected and say nothing; they go when they are dropped.
@@ -199,6 +217,11 @@ fn figures(outcome: &Outcome, delivering: Duration) -> Figures {
             / 1_024.0,
         queue_peak: samples.iter().map(|sample| sample.queued).max().unwrap_or_default(),
         busiest_shard: if mean > 0.0 { most as f64 / mean } else { 0.0 },
+        tls_sessions_in: source.tally.tls_sessions,
+        tls_sessions_out: sink.totals.tls_sessions,
+        tls_failures_out: sink.totals.tls_failures,
+        tls_messages_out: sink.totals.tls_messages,
+        signatures: sink.totals.signatures,
     }
 }
 

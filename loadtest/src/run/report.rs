@@ -74,6 +74,20 @@ pub(crate) struct Figures {
     pub(crate) queue_peak: u64,
     /// Of the busiest shard, by the mean.
     pub(crate) busiest_shard: f64,
+    /// TLS sessions of the source, and of the servers.
+    #[serde(default)]
+    pub(crate) tls_sessions_in: u64,
+    #[serde(default)]
+    pub(crate) tls_sessions_out: u64,
+    /// Handshakes that the servers saw fail.
+    #[serde(default)]
+    pub(crate) tls_failures_out: u64,
+    /// Messages that the servers got under TLS.
+    #[serde(default)]
+    pub(crate) tls_messages_out: u64,
+    /// DKIM signatures of the messages that the servers got.
+    #[serde(default)]
+    pub(crate) signatures: u64,
 }
 
 impl Report {

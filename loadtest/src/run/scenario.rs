@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::source::{Sizes, SourceOptions, Spread};
+use crate::tls::Mode;
 
 /// Most idle connections: each takes a descriptor here and one at the relay.
 const IDLE_MAX: u32 = 100_000;
@@ -16,7 +17,7 @@ const IDLE_MAX: u32 = 100_000;
 const HOT_TURN: u32 = 100;
 
 /// The scenarios that come with this program, by name.
-const SHIPPED: [(&str, &str); 10] = [
+const SHIPPED: [(&str, &str); 12] = [
     ("campaign", include_str!("../../scenarios/campaign.toml")),
     ("plain", include_str!("../../scenarios/plain.toml")),
     ("steady", include_str!("../../scenarios/steady.toml")),
@@ -27,6 +28,8 @@ const SHIPPED: [(&str, &str); 10] = [
     ("deferral-storm", include_str!("../../scenarios/deferral-storm.toml")),
     ("far-away", include_str!("../../scenarios/far-away.toml")),
     ("many-idle", include_str!("../../scenarios/many-idle.toml")),
+    ("tls", include_str!("../../scenarios/tls.toml")),
+    ("dkim", include_str!("../../scenarios/dkim.toml")),
 ];
 
 /// The reference of scenario files, for `--help`.
@@ -47,7 +50,9 @@ pub(crate) const REFERENCE: &str = r#"Scenario (TOML; only description and messa
   spread = "poisson"        # or "constant"
   cores = 2                 # shards of the relay
   upstreams = [3, 2, 1]     # weights; there is one server for each
-  config = '''…'''          # of the relay; @UPSTREAM@ stands for the servers
+  tls = "starttls"          # of the source: none, starttls, implicit
+  server_tls = "starttls"   # that the servers offer: none, starttls
+  config = '''…'''          # of the relay, with marks: see below
   sink = '''…'''            # how the servers misbehave: see loadtest sink --help
   relents = false           # they take everything once all is accepted
   dead_until = 50           # the first one is dead until so many percent are accepted
@@ -84,6 +89,10 @@ pub(crate) struct Scenario {
     pub(crate) cores: u32,
     #[serde(default = "one_upstream")]
     pub(crate) upstreams: Vec<u32>,
+    #[serde(default)]
+    pub(crate) tls: Mode,
+    #[serde(default)]
+    pub(crate) server_tls: Mode,
     pub(crate) config: Option<String>,
     pub(crate) sink: Option<String>,
     #[serde(default)]
@@ -175,6 +184,9 @@ fn parse(text: &str) -> Result<Scenario> {
     if scenario.hot_share.is_some() && scenario.zipf.is_some() {
         bail!("hot_share and zipf exclude each other");
     }
+    if scenario.server_tls == Mode::Implicit {
+        bail!("no relay begins with TLS unasked: server_tls is none or starttls");
+    }
     if scenario.idle > IDLE_MAX {
         bail!("idle is at most {IDLE_MAX}");
     }
@@ -195,6 +207,7 @@ impl Scenario {
         source.per_connection = self.per_connection;
         (source.pipelining, source.chunking) = (self.pipelining, self.chunking);
         (source.rate, source.spread) = (self.rate, self.spread);
+        source.tls = self.tls;
         if let Some(share) = self.hot_share {
             source.to_domains = hot_turn(share);
         }
@@ -213,7 +226,8 @@ impl Scenario {
     pub(crate) fn is_plain(&self) -> bool {
         let faults = self.relents || self.dead_until.is_some() || self.far.is_some();
         let special = self.config.is_some() || self.sink.is_some() || self.idle > 0;
-        !faults && !special && self.upstreams.len() == 1
+        let secured = self.tls != Mode::None || self.server_tls != Mode::None;
+        !faults && !special && !secured && self.upstreams.len() == 1
     }
 }
 
@@ -260,6 +274,8 @@ mod tests {
             ("far = \"near\"", "no time"),
             ("size = \"9-5\"", "backwards"),
             ("idle = 100001", "at most"),
+            ("tls = \"yes\"", "unknown variant"),
+            ("server_tls = \"implicit\"", "unasked"),
         ] {
             let error = parse(&format!("{base}{line}")).unwrap_err();
             assert!(format!("{error:#}").contains(words), "{line}: {error:#}");

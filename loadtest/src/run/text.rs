@@ -36,6 +36,19 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         "memory     {:>9.1} MiB at most; {} queued at most",
         figures.memory_peak_mib, figures.queue_peak
     )?;
+    if figures.tls_sessions_in + figures.tls_sessions_out + figures.tls_failures_out > 0 {
+        writeln!(
+            out,
+            "TLS        {:>9} sessions in, {} out ({} failed); {} messages out under it",
+            figures.tls_sessions_in,
+            figures.tls_sessions_out,
+            figures.tls_failures_out,
+            figures.tls_messages_out
+        )?;
+    }
+    if figures.signatures > 0 {
+        writeln!(out, "signatures {:>9}", figures.signatures)?;
+    }
     if report.shards_cpu_us.len() > 1 {
         writeln!(out, "shards     {:>9.2} of the mean has the busiest", figures.busiest_shard)?;
     }
@@ -61,6 +74,19 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
 mod tests {
     use super::*;
     use crate::run::report::tests::sample;
+
+    #[test]
+    fn tls_and_signatures_are_told_where_there_are_any() {
+        let mut report = sample();
+        assert!(!text(&report).contains("TLS") && !text(&report).contains("signatures"));
+        (report.figures.tls_sessions_in, report.figures.tls_messages_out) = (20, 9_000);
+        report.figures.signatures = 7;
+        let text = text(&report);
+        assert!(
+            text.contains("\nTLS               20 sessions in, 0 out (0 failed); 9000 messages")
+        );
+        assert!(text.contains("\nsignatures         7\n"), "{text}");
+    }
 
     #[test]
     fn the_figures_and_the_verdict_are_there() {

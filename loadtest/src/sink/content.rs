@@ -16,6 +16,9 @@ const HEADER_STEP: usize = 1_024;
 /// Octets of a message that are kept whole when somebody wants it whole.
 const WHOLE_MAX: usize = 256 * 1024 * 1024;
 
+/// How the field of a DKIM signature begins (RFC 6376 §3.5), as all who sign write it.
+const SIGNATURE_FIELD: &[u8] = b"DKIM-Signature:";
+
 /// Where a reader of dot-stuffed content stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -95,6 +98,8 @@ pub(crate) struct Content {
     in_body: bool,
     load: Option<Load>,
     whole: Option<Vec<u8>>,
+    /// Signatures in the header.
+    pub(crate) signatures: u64,
     /// Octets so far.
     pub(crate) size: u64,
 }
@@ -126,7 +131,7 @@ impl Content {
     /// Starts a message; `keep_whole` keeps its octets for `whole`.
     pub(crate) fn begin(&mut self, keep_whole: bool) {
         self.header.clear();
-        (self.in_body, self.load, self.size) = (false, None, 0);
+        (self.in_body, self.load, self.size, self.signatures) = (false, None, 0, 0);
         self.whole = keep_whole.then(Vec::new);
     }
 
@@ -180,6 +185,7 @@ impl Content {
                 self.header.truncate(end);
                 self.in_body = true;
                 self.load = load_of(&self.header);
+                self.signatures = places(&self.header, SIGNATURE_FIELD).count() as u64;
                 return &piece[piece.len() - beyond..];
             }
             if self.header.len() > HEADER_MAX {
@@ -214,10 +220,14 @@ fn load_of(header: &[u8]) -> Option<Load> {
 
 /// The value of a field in a header, the first one.
 fn value<'a>(header: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
-    let at =
-        memchr::memmem::find_iter(header, field).find(|&at| at == 0 || header[at - 1] == b'\n')?;
-    let rest = &header[at + field.len()..];
+    let rest = &header[places(header, field).next()? + field.len()..];
     Some(&rest[..memchr::memchr(b'\r', rest)?])
+}
+
+/// Where in a header fields of this name begin.
+fn places(header: &[u8], field: &[u8]) -> impl Iterator<Item = usize> {
+    let all = memchr::memmem::find_iter(header, field);
+    all.filter(|&at| at == 0 || header[at - 1] == b'\n')
 }
 
 /// What a sink makes of a message that comes in these pieces.
@@ -312,6 +322,21 @@ mod tests {
         assert_eq!(judged(&[&changed]), (true, Body::Changed));
         assert_eq!(judged(&[&message[..2_000]]), (true, Body::Changed));
         assert_eq!(judged(&[&message, b"\r\n"]), (true, Body::Changed));
+    }
+
+    #[test]
+    fn signatures_are_counted_in_the_header_alone() {
+        let message = message();
+        for (above, count) in [("", 0), ("DKIM-Signature: a\r\n\tb\r\nDKIM-Signature: c\r\n", 2)] {
+            let mut content = Content::default();
+            content.begin(false);
+            let after = b"X-DKIM-Signature: no\r\n";
+            let below = b"DKIM-Signature: no\r\n";
+            for piece in [above.as_bytes(), after, &message, below] {
+                content.take(piece, &Filler::new(0));
+            }
+            assert_eq!(content.signatures, count);
+        }
     }
 
     #[test]

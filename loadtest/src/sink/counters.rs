@@ -18,13 +18,20 @@ pub(crate) struct Counters {
     pub(crate) refusals: AtomicU64,
     /// Connections that a rule cut.
     pub(crate) cuts: AtomicU64,
+    /// Handshakes that came to their end, and that did not.
+    pub(crate) tls_sessions: AtomicU64,
+    pub(crate) tls_failures: AtomicU64,
+    /// Messages that came under TLS.
+    pub(crate) tls_messages: AtomicU64,
+    /// `DKIM-Signature:` fields of messages.
+    pub(crate) signatures: AtomicU64,
     /// Things that a client may not do.
     pub(crate) violations: AtomicU64,
 }
 
 impl Counters {
     /// Name and value of each count.
-    pub(crate) fn all(&self) -> [(&'static str, u64); 8] {
+    pub(crate) fn all(&self) -> [(&'static str, u64); 12] {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         [
             ("connections", read(&self.connections)),
@@ -34,7 +41,45 @@ impl Counters {
             ("changed", read(&self.changed)),
             ("refusals", read(&self.refusals)),
             ("cuts", read(&self.cuts)),
+            ("TLS sessions", read(&self.tls_sessions)),
+            ("failed handshakes", read(&self.tls_failures)),
+            ("messages under TLS", read(&self.tls_messages)),
+            ("signatures", read(&self.signatures)),
             ("violations", read(&self.violations)),
         ]
+    }
+
+    /// What a report is made of.
+    pub(crate) fn totals(all: &[Self]) -> Totals {
+        let sum = |of: fn(&Self) -> &AtomicU64| {
+            all.iter().map(|counters| of(counters).load(Ordering::Relaxed)).sum()
+        };
+        Totals {
+            messages: sum(|counters| &counters.messages),
+            tls_sessions: sum(|counters| &counters.tls_sessions),
+            tls_failures: sum(|counters| &counters.tls_failures),
+            tls_messages: sum(|counters| &counters.tls_messages),
+            signatures: sum(|counters| &counters.signatures),
+        }
+    }
+}
+
+/// Counts over all listeners: see `Counters`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) messages: u64,
+    pub(crate) tls_sessions: u64,
+    pub(crate) tls_failures: u64,
+    pub(crate) tls_messages: u64,
+    pub(crate) signatures: u64,
+}
+
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, more: Self) {
+        self.messages += more.messages;
+        self.tls_sessions += more.tls_sessions;
+        self.tls_failures += more.tls_failures;
+        self.tls_messages += more.tls_messages;
+        self.signatures += more.signatures;
     }
 }

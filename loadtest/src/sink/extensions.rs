@@ -24,9 +24,11 @@ pub(crate) enum Extension {
     Size,
     /// RFC 2034
     EnhancedStatusCodes,
+    /// RFC 3207
+    Starttls,
 }
 
-const ALL: [(Extension, &str); 7] = [
+const ALL: [(Extension, &str); 8] = [
     (Extension::Pipelining, "PIPELINING"),
     (Extension::EightBitMime, "8BITMIME"),
     (Extension::SmtpUtf8, "SMTPUTF8"),
@@ -34,6 +36,7 @@ const ALL: [(Extension, &str); 7] = [
     (Extension::Dsn, "DSN"),
     (Extension::Size, "SIZE"),
     (Extension::EnhancedStatusCodes, "ENHANCEDSTATUSCODES"),
+    (Extension::Starttls, "STARTTLS"),
 ];
 
 /// A set of extensions.
@@ -42,7 +45,7 @@ pub(crate) struct Extensions(u8);
 
 impl Extensions {
     pub(crate) fn all() -> Self {
-        Self(0b111_1111)
+        Self(0b1111_1111)
     }
 
     pub(crate) fn has(self, extension: Extension) -> bool {
@@ -65,7 +68,8 @@ impl Extensions {
                     | Extension::SmtpUtf8
                     | Extension::Chunking
                     | Extension::Dsn
-                    | Extension::EnhancedStatusCodes => keyword.to_owned(),
+                    | Extension::EnhancedStatusCodes
+                    | Extension::Starttls => keyword.to_owned(),
                 });
             }
         }
@@ -108,7 +112,7 @@ mod tests {
         let reply = String::from_utf8(offers.ehlo_reply("sink.example", 10)).unwrap();
         assert!(reply.starts_with("250-sink.example\r\n250-PIPELINING\r\n"));
         assert!(reply.contains("250-SIZE 10\r\n") && !reply.contains("DSN"));
-        assert!(reply.ends_with("250 ENHANCEDSTATUSCODES\r\n"));
+        assert!(reply.ends_with("ENHANCEDSTATUSCODES\r\n250 STARTTLS\r\n"));
         assert!(!offers.allow(b"BODY=8BITMIME") && !offers.allow(b"RET=HDRS"));
         assert!(offers.allow(b"SIZE=5") && !offers.allow(b"XFOO=1"));
     }

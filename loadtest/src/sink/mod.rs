@@ -24,17 +24,18 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use tokio::sync::mpsc;
 
 use crate::line_log::LineLog;
 use crate::message::{Filler, ID_LEN};
 use crate::net::Addresses;
+use crate::tls::{Flaw, Identity, Maker, Mode, Server};
 use content::{Body, Content};
 #[cfg(test)]
 pub(crate) use content::{Body as Judged, judged};
-pub(crate) use counters::Counters;
+pub(crate) use counters::{Counters, Totals};
 use extensions::{Extension, Extensions};
 use script::{Memory, Script};
 use serve::Order;
@@ -65,13 +66,46 @@ pub(crate) struct SinkOptions {
     /// Seed of what is random in the script
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// TLS that is on offer, with a certificate that is made for the listeners' addresses
+    #[arg(long, value_enum, default_value_t)]
+    tls: Mode,
+    /// PEM file of a certificate to show instead, then its chain
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// PEM file of its key
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
+    /// File that gets the certificate that is made, for clients that are to trust it
+    #[arg(long, value_name = "FILE", conflicts_with = "certificate")]
+    certificate_out: Option<PathBuf>,
+    /// Who makes certificates, where there was a sink before this one.
+    #[arg(skip)]
+    maker: Option<Arc<Maker>>,
 }
 
 impl SinkOptions {
     /// A sink on these addresses that behaves.
     pub(crate) fn plain(listen: Vec<SocketAddr>, received: Option<PathBuf>) -> Self {
         let (hide, script, store) = (Vec::new(), None, None);
-        Self { listen: vec![Addresses(listen)], hide, script, received, store, seed: 1 }
+        let (tls, certificate, key, certificate_out, maker) = (Mode::None, None, None, None, None);
+        Self {
+            listen: vec![Addresses(listen)],
+            hide,
+            script,
+            received,
+            store,
+            seed: 1,
+            tls,
+            certificate,
+            key,
+            certificate_out,
+            maker,
+        }
+    }
+
+    /// The same sink, with TLS on offer by certificates of `maker`.
+    pub(crate) fn with_tls(self, tls: Mode, maker: Arc<Maker>) -> Self {
+        Self { tls, maker: Some(maker), ..self }
     }
 
     /// The same sink, misbehaving as the script in a file says.
@@ -82,6 +116,35 @@ impl SinkOptions {
     /// Every address that the options name.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.listen.iter().flat_map(|Addresses(all)| all).copied().collect()
+    }
+
+    /// What listeners with these flaws answer handshakes with; nothing where TLS is not on offer.
+    fn servers(&self, flaws: &[Flaw]) -> Result<Vec<Option<Server>>> {
+        if self.tls == Mode::None {
+            return Ok(vec![None; flaws.len()]);
+        }
+        if let Some((certificate, key)) = self.certificate.as_ref().zip(self.key.as_ref()) {
+            if flaws.iter().any(|flaw| *flaw != Flaw::None) {
+                bail!("a certificate that is given has no flaws by script");
+            }
+            let server = Identity::read(certificate, key)?.server()?;
+            return Ok(vec![Some(server); flaws.len()]);
+        }
+        let maker = self.maker.clone().map_or_else(|| Maker::new().map(Arc::new), Ok)?;
+        let mut addresses: Vec<_> = self.addresses().iter().map(SocketAddr::ip).collect();
+        addresses.dedup();
+        let make = |flaw| maker.make(flaw, "sink.example", &addresses);
+        let good = make(Flaw::None)?;
+        if let Some(path) = &self.certificate_out {
+            std::fs::write(path, &good.pem)
+                .with_context(|| format!("writing {}", path.display()))?;
+        }
+        let good = good.server()?;
+        let server = |flaw: &Flaw| match flaw {
+            Flaw::None => Ok(Some(good.clone())),
+            Flaw::Expired | Flaw::WrongName => make(*flaw)?.server().map(Some),
+        };
+        flaws.iter().map(server).collect()
     }
 }
 
@@ -103,6 +166,8 @@ pub(crate) struct SinkReport {
     pub(crate) cpu_us: u64,
     /// The first violations, in words.
     pub(crate) violations: Vec<String>,
+    /// What all listeners counted.
+    pub(crate) totals: Totals,
 }
 
 impl Sink {
@@ -121,6 +186,9 @@ impl Sink {
         };
         let mut offers = Extensions::all();
         options.hide.iter().for_each(|extension| offers.hide(*extension));
+        if options.tls != Mode::Starttls {
+            offers.hide(Extension::Starttls);
+        }
         let mut sockets = Vec::new();
         let mut conducts = Vec::new();
         let mut addresses = Vec::new();
@@ -135,8 +203,11 @@ impl Sink {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("creating {}", folder.display()))?;
         }
+        let flaws: Vec<_> = conducts.iter().map(|conduct| conduct.flaw).collect();
+        let servers = options.servers(&flaws)?;
         let counters: Arc<Vec<Counters>> =
             Arc::new(addresses.iter().map(|_| Counters::default()).collect());
+        let conducts = conducts.into_iter().zip(servers).collect();
         let plan = Plan { options: options.clone(), counters: Arc::clone(&counters), conducts };
         let (orders, receiver) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new().name("sink".to_owned());
@@ -190,7 +261,15 @@ impl Sink {
 struct Plan {
     options: SinkOptions,
     counters: Arc<Vec<Counters>>,
-    conducts: Vec<script::Conduct>,
+    /// Of each listener, with what answers its handshakes.
+    conducts: Vec<(script::Conduct, Option<Server>)>,
+}
+
+/// How a message came.
+#[derive(Clone, Copy, Debug)]
+struct Manner {
+    null_reverse_path: bool,
+    secured: bool,
 }
 
 /// What all sessions of a sink share.
@@ -235,17 +314,19 @@ impl Shared {
         place: usize,
         listener: &str,
         content: &Content,
-        null_reverse_path: bool,
+        how: Manner,
         recipients: impl Iterator<Item = &'a [u8]>,
     ) {
         let counters = &self.counters[place];
         counters.messages.fetch_add(1, Ordering::Relaxed);
+        counters.tls_messages.fetch_add(u64::from(how.secured), Ordering::Relaxed);
+        counters.signatures.fetch_add(content.signatures, Ordering::Relaxed);
         let (id, body) = content.judge();
         if let Some(folder) = &self.store {
             self.keep(folder, id, content.whole(), place);
         }
         let unix_ms = unix_ms();
-        if null_reverse_path && id.is_none() {
+        if how.null_reverse_path && id.is_none() {
             let reports = dsn::reports(content.whole());
             if !reports.is_empty() {
                 counters.reports.fetch_add(reports.len() as u64, Ordering::Relaxed);

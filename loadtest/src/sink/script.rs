@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::extensions::{Extension, Extensions};
 use crate::dice::Dice;
 use crate::net::Addresses;
+use crate::tls::Flaw;
 
 /// Recipients that greylisting and `first` remember; those beyond count as known.
 const MEMORY_MAX: usize = 2_000_000;
@@ -28,9 +29,10 @@ pub(crate) const REFERENCE: &str = r#"Script (TOML; all conditions of a rule mus
   size = 1000000                   # octets of a message
   connections_max = 5              # more get 421
   read_rate = 1000                 # octets a second and connection
+  certificate = "expired"          # or "wrong-name"; of those that are made
 
   [[rule]]
-  stage = "rcpt"                   # greeting ehlo mail rcpt data content end
+  stage = "rcpt"                   # greeting ehlo starttls mail rcpt data content end
   listener = "127.0.1.3:25252"
   domain = ".slow.example"         # or d0000003.example; of a recipient
   probability = 0.5
@@ -40,7 +42,9 @@ pub(crate) const REFERENCE: &str = r#"Script (TOML; all conditions of a rule mus
   after_bytes = 4096               # with stage = "content"
   delay = "2s-5s"
   reply = "451 4.7.1 Try again later"
-  cut = "reset"                    # or "close", instead of a reply"#;
+  cut = "reset"                    # or "close", instead of a reply
+  behind = "garbage"               # with stage = "starttls", behind 220: or "clear", a reply that
+                                   # is not under TLS; "stall"; "close"; "reset""#;
 
 /// Where in a session a rule applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -48,6 +52,7 @@ pub(crate) const REFERENCE: &str = r#"Script (TOML; all conditions of a rule mus
 pub(crate) enum Stage {
     Greeting,
     Ehlo,
+    Starttls,
     Mail,
     Rcpt,
     /// The command DATA, or the first BDAT.
@@ -58,7 +63,7 @@ pub(crate) enum Stage {
     End,
 }
 
-const STAGES: usize = 7;
+const STAGES: usize = 8;
 
 /// How a connection ends without a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -66,6 +71,20 @@ const STAGES: usize = 7;
 pub(crate) enum Cut {
     Close,
     /// By RST, so that the peer loses what it has not read.
+    Reset,
+}
+
+/// What comes behind the reply to STARTTLS instead of a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Behind {
+    /// What is no TLS.
+    Garbage,
+    /// A reply in clear, as somebody on the way would put it there; then the handshake.
+    Clear,
+    /// Nothing, for as long as the client waits.
+    Stall,
+    Close,
     Reset,
 }
 
@@ -158,6 +177,8 @@ struct ListenerPart {
     connections_max: Option<u64>,
     /// Octets a second that are read from a connection.
     read_rate: Option<u32>,
+    /// What is wrong with its certificate.
+    certificate: Option<Flaw>,
 }
 
 /// One rule; every condition that it names must hold.
@@ -180,6 +201,7 @@ pub(crate) struct Rule {
     reply: Option<ReplyText>,
     delay: Option<Span>,
     cut: Option<Cut>,
+    behind: Option<Behind>,
 }
 
 /// How one listener behaves.
@@ -189,6 +211,8 @@ pub(crate) struct Conduct {
     pub(crate) size_max: u64,
     pub(crate) connections_max: u64,
     pub(crate) read_rate: Option<u32>,
+    /// What is wrong with its certificate.
+    pub(crate) flaw: Flaw,
     rules: [Vec<Rule>; STAGES],
 }
 
@@ -207,6 +231,7 @@ pub(crate) struct Decision {
     pub(crate) delay: Duration,
     pub(crate) reply: Option<Vec<u8>>,
     pub(crate) cut: Option<Cut>,
+    pub(crate) behind: Option<Behind>,
     /// Octets of content before it applies; for `Stage::Content`, which is asked at its start.
     pub(crate) after_bytes: u64,
 }
@@ -266,6 +291,7 @@ impl Script {
             size_max: 100_000_000,
             connections_max: u64::MAX,
             read_rate: None,
+            flaw: Flaw::None,
             rules: Default::default(),
         };
         for part in &self.listener {
@@ -278,6 +304,7 @@ impl Script {
             conduct.size_max = part.size.unwrap_or(conduct.size_max);
             conduct.connections_max = part.connections_max.unwrap_or(conduct.connections_max);
             conduct.read_rate = part.read_rate.or(conduct.read_rate);
+            conduct.flaw = part.certificate.unwrap_or(conduct.flaw);
         }
         for rule in &self.rule {
             if names(rule.listener.as_deref(), address)? {
@@ -299,8 +326,12 @@ fn names(written: Option<&str>, address: SocketAddr) -> Result<bool> {
 
 impl Rule {
     fn check(&self) -> Result<()> {
-        if self.reply.is_none() && self.delay.is_none() && self.cut.is_none() {
-            bail!("it has no effect: it needs reply, delay or cut");
+        let ends = self.reply.is_some() || self.cut.is_some();
+        if !ends && self.delay.is_none() && self.behind.is_none() {
+            bail!("it has no effect: it needs reply, delay, cut or behind");
+        }
+        if self.behind.is_some() && (ends || self.stage != Stage::Starttls) {
+            bail!("behind belongs to stage = \"starttls\", and to its usual reply");
         }
         if self.reply.is_some() && self.cut.is_some() {
             bail!("a connection that is cut gives no reply");
@@ -377,9 +408,9 @@ impl Conduct {
             if let Some(span) = rule.delay {
                 decision.delay += span.draw(&mut memory.dice);
             }
-            if rule.reply.is_some() || rule.cut.is_some() {
+            if rule.reply.is_some() || rule.cut.is_some() || rule.behind.is_some() {
                 decision.reply = rule.reply.as_ref().map(|ReplyText(wire)| wire.clone());
-                decision.cut = rule.cut;
+                (decision.cut, decision.behind) = (rule.cut, rule.behind);
                 break;
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! Lives on: the sink's thread; one task a listener, one a connection.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener as Socket};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -16,13 +17,18 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::script::Cut;
 use super::session::{Listener, Session, Want};
-use super::{Plan, Shared, SinkReport};
+use super::{Counters, Plan, Shared, SinkReport};
 use crate::cpu;
+use crate::tls::{Mode, Server, Stream};
 
 /// Octets read at a time; a 10 KB message and its commands fit.
 const READ_SIZE: usize = 32 * 1024;
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4_096;
+/// Longest wait for the end of a handshake.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
+/// Longest time that a client is left without an answer.
+const STALL_MAX: Duration = Duration::from_secs(600);
 /// How often a slow reader reads.
 const SLOW_TICK: Duration = Duration::from_millis(100);
 
@@ -46,7 +52,7 @@ pub(crate) fn bind(address: SocketAddr) -> Result<Socket> {
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
-        std::io::Result::Ok(socket.into())
+        io::Result::Ok(socket.into())
     };
     make().with_context(|| format!("listening on {address}"))
 }
@@ -67,10 +73,11 @@ pub(crate) fn run(
     let outcome = runtime.block_on(async {
         for (place, (conduct, socket)) in plan.conducts.into_iter().zip(sockets).enumerate() {
             let address = socket.local_addr().context("asking for a listener's address")?;
-            let ehlo = conduct.offers.ehlo_reply("sink.example", conduct.size_max);
-            let listener = Rc::new(Listener { name: address.to_string(), conduct, ehlo });
+            let (conduct, server) = conduct;
+            let tls = Tls { mode: plan.options.tls, server };
+            let listener = Rc::new(Listener::new(address.to_string(), conduct));
             let (shared, drops) = (Rc::clone(&shared), Rc::default());
-            let mut door = Door { shared, listener, place, address, drops, task: None };
+            let mut door = Door { shared, listener, tls, place, address, drops, task: None };
             door.open(socket)?;
             doors.push(door);
         }
@@ -83,8 +90,11 @@ pub(crate) fn run(
     drop(runtime);
     shared.log.flush()?;
     outcome?;
-    let violations = shared.violations.borrow().clone();
-    Ok(SinkReport { cpu_us: cpu::of_this_thread_us() - cpu_before, violations })
+    Ok(SinkReport {
+        cpu_us: cpu::of_this_thread_us() - cpu_before,
+        violations: shared.violations.borrow().clone(),
+        totals: Counters::totals(&shared.counters),
+    })
 }
 
 async fn obey(orders: &mut mpsc::UnboundedReceiver<Order>, doors: &mut [Door]) -> Result<()> {
@@ -105,10 +115,18 @@ async fn obey(orders: &mut mpsc::UnboundedReceiver<Order>, doors: &mut [Door]) -
     Ok(())
 }
 
+/// When a listener's connections are secured, and by what.
+#[derive(Clone)]
+struct Tls {
+    mode: Mode,
+    server: Option<Server>,
+}
+
 /// A listener that can be closed and opened again.
 struct Door {
     shared: Rc<Shared>,
     listener: Rc<Listener>,
+    tls: Tls,
     place: usize,
     address: SocketAddr,
     /// Whether connections are accepted only to be dropped.
@@ -120,9 +138,9 @@ impl Door {
     fn open(&mut self, socket: Socket) -> Result<()> {
         let socket = TcpListener::from_std(socket).context("handing a listener to the runtime")?;
         let (shared, listener) = (Rc::clone(&self.shared), Rc::clone(&self.listener));
-        let (place, drops) = (self.place, Rc::clone(&self.drops));
+        let (place, drops, tls) = (self.place, Rc::clone(&self.drops), self.tls.clone());
         let task = tokio::task::spawn_local(async move {
-            accept_all(&socket, &shared, &listener, place, &drops).await;
+            accept_all(&socket, &shared, &listener, &tls, place, &drops).await;
         });
         self.task = Some(task.abort_handle());
         Ok(())
@@ -140,6 +158,7 @@ async fn accept_all(
     socket: &TcpListener,
     shared: &Rc<Shared>,
     listener: &Rc<Listener>,
+    tls: &Tls,
     place: usize,
     drops: &std::cell::Cell<bool>,
 ) {
@@ -160,9 +179,10 @@ async fn accept_all(
         }
         let guard = OpenCount::new(Rc::clone(shared), place);
         let session = Session::new(Rc::clone(shared), Rc::clone(listener), place);
+        let tls = tls.clone();
         connections.spawn_local(async move {
             // What breaks a connection is the client's to tell; the sink has its counts.
-            let _broken = serve(stream, session, guard.count()).await;
+            let _broken = serve(stream, session, &tls, &guard).await;
             drop(guard);
         });
         while connections.try_join_next().is_some() {}
@@ -182,6 +202,19 @@ impl OpenCount {
     fn count(&self) -> u64 {
         self.2
     }
+
+    /// The handshake of this connection, within its time.
+    async fn secure(&self, tls: &Tls, stream: Stream) -> io::Result<Stream> {
+        let (Some(server), Stream::Plain(stream)) = (&tls.server, stream) else {
+            unreachable!("a listener that offers TLS can do it, and a session asks once")
+        };
+        let answered = tokio::time::timeout(HANDSHAKE_MAX, server.secure(stream)).await;
+        let secured = answered.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let counters = &self.0.counters[self.1];
+        let count = if secured.is_ok() { &counters.tls_sessions } else { &counters.tls_failures };
+        count.fetch_add(1, Ordering::Relaxed);
+        secured
+    }
 }
 
 impl Drop for OpenCount {
@@ -190,11 +223,21 @@ impl Drop for OpenCount {
     }
 }
 
-/// Drives one session; `open` is how many connections the listener has.
-async fn serve(mut stream: TcpStream, mut session: Session, open: u64) -> std::io::Result<()> {
+/// Drives one session.
+async fn serve(
+    stream: TcpStream,
+    mut session: Session,
+    tls: &Tls,
+    open: &OpenCount,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    if open > session.listener.conduct.connections_max {
-        return stream.write_all(b"421 4.7.0 Too many connections\r\n").await;
+    let mut stream = Stream::Plain(stream);
+    if tls.mode == Mode::Implicit {
+        stream = open.secure(tls, stream).await?;
+        session.secured();
+    }
+    if open.count() > session.listener.conduct.connections_max {
+        return answer(&mut stream, b"421 4.7.0 Too many connections\r\n").await;
     }
     let read_rate = session.listener.conduct.read_rate;
     let mut held = vec![0; READ_SIZE];
@@ -205,16 +248,22 @@ async fn serve(mut stream: TcpStream, mut session: Session, open: u64) -> std::i
             let (count, want) = session.advance(&held[used..end], Instant::now());
             used += count;
             if !session.output.is_empty() {
-                stream.write_all(&session.output).await?;
+                answer(&mut stream, &session.output).await?;
                 session.output.clear();
             }
             match want {
                 Want::More => break,
                 Want::Pause(time) => tokio::time::sleep(time).await,
+                Want::Secure => {
+                    stream = open.secure(tls, stream).await?;
+                    session.secured();
+                }
+                Want::Stall => return stall(&mut stream).await,
+                Want::Close if stream.is_secured() => return stream.shutdown().await,
                 Want::Close => return Ok(()),
                 Want::Cut(Cut::Close) => return Ok(()),
                 Want::Cut(Cut::Reset) => {
-                    return SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                    return SockRef::from(stream.socket()).set_linger(Some(Duration::ZERO));
                 }
             }
         }
@@ -233,4 +282,16 @@ async fn serve(mut stream: TcpStream, mut session: Session, open: u64) -> std::i
             count => end += count,
         }
     }
+}
+
+async fn answer(stream: &mut Stream, reply: &[u8]) -> io::Result<()> {
+    stream.write_all(reply).await?;
+    stream.flush().await
+}
+
+/// Reads what comes until the client has had enough.
+async fn stall(stream: &mut Stream) -> io::Result<()> {
+    let mut nowhere = tokio::io::sink();
+    let reading = tokio::io::copy(stream, &mut nowhere);
+    tokio::time::timeout(STALL_MAX, reading).await.map_or(Ok(()), |read| read.map(drop))
 }

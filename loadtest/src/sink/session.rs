@@ -4,17 +4,21 @@
 //! In: bytes, cut anywhere. Out: `output`, and what the driver does next. Invariant: a message is
 //! recorded if and only if its 250 was put into `output`. Lives on: the sink's thread.
 
+mod chunk;
+mod starttls;
+
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::Shared;
 use super::command;
 use super::content::{Content, DotReader};
 use super::counters::Counters;
 use super::extensions::Extension;
 use super::recipients::Recipients;
 use super::script::{Circumstance, Conduct, Cut, Decision, Stage};
+use super::{Manner, Shared};
+use starttls::Security;
 
 /// Octets of a command line that are taken.
 const COMMAND_MAX: usize = 4_096;
@@ -26,6 +30,10 @@ pub(crate) enum Want {
     More,
     /// Send `output`, wait, then call `advance` again.
     Pause(Duration),
+    /// Send `output`, then answer the client's handshake and call `secured`.
+    Secure,
+    /// Send `output`, then read on and never answer.
+    Stall,
     /// Send `output`, then close.
     Close,
     /// Send `output`, then cut the connection.
@@ -55,6 +63,7 @@ enum Effect {
     None,
     Greeted,
     Hello,
+    Secure,
     Mail,
     Rcpt,
     Content,
@@ -76,6 +85,19 @@ pub(crate) struct Listener {
     pub(crate) name: String,
     pub(crate) conduct: Conduct,
     pub(crate) ehlo: Vec<u8>,
+    /// The reply to EHLO under TLS.
+    pub(crate) ehlo_secured: Vec<u8>,
+}
+
+impl Listener {
+    pub(crate) fn new(name: String, conduct: Conduct) -> Self {
+        let mut under_tls = conduct.offers;
+        // RFC 3207 §4.2: it is not offered again.
+        under_tls.hide(Extension::Starttls);
+        let [ehlo, ehlo_secured] = [conduct.offers, under_tls]
+            .map(|offers| offers.ehlo_reply("sink.example", conduct.size_max));
+        Self { name, conduct, ehlo, ehlo_secured }
+    }
 }
 
 /// See the module.
@@ -88,6 +110,7 @@ pub(crate) struct Session {
     /// Replies that the driver has not sent yet.
     pub(crate) output: Vec<u8>,
     said_hello: bool,
+    security: Security,
     in_transaction: bool,
     null_reverse_path: bool,
     /// Whether a BDAT of this transaction was taken.
@@ -112,6 +135,7 @@ impl Session {
             delayed: None,
             output: Vec::with_capacity(512),
             said_hello: false,
+            security: Security::default(),
             in_transaction: false,
             null_reverse_path: false,
             chunked: false,
@@ -195,17 +219,22 @@ impl Session {
         if !self.listener.conduct.has_rules(stage) {
             return self.reply(usual, effect);
         }
-        let Decision { delay, reply, cut, .. } = self.decide(stage, now);
+        let Decision { delay, reply, cut, behind, .. } = self.decide(stage, now);
         if let Some(cut) = cut {
-            self.counters().cuts.fetch_add(1, Ordering::Relaxed);
-            return Some(Want::Cut(cut));
+            return Some(self.cut(cut));
         }
+        self.security.behind = behind;
         let reply = reply.unwrap_or_else(|| usual.to_vec());
         if delay.is_zero() {
             return self.reply(&reply, effect);
         }
         self.delayed = Some(Delayed { reply, effect });
         Some(Want::Pause(delay))
+    }
+
+    fn cut(&self, cut: Cut) -> Want {
+        self.counters().cuts.fetch_add(1, Ordering::Relaxed);
+        Want::Cut(cut)
     }
 
     /// Asks the rules, once for each recipient that the stage is about.
@@ -218,7 +247,7 @@ impl Session {
             conduct.decide(stage, &about, &mut memory)
         };
         match stage {
-            Stage::Greeting | Stage::Ehlo | Stage::Mail => ask(b""),
+            Stage::Greeting | Stage::Ehlo | Stage::Starttls | Stage::Mail => ask(b""),
             Stage::Rcpt => ask(self.recipients.proposed()),
             Stage::Data | Stage::Content | Stage::End => {
                 let mut decision = Decision::default();
@@ -247,6 +276,7 @@ impl Session {
                 self.said_hello = true;
                 self.forget_transaction();
             }
+            Effect::Secure if positive => return Some(self.behind_the_reply()),
             Effect::Mail => self.in_transaction = positive,
             Effect::Rcpt => self.recipients.decide(positive),
             Effect::Content if positive => self.state = State::Dots(DotReader::new()),
@@ -254,14 +284,18 @@ impl Session {
                 if positive {
                     self.messages += 1;
                     let name = &self.listener.name;
-                    let (content, null) = (&self.content, self.null_reverse_path);
-                    self.shared.record(self.place, name, content, null, self.recipients.iter());
+                    let how = Manner {
+                        null_reverse_path: self.null_reverse_path,
+                        secured: self.security.secured,
+                    };
+                    let recipients = self.recipients.iter();
+                    self.shared.record(self.place, name, &self.content, how, recipients);
                 }
                 self.forget_transaction();
                 self.state = State::Command;
             }
             Effect::Quit => return Some(Want::Close),
-            Effect::Hello | Effect::Content => {}
+            Effect::Hello | Effect::Secure | Effect::Content => {}
         }
         let closing = reply.starts_with(b"421") || (effect == Effect::Greeted && !positive);
         closing.then_some(Want::Close)
@@ -282,6 +316,9 @@ impl Session {
                 line
             }
         };
+        if line.eq_ignore_ascii_case(b"STARTTLS") {
+            return self.starttls(more, now);
+        }
         let Some((verb, rest)) = command::verb(line) else {
             return self.unknown(line);
         };
@@ -292,8 +329,12 @@ impl Session {
         }
         match &verb {
             b"EHLO" => {
-                let ehlo = Rc::clone(&self.listener);
-                self.answer(Stage::Ehlo, &ehlo.ehlo, Effect::Hello, now)
+                let listener = Rc::clone(&self.listener);
+                let ehlo = match self.security.secured {
+                    false => &listener.ehlo,
+                    true => &listener.ehlo_secured,
+                };
+                self.answer(Stage::Ehlo, ehlo, Effect::Hello, now)
             }
             b"HELO" => self.answer(Stage::Ehlo, b"250 sink.example\r\n", Effect::Hello, now),
             b"MAIL" => self.mail(rest, now),
@@ -382,90 +423,6 @@ impl Session {
         };
     }
 
-    fn bdat(&mut self, rest: &[u8], now: Instant) -> Option<Want> {
-        let Some((left, last)) = command::chunk(rest) else {
-            self.violation("a BDAT command that does not parse");
-            // What follows could be content or commands: nobody can tell.
-            self.put(b"501 5.5.4 BDAT size [LAST]\r\n");
-            return Some(Want::Close);
-        };
-        if !self.listener.conduct.offers.has(Extension::Chunking) {
-            self.violation("BDAT, which was not offered");
-        }
-        if self.recipients.is_empty() {
-            self.state = State::Stray { left };
-            return None;
-        }
-        self.state = State::Chunk { left, last };
-        if std::mem::replace(&mut self.chunked, true) {
-            return None;
-        }
-        self.begin_content(now);
-        if self.listener.conduct.has_rules(Stage::Data) {
-            self.first_chunk(left, now)
-        } else {
-            None
-        }
-    }
-
-    /// A script's word on the first BDAT, which stands where DATA's reply would.
-    fn first_chunk(&mut self, left: u64, now: Instant) -> Option<Want> {
-        let Decision { delay, reply, cut, .. } = self.decide(Stage::Data, now);
-        if let Some(cut) = cut {
-            self.counters().cuts.fetch_add(1, Ordering::Relaxed);
-            return Some(Want::Cut(cut));
-        }
-        if let Some(reply) = reply {
-            if reply.starts_with(b"421") {
-                return self.reply(&reply, Effect::None);
-            }
-            // The chunk comes in all the same, and is refused behind it.
-            self.refusal = reply;
-            self.state = State::Stray { left };
-        }
-        (!delay.is_zero()).then_some(Want::Pause(delay))
-    }
-
-    fn chunk(&mut self, rest: &[u8], now: Instant) -> (usize, Option<Want>) {
-        let (State::Chunk { left, .. } | State::Stray { left }) = &mut self.state else {
-            unreachable!("only chunks come here");
-        };
-        let count = usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
-        *left -= count as u64;
-        let done = *left == 0;
-        if count > 0 && matches!(self.state, State::Chunk { .. }) {
-            self.content.take(&rest[..count], &self.shared.filler);
-            if let Some(want) = self.while_content() {
-                return (count, Some(want));
-            }
-        }
-        (count, if done { self.end_of_chunk(now) } else { None })
-    }
-
-    fn end_of_chunk(&mut self, now: Instant) -> Option<Want> {
-        match self.state {
-            State::Chunk { last: true, .. } => self.end(now),
-            State::Chunk { .. } => {
-                self.state = State::Command;
-                self.reply(b"250 2.0.0 More\r\n", Effect::None)
-            }
-            State::Stray { .. }
-            | State::Greeting
-            | State::Command
-            | State::Dots(_)
-            | State::Ended => {
-                self.state = State::Command;
-                self.forget_transaction();
-                match std::mem::take(&mut self.refusal) {
-                    refusal if refusal.is_empty() => {
-                        self.reply(b"503 5.5.1 No transaction\r\n", Effect::None)
-                    }
-                    refusal => self.reply(&refusal, Effect::None),
-                }
-            }
-        }
-    }
-
     /// What the rules say now that more content came in.
     fn while_content(&mut self) -> Option<Want> {
         let rule = &mut self.content_rule;
@@ -473,8 +430,7 @@ impl Session {
             return None;
         }
         if let Some(cut) = rule.cut {
-            self.counters().cuts.fetch_add(1, Ordering::Relaxed);
-            return Some(Want::Cut(cut));
+            return Some(self.cut(cut));
         }
         let delay = std::mem::take(&mut rule.delay);
         (!delay.is_zero()).then_some(Want::Pause(delay))

@@ -30,8 +30,7 @@ impl Bench {
         let mut offers = Extensions::all();
         hide.iter().for_each(|extension| offers.hide(*extension));
         let conduct = Script::parse(script).unwrap().conduct(address, offers).unwrap();
-        let ehlo = conduct.offers.ehlo_reply("sink.example", conduct.size_max);
-        let listener = Rc::new(Listener { name: "L".to_owned(), conduct, ehlo });
+        let listener = Rc::new(Listener::new("L".to_owned(), conduct));
         let session = Session::new(Rc::clone(&shared), listener, 0);
         let (now, replies, last) = (Instant::now(), String::new(), Want::More);
         let mut bench = Self { session, shared, received, _folder: folder, now, replies, last };
@@ -50,7 +49,13 @@ impl Bench {
             self.last = want;
             match want {
                 Want::Pause(time) => self.now += time,
-                Want::More | Want::Close | Want::Cut(_) => return bytes[used..].to_vec(),
+                Want::Secure => {
+                    assert_eq!(used, bytes.len(), "nothing may stand behind STARTTLS");
+                    self.session.secured();
+                }
+                Want::More | Want::Stall | Want::Close | Want::Cut(_) => {
+                    return bytes[used..].to_vec();
+                }
             }
         }
     }
@@ -211,6 +216,70 @@ fn a_script_refuses_at_each_stage() {
         assert_eq!(bench.codes().join(" "), expected, "{stage}");
         assert!(bench.lines().is_empty());
     }
+}
+
+//= RFC 3207 §4.2, type=test
+//# The server MUST discard any knowledge obtained from the client
+#[test]
+fn after_starttls_a_session_begins_anew() {
+    let mut bench = Bench::new("", &[]);
+    bench.feed(b"STARTTLS\r\n");
+    bench.feed(b"EHLO c\r\n");
+    assert!(bench.replies.contains("250 STARTTLS\r\n"));
+    bench.feed(b"MAIL FROM:<a@b>\r\n");
+    bench.feed(b"STARTTLS\r\nRSET\r\n");
+    bench.feed(b"STARTTLS\r\n");
+    bench.feed(b"MAIL FROM:<a@b>\r\n");
+    bench.replies.clear();
+    bench.feed(b"EHLO c\r\n");
+    assert!(!bench.replies.contains("STARTTLS"));
+    bench.feed(&by_bdat()[b"EHLO c\r\n".len()..]);
+    assert_eq!(bench.lines(), one_ok());
+    assert_eq!(bench.shared.counters[0].tls_messages.load(Ordering::Relaxed), 1);
+    assert_eq!(bench.violations(), Vec::<String>::new());
+}
+
+#[test]
+fn starttls_is_for_those_to_whom_it_is_offered_and_who_wait() {
+    let mut bench = Bench::new("", &[Extension::Starttls]);
+    bench.feed(b"EHLO c\r\n");
+    bench.feed(b"STARTTLS\r\n");
+    assert_eq!(bench.codes(), ["220", "250", "502"]);
+    assert!(bench.violations()[0].contains("not offered"));
+    let mut bench = Bench::new("", &[]);
+    bench.feed(b"EHLO c\r\n");
+    bench.feed(b"STARTTLS\r\nMAIL FROM:<a@b>\r\n");
+    assert_eq!((bench.last, bench.codes().last()), (Want::Close, Some(&"503")));
+    assert!(bench.violations()[0].contains("behind STARTTLS"));
+}
+
+#[test]
+fn a_script_breaks_starttls_in_each_way() {
+    for (rule, code, last) in [
+        ("reply = \"454 4.7.0 Not now\"", "454", Want::More),
+        ("cut = \"close\"", "250", Want::Cut(Cut::Close)),
+        ("behind = \"close\"", "220", Want::Cut(Cut::Close)),
+        ("behind = \"reset\"", "220", Want::Cut(Cut::Reset)),
+        ("behind = \"stall\"", "220", Want::Stall),
+    ] {
+        let mut bench = Bench::new(&format!("[[rule]]\nstage = \"starttls\"\n{rule}"), &[]);
+        bench.feed(b"EHLO c\r\n");
+        bench.feed(b"STARTTLS\r\n");
+        assert_eq!((bench.codes().last(), bench.last), (Some(&code), last), "{rule}");
+    }
+    let broken = |way: &str| {
+        let script = format!("[[rule]]\nstage = \"starttls\"\nbehind = \"{way}\"");
+        let mut bench = Bench::new(&script, &[]);
+        bench.feed(b"EHLO c\r\n");
+        bench.feed(b"STARTTLS\r\n");
+        bench
+    };
+    let bench = broken("garbage");
+    assert!(bench.replies.contains("\r\nWhat is this") && bench.last == Want::Close);
+    // The client of this test goes on all the same.
+    let bench = broken("clear");
+    assert!(bench.replies.ends_with("220 2.0.0 Go ahead\r\n250 2.0.0 Said in clear\r\n"));
+    assert!(bench.violations()[0].contains("in spite of octets in clear"));
 }
 
 #[test]

@@ -3,25 +3,20 @@
 //! In: jobs. Out: settlements. Invariant: a recipient is accepted only by 250 after the content,
 //! and a job given to `submit` or `transact` is either settled or handed back by `abandon`.
 
+mod opening;
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 use std::time::Instant;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use super::Run;
 use super::phases::Phase;
 use super::plan::Job;
 use super::replies::Replies;
-
-/// What a server's EHLO reply offers that the source uses.
-#[derive(Clone, Copy, Debug, Default)]
-struct Offers {
-    pipelining: bool,
-    chunking: bool,
-    size: bool,
-}
+use crate::tls::Stream;
+use opening::Offers;
 
 /// A job whose commands are under way.
 #[derive(Debug)]
@@ -46,7 +41,7 @@ pub(crate) struct Settlement {
 /// An open session.
 pub(crate) struct Connection<'a> {
     run: &'a Run,
-    stream: TcpStream,
+    stream: Stream,
     replies: Replies,
     offers: Offers,
     output: Vec<u8>,
@@ -55,40 +50,6 @@ pub(crate) struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    /// Connects, waits for the greeting and says EHLO (HELO where that is refused).
-    pub(crate) async fn open(run: &'a Run) -> io::Result<Self> {
-        let start = Instant::now();
-        let stream = TcpStream::connect(run.options.target).await?;
-        stream.set_nodelay(true)?;
-        let mut session = Self {
-            run,
-            stream,
-            replies: Replies::new(),
-            offers: Offers::default(),
-            output: Vec::with_capacity(4_096),
-            pending: VecDeque::new(),
-            needs_reset: false,
-        };
-        let greeting = session.reply().await?;
-        if greeting != 220 {
-            return Err(session.refusal(Phase::Connect, greeting));
-        }
-        let greeted = Instant::now();
-        let mut hello = session.hello("EHLO").await?;
-        if hello >= 500 {
-            hello = session.hello("HELO").await?;
-        }
-        if hello != 250 {
-            return Err(session.refusal(Phase::Ehlo, hello));
-        }
-        let mut tally = run.tally.borrow_mut();
-        tally.connections += 1;
-        tally.took(Phase::Connect, greeted - start);
-        tally.took(Phase::Ehlo, greeted.elapsed());
-        drop(tally);
-        Ok(session)
-    }
-
     /// Whether whole transactions are written at once, so that several may be under way.
     pub(crate) fn sends_ahead(&self) -> bool {
         let options = &self.run.options;
@@ -269,7 +230,7 @@ impl<'a> Connection<'a> {
         let run = self.run;
         if rcpt.accepted == 0 || mail >= 400 {
             // RFC 2920 §3.1: a server that says 354 with no recipient gets an empty message.
-            self.stream.write_all(b".\r\n").await?;
+            write_all(&mut self.stream, [b".\r\n", b"", b""]).await?;
         } else {
             let filler = run.texts.stuffed(body);
             write_all(&mut self.stream, [head, filler, b"\r\n.\r\n"]).await?;
@@ -328,23 +289,10 @@ impl<'a> Connection<'a> {
     pub(crate) async fn quit(mut self) {
         // The peer may be gone already, and then there is nobody to say it to.
         let _gone = self.stream.write_all(b"QUIT\r\n").await;
-    }
-
-    async fn hello(&mut self, verb: &str) -> io::Result<u16> {
-        write!(self.output, "{verb} {}\r\n", self.run.options.helo)?;
-        self.write_output().await?;
-        let mut offers = Offers::default();
-        let code = self
-            .replies
-            .next(&mut self.stream, |line| {
-                let word = line.text.split(|&octet| octet == b' ').next().unwrap_or_default();
-                offers.pipelining |= word.eq_ignore_ascii_case(b"PIPELINING");
-                offers.chunking |= word.eq_ignore_ascii_case(b"CHUNKING");
-                offers.size |= word.eq_ignore_ascii_case(b"SIZE");
-            })
-            .await?;
-        self.offers = offers;
-        Ok(code)
+        if self.stream.is_secured() {
+            // RFC 8446 §6.1: who writes no more says so, or the peer could not tell it from a cut.
+            let _gone = self.stream.shutdown().await;
+        }
     }
 
     fn refusal(&self, phase: Phase, code: u16) -> io::Error {
@@ -384,7 +332,7 @@ impl<'a> Connection<'a> {
     async fn write_output(&mut self) -> io::Result<()> {
         self.stream.write_all(&self.output).await?;
         self.output.clear();
-        Ok(())
+        self.stream.flush().await
     }
 
     async fn reply(&mut self) -> io::Result<u16> {
@@ -425,7 +373,7 @@ pub(crate) fn places(set: u64) -> impl Iterator<Item = u32> {
 }
 
 /// Writes three pieces in as few calls as the kernel needs.
-async fn write_all(stream: &mut TcpStream, pieces: [&[u8]; 3]) -> io::Result<()> {
+async fn write_all(stream: &mut Stream, pieces: [&[u8]; 3]) -> io::Result<()> {
     let mut slices = pieces.map(IoSlice::new);
     let mut left = &mut slices[..];
     IoSlice::advance_slices(&mut left, 0);
@@ -435,5 +383,5 @@ async fn write_all(stream: &mut TcpStream, pieces: [&[u8]; 3]) -> io::Result<()>
             count => IoSlice::advance_slices(&mut left, count),
         }
     }
-    Ok(())
+    stream.flush().await
 }

@@ -6,6 +6,7 @@
 mod connection;
 mod corpus;
 mod domains;
+mod login;
 mod options;
 mod phases;
 mod plan;
@@ -23,14 +24,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
 
 use crate::cpu;
 use crate::dice::Dice;
 use crate::line_log::LineLog;
 use crate::message::{Filler, RunTag, Template};
+use crate::tls::{Client, Mode};
 use connection::{Connection, Pending, Settlement, places};
 use corpus::Texts;
 use domains::Domains;
+use login::Login;
+pub(crate) use login::LoginFile;
 pub(crate) use options::{Sizes, SourceOptions, Spread};
 pub(crate) use phases::{Phase, Tally, at, latencies, quantiles};
 use plan::{Job, Plan, RETRY_DELAY, Take};
@@ -87,6 +92,9 @@ struct Run {
     texts: Texts,
     domains: Domains,
     log: LineLog,
+    /// What secures connections, where they are to be.
+    tls: Option<Client>,
+    login: Option<Login>,
     start: Instant,
     start_unix_ms: u64,
     reached: Cell<Instant>,
@@ -149,6 +157,11 @@ impl Run {
             texts,
             domains,
             log: LineLog::open(options.accepted.as_deref())?,
+            tls: match options.tls {
+                Mode::None => None,
+                Mode::Starttls | Mode::Implicit => Some(options.client()?),
+            },
+            login: options.auth.as_ref().map(LoginFile::read).transpose()?,
             start,
             start_unix_ms,
             reached: Cell::new(start),
@@ -175,8 +188,8 @@ impl Run {
                     self.reached.set(Instant::now());
                     self.converse(connection, job).await;
                 }
-                Ok(Err(_)) | Err(_) => {
-                    self.tally.borrow_mut().broken_connections += 1;
+                failed => {
+                    self.broke(failed);
                     self.plan.borrow_mut().give_back(job, Instant::now());
                     if self.reached.get().elapsed() > Duration::from_secs(self.options.patience) {
                         self.control.stop.store(true, Ordering::Relaxed);
@@ -205,8 +218,8 @@ impl Run {
                         return self.take_back(&mut connection);
                     }
                 }
-                Ok(Err(_)) | Err(_) => {
-                    self.tally.borrow_mut().broken_connections += 1;
+                failed => {
+                    self.broke(failed);
                     if let Some(job) = next {
                         self.plan.borrow_mut().give_back(job, Instant::now());
                     }
@@ -224,6 +237,15 @@ impl Run {
                 return connection.quit().await;
             }
         }
+    }
+
+    fn broke<T>(&self, failed: Result<std::io::Result<T>, Elapsed>) {
+        let why = match failed {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(elapsed) => elapsed.to_string(),
+        };
+        self.tally.borrow_mut().broke(why);
     }
 
     /// Writes what may be written, and settles one job.
@@ -379,6 +401,13 @@ impl SourceReport {
             tally.broken_connections,
             f64_of(self.cpu_us) / f64_of(tally.accepted.max(1)),
         );
+        if tally.tls_sessions > 0 {
+            let (all, resumed) = (tally.tls_sessions, tally.tls_resumed);
+            out += &format!("{all} TLS sessions, {resumed} of them resumed\n");
+        }
+        if let Some(trouble) = &tally.trouble {
+            out += &format!("the last broken connection: {trouble}\n");
+        }
         if !self.finished {
             out += "stopped before every message was settled\n";
         }

@@ -9,8 +9,10 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use super::login::LoginFile;
 use super::plan::{Arrivals, RECIPIENTS_MAX};
 use crate::dice::Dice;
+use crate::tls::{Client, Mode};
 
 /// Sizes of messages, header included: uniform between the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +113,18 @@ pub(crate) struct SourceOptions {
     /// Name in EHLO
     #[arg(long, default_value = "source.load.example")]
     pub(crate) helo: String,
+    /// Secure connections
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) tls: Mode,
+    /// PEM file of authorities; without it any certificate is taken
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// Name that the server's certificate must be for, instead of the target's address
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tls_name: Option<String>,
+    /// Log in on each connection, by AUTH PLAIN or LOGIN; the password is the first line of FILE
+    #[arg(long, value_name = "NAME:FILE")]
+    pub(crate) auth: Option<LoginFile>,
     /// File that gets a line for each accepted message: id, intended time in unix ms, copies sent,
     /// accepted recipients
     #[arg(long, value_name = "FILE")]
@@ -153,6 +167,10 @@ impl SourceOptions {
             recipients: 1,
             from: "campaign@load.example".to_owned(),
             helo: "source.load.example".to_owned(),
+            tls: Mode::None,
+            tls_ca: None,
+            tls_name: None,
+            auth: None,
             accepted: None,
             retry: true,
             timeout: 300,
@@ -160,6 +178,11 @@ impl SourceOptions {
             seed: None,
             json: false,
         }
+    }
+
+    /// What begins handshakes with the target.
+    pub(crate) fn client(&self) -> Result<Client> {
+        Client::new(self.tls_ca.as_deref(), self.tls_name.as_deref(), self.target.ip())
     }
 
     /// When messages are meant to be sent.

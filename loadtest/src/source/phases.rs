@@ -19,6 +19,9 @@ const LATENCY_MAX_US: u64 = 24 * 3_600 * 1_000_000;
 pub(crate) enum Phase {
     Connect,
     Ehlo,
+    /// STARTTLS and the handshake, or the handshake alone.
+    Tls,
+    Auth,
     Mail,
     Rcpt,
     Content,
@@ -26,9 +29,11 @@ pub(crate) enum Phase {
     Message,
 }
 
-const PHASES: [(Phase, &str); 7] = [
+const PHASES: [(Phase, &str); 9] = [
     (Phase::Connect, "connect"),
     (Phase::Ehlo, "ehlo"),
+    (Phase::Tls, "tls"),
+    (Phase::Auth, "auth"),
     (Phase::Mail, "mail"),
     (Phase::Rcpt, "rcpt"),
     (Phase::Content, "content"),
@@ -59,6 +64,12 @@ pub(crate) struct Tally {
     pub(crate) connections: u64,
     /// Connections that could not be opened, or broke.
     pub(crate) broken_connections: u64,
+    /// What broke the last of them.
+    pub(crate) trouble: Option<String>,
+    /// Connections that were secured.
+    pub(crate) tls_sessions: u64,
+    /// Those of them that went on from an earlier session.
+    pub(crate) tls_resumed: u64,
 }
 
 impl Tally {
@@ -74,6 +85,9 @@ impl Tally {
             possible_duplicates: 0,
             connections: 0,
             broken_connections: 0,
+            trouble: None,
+            tls_sessions: 0,
+            tls_resumed: 0,
         }
     }
 
@@ -84,6 +98,12 @@ impl Tally {
 
     pub(crate) fn refused(&mut self, phase: Phase, code: u16) {
         *self.refusals.entry((phase, code)).or_default() += 1;
+    }
+
+    /// A connection broke, or could not be opened.
+    pub(crate) fn broke(&mut self, why: impl Into<String>) {
+        self.broken_connections += 1;
+        self.trouble = Some(why.into());
     }
 
     /// Each phase that there was, with its latency in milliseconds at these quantiles.
@@ -136,6 +156,9 @@ impl Tally {
             "possible_duplicates": self.possible_duplicates,
             "connections": self.connections,
             "broken_connections": self.broken_connections,
+            "trouble": self.trouble,
+            "tls_sessions": self.tls_sessions,
+            "tls_resumed": self.tls_resumed,
             "phases": phases,
             "refusals": refusals,
         })

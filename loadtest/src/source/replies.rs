@@ -6,7 +6,8 @@
 use std::io;
 
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+
+use crate::tls::Stream;
 
 /// Octets that are held; a longer line ends the session.
 const LINE_MAX: usize = 8 * 1024;
@@ -38,7 +39,7 @@ impl Replies {
     /// Errors: what reading gives, end of stream, and a line that is no reply.
     pub(crate) async fn next(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         mut each: impl FnMut(ReplyLine<'_>),
     ) -> io::Result<u16> {
         loop {
@@ -55,6 +56,11 @@ impl Replies {
             }
             self.end += count;
         }
+    }
+
+    /// Whether nothing came that was not read as a reply.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
     }
 
     /// Takes the next whole line, if there is one.

@@ -87,6 +87,76 @@ fn every_way_of_sending_gets_every_message_through_unchanged() {
 }
 
 #[test]
+fn every_message_gets_through_under_tls() {
+    for (mode, words) in [
+        ("starttls", "--pipelining"),
+        ("starttls", "--pipelining --chunking --ahead 4 --per-connection 0 --size 300-200000"),
+        ("implicit", "--chunking --per-connection 5"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let trusted = folder.path().join("trusted.pem");
+        let sink = sink(
+            folder.path(),
+            "",
+            &format!("--tls {mode} --certificate-out {}", trusted.display()),
+        );
+        let words = format!("--messages 60 --connections 3 --tls {mode} {words} --tls-ca");
+        let words = format!("{words} {}", trusted.display());
+        let report = source(sink.addresses[0], folder.path(), &words);
+        assert!(report.finished && report.tally.broken_connections == 0, "{}", report.text());
+        let phases = report.tally.json()["phases"].take();
+        assert_eq!(phases["tls"]["count"], report.tally.tls_sessions, "{words}");
+        let report = sink.finish().unwrap();
+        assert_eq!(report.violations, Vec::<String>::new(), "{words}");
+        assert_eq!((report.totals.tls_messages, report.totals.tls_failures), (60, 0), "{words}");
+        let (accepted, received) = counts(folder.path());
+        assert_eq!(accepted, received, "{words}");
+    }
+}
+
+#[test]
+fn a_certificate_with_a_flaw_is_no_servers() {
+    for (flaw, why) in [("expired", "xpired"), ("wrong-name", "not valid for name")] {
+        let folder = tempfile::tempdir().unwrap();
+        let trusted = folder.path().join("trusted.pem");
+        let script = format!("[[listener]]\ncertificate = \"{flaw}\"");
+        let words = format!("--tls starttls --certificate-out {}", trusted.display());
+        let sink = sink(folder.path(), &script, &words);
+        let words =
+            format!("--messages 1 --patience 0 --tls starttls --tls-ca {}", trusted.display());
+        let report = source(sink.addresses[0], folder.path(), &words);
+        assert!(!report.finished);
+        let trouble = report.tally.trouble.unwrap();
+        assert!(trouble.contains(why), "{trouble}");
+        assert!(sink.finish().unwrap().totals.tls_failures > 0);
+    }
+}
+
+#[test]
+fn a_source_that_is_to_be_secured_sends_nothing_in_clear() {
+    let rule = |what: &str| format!("[[rule]]\nstage = \"starttls\"\n{what}");
+    for (script, why) in [
+        ("[[listener]]\nhide = [\"STARTTLS\"]".to_owned(), "STARTTLS is not offered"),
+        (rule("reply = \"454 4.7.0 Not now\""), "454 at Tls"),
+        (rule("behind = \"clear\""), "octets in clear"),
+        (rule("behind = \"garbage\""), ""),
+        (rule("behind = \"close\""), ""),
+        (rule("behind = \"reset\""), ""),
+        (rule("behind = \"stall\""), "elapsed"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = sink(folder.path(), &script, "--tls starttls");
+        let words = "--messages 1 --connections 1 --patience 0 --tls starttls --timeout 1";
+        let report = source(sink.addresses[0], folder.path(), words);
+        assert!(!report.finished && report.tally.accepted == 0, "{script}");
+        let trouble = report.tally.trouble.unwrap();
+        assert!(trouble.contains(why), "{script}: {trouble}");
+        let totals = sink.finish().unwrap().totals;
+        assert_eq!((totals.messages, totals.tls_sessions), (0, 0), "{script}");
+    }
+}
+
+#[test]
 fn with_retry_everything_gets_through_a_sink_that_misbehaves() {
     let script = "[[rule]]\nstage = \"greeting\"\nprobability = 0.05\nreply = \"421 4.3.2 Busy\"\n\
         [[rule]]\nstage = \"mail\"\nprobability = 0.05\nreply = \"421 4.7.0 Go away\"\n\

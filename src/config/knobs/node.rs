@@ -28,14 +28,6 @@ pub(in crate::config) const CORES: Knob = Knob {
     takes_effect: TakesEffect::Restart,
 };
 
-pub(in crate::config) const ADMIN: Knob = Knob {
-    path: "admin",
-    kind: Kind::Text { form: "address and port", default: "127.0.0.1:8025" },
-    help: "Where metrics, health and `relay-fast queue` are answered.",
-    cost: "nothing; whoever reaches it can empty the queue",
-    takes_effect: TakesEffect::Restart,
-};
-
 pub(in crate::config) const USER: Knob = Knob {
     path: "user",
     kind: Kind::Text { form: "name or uid:gid", default: "whoever starts it" },

@@ -8,7 +8,9 @@ use ipnet::IpNet;
 use crate::config::flags::Flags;
 use crate::config::knob::Knob;
 use crate::config::knobs;
-use crate::config::options::{CertificateFiles, Deadlines, Limits, LineEndings, Listener};
+use crate::config::options::{
+    AdminAddress, CertificateFiles, Deadlines, Limits, LineEndings, Listener,
+};
 use crate::config::parse::{auth, default_text, forms};
 use crate::config::problem::Place;
 use crate::config::reader::{FlagValue, Given, Reader, Section};
@@ -49,7 +51,7 @@ pub(super) fn read<'d>(
     reader: &mut Reader<'_>,
     root: &Section<'d>,
     flags: &'d Flags,
-    admin: &Given<SocketAddr>,
+    admin: &[Given<AdminAddress>],
 ) -> Inbound {
     let drafts = listeners(reader, root, flags);
     check_addresses(reader, &drafts, admin);
@@ -231,7 +233,7 @@ fn proxies(reader: &mut Reader<'_>, section: &Section<'_>, knob: &'static Knob) 
 }
 
 /// Two listeners, or a listener and the admin address, in one place.
-fn check_addresses(reader: &mut Reader<'_>, drafts: &[Draft], admin: &Given<SocketAddr>) {
+fn check_addresses(reader: &mut Reader<'_>, drafts: &[Draft], admin: &[Given<AdminAddress>]) {
     for (number, draft) in drafts.iter().enumerate() {
         let address = draft.address.value;
         // Port 0 is a port of its own each time.
@@ -242,9 +244,10 @@ fn check_addresses(reader: &mut Reader<'_>, drafts: &[Draft], admin: &Given<Sock
             let wrong = Wrong::new(format!("{address} is listened on twice"));
             reader.finder.add(draft.address.place_or(&Place::Machine), wrong);
         }
-        if admin.value == address {
-            let wrong = Wrong::new(format!("{address} is both a listener and the admin address"));
-            reader.finder.add(Given::place_of(&[&draft.address, admin]), wrong);
+        if let Some(same) = admin.iter().find(|one| one.value == AdminAddress::Tcp(address)) {
+            let wrong = Wrong::new(format!("{address} is both a listener and an admin address"));
+            let place = draft.address.place.as_ref().or(same.place.as_ref());
+            reader.finder.add(place.unwrap_or(&Place::Machine), wrong);
         }
     }
 }

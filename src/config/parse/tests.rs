@@ -3,7 +3,6 @@
 mod knobs;
 mod milters;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::*;
@@ -47,7 +46,7 @@ fn with_neither_file_nor_flags_the_node_is_local_and_delivers_by_mx() {
     let config = load(None, &Flags::default(), &machine()).expect("defaults");
     assert_eq!(config.hostname.as_str(), "node.example");
     assert_eq!(config.cores, 4);
-    assert_eq!(config.admin, "127.0.0.1:8025".parse::<SocketAddr>().expect("address"));
+    assert_eq!(config.admin.listen[0].to_string(), "127.0.0.1:8025");
     assert_eq!(config.spool.directory, PathBuf::from("/home/op/.local/state/relay-fast"));
     assert_eq!(config.default_route, Route::Mx(TlsLevel::Opportunistic));
     let [listener] = &config.listeners[..] else { panic!("one listener") };
@@ -74,93 +73,7 @@ fn the_spool_follows_xdg_and_something_must_be_said_where_nothing_is_known() {
     assert!(load(None, &flags, &nowhere).is_ok());
 }
 
-const WHOLE: &str = r#"
-hostname = "mx1.example.com"
-postmaster = "postmaster@example.com"
-cores = 2
-default_route = "smart"
-
-[spool]
-directory = "/var/spool/relay-fast"
-segment_size = "32MiB"
-
-[[listener]]
-address = "0.0.0.0:25"
-relay_for = ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"]
-line_endings = "normalize"
-durability = "memory"
-message_size = "10MiB"
-
-[[listener]]
-address = "[::1]:2525"
-tls = "require"
-client_ca = "/etc/relay-fast/clients.pem"
-auth = "require"
-auth_mechanisms = ["scram-sha-256", "PLAIN"]
-
-[[certificate]]
-file = "/etc/relay-fast/mx1.pem"
-key = "/etc/relay-fast/mx1.key"
-
-[auth]
-credentials = "/etc/relay-fast/credentials"
-
-[limits]
-recipients = 500
-
-[[upstream]]
-name = "smart"
-hosts = "a.example*3, b.example:2526; 192.0.2.9"
-rate = "600/m"
-
-[[upstream]]
-name = "inside"
-hosts = "[2001:db8::9]:25"
-connections = 5
-tls = "verify"
-
-[[relay_domain]]
-domains = ["example.com", ".example.com"]
-upstream = "inside"
-
-[[route]]
-domains = ["example.net"]
-to = "mx"
-tls = "verify"
-
-[[source]]
-address = "192.0.2.1"
-hello = "out1.example.com"
-certificate = "/etc/relay-fast/out1.pem"
-key = "/etc/relay-fast/out1.key"
-
-[[source]]
-address = "192.0.2.2"
-
-[[dkim]]
-domain = "example.com"
-selector = "2026-11"
-key = "/etc/relay-fast/example.com.rsa.pem"
-
-[[dkim]]
-domain = "example.com"
-selector = "2026-11-e"
-key = "/etc/relay-fast/example.com.ed25519.pem"
-subdomains = "yes"
-
-[[milter]]
-name = "rspamd"
-address = "127.0.0.1:11332"
-
-[queue]
-retry_first = "90s"
-retry_factor = 1.5
-retry_jitter = 0.25
-lifetime = "2d"
-
-[dns]
-servers = ["192.0.2.53", "[2001:db8::53]:5353"]
-"#;
+const WHOLE: &str = include_str!("whole.toml");
 
 #[test]
 fn a_whole_file_means_what_it_says() {
@@ -206,7 +119,7 @@ fn flags_go_before_the_file() {
         listen: vec![String::from("127.0.0.1:2025"), String::from("127.0.0.1:0")],
         upstream: Some(String::from("127.0.0.1:2526*2,127.0.0.1:2527")),
         spool: Some(String::from("here")),
-        admin: Some(String::from("[::1]:80")),
+        admin: vec![String::from("[::1]:80")],
         hostname: Some(String::from("flag.example")),
     };
     let config = read_with(WHOLE, &flags).expect("right");
@@ -215,7 +128,7 @@ fn flags_go_before_the_file() {
     assert_eq!(listeners, ["127.0.0.1:2025", "127.0.0.1:0"]);
     assert_eq!(config.listeners[0].relay_for.len(), 2);
     assert_eq!(config.spool.directory, PathBuf::from("here"));
-    assert_eq!(config.admin.to_string(), "[::1]:80");
+    assert_eq!(config.admin.listen[0].to_string(), "[::1]:80");
     assert_eq!(config.default_route, Route::Group(GroupId(2)));
     assert_eq!(&*config.groups[2].name, "upstream");
     assert_eq!(config.groups[2].upstreams.len(), 2);
@@ -224,8 +137,8 @@ fn flags_go_before_the_file() {
     let expected = [
         "hostname",
         "cores",
-        "admin",
         "spool.directory",
+        "admin.listen",
         "listener[0].address",
         "listener[1].address",
         "upstream[2].name",
@@ -255,7 +168,7 @@ fn a_wrong_flag_is_named() {
         (Flags { upstream: Some(String::new()), ..Flags::default() }, "--upstream"),
         (Flags { upstream: Some(String::from("a*0")), ..Flags::default() }, "--upstream"),
         (Flags { spool: Some(String::new()), ..Flags::default() }, "--spool"),
-        (Flags { admin: Some(String::from("localhost:1")), ..Flags::default() }, "--admin"),
+        (Flags { admin: vec![String::from("localhost:1")], ..Flags::default() }, "--admin"),
         (Flags { hostname: Some(String::from("a b")), ..Flags::default() }, "--hostname"),
     ] {
         let problems = read_with("", &flags).expect_err(name);
@@ -321,10 +234,10 @@ fn contradictions_between_right_values_are_refused() {
         format!("[[dkim]]\ndomain = \"{domain}\"\nselector = \"{selector}\"\nkey = \"/k\"\n")
     };
     let five: String = ["a", "b", "c", "d", "e"].map(|name| key("x.example", name)).concat();
-    let admin = "admin = \"127.0.0.1:25\"\n".to_owned() + &listener("127.0.0.1:25");
+    let admin = "[admin]\nlisten = [\"127.0.0.1:25\"]\n".to_owned() + &listener("127.0.0.1:25");
     for (text, expected) in [
         (listener("127.0.0.1:25").repeat(2), "4: 127.0.0.1:25 is listened on twice"),
-        (admin, "3: 127.0.0.1:25 is both a listener and the admin address"),
+        (admin, "4: 127.0.0.1:25 is both a listener and an admin address"),
         (group.repeat(2), "5: there are two groups named `g`"),
         (group.replace("\"g\"", "\"mx\""), "2: `mx` means delivery to MX hosts"),
         (group.replace("a.example", "a.example,a.example"), "3: at character 11"),

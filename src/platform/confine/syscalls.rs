@@ -1,7 +1,12 @@
 //! Deny the system calls that a relay never makes: those that run other programs, change what the
 //! machine is, look into other processes, or load code into the kernel.
 //!
-//! A denied call gets EPERM. It is a list of what is denied, not of what is allowed: libraries and
+//! A denied call gets EPERM. Processes are not split and get no namespaces: `clone` is for threads
+//! alone, and `clone3`, whose arguments no filter sees, is as if the kernel did not have it: then
+//! libraries use `clone`. Rings are made before this, and each may do what a shard does (see
+//! `ring/dormant.rs`): nobody makes another.
+//!
+//! It is a list of what is denied, not of what is allowed: libraries and
 //! kernels change what they call for the same end, and a relay that fails a year from now by a call
 //! that nobody thought of loses more than it gains.
 
@@ -26,6 +31,8 @@ const DENIED: &[c_long] = &[
     libc::SYS_kcmp,
     libc::SYS_pidfd_getfd,
     libc::SYS_perf_event_open,
+    // Rings that may do more than those that there are.
+    libc::SYS_io_uring_setup,
     // Who and where this process is.
     libc::SYS_setuid,
     libc::SYS_setgid,
@@ -69,6 +76,13 @@ const DENIED: &[c_long] = &[
     libc::SYS_add_key,
     libc::SYS_request_key,
     libc::SYS_keyctl,
+    // Memory and queues that outlive a process, and messages in the kernel of any size.
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_semget,
+    libc::SYS_mq_open,
     // The machine.
     libc::SYS_reboot,
     libc::SYS_sethostname,
@@ -102,16 +116,19 @@ const FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6
 /// Deny them from now on; how many, or `None` where the kernel has no filters.
 pub(super) fn deny() -> Result<Option<usize>, Error> {
     let Ok(target) = TargetArch::try_from(ARCH) else { return Ok(None) };
-    let rules = rules()?;
-    let count = DENIED.len() + DENIED_HERE.len() + 1;
-    let denied = SeccompAction::Errno(libc::EPERM.cast_unsigned());
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, target)?;
-    let program: BpfProgram = filter.try_into()?;
-    match apply_filter(&program) {
-        Ok(()) => Ok(Some(count)),
-        Err(Error::Seccomp(error)) if is_absent(&error) => Ok(None),
-        Err(error) => Err(error),
+    let absent = ways_to(libc::SYS_clone3).map(|call| (call, Vec::new())).collect();
+    for (rules, errno) in [(rules()?, libc::EPERM), (absent, libc::ENOSYS)] {
+        let denied = SeccompAction::Errno(errno.cast_unsigned());
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, target)?;
+        let program: BpfProgram = filter.try_into()?;
+        match apply_filter(&program) {
+            Ok(()) => {}
+            Err(Error::Seccomp(error)) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        }
     }
+    // With `socket` and `clone`, and `clone3`.
+    Ok(Some(DENIED.len() + DENIED_HERE.len() + 3))
 }
 
 /// Whether that is the answer of a kernel without filters.
@@ -125,7 +142,16 @@ fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, Error> {
     for call in ways_to(libc::SYS_socket) {
         rules.insert(call, vec![SeccompRule::new(other_families()?)?]);
     }
+    for call in ways_to(libc::SYS_clone) {
+        rules.insert(call, vec![SeccompRule::new(vec![no_thread()?])?]);
+    }
     Ok(rules)
+}
+
+/// The flags of `clone` ask for a process: such alone can be forked, or be in a namespace of users.
+fn no_thread() -> Result<SeccompCondition, Error> {
+    let thread = SeccompCmpOp::MaskedEq(u64::from(libc::CLONE_THREAD.cast_unsigned()));
+    Ok(SeccompCondition::new(0, SeccompCmpArgLen::Dword, thread, 0)?)
 }
 
 /// None of [`FAMILIES`].
@@ -168,7 +194,8 @@ mod tests {
     use socket2::{Domain, Socket, Type};
 
     use super::*;
-    use crate::platform::probe::probe;
+    use crate::platform::probe::{ProbeError, probe};
+    use crate::platform::ring::{DormantRing, Ring};
 
     #[test]
     fn each_is_denied_once_and_none_that_is_made() {
@@ -176,7 +203,7 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), DENIED.len() + DENIED_HERE.len());
-        let made = [libc::SYS_io_uring_enter, libc::SYS_clone, libc::SYS_clone3, libc::SYS_prctl];
+        let made = [libc::SYS_io_uring_enter, libc::SYS_io_uring_register, libc::SYS_prctl];
         assert!(made.iter().all(|call| !all.contains(&call)));
     }
 
@@ -184,7 +211,10 @@ mod tests {
     fn a_filtered_thread_runs_nothing_and_works_on() {
         // A filter holds for the thread that takes it: the others of the harness stay as they are.
         let filtered = std::thread::spawn(|| {
+            let ring = DormantRing::new().unwrap();
             assert!(deny().unwrap().is_some_and(|count| count > 50));
+            assert!(Ring::<u8>::wake(ring).is_ok(), "it was made before");
+            assert_eq!(probe(), Err(ProbeError::Forbidden));
             let refused = |error: io::Error| error.raw_os_error() == Some(libc::EPERM);
             assert!(Command::new("true").status().is_err());
             assert!(
@@ -196,7 +226,6 @@ mod tests {
             assert!(TcpListener::bind("127.0.0.1:0").is_ok());
             assert!(Socket::new(Domain::UNIX, Type::STREAM, None).is_ok());
             assert!(if_addrs::get_if_addrs().is_ok());
-            assert_eq!(probe(), Ok(()));
             assert!(std::thread::spawn(|| Command::new("true").status()).join().unwrap().is_err());
         });
         filtered.join().unwrap();

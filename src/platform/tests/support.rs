@@ -18,6 +18,7 @@ use crate::platform::drive::Drive;
 use crate::platform::event_log::EventLogOptions;
 use crate::platform::kernel::Parts;
 use crate::platform::listener;
+use crate::platform::ring::DormantRing;
 use crate::platform::spool_dir::Spool;
 use crate::shard::mesh::Crossing;
 use crate::shard::platform::{ConnectionId, Event, Machine, Platform, PlatformCounters, Turn};
@@ -107,7 +108,8 @@ impl Shards {
             std::thread::spawn(move || {
                 let listeners = vec![socket];
                 let spool = root.as_path();
-                let parts = Parts { shard, posts, listeners, spool, pool, events };
+                let ring = DormantRing::new().unwrap();
+                let parts = Parts { shard, posts, listeners, spool, pool, events, ring };
                 let drive = Drive::new(parts, Box::new(Scripted(make(shard)))).unwrap();
                 drive.run().unwrap()
             })

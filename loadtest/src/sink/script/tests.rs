@@ -28,6 +28,8 @@ fn rules_without_sense_are_refused() {
         ("[[rule]]\nstage = \"end\"\ncut = \"close\"\nafter_bytes = 1", "after_bytes"),
         ("[[rule]]\nstage = \"end\"\ncut = \"close\"\nprobability = 2.0", "probability"),
         ("[[listener]]\naddress = \"127.0.0.1-x:25\"", "last octet"),
+        ("[[rule]]\nstage = \"ehlo\"\nbehind = \"stall\"", "behind belongs"),
+        ("[[rule]]\nstage = \"starttls\"\nbehind = \"stall\"\ncut = \"close\"", "behind belongs"),
     ] {
         let error = format!("{:#}", Script::parse(text).unwrap_err());
         assert!(error.contains(word), "{text:?} gives {error}");
@@ -122,6 +124,7 @@ fn delays_add_up_before_the_reply() {
 #[test]
 fn the_reference_is_a_script() {
     let text = REFERENCE.split_once('\n').unwrap().1.replace("reply =", "# reply =");
-    let script = Script::parse(&text.replace("after_bytes", "# after_bytes")).unwrap();
+    let text = text.replace("after_bytes", "# after_bytes").replace("behind =", "# behind =");
+    let script = Script::parse(&text).unwrap();
     assert_eq!((script.listener.len(), script.rule.len()), (1, 1));
 }
