@@ -9,6 +9,7 @@ pub mod canonical;
 pub mod content;
 pub mod credentials;
 pub mod domain_check;
+pub mod gate;
 pub mod mta_sts;
 pub mod relay;
 pub mod signing;

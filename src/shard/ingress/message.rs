@@ -12,6 +12,7 @@ use crate::policy::signing::{Signing, Unsigned};
 use crate::shard::commit::{Commit, From, InMemory};
 use crate::shard::context::Context;
 use crate::shard::ingress::Inbound;
+use crate::shard::ingress::gate::refusal_of_signers;
 use crate::shard::platform::Platform;
 use crate::shard::refusals::answer_to;
 use crate::smtp::answer::Answer;
@@ -135,6 +136,9 @@ impl Inbound {
                 None => Unsigned::default(),
             },
         };
+        if let Some(answer) = refusal_of_signers(&unsigned, cx) {
+            return Err(answer);
+        }
         let stored = commit.sign_and_store(message, unsigned, From::Session(connection), cx);
         stored.map_err(|(error, _)| answer_to(error))
     }
