@@ -19,8 +19,7 @@ use crate::tool;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_relay-fast");
 
-/// What is there before anything is published: servers and their names. So many other texts of the
-/// domain that its TXT records do not fit into a datagram.
+/// What is there before anything is published: servers and their names.
 const BARE: &str = "\
 $ORIGIN example.
 $TTL 300
@@ -152,6 +151,7 @@ impl Published {
         let lines = |records: Vec<&String>| {
             records.into_iter().map(|line| format!("{line}\n")).collect::<String>()
         };
+        // So many that the domain's TXT records do not fit into a datagram.
         let other: String =
             (0..30).map(|n| format!("news TXT \"verification-{n:0>50}\"\n")).collect();
         let zone = format!("{BARE}{other}{}", lines(zone));
