@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::base::time::Monotonic;
 use crate::dns::name::Name;
+use crate::mail::tlsa::Tlsa;
 
 /// The record types that a relay asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,7 +95,7 @@ pub enum Records {
     /// PTR.
     Ptr(Vec<Name>),
     /// TLSA.
-    Tlsa(Vec<TlsaRecord>),
+    Tlsa(Vec<Tlsa>),
 }
 
 /// One MX record (RFC 1035 §3.3.9).
@@ -104,19 +105,6 @@ pub struct MxRecord {
     pub preference: u16,
     /// The host; `None` is the root, by which a domain says that it takes no mail (RFC 7505 §3).
     pub exchange: Option<Name>,
-}
-
-/// One TLSA record (RFC 6698 §2.1), its numbers as they came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsaRecord {
-    /// What the certificate is: 2 an authority, 3 the host's own.
-    pub usage: u8,
-    /// What of it is meant: 0 all, 1 its public key.
-    pub selector: u8,
-    /// How it is given: 0 as it is, 1 by its SHA-256, 2 by its SHA-512.
-    pub matching: u8,
-    /// That.
-    pub data: Box<[u8]>,
 }
 
 impl Answer {
@@ -156,7 +144,7 @@ impl Answer {
                 names.iter().map(|n| n.as_str().len() + size_of::<Name>() + 16).sum()
             }
             Finding::Records(Records::Tlsa(records)) => {
-                records.iter().map(|tlsa| tlsa.data.len() + size_of::<TlsaRecord>()).sum()
+                records.iter().map(|tlsa| tlsa.data.len() + size_of::<Tlsa>()).sum()
             }
             Finding::Temporary(reason) => reason.len(),
             Finding::NoRecords | Finding::NoSuchName => 0,

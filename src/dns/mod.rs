@@ -21,7 +21,7 @@ mod resolv_conf;
 mod resolver;
 mod servers;
 
-pub use answer::{Answer, Finding, Kind, MxRecord, Question, Records, TlsaRecord};
+pub use answer::{Answer, Finding, Kind, MxRecord, Question, Records};
 pub use exchange::{ExchangeId, Traffic, Transmit, Transport};
 pub use host::{HostLookup, HostOutcome};
 pub use mx::{MxHost, MxLookup, MxOutcome, OwnNames};

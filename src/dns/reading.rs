@@ -15,9 +15,10 @@ use hickory_proto::rr::{self, DNSClass, RData, Record};
 use crate::base::limits::{
     DNS_CNAME_MAX, DNS_NEGATIVE_TTL_MAX, DNS_RECORDS_MAX, DNS_TTL_MAX, DNS_TTL_MIN,
 };
-use crate::dns::answer::{Finding, Kind, MxRecord, Records, TlsaRecord};
+use crate::dns::answer::{Finding, Kind, MxRecord, Records};
 use crate::dns::message::{Asked, record_type};
 use crate::dns::name::Name;
+use crate::mail::tlsa::Tlsa;
 
 /// What came back.
 #[derive(Debug, PartialEq, Eq)]
@@ -233,9 +234,9 @@ fn pointer(data: &RData) -> Option<Name> {
     Name::from_wire(&target.0).ok()
 }
 
-fn tlsa(data: &RData) -> Option<TlsaRecord> {
+fn tlsa(data: &RData) -> Option<Tlsa> {
     let RData::TLSA(tlsa) = data else { return None };
-    Some(TlsaRecord {
+    Some(Tlsa {
         usage: tlsa.cert_usage.into(),
         selector: tlsa.selector.into(),
         matching: tlsa.matching.into(),

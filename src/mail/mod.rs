@@ -6,3 +6,4 @@ pub mod envelope;
 pub mod outcome;
 pub mod route;
 pub mod status;
+pub mod tlsa;

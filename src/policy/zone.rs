@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::dns::Name;
-use crate::tls::Tlsa;
+use crate::mail::tlsa::Tlsa;
 
 /// Octets of one character string of a TXT record (RFC 1035 §3.3).
 const STRING: usize = 255;

@@ -18,12 +18,12 @@ use crate::dns::{Answer, Finding, MxHost, Name, Records as Found};
 use crate::mail::address::Domain;
 use crate::mail::outcome::Failure;
 use crate::mail::route::{Host, TlsLevel};
+use crate::mail::tlsa::Tlsa;
 use crate::policy::mta_sts::{self, Mode, Policy};
 use crate::shard::context::Context;
 use crate::shard::delivery::JobId;
 use crate::shard::lookup::{Lookups, Target};
 use crate::shard::platform::{FetchedPolicy, Platform, PolicyRequest};
-use crate::tls::Tlsa;
 
 /// By host: what signed DNS says of its certificate, where it says something that counts.
 pub(super) type Records = HashMap<Box<str>, Arc<[Tlsa]>>;
@@ -275,13 +275,7 @@ impl Gathering {
         let Some(answer) = answer else { return };
         match &answer.finding {
             Finding::Records(Found::Tlsa(records)) if answer.authenticated => {
-                let tlsa = records.iter().map(|record| Tlsa {
-                    usage: record.usage,
-                    selector: record.selector,
-                    matching: record.matching,
-                    data: record.data.clone(),
-                });
-                self.tlsa.insert(host.into(), tlsa.collect());
+                self.tlsa.insert(host.into(), records.as_slice().into());
             }
             Finding::Temporary(reason) => self.doubtful.push((host.into(), reason.clone())),
             Finding::Records(_) | Finding::NoRecords | Finding::NoSuchName => {}

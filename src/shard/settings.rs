@@ -16,6 +16,7 @@ use crate::egress::upstream::{Group, Member};
 use crate::mail::address::Domain;
 use crate::mail::durability::Durability;
 use crate::mail::route::{Route, TlsLevel, UpstreamId};
+use crate::mail::tlsa::Tlsa;
 use crate::policy::admission::AdmissionLimits;
 use crate::policy::authenticity::{Mode, Verifier};
 use crate::policy::content::ContentLimits;
@@ -28,7 +29,7 @@ use crate::smtp::client::StartTls;
 use crate::smtp::content::LineEndings;
 use crate::smtp::deadline::Deadlines;
 use crate::smtp::{client, server};
-use crate::tls::{Acceptor, Clock, Connector, Roots, TlsError, Tlsa};
+use crate::tls::{Acceptor, Clock, Connector, Roots, TlsError};
 
 pub(crate) mod filters;
 mod proxies;

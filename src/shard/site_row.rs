@@ -15,11 +15,12 @@ use crate::egress::site::{Site, SiteKey};
 use crate::egress::source::Sources;
 use crate::mail::outcome::Failure;
 use crate::mail::route::{TlsLevel, UpstreamId};
+use crate::mail::tlsa::Tlsa;
 use crate::shard::delivery::JobId;
 use crate::shard::platform::ConnectionId;
 use crate::shard::securing::Records;
 use crate::shard::settings::Settings;
-use crate::tls::{Connector, Tlsa};
+use crate::tls::Connector;
 
 /// A site and what this shard keeps for it.
 #[derive(Debug)]

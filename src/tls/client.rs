@@ -12,8 +12,9 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::base::limits::{TLS_SESSIONS_KEPT, TLS_SESSIONS_KEPT_A_HOST};
+use crate::mail::tlsa::Tlsa;
 use crate::tls::clock::Clock;
-use crate::tls::dane::{Named, Tlsa};
+use crate::tls::dane::Named;
 use crate::tls::identity::Identity;
 use crate::tls::machine::TlsError;
 use crate::tls::provider;

@@ -12,20 +12,8 @@ use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
+use crate::mail::tlsa::Tlsa;
 use crate::tls::provider;
-
-/// One TLSA record (RFC 6698 §2.1), its numbers as they came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tlsa {
-    /// What the certificate is: 2 an authority, 3 the host's own.
-    pub usage: u8,
-    /// What of it is meant: 0 all, 1 its public key.
-    pub selector: u8,
-    /// How it is given: 0 as it is, 1 by its SHA-256, 2 by its SHA-512.
-    pub matching: u8,
-    /// That.
-    pub data: Box<[u8]>,
-}
 
 /// An authority, usage 2.
 const AUTHORITY: u8 = 2;

@@ -11,7 +11,7 @@ use rustls::sign::CertifiedKey;
 use webpki::EndEntityCert;
 
 use crate::base::limits::TLS_CHAIN_MAX;
-use crate::tls::dane::Tlsa;
+use crate::mail::tlsa::Tlsa;
 use crate::tls::provider;
 
 /// A certificate and those of the authorities between it and a known one.

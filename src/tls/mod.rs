@@ -19,7 +19,6 @@ use rustls::crypto::CryptoProvider;
 
 pub use client::{Connector, PeerName, Roots, RootsError};
 pub use clock::Clock;
-pub use dane::Tlsa;
 pub use identity::{Chain, Identity, IdentityError};
 pub use machine::{Facts, Read, Tls, TlsError};
 pub use server::Acceptor;

@@ -7,7 +7,7 @@ use crate::policy::domain_check::finding::{Finding, Status, Topic};
 use crate::policy::domain_check::known::{Addresses, Known, Seen};
 use crate::policy::domain_check::mx::{Mail, mail};
 use crate::policy::zone::Record;
-use crate::tls::{Chain, Tlsa};
+use crate::tls::Chain;
 
 const RECORDS: &str = "RFC 7672 §3.1";
 const SIGNED: &str = "RFC 7672 §2.2";
@@ -57,15 +57,6 @@ fn of_host(
         Seen::Records(Records::Tlsa(records), is_signed) => (records.as_slice(), is_signed),
         Seen::Records(..) | Seen::Nothing | Seen::NoName => (&[][..], false),
     };
-    let records: Vec<Tlsa> = records
-        .iter()
-        .map(|one| Tlsa {
-            usage: one.usage,
-            selector: one.selector,
-            matching: one.matching,
-            data: one.data.clone(),
-        })
-        .collect();
     match (records.is_empty(), is_signed) {
         (true, false) => {
             let found = "no TLSA record; and no DNSSEC that the name server vouches for here";
@@ -87,7 +78,7 @@ fn of_host(
         return right.map_or(finding.clone(), |right| finding.instead(right));
     }
     match (own, right) {
-        (Some(chain), Some(right)) if !chain.meets(&records) => {
+        (Some(chain), Some(right)) if !chain.meets(records) => {
             let found = "no TLSA record fits the certificate here: senders keep their mail";
             finding(Status::Fail, found, RECORDS).instead(right)
         }

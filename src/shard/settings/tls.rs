@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::config::options::Config;
 use crate::mail::route::TlsLevel;
+use crate::mail::tlsa::Tlsa;
 use crate::shard::settings::surroundings::Surroundings;
 use crate::smtp::server::Security;
-use crate::tls::{Acceptor, Clock, Connector, Identity, TlsError, Tlsa};
+use crate::tls::{Acceptor, Clock, Connector, Identity, TlsError};
 
 /// TLS as the configuration wants it.
 #[derive(Debug)]

@@ -4,7 +4,8 @@ use super::world::{World, subject};
 use super::*;
 use crate::base::limits::CHECK_QUESTIONS_MAX;
 use crate::base::prng::Prng;
-use crate::dns::{Finding as Found, Kind, MxRecord, Records, TlsaRecord};
+use crate::dns::{Finding as Found, Kind, MxRecord, Records};
+use crate::mail::tlsa::Tlsa;
 
 #[test]
 fn the_report_does_not_depend_on_the_order_of_answers() {
@@ -134,7 +135,7 @@ fn random(kind: Kind, prng: &mut Prng) -> Found {
             Kind::Aaaa => Records::Aaaa(Vec::new()),
             Kind::Txt => Records::Txt((0..prng.below(3)).map(|_| text(prng)).collect()),
             Kind::Ptr => Records::Ptr((0..prng.below(3)).map(|_| name(prng)).collect()),
-            Kind::Tlsa => Records::Tlsa(vec![TlsaRecord {
+            Kind::Tlsa => Records::Tlsa(vec![Tlsa {
                 usage: prng.below(5) as u8,
                 selector: prng.below(3) as u8,
                 matching: prng.below(4) as u8,

@@ -2,7 +2,8 @@
 
 use super::world::{POLICY, World, another_chain, domain, keys, lines, signer, subject};
 use super::*;
-use crate::dns::{Finding as Found, Kind, MxRecord, Name, Records, TlsaRecord};
+use crate::dns::{Finding as Found, Kind, MxRecord, Name, Records};
+use crate::mail::tlsa::Tlsa;
 
 /// In a good world but for one thing: the status of a topic, words of what is said of it, and one
 /// of the lines to publish; none where that is empty.
@@ -327,7 +328,7 @@ fn certificates_in_signed_dns() {
     said(&wrong, Topic::Dane, Status::Fail, "no TLSA record fits", right);
     let useless = vouched(&|it| {
         let data = [1; 32].into();
-        let record = TlsaRecord { usage: 1, selector: 1, matching: 1, data };
+        let record = Tlsa { usage: 1, selector: 1, matching: 1, data };
         it.tlsa_record("mx1.relay.example", record);
     });
     said(&useless, Topic::Dane, Status::Warn, "none of its TLSA records can be used", right);

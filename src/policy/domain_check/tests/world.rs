@@ -8,8 +8,9 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 
 use crate::base::prng::Prng;
 use crate::base::time::{Monotonic, WallTime};
-use crate::dns::{Answer, Finding as Found, Kind, MxRecord, Name, Question, Records, TlsaRecord};
+use crate::dns::{Answer, Finding as Found, Kind, MxRecord, Name, Question, Records};
 use crate::mail::address::Domain;
+use crate::mail::tlsa::Tlsa;
 use crate::policy::authenticity::Verifier;
 use crate::policy::domain_check::{
     DomainCheck, PolicyTrouble, Report, Source, Status, Subject, Topic, Want,
@@ -177,13 +178,10 @@ impl World {
     }
 
     pub(super) fn tlsa(&mut self, host: &str, chain: &Chain) {
-        let tlsa = chain.record().unwrap();
-        let (usage, selector, matching) = (tlsa.usage, tlsa.selector, tlsa.matching);
-        let record = TlsaRecord { usage, selector, matching, data: tlsa.data };
-        self.tlsa_record(host, record);
+        self.tlsa_record(host, chain.record().unwrap());
     }
 
-    pub(super) fn tlsa_record(&mut self, host: &str, record: TlsaRecord) {
+    pub(super) fn tlsa_record(&mut self, host: &str, record: Tlsa) {
         let name = format!("_25._tcp.{host}");
         self.set(&name, Kind::Tlsa, Found::Records(Records::Tlsa(vec![record])));
     }
@@ -220,7 +218,7 @@ impl World {
                 let octet = |at: usize| u8::from_str_radix(&parts[3][at..at + 2], 16).unwrap();
                 let data = (0..parts[3].len()).step_by(2).map(octet).collect();
                 let host = name.strip_prefix("_25._tcp.").unwrap();
-                self.tlsa_record(host, TlsaRecord { usage, selector, matching, data });
+                self.tlsa_record(host, Tlsa { usage, selector, matching, data });
             }
             "TXT" => {
                 let text: String = data.split('"').skip(1).step_by(2).collect();
