@@ -121,17 +121,16 @@ impl Home {
             content_bytes: stored.bytes(),
             hot: stored.is_hot().then(|| (stored.clone(), stored.memory())),
         };
-        let own = &cx.settings.hostname;
+        let (own, held) = (&cx.settings.hostname, stored.is_quarantined);
         let recipients = (0u16..).zip(&stored.envelope.recipients).map(|(index, recipient)| {
             let domain = recipient.forward_path.domain().unwrap_or(own);
-            let held = stored.is_quarantined;
             (index, domain, RecipientState { held, ..RecipientState::default() })
         });
         self.queue.insert(message, recipients, cx.now.wall);
         for index in (0u16..).take(stored.envelope.recipients.len()) {
             let attempt = Attempt { accept: (index == 0).then_some(took), ..Attempt::default() };
             self.journal.tell(Kind::Received, stored, index, attempt, Said::Nothing, cx);
-            if stored.is_quarantined {
+            if held {
                 let attempt = Attempt::default();
                 self.journal.tell(Kind::Held, stored, index, attempt, Said::Nothing, cx);
             }

@@ -17,6 +17,7 @@ use crate::policy::relay::RecipientVerdict;
 use crate::shard::commit::Commit;
 use crate::shard::connections::Connections;
 use crate::shard::context::{Context, Timer};
+use crate::shard::filters::Request;
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::shard::refusals::refusal;
 use crate::smtp::answer::Answer;
@@ -73,8 +74,6 @@ struct Inbound {
     mail_at: Monotonic,
     /// Content is coming in for this message.
     receiving: Option<Receiving>,
-    /// Milters are asked about its message.
-    filtering: bool,
     /// The end of content waits for the commit of this message.
     committing: Option<MessageId>,
     /// The session waits for its client's password to be checked.
@@ -180,7 +179,6 @@ impl Ingress {
             ended: false,
             mail_at: cx.mono(),
             receiving: None,
-            filtering: false,
             committing: None,
             verifying: false,
             presenting: false,
@@ -233,7 +231,9 @@ impl Ingress {
         self.proxied.remove(connection);
         let Some(mut inbound) = self.sessions.remove(connection) else { return };
         inbound.abandon(commit);
-        inbound.forget_filtering(commit);
+        if inbound.committing.is_some() {
+            commit.to_filter.push_back(Request::Forget(connection));
+        }
         commit.memory.gathered(inbound.gathered, 0);
         commit.joining -= usize::from(inbound.joins);
         self.forget(inbound.client);

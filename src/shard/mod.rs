@@ -423,8 +423,9 @@ impl Machine for Shard {
                 self.delivery.connected(id, cx);
             }
             Event::ConnectFailed { connection: id, error } => {
-                self.lookups.lost(id, &error.to_string(), cx);
-                self.filters.lost(id, &error.to_string());
+                let why = error.to_string();
+                self.lookups.lost(id, &why, cx);
+                self.filters.lost(id, &why);
                 self.delivery.connect_failed(id, error, cx);
             }
             Event::Ended { connection: id } => {
@@ -438,8 +439,9 @@ impl Machine for Shard {
             }
             Event::Lost { connection: id, error } => {
                 ingress.lost(id, commit);
-                self.lookups.lost(id, &error.to_string(), cx);
-                self.filters.lost(id, &error.to_string());
+                let why = error.to_string();
+                self.lookups.lost(id, &why, cx);
+                self.filters.lost(id, &why);
                 self.delivery.lost(id, cx);
             }
             Event::Datagram { id, bytes } => self.lookups.datagram(id, bytes, cx),

@@ -211,7 +211,7 @@ impl Shard {
             Verdict::Take => None,
             Verdict::Hold => Some(format!("{} fails DMARC", results.from_domain).into()),
             Verdict::Refuse(reply) => {
-                let answer = <Answer as std::convert::From<_>>::from(reply);
+                let answer: Answer = reply.into();
                 let id = subject.message().id;
                 return self.ingress.refuse(connection, id, answer, &mut self.commit, cx);
             }

@@ -11,7 +11,7 @@ use crate::mail::status::Reply;
 use crate::outcome::event::Kind;
 use crate::policy::content::ContentScan;
 use crate::policy::filtering::{Decision, join};
-use crate::policy::signing::Signing;
+use crate::policy::signing::{Signing, Unsigned};
 use crate::shard::Shard;
 use crate::shard::commit::{Commit, From};
 use crate::shard::context::Context;
@@ -113,31 +113,35 @@ impl Shard {
         let cx = &mut Context { now, platform, settings: &self.settings, common: &mut self.common };
         self.filters.drive(&mut self.commit, cx);
         while let Some(decided) = self.filters.poll_decided() {
-            let session = decided.session;
-            let answer = match &decided.decision {
-                Decision::Accept => {
-                    self.filters.store(decided, &mut self.commit);
-                    continue;
-                }
-                Decision::Hold => {
-                    self.tell(Kind::Quarantined, &decided, None, platform);
-                    self.filters.store(decided, &mut self.commit);
-                    continue;
-                }
-                Decision::Refuse(reply) => {
-                    self.tell(Kind::Refused, &decided, Some(reply), platform);
-                    Answer::from(reply.clone())
-                }
-                Decision::Discard => {
-                    self.tell(Kind::Discarded, &decided, None, platform);
-                    Answer::stored(decided.message.id)
-                }
-            };
-            let cx =
-                &mut Context { now, platform, settings: &self.settings, common: &mut self.common };
-            self.ingress.not_taken(session, answer, &mut self.commit, cx);
+            self.act_on(decided, platform);
         }
         self.store_filtered(platform);
+    }
+
+    /// Store a message, or answer its client.
+    fn act_on<P: Platform>(&mut self, decided: Decided, platform: &mut P) {
+        let (session, id) = (decided.session, decided.message.id);
+        let refusal = match &decided.decision {
+            Decision::Accept => return self.filters.store(decided, &mut self.commit),
+            Decision::Hold => {
+                self.tell(Kind::Quarantined, &decided, None, platform);
+                return self.filters.store(decided, &mut self.commit);
+            }
+            Decision::Refuse(reply) => {
+                self.tell(Kind::Refused, &decided, Some(reply), platform);
+                Some(Answer::from(reply.clone()))
+            }
+            Decision::Discard => {
+                self.tell(Kind::Discarded, &decided, None, platform);
+                None
+            }
+        };
+        let (now, commit) = (platform.now(), &mut self.commit);
+        let cx = &mut Context { now, platform, settings: &self.settings, common: &mut self.common };
+        match refusal {
+            Some(answer) => self.ingress.refuse(session, id, answer, commit, cx),
+            None => self.ingress.answered(session, Answer::stored(id), commit, cx),
+        }
     }
 
     fn store_filtered<P: Platform>(&mut self, platform: &mut P) {
@@ -159,12 +163,14 @@ impl Shard {
             let Storing { session, message, held, signing, .. } = storing;
             match put {
                 Ok(_) => {
-                    let from = (session, From::session(session, held));
-                    self.ingress.filtered(message, signing, from, &mut self.commit, cx);
+                    let finish = |one: Signing| one.finish(cx.now.wall);
+                    let unsigned = signing.map_or_else(Unsigned::default, finish);
+                    let (from, commit) = (From::session(session, held), &mut self.commit);
+                    self.ingress.sign_and_store(session, (message, unsigned), from, commit, cx);
                 }
                 Err(error) => {
-                    self.commit.abandon(message.id);
-                    self.ingress.not_taken(session, answer_to(error), &mut self.commit, cx);
+                    let (answer, commit) = (answer_to(error), &mut self.commit);
+                    self.ingress.refuse(session, message.id, answer, commit, cx);
                 }
             }
         }

@@ -52,7 +52,7 @@ impl Ingress {
     }
 
     /// Give the session its answer.
-    pub(super) fn answered<P: Platform>(
+    pub(crate) fn answered<P: Platform>(
         &mut self,
         connection: ConnectionId,
         answer: Answer,

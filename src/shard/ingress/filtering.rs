@@ -1,13 +1,11 @@
 //! Keep content that milters are to see, hand it to them, and go on with what they let pass.
 
-use std::mem;
 use std::sync::Arc;
 
 use crate::milter::{Letter, Visitor};
-use crate::outcome::counters::Count;
 use crate::policy::filtering::split;
-use crate::policy::signing::{Signing, Unsigned};
-use crate::shard::commit::{Commit, From, InMemory};
+use crate::policy::signing::Signing;
+use crate::shard::commit::{Commit, InMemory};
 use crate::shard::context::Context;
 use crate::shard::filters::{Request, Unfiltered};
 use crate::shard::ingress::message::{Receiving, Work};
@@ -18,7 +16,6 @@ use crate::shard::settings::filters::Filters;
 use crate::shard::verifying::Subject;
 use crate::smtp::answer::Answer;
 use crate::spool::log::LogError;
-use crate::spool::stored::NewMessage;
 
 /// Content that waits for its end in memory.
 #[derive(Debug)]
@@ -96,10 +93,7 @@ impl Inbound {
                 let subject = Subject::ToFilter(unfiltered);
                 commit.verify(subject, authenticity, mode, session, cx.mono());
             }
-            None => {
-                commit.to_filter.push_back(Request::Filter(unfiltered));
-                self.filtering = true;
-            }
+            None => commit.to_filter.push_back(Request::Filter(unfiltered)),
         }
         Ok(None)
     }
@@ -115,13 +109,6 @@ impl Inbound {
             login: self.session.identity().map(|name| name.as_str().into()),
         }
     }
-
-    /// Nobody waits any more for what milters are asked about.
-    pub(super) fn forget_filtering(&mut self, commit: &mut Commit) {
-        if mem::take(&mut self.filtering) {
-            commit.to_filter.push_back(Request::Forget(self.client.connection));
-        }
-    }
 }
 
 impl Ingress {
@@ -133,42 +120,8 @@ impl Ingress {
         unfiltered: Box<Unfiltered>,
         commit: &mut Commit,
     ) {
-        if let Some(inbound) = self.sessions.get_mut(connection) {
-            inbound.filtering = true;
+        if self.sessions.get_mut(connection).is_some() {
             commit.to_filter.push_back(Request::Filter(unfiltered));
         }
-    }
-
-    /// Milters let the message pass that a session waits for; all but its last piece is in the log.
-    pub(crate) fn filtered<P: Platform>(
-        &mut self,
-        message: NewMessage,
-        signing: Option<Signing>,
-        (connection, from): (ConnectionId, From),
-        commit: &mut Commit,
-        cx: &mut Context<'_, P>,
-    ) {
-        if let Some(inbound) = self.sessions.get_mut(connection) {
-            inbound.filtering = false;
-        }
-        let unsigned = signing.map_or_else(Unsigned::default, |one| one.finish(cx.now.wall));
-        self.sign_and_store(connection, (message, unsigned), from, commit, cx);
-    }
-
-    /// The message that a session waits for is not taken, or thrown away.
-    pub(crate) fn not_taken<P: Platform>(
-        &mut self,
-        connection: ConnectionId,
-        answer: Answer,
-        commit: &mut Commit,
-        cx: &mut Context<'_, P>,
-    ) {
-        if let Some(inbound) = self.sessions.get_mut(connection) {
-            inbound.filtering = false;
-        }
-        if !answer.is_positive() {
-            cx.common.counters.increment(Count::RefusedContent);
-        }
-        self.answered(connection, answer, commit, cx);
     }
 }

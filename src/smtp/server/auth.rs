@@ -61,17 +61,8 @@ impl Session {
 
     /// Take the password away that [`Event::Password`] asks about, once.
     pub fn take_password(&mut self) -> Option<Password> {
-        match &mut self.step {
-            Step::Asked(Question::Password(password)) => password.take(),
-            Step::Asked(_)
-            | Step::Command
-            | Step::Sasl(_)
-            | Step::Handshake(_)
-            | Step::Data
-            | Step::Chunk(_)
-            | Step::Skip { .. }
-            | Step::Over => None,
-        }
+        let Step::Asked(Question::Password(password)) = &mut self.step else { return None };
+        password.take()
     }
 
     /// The verifier that [`Event::Verifier`] asks for, a decoy where nobody has that name. Without

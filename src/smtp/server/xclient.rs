@@ -75,17 +75,8 @@ impl Session {
 
     /// What [`Event::Presented`] asks about.
     pub fn presented(&self) -> Option<&Attributes> {
-        match &self.step {
-            Step::Asked(Question::Presented(attributes)) => Some(attributes),
-            Step::Asked(_)
-            | Step::Command
-            | Step::Sasl(_)
-            | Step::Handshake(_)
-            | Step::Data
-            | Step::Chunk(_)
-            | Step::Skip { .. }
-            | Step::Over => None,
-        }
+        let Step::Asked(Question::Presented(attributes)) = &self.step else { return None };
+        Some(attributes)
     }
 
     pub(super) fn on_xclient(&mut self, arguments: &str, now: Monotonic) {
