@@ -1,7 +1,6 @@
 //! `relay-fast check-domain`, with zones that Knot DNS signs and unbound validates, and a policy
 //! that a web server of Python's serves.
 
-use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
@@ -10,11 +9,12 @@ use serde_json::Value;
 use super::certificates::Authority;
 use super::network::Network;
 use super::process::Running;
-use super::python;
-use super::signed_dns::{start_knot, start_unbound, start_web};
-use crate::tool;
+use super::signed_dns::{network, start_knot, start_unbound, start_web};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_relay-fast");
+
+/// This node and the web server.
+const ADDRESSES: [&str; 2] = ["192.0.2.1", "192.0.2.80"];
 
 /// What is there before anything is published: servers and their names. So many other texts of the
 /// domain that its TXT records do not fit into a datagram.
@@ -48,20 +48,6 @@ struct Internet {
     _running: Vec<Running>,
     _folder: tempfile::TempDir,
     _web: tempfile::TempDir,
-}
-
-fn network() -> Option<Network> {
-    if !python::is_here() {
-        return None;
-    }
-    for program in ["knotd", "kdig", "unbound"] {
-        tool::find(program)?;
-    }
-    let network = Network::own()?;
-    for address in ["192.0.2.1", "192.0.2.80"] {
-        network.add(address.parse::<IpAddr>().unwrap());
-    }
-    Some(network)
 }
 
 impl<'n> Node<'n> {
@@ -172,7 +158,7 @@ fn topics(text: &str, status: &str) -> String {
 
 #[test]
 fn what_is_printed_makes_a_domain_pass_once_it_is_published() {
-    let Some(network) = network() else { return };
+    let Some(network) = network(ADDRESSES) else { return };
     let node = Node::new(&network);
     let mut published = Published::default();
     let internet = published.serve(&node);
@@ -209,7 +195,7 @@ fn what_is_printed_makes_a_domain_pass_once_it_is_published() {
 /// Each thing that is broken in a good domain is named, and nothing else is.
 #[test]
 fn what_is_broken_is_named_with_the_record_that_would_be_right() {
-    let Some(network) = network() else { return };
+    let Some(network) = network(ADDRESSES) else { return };
     let node = Node::new(&network);
     let mut published = Published::default();
     for _ in 0..2 {

@@ -1,8 +1,6 @@
 //! What destination domains say of TLS: DANE by a zone that Knot DNS signs and unbound validates,
 //! MTA-STS by a web server of Python's.
 
-use std::net::IpAddr;
-
 use serde_json::{Value, json};
 
 use super::certificates::Authority;
@@ -10,10 +8,9 @@ use super::mail::transaction;
 use super::network::Network;
 use super::node::Node;
 use super::process::Running;
-use super::python::{self, talk};
-use super::signed_dns::{start_knot, start_unbound, start_web};
+use super::python::talk;
+use super::signed_dns::{network, start_knot, start_unbound, start_web};
 use super::sink::{ALL, Sink};
-use crate::tool;
 
 /// By host: its address.
 const HOSTS: [(&str, &str); 6] = [
@@ -41,18 +38,6 @@ struct World<'n> {
     web: tempfile::TempDir,
     _running: Vec<Running>,
     _folder: tempfile::TempDir,
-}
-
-fn network() -> Option<Network> {
-    if !python::is_here() {
-        return None;
-    }
-    for program in ["knotd", "kdig", "unbound"] {
-        tool::find(program)?;
-    }
-    let network = Network::own()?;
-    HOSTS.iter().for_each(|(_, address)| network.add(address.parse::<IpAddr>().unwrap()));
-    Some(network)
 }
 
 impl<'n> World<'n> {
@@ -133,7 +118,7 @@ impl<'n> World<'n> {
 //# them or gets no mail.
 #[test]
 fn what_signed_dns_says_of_a_host_is_kept_to() {
-    let Some(network) = network() else { return };
+    let Some(network) = network(HOSTS.map(|(_, address)| address)) else { return };
     let world = World::new(&network);
     let node = world.node("dane");
     for name in ["own", "authority"] {
@@ -155,7 +140,7 @@ fn what_signed_dns_says_of_a_host_is_kept_to() {
 //# or waits.
 #[test]
 fn a_policy_that_a_domain_serves_is_enforced() {
-    let Some(network) = network() else { return };
+    let Some(network) = network(HOSTS.map(|(_, address)| address)) else { return };
     let world = World::new(&network);
     world.serve("sts", "enforce", "*.sts.example");
     world.serve("clear", "enforce", "mx.clear.example");
@@ -183,7 +168,7 @@ fn a_policy_that_a_domain_serves_is_enforced() {
 
 #[test]
 fn testing_and_none_and_what_is_no_policy_change_nothing() {
-    let Some(network) = network() else { return };
+    let Some(network) = network(HOSTS.map(|(_, address)| address)) else { return };
     let world = World::new(&network);
     world.serve("clear", "testing", "mx.elsewhere.example");
     world.serve("forged", "none", "mx.elsewhere.example");

@@ -1,11 +1,25 @@
 //! Zones that Knot DNS signs and unbound validates; a web server of Python's for policies.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use super::network::Network;
 use super::process::{Running, output, until};
-use super::python::script;
+use super::python::{self, script};
 use crate::tool;
+
+/// A network of its own with these addresses, if all that serves in it is installed.
+pub(crate) fn network<const N: usize>(addresses: [&str; N]) -> Option<Network> {
+    if !python::is_here() {
+        return None;
+    }
+    for program in ["knotd", "kdig", "unbound"] {
+        tool::find(program)?;
+    }
+    let network = Network::own()?;
+    addresses.iter().for_each(|address| network.add(address.parse::<IpAddr>().unwrap()));
+    Some(network)
+}
 
 /// An authoritative server on port 5300 for these zones, the first of them signed.
 pub(crate) fn start_knot(network: &Network, folder: &Path, zones: &[(&str, &str)]) -> Running {
