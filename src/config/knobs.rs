@@ -36,6 +36,7 @@ pub const ALL: &[&Knob] = &[
     &USER,
     &SANDBOX,
     &LOG_LEVEL,
+    &DOMAIN_CHECK,
     &DRAIN_DEADLINE,
     &DEFAULT_ROUTE,
     &SPOOL_DIRECTORY,

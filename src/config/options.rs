@@ -23,6 +23,7 @@ use crate::mail::route::{GroupId, HostPort, Route, TlsLevel};
 use crate::milter;
 use crate::policy::authenticity::Mode;
 use crate::policy::filtering::OnFailure;
+use crate::policy::gate;
 use crate::policy::signing::Selector;
 use crate::smtp::server::{Auth, Security};
 
@@ -43,6 +44,8 @@ pub struct Config {
     pub is_confined: bool,
     /// The least severe log lines that are written.
     pub log_level: LogLevel,
+    /// What is done about domains of which DNS does not say what it must.
+    pub domain_check: gate::Mode,
     /// How long a drain may take before sessions are cut.
     pub drain_deadline: Duration,
     /// Where messages are kept.

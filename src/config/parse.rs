@@ -30,6 +30,7 @@ use crate::config::problem::{Finder, Place, Problems};
 use crate::config::reader::{FlagValue, Given, Reader, Section, quoted};
 use crate::config::units::{Wrong, show_duration};
 use crate::mail::address::Domain;
+use crate::policy::gate;
 
 /// A configuration file, read by the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,7 @@ fn read<'d>(
     let user = reader.text(&root, &knobs::USER, None, forms::user);
     let is_confined = reader.choice(&root, &knobs::SANDBOX) == "on";
     let log_level = log_level(reader.choice(&root, &knobs::LOG_LEVEL));
+    let domain_check = domain_check(reader.choice(&root, &knobs::DOMAIN_CHECK));
     let drain_deadline = reader.duration(&root, &knobs::DRAIN_DEADLINE).value;
     let spool = spool(reader, &root, flags, machine);
     let events = reader.table(&root, "events");
@@ -98,6 +100,7 @@ fn read<'d>(
         user: user.map(|given| given.value),
         is_confined,
         log_level,
+        domain_check,
         drain_deadline,
         spool: spool?,
         event_retention,
@@ -179,6 +182,14 @@ fn log_level(word: &str) -> LogLevel {
         "debug" => LogLevel::Debug,
         "trace" => LogLevel::Trace,
         _ => LogLevel::Info,
+    }
+}
+
+fn domain_check(word: &str) -> gate::Mode {
+    match word {
+        "warn" => gate::Mode::Warn,
+        "enforce" => gate::Mode::Enforce,
+        _ => gate::Mode::Off,
     }
 }
 

@@ -38,6 +38,10 @@ pub fn render(shards: &[Snapshot]) -> String {
         }
     }
     platform(&mut out, shards);
+    let failing = shards.first().map_or(0, |shard| shard.domains.len());
+    let help = "Signing and relay domains that fail their check.";
+    head(&mut out, "relay_fast_domains_failing", help, "gauge");
+    line(&mut out, "relay_fast_domains_failing", "", failing);
     out
 }
 
@@ -110,7 +114,14 @@ mod tests {
         counters.record(Latency::Commit, Duration::from_millis(2));
         counters.measure(Size::GroupMessages, 3);
         let platform = PlatformCounters::default();
-        let shard = Snapshot { counters, platform, admits: true, failing: false, owed: 0 };
+        let shard = Snapshot {
+            counters,
+            platform,
+            admits: true,
+            failing: false,
+            owed: 0,
+            domains: Vec::new(),
+        };
         let text = render(&[shard.clone(), shard]);
         let outcomes = "relay_fast_recipient_outcomes_total";
         assert_eq!(text.matches(&format!("# TYPE {outcomes} counter")).count(), 1);

@@ -19,6 +19,7 @@ use crate::mail::route::{Route, TlsLevel};
 use crate::platform::confine;
 use crate::platform::relay::SettingsError;
 use crate::policy::credentials::{Credentials, CredentialsError};
+use crate::policy::gate::{Board, Mode};
 use crate::policy::signing::{KeyError, PrivateKey, Signer, Signers};
 use crate::shard::settings::Surroundings;
 use crate::tls::{Acceptor, Chain, Clock, Identity, IdentityError, Roots, RootsError};
@@ -106,7 +107,8 @@ pub(super) fn paths(config: &Config) -> impl Iterator<Item = &Path> {
     let sources = config.sources.iter().filter_map(|source| source.certificate.as_ref());
     let certificates = config.certificates.iter().chain(sources).chain(&config.admin.certificate);
     let clients = config.listeners.iter().filter_map(|one| one.client_authorities.as_deref());
-    let authorities = verifies(config).then_some(config.tls_authorities.as_path());
+    let trusts = verifies(config) || config.domain_check != Mode::Off;
+    let authorities = trusts.then_some(config.tls_authorities.as_path());
     let pairs = certificates.flat_map(|files| [&*files.chain, &*files.key]);
     let signing = config.dkim_keys.iter().map(|key| key.file.as_path());
     let credentials = config.credentials.as_deref();
@@ -143,7 +145,11 @@ pub fn admin(config: &Config, clock: &Arc<Clock>) -> Result<AdminFiles, Settings
 }
 
 /// What the machine adds to `config`.
-pub fn surroundings(config: &Config, clock: Arc<Clock>) -> Result<Surroundings, FileError> {
+pub fn surroundings(
+    config: &Config,
+    clock: Arc<Clock>,
+    board: Arc<Board>,
+) -> Result<Surroundings, FileError> {
     let client_authorities = config.listeners.iter().map(|listener| &listener.client_authorities);
     let source_certificates = config.sources.iter().map(|source| &source.certificate);
     Ok(Surroundings {
@@ -162,6 +168,7 @@ pub fn surroundings(config: &Config, clock: Arc<Clock>) -> Result<Surroundings, 
             .as_deref()
             .map_or_else(|| Ok(Arc::default()), credentials)?,
         clock,
+        board,
     })
 }
 

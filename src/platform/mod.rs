@@ -32,6 +32,7 @@ pub mod spool_bench;
 pub mod spool_dir;
 mod spool_owner;
 pub mod spool_repair;
+mod standings;
 mod stream;
 pub mod supervise;
 pub mod telemetry;

@@ -3,6 +3,7 @@
 //! Opens the spool and hands each shard its part; what lies in it is found while it runs. Lives on:
 //! the main thread; each shard's machine is made on its own.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,9 +17,11 @@ use crate::platform::channels::Posts;
 use crate::platform::confine::{ConfineError, confine};
 use crate::platform::event_log::EventLogOptions;
 use crate::platform::files::{self, AdminFiles, FileError, Watch};
+use crate::platform::standings::Checker;
 use crate::platform::supervise::{Occasion, RunError, StartError};
 use crate::platform::user::{User, UserError};
 use crate::platform::{clock, machine};
+use crate::policy::gate::Board;
 use crate::shard::mesh::Crossing;
 use crate::shard::settings::Settings;
 use crate::shard::{Shard, Shared, Start};
@@ -53,6 +56,9 @@ pub enum SettingsError {
     /// Its certificates cannot be used together.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] TlsError),
+    /// There can be no thread that checks domains.
+    #[error("domains cannot be checked: {0}")]
+    Checker(io::Error),
 }
 
 /// A relay that is ready to run: all that this machine can refuse has been asked for.
@@ -61,6 +67,7 @@ pub struct Relay {
     node: Node,
     log: log::Options,
     settings: Arc<ArcSwap<Settings>>,
+    checker: Arc<Checker>,
 }
 
 /// What the control thread needs of a relay.
@@ -69,6 +76,7 @@ pub struct Handle {
     /// The way to its shards.
     pub posts: Posts,
     settings: Arc<ArcSwap<Settings>>,
+    checker: Arc<Checker>,
     watch: Arc<Mutex<Watch>>,
 }
 
@@ -86,7 +94,8 @@ impl Handle {
     /// Work by `config` from now on, all shards alike; or change nothing.
     pub fn reload(&self, config: &Config) -> Result<(), SettingsError> {
         let clock = self.settings.load().clock.clone();
-        let settings = settings(config, clock)?;
+        let settings = settings(config, clock, self.checker.board())?;
+        self.checker.set(config).map_err(SettingsError::Checker)?;
         self.settings.store(settings.clone());
         for shard in self.posts.shard_ids() {
             self.posts.post(shard, Crossing::Reload(settings.clone()));
@@ -113,8 +122,10 @@ impl Relay {
             log::Options { segment_bytes: config.spool.segment_bytes, reserve: 1, admits: true };
         let clock = Arc::new(Clock::default());
         clock.set(clock::now().wall);
-        let settings = settings(config, clock)?;
-        Ok(Self { node, log, settings: Arc::new(ArcSwap::new(settings)) })
+        let checker = Arc::new(Checker::default());
+        let settings = Arc::new(ArcSwap::new(settings(config, clock, checker.board())?));
+        checker.set(config).map_err(SettingsError::Checker)?;
+        Ok(Self { node, log, settings, checker })
     }
 
     /// Where its listeners are, in their order, with the ports that they were given.
@@ -124,12 +135,17 @@ impl Relay {
 
     /// What the control thread needs.
     pub fn handle(&self) -> Handle {
-        Handle { posts: self.node.posts(), settings: self.settings.clone(), watch: Arc::default() }
+        Handle {
+            posts: self.node.posts(),
+            settings: self.settings.clone(),
+            checker: self.checker.clone(),
+            watch: Arc::default(),
+        }
     }
 
     /// Run until it is drained. `tell` is called on each occasion.
     pub fn run(self, tell: impl FnMut(Occasion)) -> Result<(), RunError> {
-        let Self { node, log, settings } = self;
+        let Self { node, log, settings, checker: _ } = self;
         let shared = Arc::new(Shared::new(node.posts().shards()));
         let make =
             move |start: ShardStart| make_shard(start, log, settings.load_full(), shared.clone());
@@ -159,8 +175,12 @@ fn make_shard(
 }
 
 /// What `config` means on this machine as it is now.
-fn settings(config: &Config, clock: Arc<Clock>) -> Result<Arc<Settings>, SettingsError> {
-    let settings = Settings::new(config, &files::surroundings(config, clock)?)?;
+fn settings(
+    config: &Config,
+    clock: Arc<Clock>,
+    board: Arc<Board>,
+) -> Result<Arc<Settings>, SettingsError> {
+    let settings = Settings::new(config, &files::surroundings(config, clock, board)?)?;
     Ok(Arc::new(settings.on_machine(&machine::addresses())))
 }
 
@@ -170,7 +190,7 @@ pub fn check(config: &Config) -> Result<AdminFiles, SettingsError> {
     let clock = Arc::new(Clock::default());
     clock.set(clock::now().wall);
     let admin = files::admin(config, &clock)?;
-    settings(config, clock)?;
+    settings(config, clock, Arc::default())?;
     Ok(admin)
 }
 

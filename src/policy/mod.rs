@@ -10,6 +10,7 @@ pub mod content;
 pub mod credentials;
 pub mod domain_check;
 pub mod filtering;
+pub mod gate;
 pub mod mta_sts;
 pub mod relay;
 pub mod signing;

@@ -107,6 +107,8 @@ pub struct Snapshot {
     pub failing: bool,
     /// Messages that were answered from memory, and are kept there since their commit failed.
     pub owed: usize,
+    /// A line for each domain that fails its check; the same of all shards.
+    pub domains: Vec<String>,
 }
 
 /// Where a recipient stands.

@@ -27,6 +27,7 @@ use crate::tls::Tls;
 mod answering;
 mod auth;
 mod filtering;
+mod gate;
 mod message;
 mod proxied;
 mod secure;
@@ -34,6 +35,7 @@ mod signing;
 mod slowing;
 mod xclient;
 
+use crate::shard::ingress::gate::gated;
 use crate::shard::ingress::message::Receiving;
 use crate::shard::ingress::proxied::Proxied;
 
@@ -416,7 +418,7 @@ impl Inbound {
         let vouched = self.is_vouched();
         let path = &recipient.forward_path;
         let answer = match policy.recipient(listener, peer.ip(), vouched, path) {
-            RecipientVerdict::Accept => Answer::RECIPIENT_OK,
+            RecipientVerdict::Accept => gated(path, cx),
             // Put in its place when the message is stored: `Envelope::place_postmaster`.
             RecipientVerdict::AcceptFor(_) => Answer::RECIPIENT_OK,
             RecipientVerdict::Refuse(reply) => {

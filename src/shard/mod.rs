@@ -254,6 +254,7 @@ impl Shard {
             admits: self.commit.room() == Room::Open,
             failing: self.commit.is_failing(),
             owed: self.commit.owed(),
+            domains: self.settings.gate.lines(),
         }
     }
 

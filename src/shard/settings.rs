@@ -21,6 +21,7 @@ use crate::policy::admission::AdmissionLimits;
 use crate::policy::authenticity::{Mode, Verifier};
 use crate::policy::content::ContentLimits;
 use crate::policy::credentials::Credentials;
+use crate::policy::gate::Gate;
 use crate::policy::relay::{AddressSet, DomainSet, RelayPolicy};
 use crate::policy::signing::Signers;
 use crate::queue::backoff::Schedule;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub relay: RelayPolicy,
     /// By listener: who may say for whom they connect.
     proxies: Vec<Proxies>,
+    /// Domains that are not used.
+    pub gate: Gate,
     /// Bounds on content.
     pub content_limits: ContentLimits,
     /// By listener: what is done about where strangers' mail is from.
@@ -137,6 +140,7 @@ impl Settings {
             durability: config.listeners.iter().map(|one| one.durability).collect(),
             relay: relay_policy(config),
             proxies: config.listeners.iter().map(Proxies::new).collect(),
+            gate: Gate { mode: config.domain_check, board: around.board.clone() },
             content_limits: ContentLimits {
                 header_bytes: config.limits.header_bytes,
                 received: config.limits.received,

@@ -17,6 +17,12 @@ pub const CHECK_REPORT_HOSTS_MAX: usize = 10;
 /// What name servers have not said about a domain within this time could not be checked: two
 /// attempts of five seconds for each of the four steps from an MX record to a certificate.
 pub const CHECK_DEADLINE: Duration = Duration::from_secs(40);
+/// Domains that a relay checks by itself; each takes a second, or a minute where nobody answers.
+pub const GATE_DOMAINS_MAX: usize = 1_024;
+/// From one round over them to the next where all passed,
+pub const GATE_EVERY: Duration = Duration::from_secs(3_600);
+/// and where some did not: what has been mended is seen before long.
+pub const GATE_AGAIN: Duration = Duration::from_secs(300);
 /// Labels of the names that DMARC's walk up the tree ends in (RFC 9989 §4.10).
 pub const DMARC_WALK_LABELS_MAX: usize = 7;
 /// A shorter `max_age` of an MTA-STS policy protects little: RFC 8461 §3.2 expects weeks.

@@ -52,6 +52,14 @@ pub(in crate::config) const LOG_LEVEL: Knob = Knob {
     takes_effect: TakesEffect::Restart,
 };
 
+pub(in crate::config) const DOMAIN_CHECK: Knob = Knob {
+    path: "domain_check",
+    kind: Kind::Choice { default: "off", words: &["off", "warn", "enforce"] },
+    help: "Check signing and relay domains as `check-domain` does; tell of, or do not use, who fails.",
+    cost: "some 30 questions to DNS a domain and hour; enforce: mail waits while DNS is wrong",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const DRAIN_DEADLINE: Knob = Knob {
     path: "drain_deadline",
     kind: Kind::Duration {

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::base::limits::{PREFIX_MAX, SIGNATURE_FIELD_MAX, SIGNATURES_MAX, SIGNED_NAMES_MAX};
 use crate::base::time::WallTime;
+use crate::mail::address::Domain;
 use crate::policy::canonical::header::{Field, fields, write_relaxed, write_relaxed_value};
 use crate::policy::signing::key::SigningFailed;
 use crate::policy::signing::signers::Signer;
@@ -73,6 +74,11 @@ struct Draft {
 }
 
 impl Unsigned {
+    /// The domains that these are for.
+    pub fn domains(&self) -> impl Iterator<Item = &Domain> {
+        self.drafts.iter().map(|draft| &draft.signer.domain)
+    }
+
     /// Signatures that are still to be made.
     pub fn left(&self) -> usize {
         self.drafts.len()

@@ -15,6 +15,7 @@ use crate::shard::commit::{Commit, From, InMemory};
 use crate::shard::context::Context;
 use crate::shard::ingress::Inbound;
 use crate::shard::ingress::filtering::Kept;
+use crate::shard::ingress::gate::refusal_of_signers;
 use crate::shard::platform::Platform;
 use crate::shard::refusals::{answer_to, refusal};
 use crate::shard::verifying::Subject;
@@ -210,6 +211,9 @@ impl Inbound {
                 None => Unsigned::default(),
             },
         };
+        if let Some(answer) = refusal_of_signers(&unsigned, cx) {
+            return Err(answer);
+        }
         let stored = commit.sign_and_store(message, unsigned, From::Session(connection), cx);
         stored.map_err(|(error, _)| answer_to(error))
     }

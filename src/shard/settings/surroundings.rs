@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::policy::credentials::Credentials;
+use crate::policy::gate::Board;
 use crate::policy::signing::Signers;
 use crate::tls::{Clock, Identity, Roots};
 
@@ -27,4 +28,6 @@ pub struct Surroundings {
     pub credentials: Arc<Credentials>,
     /// The time that certificates are judged by.
     pub clock: Arc<Clock>,
+    /// Domains that fail their check.
+    pub board: Arc<Board>,
 }
