@@ -55,7 +55,7 @@ pub(crate) fn check_domain(
         Domain::parse(&ask.domain).map_err(|_| format!("`{}` is no domain", ask.domain))?;
     let config = node.load(&machine())?;
     let asked = domain_check::Ask { domain, sources: ask.sources.clone(), sends: ask.sends };
-    let around = domain_check::Surroundings::new(&config)?;
+    let around = domain_check::Surroundings::new(&config, domain_check::verifier()?)?;
     let report = domain_check::check(&config, &around, &asked)?;
     let text = match ask.json {
         true => check_domain::json(&report),

@@ -57,16 +57,22 @@ pub struct Surroundings {
     verifier: Arc<Verifier>,
 }
 
+/// The library that knows SPF. Dear to make, and it looks for files that a confined process does
+/// not see.
+pub fn verifier() -> Result<Arc<Verifier>, CheckError> {
+    Verifier::new().map(Arc::new).ok_or(CheckError::Verifier)
+}
+
 impl Surroundings {
     /// Of this machine, by `config`.
-    pub fn new(config: &Config) -> Result<Self, CheckError> {
+    pub fn new(config: &Config, verifier: Arc<Verifier>) -> Result<Self, CheckError> {
         let own = machine::addresses().into_iter().filter(|one| !one.is_loopback());
         let sources = config.sources.iter().map(|source| source.address);
         Ok(Self {
             signers: files::signers(config)?,
             certificates: files::chains(config)?.into(),
             addresses: own.chain(sources).collect(),
-            verifier: Arc::new(Verifier::new().ok_or(CheckError::Verifier)?),
+            verifier,
         })
     }
 

@@ -117,12 +117,12 @@ impl Relay {
             events: EventLogOptions::with_retention(config.event_retention),
             user,
         })?;
+        let checker = Arc::new(Checker::new(config));
         tracing::info!("{}", confine(config, file)?);
         let log =
             log::Options { segment_bytes: config.spool.segment_bytes, reserve: 1, admits: true };
         let clock = Arc::new(Clock::default());
         clock.set(clock::now().wall);
-        let checker = Arc::new(Checker::default());
         let settings = Arc::new(ArcSwap::new(settings(config, clock, checker.board())?));
         checker.set(config).map_err(SettingsError::Checker)?;
         Ok(Self { node, log, settings, checker })

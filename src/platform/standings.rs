@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +14,9 @@ use crate::base::limits::{GATE_AGAIN, GATE_DOMAINS_MAX, GATE_EVERY};
 use crate::config::Config;
 use crate::config::options::DomainPattern;
 use crate::mail::address::Domain;
-use crate::platform::domain_check::{Ask, Surroundings, check};
+use crate::platform::domain_check::{Ask, CheckError, Surroundings, check, verifier};
+use crate::policy::authenticity::Verifier;
+use crate::policy::domain_check::Verdict;
 use crate::policy::gate::{Board, Mode, Standings};
 
 /// Who checks.
@@ -22,6 +24,7 @@ use crate::policy::gate::{Board, Mode, Standings};
 pub(super) struct Checker {
     board: Arc<Board>,
     desk: Arc<Desk>,
+    verifier: OnceLock<Arc<Verifier>>,
 }
 
 /// Where a configuration is left for the thread.
@@ -39,6 +42,23 @@ struct State {
 }
 
 impl Checker {
+    /// Ready for `config`, as far as that takes rights that are given up later.
+    pub(super) fn new(config: &Config) -> Self {
+        let checker = Self::default();
+        if config.domain_check != Mode::Off {
+            checker.verifier();
+        }
+        checker
+    }
+
+    fn verifier(&self) -> Option<Arc<Verifier>> {
+        if self.verifier.get().is_none() {
+            // Where it cannot be made, that is told when it is wanted.
+            let _ = self.verifier.set(verifier().ok()?);
+        }
+        self.verifier.get().cloned()
+    }
+
     /// Where it writes what it finds.
     pub(super) fn board(&self) -> Arc<Board> {
         self.board.clone()
@@ -51,8 +71,10 @@ impl Checker {
             return Ok(());
         }
         if !state.is_running {
+            let verifier = self.verifier().ok_or_else(|| io::Error::other(CheckError::Verifier))?;
             let (board, desk) = (self.board.clone(), self.desk.clone());
-            thread::Builder::new().name("domains".to_owned()).spawn(move || run(&board, &desk))?;
+            let thread = thread::Builder::new().name("domains".to_owned());
+            thread.spawn(move || run(&board, &desk, &verifier))?;
             state.is_running = true;
         }
         state.new = Some(config.clone());
@@ -82,13 +104,13 @@ impl Desk {
     }
 }
 
-fn run(board: &Board, desk: &Desk) {
+fn run(board: &Board, desk: &Desk, verifier: &Arc<Verifier>) {
     let mut config = None;
     let mut pause = None;
     loop {
         config = desk.wait(pause).or(config);
         pause = match config.as_ref().filter(|config| config.domain_check != Mode::Off) {
-            Some(config) => Some(round(config, board, desk)),
+            Some(config) => Some(round(config, board, desk, verifier)),
             None => {
                 board.write(Standings::default());
                 None
@@ -98,12 +120,12 @@ fn run(board: &Board, desk: &Desk) {
 }
 
 /// Check all domains once, or until another configuration comes; how long to wait then.
-fn round(config: &Config, board: &Board, desk: &Desk) -> Duration {
+fn round(config: &Config, board: &Board, desk: &Desk, verifier: &Arc<Verifier>) -> Duration {
     let domains = domains(config);
     let mut standings = (*board.read()).clone();
     standings.keep(&domains);
     board.write(standings.clone());
-    let around = match Surroundings::new(config) {
+    let around = match Surroundings::new(config, verifier.clone()) {
         Ok(around) => around,
         Err(error) => {
             tracing::error!(%error, "domains cannot be checked");
@@ -123,7 +145,7 @@ fn round(config: &Config, board: &Board, desk: &Desk) -> Duration {
                 continue;
             }
         };
-        all_passed &= report.verdict() == crate::policy::domain_check::Verdict::Well;
+        all_passed &= report.verdict() == Verdict::Well;
         if standings.learn(&ask.domain, &report) {
             board.write(standings.clone());
             match report.failure() {

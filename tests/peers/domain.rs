@@ -4,12 +4,17 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::certificates::Authority;
+use super::mail::{message, transaction};
 use super::network::Network;
-use super::process::Running;
+use super::node::Node as Relay;
+use super::process::{Running, until};
+use super::python::{self, Replied, talk};
 use super::signed_dns::{network, start_knot, start_unbound, start_web};
+use super::sink::{ALL, Sink};
+use crate::tool;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_relay-fast");
 
@@ -41,6 +46,7 @@ struct Node<'n> {
     network: &'n Network,
     authority: Authority,
     folder: tempfile::TempDir,
+    config: String,
 }
 
 /// DNS and a web server, as they are at one time.
@@ -57,7 +63,7 @@ impl<'n> Node<'n> {
         authority.write("mx", &["relay.example"]);
         authority.write("web", &["mta-sts.news.example"]);
         let folder = tempfile::tempdir().unwrap();
-        let node = Self { network, authority, folder };
+        let mut node = Self { network, authority, folder, config: String::new() };
         let mut config = format!(
             "hostname = \"relay.example\"\n[[listener]]\naddress = \"127.0.0.1:2525\"\n\
              tls = \"starttls\"\n[[source]]\naddress = \"192.0.2.1\"\n{}[dns]\nservers = \
@@ -72,7 +78,8 @@ impl<'n> Node<'n> {
             let lines = made.lines().skip_while(|line| *line != "; [[dkim]]");
             lines.for_each(|line| config += &format!("{}\n", line.trim_start_matches("; ")));
         }
-        std::fs::write(node.folder.path().join("relay.toml"), config).unwrap();
+        std::fs::write(node.folder.path().join("relay.toml"), &config).unwrap();
+        node.config = config;
         node
     }
 
@@ -235,4 +242,67 @@ fn what_is_broken_is_named_with_the_record_that_would_be_right() {
         assert_eq!((code, topics(&text, "fail").as_str()), (1, topic), "{text}");
         assert!(text.lines().any(|one| one.contains(line)), "{line}: {text}");
     }
+}
+
+/// What is said to the recipient and to the end of a content.
+fn send(relay: &Relay<'_>, network: &Network, from: &str, to: &str) -> [Replied; 2] {
+    let mut steps = vec![json!(["ehlo", "client.example"])];
+    let content = message(from, to, "hello\r\n");
+    steps.extend(transaction("s@bounces.example", &[to], &[], &content));
+    let mut replies = talk(network, relay.listener(0), &steps);
+    let end = replies.pop().unwrap();
+    [replies.pop().unwrap(), end]
+}
+
+#[test]
+fn a_domain_that_fails_is_not_used_until_it_is_mended() {
+    let Some(network) = network() else { return };
+    let node = Node::new(&network);
+    let sink = Sink::start(&network, &ALL);
+    let mut published = Published::default();
+    published.records.push("corp.example. IN MX 0 .".to_owned());
+    let internet = published.serve(&node);
+    let config = format!(
+        "domain_check = \"enforce\"\ndefault_route = \"sink\"\n{}[[upstream]]\nname = \"sink\"\n\
+         hosts = \"{}\"\n[[relay_domain]]\ndomains = [\"corp.example\", \".corp.example\"]\n\
+         upstream = \"sink\"\n",
+        node.config,
+        sink.address()
+    );
+    let relay = Relay::start(&network, &config);
+    let told = until("both domains have failed", || {
+        relay.get("healthz").filter(|told| told.contains("corp.") && told.contains("news."))
+    });
+    let first = "ok\ncorp.example fails its check and is not used: mx corp.example: it says";
+    assert!(told.starts_with(first), "{told}");
+    assert!(told.contains("\nnews.example fails its check and is not used: mx news.example:"));
+    assert!(relay.get("metrics").unwrap().contains("\nrelay_fast_domains_failing 2\n"));
+    let [rcpt, end] = send(&relay, &network, "a@news.example", "one@dest.example");
+    assert_eq!((rcpt.status(), end.status()), ((250, "2.1.5"), (451, "4.7.1")), "{end:?}");
+    assert!(end.text.contains("news.example is not used until DNS is right: mx"), "{end:?}");
+    let steps = [
+        json!(["ehlo", "client.example"]),
+        json!(["mail", "a@other.example", []]),
+        json!(["rcpt", "two@corp.example", []]),
+    ];
+    let rcpt = talk(&network, relay.listener(0), &steps).pop().unwrap();
+    assert_eq!(rcpt.status(), (451, "4.7.1"), "{rcpt:?}");
+    // What was not checked is used.
+    let [_, end] = send(&relay, &network, "a@other.example", "three@sub.corp.example");
+    assert_eq!(end.status(), (250, "2.0.0"), "{end:?}");
+    published.add(&node.check(&[]).1);
+    published.records.retain(|line| !line.starts_with("corp."));
+    published.records.push("corp.example. IN MX 10 relay.example.".to_owned());
+    drop(internet);
+
+    let _internet = published.serve(&node);
+    relay.reload("reloaded");
+    until("nothing fails any more", || relay.get("healthz").filter(|told| told == "ok\n"));
+    let [_, end] = send(&relay, &network, "a@news.example", "four@dest.example");
+    assert_eq!(end.status(), (250, "2.0.0"), "{end:?}");
+    let content = String::from_utf8(sink.wait_for("four@dest.example").content()).unwrap();
+    assert_eq!(content.matches("DKIM-Signature:").count(), 2, "{content}");
+    let [rcpt, end] = send(&relay, &network, "a@other.example", "five@corp.example");
+    assert_eq!((rcpt.status(), end.status()), ((250, "2.1.5"), (250, "2.0.0")), "{end:?}");
+    assert!(relay.log().contains("passes its check again"), "{}", relay.log());
 }
