@@ -140,6 +140,7 @@ impl Published {
         let lines = |records: Vec<&String>| {
             records.into_iter().map(|line| format!("{line}\n")).collect::<String>()
         };
+        // So many that the domain's TXT records do not fit into a datagram.
         let other: String =
             (0..30).map(|n| format!("news TXT \"verification-{n:0>50}\"\n")).collect();
         let zone = format!("{BARE}{other}{}", lines(zone));
