@@ -1,7 +1,7 @@
 //! Check the domains that this node signs or takes mail for, again and again, beside the shards.
 //!
 //! In: the configuration in force. Out: the board that shards and `/healthz` read. One domain at a
-//! time, on a thread of its own, which is there once the knob asks for it; it ends with the process.
+//! time, on a thread of its own, which is there once the knob asks for it and stays.
 //! A change of the configuration, or of a file that it names, begins anew at once.
 
 use std::collections::BTreeSet;

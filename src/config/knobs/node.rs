@@ -55,7 +55,7 @@ pub(in crate::config) const LOG_LEVEL: Knob = Knob {
 pub(in crate::config) const DOMAIN_CHECK: Knob = Knob {
     path: "domain_check",
     kind: Kind::Choice { default: "off", words: &["off", "warn", "enforce"] },
-    help: "Check signing and relay domains as `check-domain` does; tell of, or do not use, who fails.",
+    help: "Check signing and relay domains as `check-domain` does: tell who fails, or not use it.",
     cost: "some 30 questions to DNS a domain and hour; enforce: mail waits while DNS is wrong",
     takes_effect: TakesEffect::Reload,
 };
