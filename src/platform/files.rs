@@ -19,7 +19,7 @@ use crate::mail::route::{Route, TlsLevel};
 use crate::platform::confine;
 use crate::platform::relay::SettingsError;
 use crate::policy::credentials::{Credentials, CredentialsError};
-use crate::policy::gate::{Board, Mode};
+use crate::policy::gate::{self, Board};
 use crate::policy::signing::{KeyError, PrivateKey, Signer, Signers};
 use crate::shard::settings::Surroundings;
 use crate::tls::{Acceptor, Chain, Clock, Identity, IdentityError, Roots, RootsError};
@@ -107,7 +107,7 @@ pub(super) fn paths(config: &Config) -> impl Iterator<Item = &Path> {
     let sources = config.sources.iter().filter_map(|source| source.certificate.as_ref());
     let certificates = config.certificates.iter().chain(sources).chain(&config.admin.certificate);
     let clients = config.listeners.iter().filter_map(|one| one.client_authorities.as_deref());
-    let trusts = verifies(config) || config.domain_check != Mode::Off;
+    let trusts = verifies(config) || config.domain_check != gate::Mode::Off;
     let authorities = trusts.then_some(config.tls_authorities.as_path());
     let pairs = certificates.flat_map(|files| [&*files.chain, &*files.key]);
     let signing = config.dkim_keys.iter().map(|key| key.file.as_path());

@@ -448,16 +448,14 @@ impl Machine for Shard {
             Event::Datagram { id, bytes } => self.lookups.datagram(id, bytes, cx),
             Event::DatagramFailed { id, error } => self.lookups.datagram_failed(id, error, cx),
             Event::SegmentReady { segment, result } => commit.segment_ready(segment, result),
-            Event::SegmentOpened { segment, result } => {
-                self.recovering.opened(segment, result, cx);
-            }
+            Event::SegmentOpened { segment, result } => self.recovering.opened(segment, result, cx),
             Event::Committed { segment, result } => commit.committed(segment, result, cx),
             Event::Populated { ticket } => self.home.populated(ticket, commit, cx),
             Event::PolicyFetched { ticket, result } => {
                 self.delivery.policy_fetched(ticket, result, &mut self.lookups, cx);
             }
             Event::Verified { connection, right } => {
-                ingress.verified(connection, right, commit, cx);
+                ingress.verified(connection, right, commit, cx)
             }
             Event::Crossing(crossing) => self.crossing(crossing, platform),
         }

@@ -11,10 +11,9 @@ use super::mail::{message, transaction};
 use super::network::Network;
 use super::node::Node as Relay;
 use super::process::{Running, until};
-use super::python::{self, Replied, talk};
+use super::python::{Replied, talk};
 use super::signed_dns::{network, start_knot, start_unbound, start_web};
 use super::sink::{ALL, Sink};
-use crate::tool;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_relay-fast");
 
@@ -257,7 +256,7 @@ fn send(relay: &Relay<'_>, network: &Network, from: &str, to: &str) -> [Replied;
 
 #[test]
 fn a_domain_that_fails_is_not_used_until_it_is_mended() {
-    let Some(network) = network() else { return };
+    let Some(network) = network(ADDRESSES) else { return };
     let node = Node::new(&network);
     let sink = Sink::start(&network, &ALL);
     let mut published = Published::default();

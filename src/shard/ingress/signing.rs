@@ -10,6 +10,7 @@ use crate::policy::authenticity::{self, Authenticity, ContentReader, Facts, Mode
 use crate::policy::signing::{Signing, SigningFailed, Unsigned};
 use crate::shard::commit::{Commit, From, InMemory};
 use crate::shard::context::Context;
+use crate::shard::ingress::gate::refusal_of_signers;
 use crate::shard::ingress::message::Care;
 use crate::shard::ingress::{Inbound, Ingress};
 use crate::shard::platform::{ConnectionId, Platform};
@@ -94,6 +95,9 @@ impl Ingress {
         cx: &mut Context<'_, P>,
     ) {
         let id = message.id;
+        if let Some(answer) = refusal_of_signers(&unsigned, cx) {
+            return self.refuse(connection, id, answer, commit, cx);
+        }
         match commit.sign_and_store(message, unsigned, from, cx) {
             Ok(None) => {}
             Ok(Some(in_memory)) => {
