@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each benchmark uses a part")]
 
 use relay_fast::mail::address::{ForwardPath, Mailbox, ReversePath};
-use relay_fast::mail::envelope::{BodyType, Envelope, Notify, Recipient};
+use relay_fast::mail::envelope::{BodyType, Envelope, Notify, Recipient, TlsWish};
 
 /// `full`, or a little where criterion only looks whether the benchmark runs.
 pub(crate) fn size(full: usize) -> usize {
@@ -43,6 +43,7 @@ pub(crate) fn envelope() -> Envelope {
         reverse_path: ReversePath(Some(mailbox("bounce+someone=customer.example@sender.example"))),
         body_type: BodyType::SevenBit,
         smtp_utf8: false,
+        tls: TlsWish::Unsaid,
         ret: None,
         envelope_id: None,
         recipients: vec![recipient],

@@ -58,6 +58,30 @@ impl Notify {
     }
 }
 
+/// What the sender says of TLS on the message's way (RFC 8689).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TlsWish {
+    /// Nothing: each host does as its operator and the destination want it.
+    #[default]
+    Unsaid,
+    /// `REQUIRETLS`: through TLS, to hosts that are who they must be and keep to it too, or not at
+    /// all.
+    Required,
+    /// `TLS-Required: No` in the header: delivery counts for more than what destinations say of
+    /// TLS.
+    Waived,
+}
+
+impl TlsWish {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Unsaid, Self::Required, Self::Waived];
+
+    /// Its place among them.
+    pub fn place(self) -> usize {
+        self as usize
+    }
+}
+
 /// The recipient as the original sender wrote it (RFC 3461 §4.2), decoded from xtext.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OriginalRecipient {
@@ -87,6 +111,8 @@ pub struct Envelope {
     pub body_type: BodyType,
     /// SMTPUTF8 was given: addresses or header may hold UTF-8.
     pub smtp_utf8: bool,
+    /// REQUIRETLS, or what the header says.
+    pub tls: TlsWish,
     /// RET, if given.
     pub ret: Option<Ret>,
     /// ENVID, if given, decoded from xtext.

@@ -97,6 +97,13 @@ pub enum Failure {
     Protocol(Box<str>),
     /// TLS did not come about: not offered, no common version, a certificate that is not right.
     Tls(Box<str>),
+    /// TLS did not come about as the sender requires it (RFC 8689 §4.2.1).
+    RequireTls {
+        /// 5.7.10, 5.7.30.
+        status: EnhancedStatus,
+        /// What is missing.
+        detail: Box<str>,
+    },
     /// The domain does not exist (NXDOMAIN), or has neither MX nor address.
     NoSuchDomain,
     /// Null MX: the domain takes no mail (RFC 7505).
@@ -125,7 +132,7 @@ impl fmt::Display for Failure {
             Self::Connect(words) | Self::Protocol(words) | Self::Tls(words) | Self::Dns(words) => {
                 f.write_str(words)
             }
-            Self::Incapable { detail, .. } => f.write_str(detail),
+            Self::Incapable { detail, .. } | Self::RequireTls { detail, .. } => f.write_str(detail),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Closed => f.write_str("connection closed"),
             Self::NoSuchDomain => f.write_str("no such domain, or no host that takes its mail"),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::mail::envelope::TlsWish;
+
 /// An upstream group of the configuration in force, by its place there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupId(pub u16);
@@ -31,16 +33,40 @@ pub enum TlsLevel {
     Policy,
     /// With a certificate of the peer's name by a trusted authority, or not at all.
     Verify,
+    /// As a message wants it that requires TLS (RFC 8689 §4.2.1): to hosts that signed DNS or the
+    /// domain's MTA-STS policy names, with a certificate as either has it, and only if they promise
+    /// the same. No knob says it.
+    Required,
 }
 
 impl TlsLevel {
-    /// Every level, the weakest first.
+    /// Every level that a knob may name, the weakest first.
     pub const ALL: [Self; 6] =
         [Self::None, Self::Opportunistic, Self::MtaSts, Self::Dane, Self::Policy, Self::Verify];
 
     /// Whether it depends on what the destination domain says of itself.
     pub fn asks_the_domain(self) -> bool {
-        matches!(self, Self::MtaSts | Self::Dane | Self::Policy)
+        self.asks_for_tlsa() || self.asks_for_policy()
+    }
+
+    /// Whether it depends on TLSA records.
+    pub fn asks_for_tlsa(self) -> bool {
+        matches!(self, Self::Dane | Self::Policy | Self::Required)
+    }
+
+    /// Whether it depends on an MTA-STS policy.
+    pub fn asks_for_policy(self) -> bool {
+        matches!(self, Self::MtaSts | Self::Policy | Self::Required)
+    }
+
+    /// What it is for a message whose sender has a wish (RFC 8689 §4.2).
+    pub fn with(self, wish: TlsWish) -> Self {
+        match wish {
+            TlsWish::Unsaid => self,
+            TlsWish::Required => Self::Required,
+            TlsWish::Waived if self.asks_the_domain() => Self::Opportunistic,
+            TlsWish::Waived => self,
+        }
     }
 
     /// As the configuration writes it.
@@ -52,6 +78,7 @@ impl TlsLevel {
             Self::Dane => "dane",
             Self::Policy => "policy",
             Self::Verify => "verify",
+            Self::Required => "required",
         }
     }
 }
@@ -102,5 +129,28 @@ impl fmt::Display for Host {
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= RFC 8689 §4.2.2, type=test
+    //# … SHOULD … use … TLS … without regard to … MTA-STS or DANE
+    #[test]
+    fn a_waiver_outdoes_what_domains_say_and_not_what_the_operator_does() {
+        for (level, waived) in [
+            (TlsLevel::None, TlsLevel::None),
+            (TlsLevel::Opportunistic, TlsLevel::Opportunistic),
+            (TlsLevel::MtaSts, TlsLevel::Opportunistic),
+            (TlsLevel::Dane, TlsLevel::Opportunistic),
+            (TlsLevel::Policy, TlsLevel::Opportunistic),
+            (TlsLevel::Verify, TlsLevel::Verify),
+        ] {
+            assert_eq!(level.with(TlsWish::Waived), waived);
+            assert_eq!(level.with(TlsWish::Unsaid), level);
+            assert_eq!(level.with(TlsWish::Required), TlsLevel::Required);
+        }
     }
 }

@@ -67,6 +67,11 @@ pub struct EnhancedStatus {
     pub detail: u16,
 }
 
+/// RFC 7372, by RFC 8689 §4.2.1: X.7.10, encryption needed.
+pub const ENCRYPTION_NEEDED: EnhancedStatus = EnhancedStatus::new(5, 7, 10);
+/// RFC 8689 §7: X.7.30, REQUIRETLS support required.
+pub const REQUIRETLS_NEEDED: EnhancedStatus = EnhancedStatus::new(5, 7, 30);
+
 impl EnhancedStatus {
     /// A status that the caller knows to be well-formed.
     pub const fn new(class: u8, subject: u16, detail: u16) -> Self {

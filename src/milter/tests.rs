@@ -9,7 +9,7 @@ use crate::base::ids::MessageId;
 use crate::base::limits::{MILTER_CHUNK_MAX, MILTER_CHUNKS_UNANSWERED, RECORD_CONTENT_MAX};
 use crate::base::time::Monotonic;
 use crate::mail::address::{ForwardPath, ReversePath};
-use crate::mail::envelope::{BodyType, Envelope, Notify, Recipient};
+use crate::mail::envelope::{BodyType, Envelope, Notify, Recipient, TlsWish};
 use crate::milter::packet::{self, Packets};
 use crate::milter::{
     Body, Change, Client, Event, Failure, Field, Fit, Letter, Options, Stage, Verdict, Visitor,
@@ -51,6 +51,7 @@ fn letter(visitor: &Arc<Visitor>, body: &[&[u8]]) -> Letter {
             reverse_path: ReversePath::split("<s@a.example>", false).expect("a path").0,
             body_type: BodyType::EightBitMime,
             smtp_utf8: false,
+            tls: TlsWish::Unsaid,
             ret: None,
             envelope_id: None,
             recipients: vec![recipient("<r@b.example>"), recipient("<t@c.example>")],

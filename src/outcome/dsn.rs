@@ -9,7 +9,7 @@ use memchr::memmem;
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
 use crate::mail::address::{ForwardPath, ReversePath};
-use crate::mail::envelope::{BodyType, Envelope, Notify, Recipient};
+use crate::mail::envelope::{BodyType, Envelope, Notify, Recipient, TlsWish};
 use crate::mail::outcome::Reason;
 use crate::outcome::dsn::lines::Lines;
 use crate::outcome::dsn::original::Returned;
@@ -123,6 +123,13 @@ pub fn compose(request: &DsnRequest<'_>) -> Dsn {
         reverse_path: ReversePath::NULL,
         body_type: if is_eight_bit { BodyType::EightBitMime } else { BodyType::SevenBit },
         smtp_utf8: utf8,
+        //= RFC 8689 §5
+        //# All non-delivery messages resulting from messages with the REQUIRETLS SMTP option …
+        //# MUST also specify the REQUIRETLS SMTP option
+        tls: match request.envelope.tls {
+            TlsWish::Required => TlsWish::Required,
+            TlsWish::Unsaid | TlsWish::Waived => TlsWish::Unsaid,
+        },
         ret: None,
         envelope_id: None,
         recipients: vec![Recipient {

@@ -52,6 +52,8 @@ pub fn judge(stage: Stage, failure: &Failure) -> Judgement {
         Failure::Protocol(_) => defer(whose_connection(stage), PROTOCOL),
         // RFC 8461 §5, RFC 7672 §2.2: what is wrong may be mended; other hosts may have it right.
         Failure::Tls(_) => defer(Scope::Site, CRYPTOGRAPHY),
+        // RFC 8689 §4.2.1: other hosts are tried; if there are no more, the reverse-path is told.
+        Failure::RequireTls { status, .. } => bounce(Scope::Site, *status),
         // RFC 5321 §5.1: if the domain name is not found, the mail is undeliverable.
         Failure::NoSuchDomain => bounce(Scope::Message, BAD_DOMAIN),
         // RFC 7505 §4.1: a sender that meets a null MX should return the message as undeliverable.

@@ -22,6 +22,7 @@ use crate::policy::credentials::{Credentials, CredentialsError};
 use crate::policy::gate::{self, Board};
 use crate::policy::signing::{KeyError, PrivateKey, Signer, Signers};
 use crate::shard::settings::Surroundings;
+use crate::smtp::server::Security;
 use crate::tls::{Acceptor, Chain, Clock, Identity, IdentityError, Roots, RootsError};
 
 /// The machine's resolver configuration.
@@ -222,7 +223,9 @@ fn verifies(config: &Config) -> bool {
         Route::Group(_) => None,
     });
     let trusts = [TlsLevel::Verify, TlsLevel::MtaSts, TlsLevel::Policy];
-    groups.chain(mx_levels).any(|level| trusts.contains(&level))
+    // Whoever comes through TLS may require it all the way (RFC 8689).
+    let offers_tls = config.listeners.iter().any(|one| one.security != Security::Clear);
+    offers_tls || groups.chain(mx_levels).any(|level| trusts.contains(&level))
 }
 
 fn identity(files: &CertificateFiles) -> Result<Identity, FileError> {

@@ -1,4 +1,5 @@
-//! Know of a message's content what a relay must: hops, header size, eight-bit octets.
+//! Know of a message's content what a relay must: hops, header size, eight-bit octets, and whether
+//! its sender waives TLS.
 //!
 //! In: content after dot-stuffing is undone, in pieces cut anywhere. Out: [`ContentFacts`].
 //! Nothing is altered or added here: what a relay adds is [`received`], before the content.
@@ -27,6 +28,8 @@ pub struct ContentFacts {
     pub header_eight_bit: bool,
     /// Some octet of what follows is above 127.
     pub body_eight_bit: bool,
+    /// `TLS-Required: No` is in it (RFC 8689 §5).
+    pub tls_waived: bool,
 }
 
 /// Bounds on content; see `limits` of the configuration.
@@ -64,19 +67,32 @@ enum Place {
     /// At the start of a line of the header section.
     #[default]
     Line,
-    /// After so many octets of a field's name, all of which spell `Received` so far, or not.
-    Name { octets: usize, received: bool },
+    /// After so many octets of a field's name, which spell some of [`NAMES`] so far: a bit each.
+    Name { octets: usize, fits: u8 },
     /// After a name, before its colon: RFC 5322 §4.5.7 lets old mail have a space there.
-    AfterName { received: bool },
+    AfterName { field: Option<Field> },
     /// In a field's value; folded lines belong to it.
     Value,
+    /// In the value of `TLS-Required`, after white space and so many octets of [`NO`].
+    Waiver { octets: usize },
     /// After the CR of a line that holds nothing before it.
     EmptyLine,
     /// After the header section.
     Body,
 }
 
-const RECEIVED: &[u8] = b"received";
+/// A field that counts here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Received,
+    TlsRequired,
+}
+
+const NAMES: [(Field, &[u8]); 2] =
+    [(Field::Received, b"received"), (Field::TlsRequired, b"tls-required")];
+
+/// What `TLS-Required` says (RFC 8689 §5); it has no other value.
+const NO: &[u8] = b"no";
 
 impl ContentScan {
     /// At the start of content.
@@ -121,10 +137,11 @@ impl ContentScan {
         match (self.place, byte) {
             (Place::Line, b' ' | b'\t') => Place::Value,
             (Place::Line, b'\r') => Place::EmptyLine,
-            (Place::Line, _) => self.name(0, true, byte),
-            (Place::Name { octets, received }, _) => self.name(octets, received, byte),
-            (Place::AfterName { received }, b' ' | b'\t') => Place::AfterName { received },
-            (Place::AfterName { received }, b':') => self.field(received),
+            (Place::Line, _) => self.name(0, u8::MAX, byte),
+            (Place::Name { octets, fits }, _) => self.name(octets, fits, byte),
+            (Place::AfterName { field }, b' ' | b'\t') => Place::AfterName { field },
+            (Place::AfterName { field }, b':') => self.field(field),
+            (Place::Waiver { octets }, _) => self.waiver(octets, byte),
             // A line that is no field ends the header section as an empty one does.
             (Place::AfterName { .. } | Place::EmptyLine, _) => Place::Body,
             (Place::Value | Place::Body, _) => self.place,
@@ -132,23 +149,62 @@ impl ContentScan {
     }
 
     /// After `byte`, which follows `octets` of a name.
-    fn name(&mut self, octets: usize, received: bool, byte: u8) -> Place {
-        let complete = received && octets == RECEIVED.len();
+    fn name(&mut self, octets: usize, fits: u8, byte: u8) -> Place {
         match byte {
-            b':' if octets > 0 => self.field(complete),
-            b' ' | b'\t' => Place::AfterName { received: complete },
+            b':' if octets > 0 => self.field(field_named(octets, fits)),
+            b' ' | b'\t' => Place::AfterName { field: field_named(octets, fits) },
             b'!'..=b'9' | b';'..=b'~' => {
-                let expected = RECEIVED.get(octets).copied();
-                let received = received && expected == Some(byte.to_ascii_lowercase());
-                Place::Name { octets: octets + 1, received }
+                Place::Name { octets: octets + 1, fits: still_fits(octets, fits, byte) }
             }
             _ => Place::Body,
         }
     }
 
     /// After the colon.
-    fn field(&mut self, received: bool) -> Place {
-        self.facts.received += u32::from(received);
-        Place::Value
+    fn field(&mut self, field: Option<Field>) -> Place {
+        match field {
+            None => Place::Value,
+            Some(Field::Received) => {
+                self.facts.received += 1;
+                Place::Value
+            }
+            Some(Field::TlsRequired) => Place::Waiver { octets: 0 },
+        }
     }
+
+    /// After `byte` of the value, which follows `octets` of [`NO`].
+    fn waiver(&mut self, octets: usize, byte: u8) -> Place {
+        match byte {
+            b' ' | b'\t' if octets == 0 || octets == NO.len() => Place::Waiver { octets },
+            b'\r' if octets == NO.len() => {
+                self.facts.tls_waived = true;
+                Place::Value
+            }
+            b'\n' => Place::Line,
+            _ if NO.get(octets) == Some(&byte.to_ascii_lowercase()) => {
+                Place::Waiver { octets: octets + 1 }
+            }
+            _ => Place::Value,
+        }
+    }
+}
+
+/// Those of [`NAMES`] that a name still spells with `byte` behind `octets` of it.
+fn still_fits(octets: usize, fits: u8, byte: u8) -> u8 {
+    if fits == 0 {
+        return 0;
+    }
+    let byte = Some(byte.to_ascii_lowercase());
+    let bits = NAMES.iter().enumerate().map(|(place, (_, name))| (1 << place, name));
+    let spells = bits.filter(|(bit, name)| fits & bit != 0 && name.get(octets).copied() == byte);
+    spells.fold(0, |all, (bit, _)| all | bit)
+}
+
+/// Which field a name of so many octets is.
+fn field_named(octets: usize, fits: u8) -> Option<Field> {
+    let mut places = NAMES.iter().enumerate();
+    let named = |(place, (_, name)): &(usize, &(Field, &[u8]))| {
+        fits & (1 << place) != 0 && name.len() == octets
+    };
+    places.find(named).map(|(_, (field, _))| *field)
 }

@@ -15,8 +15,9 @@ use crate::egress::endpoints::Endpoint;
 use crate::egress::health::{Purpose, Signal};
 use crate::egress::site::{Action, Origin};
 use crate::mail::outcome::{Failure, Stage};
+use crate::mail::route::TlsLevel;
 use crate::outcome::counters::{Count, Latency};
-use crate::outcome::judge::{Scope, judge};
+use crate::outcome::judge::{Scope, Verdict, judge};
 use crate::queue::DomainId;
 use crate::shard::context::Context;
 use crate::shard::delivery::{Delivery, JobId, SiteId};
@@ -148,7 +149,7 @@ impl Delivery {
         };
         let (address, place) = (source.address, cx.settings.place(source));
         let (level, connector, failed) = row.protection(endpoint, place, cx.settings, cx.now.mono);
-        let options = cx.settings.client(place, level);
+        let options = cx.settings.client(place, level, row.tls == TlsLevel::Required);
         let name = PeerName::new(&endpoint.host, endpoint.address.ip());
         let protection = Protection::new(level, connector, name, failed);
         let connection = cx.platform.connect(endpoint.address, address);
@@ -191,7 +192,8 @@ impl Delivery {
             return;
         }
         let Some(row) = self.jobs.get_mut(job.0) else { return };
-        let is_whole = row.settled.is_empty() && cause.stage <= Stage::Hello;
+        let waits = judge(cause.stage, &cause.failure).verdict == Verdict::Defer;
+        let is_whole = waits && row.settled.is_empty() && cause.stage <= Stage::Hello;
         row.settle_rest(cause.stage, &cause.failure, &cause.peer);
         let relay = self.sites.get(site.0).filter(|row| is_whole && row.upstream().is_some());
         let wait = relay.and_then(|row| row.site.why().zip(row.site.suspended_until()));

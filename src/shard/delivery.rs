@@ -19,8 +19,9 @@ use crate::egress::source::Sources;
 use crate::egress::throttle::SharedSites;
 use crate::egress::upstream::Choice;
 use crate::mail::address::Domain;
+use crate::mail::envelope::TlsWish;
 use crate::mail::outcome::{Failure, Stage};
-use crate::mail::route::{Route, UpstreamId};
+use crate::mail::route::{Route, TlsLevel, UpstreamId};
 use crate::shard::connections::Connections;
 use crate::shard::context::Context;
 use crate::shard::lookup::{Lookups, Target};
@@ -57,7 +58,8 @@ pub(crate) struct Delivery {
     pub(super) health: Vec<GroupHealth>,
     pub(super) by_key: HashMap<SiteKey, SiteId>,
     /// Where the mail of MX domains goes, as long as DNS says so.
-    pub(super) routed: HashMap<Domain, (SiteKey, Monotonic)>,
+    /// By what senders wish of TLS.
+    pub(super) routed: [HashMap<Domain, (SiteKey, Monotonic)>; TlsWish::ALL.len()],
     /// Who waits for what is being looked up.
     pub(super) asking: HashMap<Target, Vec<JobId>>,
     pub(super) securing: Securing,
@@ -90,6 +92,19 @@ impl Job {
         self.settled.len() == self.dispatch.departure.recipients.as_slice().len()
     }
 
+    /// What the sender wishes of TLS.
+    pub(super) fn wish(&self) -> TlsWish {
+        self.dispatch.stored.envelope.tls
+    }
+
+    /// The site that an upstream relay is for it.
+    pub(super) fn upstream_key(&self, upstream: UpstreamId) -> SiteKey {
+        match self.wish() {
+            TlsWish::Required => SiteKey::Required(upstream),
+            TlsWish::Unsaid | TlsWish::Waived => SiteKey::Upstream(upstream),
+        }
+    }
+
     /// Settle the others as the judge makes of `failure`.
     pub(super) fn settle_rest(&mut self, stage: Stage, failure: &Failure, peer: &str) {
         let settling = Settling { stage, failure, peer };
@@ -116,7 +131,7 @@ impl Delivery {
             draining: false,
             health: settings.new_health(),
             by_key: HashMap::new(),
-            routed: HashMap::new(),
+            routed: Default::default(),
             asking: HashMap::new(),
             securing: Securing::default(),
             shared,
@@ -154,22 +169,24 @@ impl Delivery {
         }
         match route {
             Route::Group(group) => self.bring_to_upstream(job, group, lookups, cx),
-            Route::Mx(_) => self.bring_to_mx(job, lookups, cx),
+            Route::Mx(level) => self.bring_to_mx(job, level, lookups, cx),
         }
     }
 
     fn bring_to_mx<P: Platform>(
         &mut self,
         job: JobId,
+        level: TlsLevel,
         lookups: &mut Lookups,
         cx: &mut Context<'_, P>,
     ) {
         let Some(row) = self.jobs.get(job.0) else { return };
-        let domain = &row.dispatch.domain;
-        let known = self.routed.get(domain).filter(|(_, until)| *until > cx.mono());
+        let (domain, wish) = (&row.dispatch.domain, row.wish());
+        let known = self.routed[wish.place()].get(domain);
+        let known = known.filter(|(_, until)| *until > cx.mono());
         match known.map(|(key, _)| key.clone()) {
             Some(key) if self.by_key.contains_key(&key) => self.push(&key, job, cx),
-            _ if self.securing.join(domain, job) => {}
+            _ if self.securing.join(domain, level.with(wish), job) => {}
             _ => self.ask(Target::Mx(domain.clone()), job, lookups, cx),
         }
     }
@@ -220,8 +237,8 @@ impl Delivery {
     /// The site that a job was brought to.
     pub(super) fn site_of(&self, job: &Job) -> Option<&SiteRow> {
         let key = match job.upstream {
-            Some(upstream) => &SiteKey::Upstream(upstream),
-            None => &self.routed.get(&job.dispatch.domain)?.0,
+            Some(upstream) => &job.upstream_key(upstream),
+            None => &self.routed[job.wish().place()].get(&job.dispatch.domain)?.0,
         };
         self.site(key)
     }
@@ -251,7 +268,9 @@ impl Delivery {
     /// The upstream relay that a site is, by the configuration in force.
     pub(super) fn upstream_of(&self, id: SiteId) -> Option<UpstreamId> {
         let row = self.sites.get(id.0)?;
-        row.upstream().filter(|_| self.by_key.get(&row.key) == Some(&id))
+        // That it cannot do what a message requires does not make a relay sick.
+        let SiteKey::Upstream(upstream) = row.key else { return None };
+        (self.by_key.get(&row.key) == Some(&id)).then_some(upstream)
     }
 
     /// Work by other settings from now on. Upstream relays may be others: their sites begin anew,
@@ -264,7 +283,7 @@ impl Delivery {
         }
         self.give_back_asking("the configuration has changed", cx);
         self.health = cx.settings.new_health();
-        self.routed.clear();
+        self.routed.iter_mut().for_each(HashMap::clear);
         let ids: Vec<SiteId> = self.sites.iter().map(|(slot, _)| SiteId(slot)).collect();
         for id in ids {
             let Some(row) = self.sites.get_mut(id.0) else { continue };

@@ -2,6 +2,7 @@
 //!
 //! In: what was looked up. Out: jobs at their sites, or reported. Lives on: the owner shard.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +16,11 @@ use crate::egress::site::{Site, SiteKey};
 use crate::egress::source::Sources;
 use crate::egress::throttle::SiteLimits;
 use crate::mail::address::Domain;
+use crate::mail::envelope::TlsWish;
 use crate::mail::outcome::{Failure, Stage};
 use crate::mail::route::{Route, TlsLevel};
 use crate::shard::context::Context;
-use crate::shard::delivery::{Delivery, JobId, SMTP_PORT, SiteId};
+use crate::shard::delivery::{Delivery, Job, JobId, SMTP_PORT, SiteId};
 use crate::shard::lookup::{Found, Lookups, Outcome, Target};
 use crate::shard::platform::{FetchedPolicy, Platform};
 use crate::shard::securing::{Records, Secured};
@@ -54,19 +56,53 @@ impl Delivery {
         match (target, hosts) {
             (_, Err(failure)) => self.not_found(waiting, &failure, lookups, cx),
             (Target::Mx(domain), Ok(hosts)) => {
-                let level = mx_level(&domain, cx);
-                if level.asks_the_domain() {
-                    let found = (hosts, holds_for);
-                    let known = self.securing.begin(domain, waiting, found, level, lookups, cx);
-                    known.into_iter().for_each(|one| self.secured(one, lookups, cx));
-                } else {
-                    let tls = (level, &HashMap::new());
-                    self.bring(waiting, &hosts, holds_for, tls, cx);
+                for (level, jobs) in self.by_level(&domain, waiting, cx) {
+                    let found = (&*hosts, holds_for);
+                    self.bring_to_hosts(&domain, level, jobs, found, lookups, cx);
                 }
             }
             (_, Ok(hosts)) => {
                 self.bring(waiting, &hosts, holds_for, (TlsLevel::default(), &HashMap::new()), cx);
             }
+        }
+    }
+
+    /// What TLS mail for a domain is to have on its way to the domain's MX hosts, and which of it.
+    fn by_level<P: Platform>(
+        &self,
+        domain: &Domain,
+        waiting: Vec<JobId>,
+        cx: &Context<'_, P>,
+    ) -> BTreeMap<TlsLevel, Vec<JobId>> {
+        let route = match cx.settings.router.route(domain) {
+            Route::Mx(level) => level,
+            // It is another since this was looked up: the configuration has changed.
+            Route::Group(_) => TlsLevel::default(),
+        };
+        let mut jobs: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for job in waiting {
+            let wish = self.jobs.get(job.0).map_or(TlsWish::Unsaid, Job::wish);
+            jobs.entry(route.with(wish)).or_default().push(job);
+        }
+        jobs
+    }
+
+    /// These hosts are a domain's.
+    fn bring_to_hosts<P: Platform>(
+        &mut self,
+        domain: &Domain,
+        level: TlsLevel,
+        jobs: Vec<JobId>,
+        (hosts, holds_for): (&[MxHost], Duration),
+        lookups: &mut Lookups,
+        cx: &mut Context<'_, P>,
+    ) {
+        if level.asks_the_domain() {
+            let found = (hosts.to_vec(), holds_for);
+            let known = self.securing.begin(domain.clone(), jobs, found, level, lookups, cx);
+            known.into_iter().for_each(|one| self.secured(one, lookups, cx));
+        } else {
+            self.bring(jobs, hosts, holds_for, (level, &HashMap::new()), cx);
         }
     }
 
@@ -139,18 +175,19 @@ impl Delivery {
         if let Some(upstream) = row.upstream {
             let group = &cx.settings.groups[usize::from(upstream.group.0)];
             let host = &group.group.members()[usize::from(upstream.member)].host;
-            let key = SiteKey::Upstream(upstream);
+            let key = row.upstream_key(upstream);
             let id =
                 self.open(&key, host.to_string().into(), group.limits, hosts, host.port, cx)?;
             self.sites.get_mut(id.0)?.found_until = cx.mono() + holds_for;
             return Some(key);
         }
         let key = SiteKey::hosts(level, hosts.iter().map(|host| host.name.as_ref()));
-        if self.routed.len() >= ROUTED_MAX {
-            self.routed.clear();
+        let routed = &mut self.routed[row.wish().place()];
+        if routed.len() >= ROUTED_MAX {
+            routed.clear();
         }
         let until = cx.mono() + holds_for;
-        self.routed.insert(row.dispatch.domain.clone(), (key.clone(), until));
+        routed.insert(row.dispatch.domain.clone(), (key.clone(), until));
         let name = hosts.first().map_or("", |host| host.name.as_ref()).into();
         match self.open(&key, name, cx.settings.mx_limits, hosts, SMTP_PORT, cx) {
             Some(id) => {
@@ -193,15 +230,6 @@ impl Delivery {
         let id = SiteId(self.sites.insert(row));
         self.by_key.insert(key.clone(), id);
         Some(id)
-    }
-}
-
-/// What TLS mail for a domain is to have on its way to the domain's MX hosts.
-fn mx_level<P: Platform>(domain: &Domain, cx: &Context<'_, P>) -> TlsLevel {
-    match cx.settings.router.route(domain) {
-        Route::Mx(level) => level,
-        // The route is another since it was looked up: the configuration has changed.
-        Route::Group(_) => TlsLevel::default(),
     }
 }
 

@@ -6,6 +6,7 @@
 //! nothing that DNS vouches for, the mail may go out as if it had not been asked.
 //! Lives on: the owner shard.
 
+use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::dns::{Answer, Finding, MxHost, Name, Records as Found};
 use crate::mail::address::Domain;
 use crate::mail::outcome::Failure;
 use crate::mail::route::{Host, TlsLevel};
+use crate::mail::status::ENCRYPTION_NEEDED;
 use crate::mail::tlsa::Tlsa;
 use crate::policy::mta_sts::{self, Mode, Policy};
 use crate::shard::context::Context;
@@ -44,14 +46,17 @@ pub(super) struct Secured {
 /// Everything under way.
 #[derive(Debug, Default)]
 pub(super) struct Securing {
-    gathering: HashMap<Domain, Gathering>,
-    /// Which domains wait for what.
-    waiting: HashMap<Target, Vec<Domain>>,
-    /// By ticket: whose policy is being fetched.
-    fetching: HashMap<u64, Domain>,
+    gathering: HashMap<Seeker, Gathering>,
+    /// Who waits for what.
+    waiting: HashMap<Target, Vec<Seeker>>,
+    /// By ticket: for whom a policy is being fetched.
+    fetching: HashMap<u64, Seeker>,
     tickets: u64,
     policies: HashMap<Domain, Kept>,
 }
+
+/// A domain, and the TLS that mail for it is to have.
+type Seeker = (Domain, TlsLevel);
 
 /// A policy in memory.
 #[derive(Debug)]
@@ -70,8 +75,8 @@ struct Gathering {
     doubtful: Vec<(Box<str>, Box<str>)>,
     /// The policy that its record tells of.
     policy_id: Option<Box<str>>,
-    /// The policy, if it is to be kept to.
-    enforced: Option<Policy>,
+    /// The policy itself.
+    policy: Option<Policy>,
     /// Answers that are to come.
     missing: usize,
     holds_for: Duration,
@@ -89,11 +94,11 @@ impl Securing {
         cx: &mut Context<'_, P>,
     ) -> Option<Secured> {
         let mut targets = Vec::new();
-        if matches!(level, TlsLevel::Dane | TlsLevel::Policy) {
+        if level.asks_for_tlsa() {
             let vouched = hosts.iter().filter(|host| host.authenticated);
             targets.extend(vouched.map(|host| Target::Tlsa(host.name.clone())));
         }
-        if matches!(level, TlsLevel::MtaSts | TlsLevel::Policy) {
+        if level.asks_for_policy() {
             targets.push(Target::Sts(domain.clone()));
         }
         let gathering = Gathering {
@@ -102,24 +107,28 @@ impl Securing {
             tlsa: HashMap::new(),
             doubtful: Vec::new(),
             policy_id: None,
-            enforced: None,
+            policy: None,
             missing: targets.len(),
             holds_for,
         };
+        let seeker = (domain, level);
         if targets.is_empty() {
-            return Some(gathering.conclude(&domain));
+            return Some(gathering.conclude(&seeker));
         }
-        self.gathering.insert(domain.clone(), gathering);
+        self.gathering.insert(seeker.clone(), gathering);
         for target in targets {
-            self.waiting.entry(target.clone()).or_default().push(domain.clone());
+            self.waiting.entry(target.clone()).or_default().push(seeker.clone());
             lookups.find(target, cx);
         }
         None
     }
 
     /// Whether this domain's hosts are being looked into: more jobs of it may join.
-    pub(super) fn join(&mut self, domain: &Domain, job: JobId) -> bool {
-        let gathering = self.gathering.get_mut(domain);
+    pub(super) fn join(&mut self, domain: &Domain, level: TlsLevel, job: JobId) -> bool {
+        if self.gathering.is_empty() {
+            return false;
+        }
+        let gathering = self.gathering.get_mut(&(domain.clone(), level));
         gathering.map(|gathering| gathering.jobs.push(job)).is_some()
     }
 
@@ -145,15 +154,15 @@ impl Securing {
         cx: &mut Context<'_, P>,
     ) -> Vec<Secured> {
         let mut ended = Vec::new();
-        for domain in self.waiting.remove(target).unwrap_or_default() {
-            let Some(gathering) = self.gathering.get_mut(&domain) else { continue };
+        for seeker in self.waiting.remove(target).unwrap_or_default() {
+            let Some(gathering) = self.gathering.get_mut(&seeker) else { continue };
             gathering.holds_for = gathering.holds_for.min(holds_for);
             if let Target::Tlsa(host) = target {
                 gathering.note_tlsa(host, answer);
-            } else if self.seek_policy(&domain, answer, lookups, cx) {
+            } else if self.seek_policy(&seeker, answer, lookups, cx) {
                 continue;
             }
-            ended.extend(self.advance(domain));
+            ended.extend(self.advance(seeker));
         }
         ended
     }
@@ -165,10 +174,10 @@ impl Securing {
         hosts: Option<&[MxHost]>,
         cx: &mut Context<'_, P>,
     ) {
-        for domain in self.waiting.remove(target).unwrap_or_default() {
+        for seeker in self.waiting.remove(target).unwrap_or_default() {
             let addresses = hosts.into_iter().flatten().flat_map(|host| host.addresses.clone());
-            let id = self.gathering.get_mut(&domain).and_then(|it| it.policy_id.clone());
-            self.fetch(domain, id, addresses.collect(), cx);
+            let id = self.gathering.get_mut(&seeker).and_then(|it| it.policy_id.clone());
+            self.fetch(seeker, id, addresses.collect(), cx);
         }
     }
 
@@ -179,13 +188,14 @@ impl Securing {
         result: Result<FetchedPolicy, Box<str>>,
         now: WallTime,
     ) -> Option<Secured> {
-        let domain = self.fetching.remove(&ticket)?;
+        let seeker = self.fetching.remove(&ticket)?;
+        let domain = &seeker.0;
         let read = result.and_then(|fetched| {
             let policy = Policy::parse(&fetched.text).map_err(|error| error.to_string())?;
             let until = fetched.fetched + policy.max_age;
             Ok(Kept { id: fetched.id, policy, until })
         });
-        let gathering = self.gathering.get_mut(&domain)?;
+        let gathering = self.gathering.get_mut(&seeker)?;
         match read {
             Ok(kept) => {
                 gathering.apply(&kept, now);
@@ -201,14 +211,14 @@ impl Securing {
             }
             Err(_) => {}
         }
-        self.advance(domain)
+        self.advance(seeker)
     }
 
     /// See what policy a domain has, by the record that says that it has one; whether that takes
     /// more than is known here.
     fn seek_policy<P: Platform>(
         &mut self,
-        domain: &Domain,
+        seeker: &Seeker,
         answer: Option<&Answer>,
         lookups: &mut Lookups,
         cx: &mut Context<'_, P>,
@@ -223,7 +233,8 @@ impl Securing {
             )
             | None => None,
         };
-        let Some(gathering) = self.gathering.get_mut(domain) else { return false };
+        let domain = &seeker.0;
+        let Some(gathering) = self.gathering.get_mut(seeker) else { return false };
         let kept = self.policies.get(domain).filter(|kept| kept.until > cx.now.wall);
         // RFC 8461 §5.1: what was fetched holds until it expires, even where the record is gone.
         if let Some(kept) = kept.filter(|kept| id.as_deref().is_none_or(|id| *id == *kept.id)) {
@@ -234,37 +245,38 @@ impl Securing {
         match id.map(|_| Name::parse(&format!("mta-sts.{domain}"))) {
             Some(Ok(name)) => {
                 let target = Target::Host(Host::Name(name.as_str().into()));
-                self.waiting.entry(target.clone()).or_default().push(domain.clone());
+                self.waiting.entry(target.clone()).or_default().push(seeker.clone());
                 lookups.find(target, cx);
             }
             Some(Err(_)) => return false,
-            None => self.fetch(domain.clone(), None, Vec::new(), cx),
+            None => self.fetch(seeker.clone(), None, Vec::new(), cx),
         }
         true
     }
 
     fn fetch<P: Platform>(
         &mut self,
-        domain: Domain,
+        seeker: Seeker,
         id: Option<Box<str>>,
         addresses: Vec<IpAddr>,
         cx: &mut Context<'_, P>,
     ) {
         self.tickets += 1;
-        self.fetching.insert(self.tickets, domain.clone());
+        let domain = seeker.0.clone();
+        self.fetching.insert(self.tickets, seeker);
         let authorities = cx.settings.authorities.clone();
         let request = PolicyRequest { domain, id, addresses, authorities };
         cx.platform.fetch_policy(self.tickets, request);
     }
 
-    fn advance(&mut self, domain: Domain) -> Option<Secured> {
-        let gathering = self.gathering.get_mut(&domain)?;
+    fn advance(&mut self, seeker: Seeker) -> Option<Secured> {
+        let gathering = self.gathering.get_mut(&seeker)?;
         gathering.missing -= 1;
         if gathering.missing > 0 {
             return None;
         }
-        let gathering = self.gathering.remove(&domain)?;
-        Some(gathering.conclude(&domain))
+        let gathering = self.gathering.remove(&seeker)?;
+        Some(gathering.conclude(&seeker))
     }
 }
 
@@ -284,30 +296,67 @@ impl Gathering {
 
     fn apply(&mut self, kept: &Kept, now: WallTime) {
         self.holds_for = self.holds_for.min(kept.until.since(now));
-        self.enforced = (kept.policy.mode == Mode::Enforce).then(|| kept.policy.clone());
+        self.policy = Some(kept.policy.clone());
     }
 
     /// What follows of all that was found. Where a host has records in signed DNS these decide, and
     /// the policy only of the others (RFC 8461 §2).
-    fn conclude(self, domain: &Domain) -> Secured {
-        let Self { jobs, mut hosts, tlsa, doubtful, enforced, holds_for, .. } = self;
-        hosts.retain(|host| doubtful.iter().all(|(name, _)| *name != host.name));
-        let mut why = doubtful.into_iter().next().map(|(_, reason)| Failure::Dns(reason));
-        if let Some(policy) = &enforced {
-            hosts.retain(|host| tlsa.contains_key(&host.name) || policy.names(&host.name));
+    fn conclude(mut self, (domain, level): &Seeker) -> Secured {
+        let doubtful = mem::take(&mut self.doubtful);
+        self.hosts.retain(|host| doubtful.iter().all(|(name, _)| *name != host.name));
+        let doubt = doubtful.into_iter().next().map(|(_, reason)| Failure::Dns(reason));
+        let (level, why) = if *level == TlsLevel::Required {
+            (TlsLevel::Required, Some(self.keep_named(domain)))
+        } else {
+            self.keep_enforced(domain)
+        };
+        let Self { jobs, hosts, tlsa, holds_for, .. } = self;
+        let hosts = match doubt.or(why) {
+            Some(why) if hosts.is_empty() => Err(why),
+            Some(_) | None => Ok(hosts),
+        };
+        Secured { jobs, hosts, level, tlsa, holds_for }
+    }
+
+    /// Keep the hosts that may have mail which requires nothing; and what is to be said where none
+    /// is left.
+    fn keep_enforced(&mut self, domain: &Domain) -> (TlsLevel, Option<Failure>) {
+        let enforced = self.policy.as_ref().filter(|policy| policy.mode == Mode::Enforce);
+        let mut why = None;
+        if let Some(policy) = enforced {
+            self.hosts
+                .retain(|host| self.tlsa.contains_key(&host.name) || policy.names(&host.name));
             let words = "none of its MX hosts is one of its MTA-STS policy";
-            why = why.or_else(|| Some(Failure::Tls(format!("{domain}: {words}").into())));
+            why = Some(Failure::Tls(format!("{domain}: {words}").into()));
         }
-        let level = match (tlsa.is_empty(), enforced.is_some()) {
+        let level = match (self.tlsa.is_empty(), enforced.is_some()) {
             (true, false) => TlsLevel::Opportunistic,
             (true, true) => TlsLevel::Verify,
             (false, false) => TlsLevel::Dane,
             (false, true) => TlsLevel::Policy,
         };
-        let hosts = match why {
-            Some(why) if hosts.is_empty() => Err(why),
-            Some(_) | None => Ok(hosts),
-        };
-        Secured { jobs, hosts, level, tlsa, holds_for }
+        (level, why)
+    }
+
+    //= RFC 8689 §4.2.1
+    //# If the server lookup is accomplished via the recipient domain's MX record … and is not
+    //# accompanied by a valid DNSSEC signature, the SMTP client MUST also validate the SMTP server
+    //# name using MTA-STS
+    /// Keep the hosts that may have mail which requires TLS; and what is to be said where none is
+    /// left.
+    fn keep_named(&mut self, domain: &Domain) -> Failure {
+        let policy = self.policy.as_ref();
+        let is_named =
+            |host: &MxHost| policy.is_some_and(|it| it.mode != Mode::None && it.names(&host.name));
+        self.hosts.retain(|host| host.authenticated || is_named(host));
+        if self.policy_id.is_some() && policy.is_none() {
+            let words = "REQUIRETLS: its MTA-STS policy could not be fetched";
+            return Failure::Tls(format!("{domain}: {words}").into());
+        }
+        let words = "REQUIRETLS: neither signed DNS nor an MTA-STS policy names its MX hosts";
+        Failure::RequireTls {
+            status: ENCRYPTION_NEEDED,
+            detail: format!("{domain}: {words}").into(),
+        }
     }
 }

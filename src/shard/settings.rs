@@ -127,6 +127,7 @@ struct Clients {
     clear: Arc<client::Options>,
     opportunistic: Arc<client::Options>,
     secured: Arc<client::Options>,
+    required: Arc<client::Options>,
 }
 
 impl Settings {
@@ -223,13 +224,22 @@ impl Settings {
         self.sources.iter().position(|one| one == source).unwrap_or(0)
     }
 
-    /// How connections from the source at this place with such TLS are run.
-    pub(crate) fn client(&self, source: usize, level: TlsLevel) -> Arc<client::Options> {
+    /// How connections from the source at this place with such TLS are run, for messages that
+    /// require it or do not.
+    pub(crate) fn client(
+        &self,
+        source: usize,
+        level: TlsLevel,
+        required: bool,
+    ) -> Arc<client::Options> {
         let clients = &self.clients[source];
         let options = match level {
+            _ if required => &clients.required,
             TlsLevel::None => &clients.clear,
             TlsLevel::Opportunistic | TlsLevel::MtaSts => &clients.opportunistic,
-            TlsLevel::Dane | TlsLevel::Policy | TlsLevel::Verify => &clients.secured,
+            TlsLevel::Dane | TlsLevel::Policy | TlsLevel::Verify | TlsLevel::Required => {
+                &clients.secured
+            }
         };
         options.clone()
     }
@@ -248,6 +258,7 @@ impl Settings {
     pub(crate) fn tls_level(&self, site: &SiteKey) -> TlsLevel {
         match site {
             SiteKey::Upstream(upstream) => self.groups[usize::from(upstream.group.0)].tls,
+            SiteKey::Required(_) => TlsLevel::Required,
             SiteKey::Hosts(level, _) => *level,
             SiteKey::Address(_) => TlsLevel::default(),
         }
@@ -315,6 +326,7 @@ impl Clients {
             clear: options(StartTls::Never),
             opportunistic: options(StartTls::IfOffered),
             secured: options(StartTls::Always),
+            required: options(StartTls::Required),
         }
     }
 }

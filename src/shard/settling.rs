@@ -40,6 +40,7 @@ impl Settling<'_> {
             | Failure::Loop
             | Failure::Dns(_)
             | Failure::Incapable { .. }
+            | Failure::RequireTls { .. }
             | Failure::Expired
             | Failure::Removed => None,
         };

@@ -83,7 +83,7 @@ impl SiteRow {
     /// The upstream relay that this site is, or was before the configuration changed.
     pub(super) fn upstream(&self) -> Option<UpstreamId> {
         match self.key {
-            SiteKey::Upstream(upstream) => Some(upstream),
+            SiteKey::Upstream(upstream) | SiteKey::Required(upstream) => Some(upstream),
             SiteKey::Hosts(..) | SiteKey::Address(_) => None,
         }
     }
@@ -120,9 +120,9 @@ impl SiteRow {
     ) -> (TlsLevel, Option<Arc<Connector>>, Option<Arc<str>>) {
         let dane = self.dane.get_mut(&*endpoint.host);
         let level = match (self.tls, dane.is_some()) {
-            (TlsLevel::Dane | TlsLevel::Policy, true) => TlsLevel::Dane,
+            (TlsLevel::Dane | TlsLevel::Policy | TlsLevel::Required, true) => TlsLevel::Dane,
             (TlsLevel::Dane, false) => TlsLevel::Opportunistic,
-            (TlsLevel::Policy, false) => TlsLevel::Verify,
+            (TlsLevel::Policy | TlsLevel::Required, false) => TlsLevel::Verify,
             (level, _) => level,
         };
         if let (TlsLevel::Dane, Some(dane)) = (level, dane) {

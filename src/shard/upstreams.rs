@@ -7,7 +7,6 @@
 use crate::base::limits::UPSTREAMS_TRIED_MAX;
 use crate::egress::domain_hash;
 use crate::egress::health::{Purpose, Signal};
-use crate::egress::site::SiteKey;
 use crate::egress::upstream::{Choice, Chosen};
 use crate::mail::route::{GroupId, UpstreamId};
 use crate::shard::context::Context;
@@ -63,10 +62,9 @@ impl Delivery {
         lookups: &mut Lookups,
         cx: &mut Context<'_, P>,
     ) -> bool {
-        let Some(upstream) = self.jobs.get(job.0).and_then(|row| row.upstream) else {
-            return false;
-        };
-        let key = SiteKey::Upstream(upstream);
+        let Some(row) = self.jobs.get(job.0) else { return false };
+        let Some(upstream) = row.upstream else { return false };
+        let key = row.upstream_key(upstream);
         if self.site(&key).is_some() {
             self.push(&key, job, cx);
             return true;
@@ -93,7 +91,7 @@ impl Delivery {
         let upstream = UpstreamId { group, member };
         let row = self.jobs.get_mut(job.0).expect("a job is held until it is reported");
         (row.upstream, row.choice) = (Some(upstream), choice);
-        let key = SiteKey::Upstream(upstream);
+        let key = row.upstream_key(upstream);
         if self.site(&key).is_some_and(|row| row.found_until > cx.mono()) {
             return self.push(&key, job, cx);
         }

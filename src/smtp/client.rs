@@ -35,6 +35,7 @@ mod wire;
 
 pub use deadline::Deadlines;
 pub use extension::PeerExtensions;
+pub use opening::StartTls;
 
 /// What is the same for many connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,18 +50,6 @@ pub struct Options {
     pub use_chunking: bool,
     /// When to use STARTTLS.
     pub start_tls: StartTls,
-}
-
-/// When a connection goes on through TLS (RFC 3207).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StartTls {
-    /// Not even where it is offered.
-    #[default]
-    Never,
-    /// Where it is offered; in clear where the peer then thinks otherwise.
-    IfOffered,
-    /// Or not at all.
-    Always,
 }
 
 /// One message for some of its recipients.

@@ -20,6 +20,8 @@ pub struct Offered {
     pub smtp_utf8: bool,
     /// AUTH= at MAIL (RFC 4954 §5); the command itself has switches of its own.
     pub auth: bool,
+    /// REQUIRETLS (RFC 8689 §3), where all goes through TLS.
+    pub require_tls: bool,
 }
 
 /// What else the reply to EHLO says.
@@ -33,6 +35,8 @@ pub struct Particulars<'a> {
     pub recipients_max: usize,
     /// STARTTLS can be said.
     pub start_tls: bool,
+    /// All goes through TLS.
+    pub is_secured: bool,
     /// How a client can log in; with none, AUTH is not offered.
     pub mechanisms: &'a [Mechanism],
     /// XCLIENT can be said.
@@ -41,7 +45,8 @@ pub struct Particulars<'a> {
 
 impl Offered {
     /// All that is implemented.
-    pub const ALL: Self = Self { chunking: true, binary_mime: true, smtp_utf8: true, auth: true };
+    pub const ALL: Self =
+        Self { chunking: true, binary_mime: true, smtp_utf8: true, auth: true, require_tls: true };
 
     /// Whether BODY=BINARYMIME is taken: BDAT alone could carry it.
     pub fn takes_binary(self) -> bool {
@@ -50,8 +55,8 @@ impl Offered {
 
     /// Append the reply to EHLO: the host's name, then a keyword a line.
     pub fn write(self, particulars: &Particulars<'_>, out: &mut Vec<u8>) {
-        let Particulars { hostname, bytes_max, recipients_max, start_tls, mechanisms, xclient } =
-            *particulars;
+        let Particulars { hostname, bytes_max, recipients_max, start_tls, .. } = *particulars;
+        let Particulars { is_secured, mechanisms, xclient, .. } = *particulars;
         out.extend_from_slice(b"250-");
         out.extend_from_slice(hostname.as_bytes());
         out.extend_from_slice(b"\r\n250-PIPELINING\r\n");
@@ -68,6 +73,9 @@ impl Offered {
         }
         if start_tls {
             out.extend_from_slice(b"250-STARTTLS\r\n");
+        }
+        if self.require_tls && is_secured {
+            out.extend_from_slice(b"250-REQUIRETLS\r\n");
         }
         if !mechanisms.is_empty() {
             out.extend_from_slice(b"250-AUTH");
@@ -93,6 +101,7 @@ mod tests {
         bytes_max: 1_000,
         recipients_max: 100,
         start_tls: true,
+        is_secured: true,
         mechanisms: &Mechanism::ALL,
         xclient: true,
     };
@@ -105,6 +114,7 @@ mod tests {
         Offered::ALL.write(&PARTICULARS, &mut out);
         let expected = "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n\
             250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250-STARTTLS\r\n\
+            250-REQUIRETLS\r\n\
             250-AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN\r\n\
             250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT\r\n\
             250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250 LIMITS RCPTMAX=100\r\n";
@@ -115,11 +125,16 @@ mod tests {
     fn what_is_switched_off_is_not_offered() {
         let mut out = Vec::new();
         let offered = Offered { chunking: false, smtp_utf8: false, ..Offered::ALL };
-        let particulars =
-            Particulars { start_tls: false, mechanisms: &[], xclient: false, ..PARTICULARS };
+        let particulars = Particulars {
+            start_tls: false,
+            is_secured: false,
+            mechanisms: &[],
+            xclient: false,
+            ..PARTICULARS
+        };
         offered.write(&particulars, &mut out);
         let text = String::from_utf8_lossy(&out).into_owned();
-        let off = ["CHUNKING", "BINARYMIME", "SMTPUTF8", "STARTTLS", "AUTH", "XCLIENT"];
-        assert!(off.iter().all(|word| !text.contains(word)));
+        let off = ["CHUNKING", "BINARYMIME", "SMTPUTF8", "STARTTLS", "REQUIRETLS"];
+        assert!(off.iter().chain(&["AUTH", "XCLIENT"]).all(|word| !text.contains(word)));
     }
 }

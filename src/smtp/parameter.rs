@@ -1,4 +1,4 @@
-//! Read the parameters of MAIL and RCPT (RFC 1870, 3030, 3461, 6152, 6531, 6533).
+//! Read the parameters of MAIL and RCPT (RFC 1870, 3030, 3461, 6152, 6531, 6533, 8689).
 //!
 //! In: what follows the path. Out: typed parameters, or the answer that refuses them.
 //! Invariant: an unknown parameter is 555, a known one given twice or malformed is 501, and what
@@ -19,6 +19,8 @@ pub struct MailParameters {
     pub body_type: Option<BodyType>,
     /// SMTPUTF8.
     pub smtp_utf8: bool,
+    /// REQUIRETLS.
+    pub require_tls: bool,
     /// RET.
     pub ret: Option<Ret>,
     /// ENVID, decoded.
@@ -41,10 +43,10 @@ impl MailParameters {
                     once(&mut read.body_type, body_type(value, offered))?;
                 }
                 (name, value) if offered.smtp_utf8 && name.eq_ignore_ascii_case("SMTPUTF8") => {
-                    if value.is_some() || read.smtp_utf8 {
-                        return Err(Answer::BAD_PARAMETER);
-                    }
-                    read.smtp_utf8 = true;
+                    flag(&mut read.smtp_utf8, value)?;
+                }
+                (name, value) if offered.require_tls && name.eq_ignore_ascii_case("REQUIRETLS") => {
+                    flag(&mut read.require_tls, value)?;
                 }
                 (name, Some(value)) if name.eq_ignore_ascii_case("RET") => {
                     once(&mut read.ret, ret(value))?;
@@ -132,6 +134,15 @@ fn once<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), Answer> {
         return Err(Answer::BAD_PARAMETER);
     }
     *place = value;
+    Ok(())
+}
+
+/// Set a parameter that has no value and may be given once.
+fn flag(place: &mut bool, value: Option<&str>) -> Result<(), Answer> {
+    if *place || value.is_some() {
+        return Err(Answer::BAD_PARAMETER);
+    }
+    *place = true;
     Ok(())
 }
 
@@ -269,11 +280,12 @@ mod tests {
 
     #[test]
     fn every_parameter_of_mail_is_read() {
-        let text = " size=1234 BODY=BinaryMIME SMTPUTF8 RET=hdrs ENVID=QQ+2B314";
+        let text = " size=1234 BODY=BinaryMIME SMTPUTF8 RequireTLS RET=hdrs ENVID=QQ+2B314";
         let expected = MailParameters {
             size: Some(1_234),
             body_type: Some(BodyType::BinaryMime),
             smtp_utf8: true,
+            require_tls: true,
             ret: Some(Ret::Headers),
             envelope_id: Some("QQ+314".into()),
             auth: None,
@@ -301,6 +313,8 @@ mod tests {
             " BODY=7BIT BODY=8BITMIME",
             " SMTPUTF8=yes",
             " SMTPUTF8 SMTPUTF8",
+            " REQUIRETLS=",
+            " REQUIRETLS REQUIRETLS",
             " RET=BOTH",
             " ENVID=",
             " ENVID=a+0",
@@ -337,7 +351,8 @@ mod tests {
 
     #[test]
     fn parameters_of_switched_off_extensions_are_not_known() {
-        let offered = Offered { smtp_utf8: false, binary_mime: false, ..Offered::ALL };
+        let offered =
+            Offered { smtp_utf8: false, binary_mime: false, require_tls: false, ..Offered::ALL };
         let unknown = MailParameters::parse(" SMTPUTF8", offered);
         assert_eq!(unknown, Err(Answer::UNKNOWN_PARAMETER));
         let binary = MailParameters::parse(" BODY=BINARYMIME", offered);

@@ -18,7 +18,8 @@
 //! | 32 | 2 | recipients |
 //! | 34 | 2 | octets of the reverse-path; 0: null |
 //! | 36 | 2 | octets of ENVID |
-//! | 38 | 2 | flags: 1 eight-bit, 2 SMTPUTF8, 4 ENVID, 8 client, 16 of IPv6, 32 `memory`, 64 held |
+//! | 38 | 2 | flags: 1 eight-bit, 2 SMTPUTF8, 4 ENVID, 8 client, 16 of IPv6, 32 `memory`, |
+//! | | | 64 held, 128 REQUIRETLS, 256 `TLS-Required: No` |
 //! | 40 | 1 | BODY: 0 7BIT, 1 8BITMIME, 2 BINARYMIME |
 //! | 41 | 1 | RET: 0 none, 1 FULL, 2 HDRS |
 //! | 42 | 2 | listener |
@@ -46,7 +47,9 @@ use crate::base::limits::{ORIGINAL_MAX, PATH_MAX, PREFIX_MAX, RECIPIENTS_MAX};
 use crate::base::time::WallTime;
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::durability::Durability;
-use crate::mail::envelope::{BodyType, Envelope, Notify, OriginalRecipient, Recipient, Ret};
+use crate::mail::envelope::{
+    BodyType, Envelope, Notify, OriginalRecipient, Recipient, Ret, TlsWish,
+};
 use crate::spool::stored::Origin;
 
 pub(super) mod reader;
@@ -66,6 +69,8 @@ const FROM_CLIENT: u16 = 8;
 const PEER_IS_V6: u16 = 16;
 const IN_MEMORY: u16 = 32;
 const QUARANTINED: u16 = 64;
+const TLS_REQUIRED: u16 = 128;
+const TLS_WAIVED: u16 = 256;
 
 /// Where a stretch of a message's content lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +170,11 @@ fn encode_fixed(
     flags |= if envelope.smtp_utf8 { SMTP_UTF8 } else { 0 };
     flags |= if envelope_id.is_some() { HAS_ENVELOPE_ID } else { 0 };
     flags |= if head.is_quarantined { QUARANTINED } else { 0 };
+    flags |= match envelope.tls {
+        TlsWish::Unsaid => 0,
+        TlsWish::Required => TLS_REQUIRED,
+        TlsWish::Waived => TLS_WAIVED,
+    };
     if let Origin::Client { peer, listener, durability } = head.origin {
         flags |= FROM_CLIENT;
         flags |= if durability == Durability::Memory { IN_MEMORY } else { 0 };
@@ -382,6 +392,12 @@ impl<'a> MessageView<'a> {
                 _ => return None,
             },
             smtp_utf8: self.short(38) & SMTP_UTF8 != 0,
+            tls: match self.short(38) & (TLS_REQUIRED | TLS_WAIVED) {
+                0 => TlsWish::Unsaid,
+                TLS_REQUIRED => TlsWish::Required,
+                TLS_WAIVED => TlsWish::Waived,
+                _ => return None,
+            },
             ret: match self.fixed[41] {
                 0 => None,
                 1 => Some(Ret::Full),

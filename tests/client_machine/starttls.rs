@@ -6,6 +6,7 @@ use std::time::Duration;
 use relay_fast::base::limits::HANDSHAKE_DEADLINE;
 use relay_fast::base::time::Monotonic;
 use relay_fast::mail::outcome::{Failure, Stage};
+use relay_fast::mail::status::{ENCRYPTION_NEEDED, REQUIRETLS_NEEDED};
 use relay_fast::smtp::client::{Client, Event, Options, StartTls};
 
 use crate::sender::options;
@@ -103,6 +104,51 @@ fn a_peer_that_offers_it_and_refuses_gets_mail_in_clear_only_where_that_may_be()
         let (stage, failure) = end(&mut must);
         assert!(stage == Stage::Tls && matches!(failure, Failure::Reply(_)), "{failure:?}");
     }
+}
+
+fn requiring() -> Client {
+    client(StartTls::Required)
+}
+
+//= RFC 8689 §4.2.1, type=test
+//# Ensure that the response to the subsequent EHLO following establishment of the TLS protection
+//# advertises the REQUIRETLS capability. … If any of the above steps fail, the client MUST issue a
+//# QUIT to the server
+#[test]
+fn mail_that_requires_tls_goes_to_peers_that_promise_the_same() {
+    let start = |client: &mut Client| {
+        say(client, OFFER);
+        say(client, "220 go on\r\n");
+        client.secured(NOW);
+        output(client)
+    };
+    let mut promises = requiring();
+    start(&mut promises);
+    assert_eq!(say(&mut promises, "250-mx.example\r\n250 RequireTLS\r\n"), "");
+    assert_eq!(events(&mut promises).pop(), Some(Event::Ready));
+
+    let mut does_not = requiring();
+    start(&mut does_not);
+    // Promised in clear is not promised.
+    assert_eq!(say(&mut does_not, "250-mx.example\r\n250 PIPELINING\r\n"), "QUIT\r\n");
+    let detail = "does not offer REQUIRETLS".into();
+    let failure = Failure::RequireTls { status: REQUIRETLS_NEEDED, detail };
+    assert_eq!(end(&mut does_not), (Stage::Hello, failure));
+
+    let mut clear = requiring();
+    let offer = "220 mx.example\r\n250-mx.example\r\n250 REQUIRETLS\r\n";
+    assert_eq!(say(&mut clear, offer), "QUIT\r\n", "EHLO was not sent yet");
+    let detail = "does not offer STARTTLS".into();
+    let failure = Failure::RequireTls { status: ENCRYPTION_NEEDED, detail };
+    assert_eq!(end(&mut clear), (Stage::Tls, failure));
+
+    let mut forged = requiring();
+    say(&mut forged, OFFER);
+    say(&mut forged, "220 go on\r\n");
+    forged.fail_handshake("another's certificate");
+    let detail = "another's certificate".into();
+    let failure = Failure::RequireTls { status: ENCRYPTION_NEEDED, detail };
+    assert_eq!(end(&mut forged), (Stage::Tls, failure));
 }
 
 // CVE-2021-38371 and its like: replies that were put behind the 220 are taken for those that come

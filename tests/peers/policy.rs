@@ -22,12 +22,25 @@ const HOSTS: [(&str, &str); 6] = [
     ("web", "10.25.0.100"),
 ];
 
+/// Hosts that offer REQUIRETLS.
+const PROMISING: [&str; 3] = ["own", "other", "sts"];
+
 const ZONE: &str = "\
 $ORIGIN example.
 $TTL 300
 @            SOA  ns root 1 3600 600 86400 60
 @            NS   ns
 ns           A    127.0.0.1
+";
+
+/// Signed by nobody.
+const PLAIN: &str = "\
+$ORIGIN plain.net.
+$TTL 300
+@            SOA  ns root 1 3600 600 86400 60
+@            NS   ns
+ns           A    127.0.0.1
+@            MX   10 mx.own.example.
 ";
 
 /// All of it.
@@ -55,7 +68,7 @@ impl<'n> World<'n> {
         zone += &format!("_25._tcp.mx.own TLSA 3 1 1 {}\n", hash("own"));
         zone += &format!("_25._tcp.mx.authority TLSA 2 0 1 {}\n", authority.hash());
         zone += &format!("_25._tcp.mx.other TLSA 3 1 1 {}\n", hash("unused"));
-        ["authority", "other", "sts"].iter().for_each(|name| drop(hash(name)));
+        ["authority", "other", "sts", "node"].iter().for_each(|name| drop(hash(name)));
         zone += "forged MX 10 mx.clear\n";
         let domains = ["sts", "clear", "forged"];
         for name in domains {
@@ -67,12 +80,14 @@ impl<'n> World<'n> {
         let folder = tempfile::tempdir().unwrap();
         let web = tempfile::tempdir().unwrap();
         let running = vec![
-            start_knot(network, folder.path(), &[("example", &zone)]),
-            start_unbound(network, folder.path(), &["example"]),
+            start_knot(network, folder.path(), &[("example", &zone), ("plain.net", PLAIN)]),
+            start_unbound(network, folder.path(), &["example", "plain.net"]),
             start_web(network, web.path(), &authority.path("web.both"), "10.25.0.100:443"),
         ];
         let sinks = HOSTS[..5].iter().map(|(name, address)| {
-            let mut options: Vec<_> = ALL.iter().flat_map(|one| ["--offer", one]).collect();
+            let keyword = if PROMISING.contains(name) { "REQUIRETLS" } else { "HELP" };
+            let keywords = ALL.iter().chain([&keyword]);
+            let mut options: Vec<_> = keywords.flat_map(|one| ["--offer", one]).collect();
             let file = authority.path(&format!("{name}.both"));
             if *name != "clear" {
                 options.extend(["--tls", &file]);
@@ -85,9 +100,10 @@ impl<'n> World<'n> {
 
     fn node(&self, level: &str) -> Node<'n> {
         let config = format!(
-            "[[listener]]\naddress = \"127.0.0.1:2525\"\n[dns]\nservers = [\"127.0.0.1\"]\n\
-             [site]\ntls = {level:?}\n[tls]\nca = {:?}\n",
-            self.authority.file()
+            "[[listener]]\naddress = \"127.0.0.1:2525\"\ntls = \"starttls\"\n\
+             [dns]\nservers = [\"127.0.0.1\"]\n[site]\ntls = {level:?}\n[tls]\nca = {:?}\n{}",
+            self.authority.file(),
+            self.authority.section("node")
         );
         Node::start(self.network, &config)
     }
@@ -95,11 +111,25 @@ impl<'n> World<'n> {
     /// What became of a message to this domain.
     fn event(&self, node: &Node<'_>, kind: &str, domain: &str) -> Value {
         let to = format!("r@{domain}.example");
-        let mut steps = vec![json!(["ehlo", "client.example"])];
-        steps.extend(transaction("s@sender.example", &[&to], &[], "Subject: s\r\n\r\nhello\r\n"));
+        self.event_of(node, kind, &to, &[], "Subject: s\r\n\r\nhello\r\n")
+    }
+
+    /// The same, through TLS and with these parameters of MAIL.
+    fn event_of(
+        &self,
+        node: &Node<'_>,
+        kind: &str,
+        to: &str,
+        options: &[&str],
+        content: &str,
+    ) -> Value {
+        let hello = json!(["ehlo", "client.example"]);
+        let handshake = json!(["starttls", "mx.node.example", self.authority.file(), ""]);
+        let mut steps = vec![hello.clone(), handshake, hello];
+        steps.extend(transaction("s@own.example", &[to], options, content));
         let replies = talk(self.network, node.listener(0), &steps);
         assert!(replies.iter().all(|reply| reply.code < 400), "{replies:?}");
-        node.wait_for_event(kind, &to)
+        node.wait_for_event(kind, to)
     }
 
     /// Say what a policy host serves.
@@ -180,4 +210,70 @@ fn testing_and_none_and_what_is_no_policy_change_nothing() {
     }
     assert_eq!(world.event(&node, "delivered", "sts")["tls"], "TLS1.3");
     assert!(node.log().contains("no policy could be fetched"), "{}", node.log());
+}
+
+//= RFC 8689 §4.2.1, type=test
+//# The SMTP client … MUST also validate the SMTP server name using MTA-STS … authenticate the
+//# server's certificate … Ensure that the response to the subsequent EHLO … advertises the
+//# REQUIRETLS capability. … Following such a failure, the SMTP client MUST send a non-delivery
+//# notification to the reverse-path
+#[test]
+fn what_requires_tls_goes_to_whom_it_may_or_comes_back() {
+    let Some(network) = network(HOSTS.map(|(_, address)| address)) else { return };
+    let world = World::new(&network);
+    world.serve("sts", "enforce", "*.sts.example");
+    // Its route asks for nothing.
+    let node = world.node("none");
+    let send = |kind: &str, to: &str| {
+        let content = "Subject: s\r\n\r\nhello\r\n";
+        world.event_of(&node, kind, &format!("r@{to}"), &["REQUIRETLS", "RET=FULL"], content)
+    };
+    assert_eq!(send("delivered", "own.example")["tls"], "TLS1.3, verified by DANE");
+    assert_eq!(send("delivered", "sts.example")["tls"], "TLS1.3, verified");
+    for (host, to) in [(0, "own"), (3, "sts")] {
+        let kept = world.sinks[host].wait_for(&format!("r@{to}.example"));
+        assert!(kept.mail.contains(" REQUIRETLS"), "{kept:?}");
+    }
+    for (to, stage, status, words) in [
+        ("authority.example", "EHLO", "5.7.30", "does not offer REQUIRETLS"),
+        ("other.example", "STARTTLS", "5.7.10", "no TLSA record fits"),
+        ("clear.example", "STARTTLS", "5.7.10", "does not offer STARTTLS"),
+        ("plain.net", "route", "5.7.10", "neither signed DNS nor an MTA-STS policy names"),
+    ] {
+        let event = send("bounced", to);
+        assert_eq!((&event["stage"], &event["status"]), (&json!(stage), &json!(status)), "{event}");
+        assert!(event["reply"].as_str().unwrap().contains(words), "{event}");
+    }
+    assert!([1, 2, 4].iter().all(|host| world.sinks[*host].kept().is_empty()));
+    // The sender is told, in the same way, and does not get the body back.
+    let kept = world.sinks[0].wait_for("s@own.example");
+    assert!(kept.mail.starts_with("MAIL FROM:<> ") && kept.mail.contains(" REQUIRETLS"));
+    let report = String::from_utf8(kept.content()).unwrap();
+    assert!(report.contains("text/rfc822-headers") && !report.contains("hello"), "{report}");
+    // It is not offered in clear, and so it is not taken.
+    let mail = json!(["mail", "s@own.example", ["REQUIRETLS"]]);
+    let steps = [json!(["ehlo", "client.example"]), mail];
+    let replies = talk(&network, node.listener(0), &steps);
+    assert_eq!(replies[1].status(), (555, "5.5.4"), "{replies:?}");
+}
+
+//= RFC 8689 §5, type=test
+//# TLS-Required: No … requests that … recipient-side policy mechanisms such as MTA-STS and DANE be
+//# ignored
+#[test]
+fn who_waives_tls_reaches_hosts_whose_certificate_is_wrong() {
+    let Some(network) = network(HOSTS.map(|(_, address)| address)) else { return };
+    let world = World::new(&network);
+    world.serve("clear", "enforce", "mx.clear.example");
+    let node = world.node("policy");
+    let content = "Subject: s\r\nTLS-Required: No\r\n\r\nhello\r\n";
+    let send = |kind: &str, to: &str, options: &[&str]| {
+        world.event_of(&node, kind, &format!("{to}.example"), options, content)
+    };
+    assert_eq!(send("delivered", "waived@other", &[])["tls"], "TLS1.3");
+    assert_eq!(send("delivered", "waived@clear", &[])["tls"], Value::Null);
+    assert_eq!(world.event(&node, "deferred", "other")["stage"], "STARTTLS");
+    assert_eq!(world.event(&node, "deferred", "clear")["stage"], "STARTTLS");
+    // Whoever says both requires it.
+    assert_eq!(send("bounced", "both@other", &["REQUIRETLS"])["status"], "5.7.10");
 }

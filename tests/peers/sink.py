@@ -68,6 +68,8 @@ class Session(socketserver.BaseRequestHandler):
         if verb == "EHLO" and not self.server.settings.no_ehlo:
             self.hello = line
             lines = ["sink.example"] + self.server.settings.offer
+            # RFC 8689 section 3: under TLS only.
+            lines = [line for line in lines if self.tls() or line != "REQUIRETLS"]
             settings = self.server.settings
             if (settings.tls or settings.starttls) and not self.tls():
                 lines.insert(1, "STARTTLS")

@@ -94,6 +94,7 @@ fn world() -> impl Strategy<Value = World> {
             binary_mime,
             smtp_utf8,
             auth: true,
+            require_tls: true,
         },
     );
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());

@@ -7,7 +7,7 @@ use relay_fast::base::prng::Prng;
 use relay_fast::base::time::WallTime;
 use relay_fast::mail::address::{ForwardPath, Mailbox, ReversePath};
 use relay_fast::mail::durability::Durability;
-use relay_fast::mail::envelope::{BodyType, Envelope, Notify, Recipient};
+use relay_fast::mail::envelope::{BodyType, Envelope, Notify, Recipient, TlsWish};
 use relay_fast::mail::outcome::{Reason, Stage};
 use relay_fast::mail::status::{EnhancedStatus, Reply, ReplyCode};
 use relay_fast::spool::stored::{NewMessage, Origin, RecipientState, Standing, Stored};
@@ -33,6 +33,7 @@ pub(crate) fn envelope(id: MessageId, recipients: u16) -> Envelope {
         reverse_path: ReversePath(Some(mailbox("sender@example.org"))),
         body_type: BodyType::SevenBit,
         smtp_utf8: false,
+        tls: TlsWish::Unsaid,
         ret: None,
         envelope_id: Some(id.to_string().into()),
         recipients: (0..recipients).map(recipient).collect(),

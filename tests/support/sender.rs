@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use relay_fast::base::time::Monotonic;
 use relay_fast::mail::address::{ForwardPath, Mailbox, ReversePath};
-use relay_fast::mail::envelope::{BodyType, Envelope, Notify, Recipient};
+use relay_fast::mail::envelope::{BodyType, Envelope, Notify, Recipient, TlsWish};
 use relay_fast::mail::outcome::Failure;
 use relay_fast::smtp::client::{Client, Deadlines, Event, Options, Settled, StartTls, Transaction};
 
@@ -32,6 +32,7 @@ pub(crate) fn envelope(recipients: &[&str]) -> Envelope {
         reverse_path: ReversePath(Some(mailbox("s@a.example"))),
         body_type: BodyType::SevenBit,
         smtp_utf8: false,
+        tls: TlsWish::Unsaid,
         ret: None,
         envelope_id: None,
         recipients: recipients.collect(),

@@ -10,6 +10,8 @@ use crate::mail::route::{TlsLevel, UpstreamId};
 pub enum SiteKey {
     /// An upstream relay.
     Upstream(UpstreamId),
+    /// The same, for messages that require TLS.
+    Required(UpstreamId),
     /// The MX hosts behind some domains, for connections with such TLS: names, sorted, each once.
     /// See [`SiteKey::hosts`].
     Hosts(TlsLevel, Arc<[Box<str>]>),

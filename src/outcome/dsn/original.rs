@@ -3,7 +3,7 @@
 use memchr::memmem;
 
 use crate::base::limits::{DSN_ORIGINAL_MAX, MAIL_LINE_MAX};
-use crate::mail::envelope::{BodyType, Ret};
+use crate::mail::envelope::{BodyType, Envelope, Ret, TlsWish};
 use crate::outcome::dsn::{Action, DsnRequest};
 
 /// What is returned, in lines that mail can carry.
@@ -40,8 +40,11 @@ pub(super) fn cut(request: &DsnRequest<'_>) -> Returned {
 //= RFC 3461 §4.3
 //# the RET parameter … applies only to DSNs that indicate delivery failure for at least one
 //# recipient
+//= RFC 8689 §5
+//# If a REQUIRETLS message is bounced, the server MUST behave as if RET=HDRS was present
 fn is_whole_wanted(request: &DsnRequest<'_>) -> bool {
-    request.action == Action::Failed && request.envelope.ret == Some(Ret::Full)
+    let Envelope { ret, tls, .. } = request.envelope;
+    request.action == Action::Failed && *ret == Some(Ret::Full) && *tls != TlsWish::Required
 }
 
 fn is_whole_possible(request: &DsnRequest<'_>) -> bool {

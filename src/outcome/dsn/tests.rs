@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::mail::address::Mailbox;
-use crate::mail::envelope::{OriginalRecipient, Ret};
+use crate::mail::envelope::{OriginalRecipient, Ret, TlsWish};
 use crate::mail::outcome::Stage;
 use crate::mail::status::{EnhancedStatus, Reply, ReplyCode};
 
@@ -19,6 +19,7 @@ fn envelope() -> Envelope {
         reverse_path: ReversePath(Mailbox::parse("s@a.example", true).ok()),
         body_type: BodyType::SevenBit,
         smtp_utf8: false,
+        tls: TlsWish::Unsaid,
         ret: None,
         envelope_id: None,
         recipients: vec![recipient("r@b.example", Notify::Default)],
@@ -168,6 +169,23 @@ fn the_whole_message_is_returned_on_failure_if_asked_for() {
     full.ret = Some(Ret::Headers);
     let (_, parts) = take_apart(&report(&full, &refused("no"), Action::Failed, ORIGINAL));
     assert!(parts[2].0.contains("Content-Type: text/rfc822-headers"));
+}
+
+//= RFC 8689 §5, type=test
+//# All non-delivery messages resulting from messages with the REQUIRETLS SMTP option … MUST also
+//# specify the REQUIRETLS SMTP option … If both RET=FULL and REQUIRETLS are present, the RET=FULL
+//# MUST be disregarded.
+#[test]
+fn what_requires_tls_is_returned_so_and_without_its_body() {
+    let mut required = envelope();
+    (required.ret, required.tls) = (Some(Ret::Full), TlsWish::Required);
+    let dsn = report(&required, &refused("no"), Action::Failed, ORIGINAL);
+    assert_eq!(dsn.envelope.tls, TlsWish::Required);
+    assert!(take_apart(&dsn).1[2].0.contains("Content-Type: text/rfc822-headers"));
+    required.tls = TlsWish::Waived;
+    let dsn = report(&required, &refused("no"), Action::Failed, ORIGINAL);
+    assert_eq!(dsn.envelope.tls, TlsWish::Unsaid);
+    assert!(take_apart(&dsn).1[2].0.contains("Content-Type: message/rfc822"));
 }
 
 #[test]

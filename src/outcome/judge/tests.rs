@@ -1,7 +1,7 @@
 //! The whole of failure policy as one table, and what must hold for all of it.
 
 use super::*;
-use crate::mail::status::ReplyCode;
+use crate::mail::status::{REQUIRETLS_NEEDED, ReplyCode};
 use std::fmt::Write;
 
 /// Written anew by `UPDATE_GOLDEN=1 cargo test`; what changes in it is a change of policy.
@@ -42,9 +42,12 @@ fn others() -> Vec<(&'static [Stage], Failure)> {
         Stage::Quit,
     ];
     let status = EnhancedStatus::new(5, 6, 7);
+    let require_tls =
+        Failure::RequireTls { status: REQUIRETLS_NEEDED, detail: "REQUIRETLS".into() };
     vec![
         (&[Stage::Connect], Failure::Connect("refused".into())),
         (&[Stage::Tls], Failure::Tls("certificate expired".into())),
+        (&[Stage::Route, Stage::Hello, Stage::Tls], require_tls),
         (TIMED, Failure::TimedOut),
         (CONNECTED, Failure::Closed),
         (CONNECTED, Failure::Protocol("nonsense".into())),

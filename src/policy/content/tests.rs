@@ -39,6 +39,9 @@ const SAMPLES: &[&[u8]] = &[
     b": no name\r\n\r\n",
     b" folded at the very start\r\nReceived: a\r\n\r\n",
     b"From someone Mon Jan  1\r\nReceived: a\r\n\r\n",
+    b"TLS-Required: No\r\nTLS-Received: a\r\n\r\n",
+    b"Tls-Required:\t no \r\nReceived: a\r\n\r\n",
+    b"TLS-Required: None\r\nReceived : a\r\n\r\n",
 ];
 
 #[test]
@@ -221,5 +224,30 @@ proptest! {
         pieces.iter().for_each(|piece| scan.push(piece));
         prop_assert_eq!(scan.facts(), facts(&pieces.concat()));
         prop_assert!(scan.facts().header_bytes <= scan.facts().bytes);
+    }
+}
+
+//= RFC 8689 §5, type=test
+//# tls-required-field = "TLS-Required:" [FWS] "No" CRLF
+#[test]
+fn a_sender_waives_tls_in_the_header_and_nowhere_else() {
+    let waived = |content: &str| facts(content.as_bytes()).tls_waived;
+    for yes in ["TLS-Required: No", "tls-required:no", "TLS-REQUIRED :\tNO ", "TLS-Required:  nO\t"]
+    {
+        assert!(waived(&format!("Received: a\r\n{yes}\r\n\r\nbody\r\n")), "{yes}");
+    }
+    for no in [
+        "TLS-Required: Nope",
+        "TLS-Required: N o",
+        "TLS-Required: Yes",
+        "TLS-Required:",
+        "TLS-Required",
+        "TLS-Require: No",
+        "X-TLS-Required: No",
+        "TLS-Required-Not: No",
+        "Subject: x\r\n TLS-Required: No",
+        "\r\nTLS-Required: No",
+    ] {
+        assert!(!waived(&format!("{no}\r\nTo: b\r\n\r\nTLS-Required: No\r\n")), "{no}");
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::base::ids::MessageId;
 use crate::base::limits::{RECIPIENTS_MAX, RECORD_CONTENT_MAX};
 use crate::mail::address::{ForwardPath, ReversePath};
-use crate::mail::envelope::{BodyType, Envelope, Notify, Recipient};
+use crate::mail::envelope::{BodyType, Envelope, Notify, Recipient, TlsWish};
 use crate::milter::{Body, Change, Changes, Stage, Visitor};
 use crate::policy::content::ContentScan;
 
@@ -36,6 +36,7 @@ fn letter(content: &[u8]) -> Letter {
             reverse_path: ReversePath::split("<s@a.example>", false).expect("a path").0,
             body_type: BodyType::SevenBit,
             smtp_utf8: false,
+            tls: TlsWish::Unsaid,
             ret: None,
             envelope_id: None,
             recipients: vec![recipient("<r@b.example>"), recipient("<t@c.example>")],

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::base::ids::MessageId;
 use crate::base::limits::RECORD_CONTENT_MAX;
 use crate::base::time::WallTime;
+use crate::mail::envelope::TlsWish;
 use crate::mail::status::Reply;
 use crate::outcome::counters::Count;
 use crate::policy::authenticity::{ContentReader, Facts};
@@ -228,6 +229,12 @@ impl Inbound {
         let facts = receiving.scan.facts();
         let has_eight_bit = facts.header_eight_bit || facts.body_eight_bit;
         let mut envelope = self.session.take_envelope();
+        //= RFC 8689 §4.1
+        //# … the TLS-Required header field … MUST be ignored
+        // where REQUIRETLS is said as well.
+        if facts.tls_waived && envelope.tls == TlsWish::Unsaid {
+            envelope.tls = TlsWish::Waived;
+        }
         if let Some(mailbox) = cx.settings.relay.postmaster_mailbox() {
             envelope.place_postmaster(mailbox);
         }

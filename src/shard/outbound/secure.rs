@@ -88,7 +88,7 @@ impl Outbound {
             let count = if facts.resumed { Count::TlsOutResumed } else { Count::TlsOutFull };
             cx.common.counters.increment(count);
             let verified = match self.protection.level {
-                TlsLevel::Verify | TlsLevel::Policy => ", verified",
+                TlsLevel::Verify | TlsLevel::Policy | TlsLevel::Required => ", verified",
                 TlsLevel::Dane => ", verified by DANE",
                 TlsLevel::None | TlsLevel::Opportunistic | TlsLevel::MtaSts => "",
             };

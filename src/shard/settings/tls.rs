@@ -61,7 +61,9 @@ impl TlsSettings {
         match level {
             TlsLevel::None => None,
             TlsLevel::Opportunistic | TlsLevel::MtaSts => Some(&connectors.opportunistic),
-            TlsLevel::Dane | TlsLevel::Policy | TlsLevel::Verify => connectors.verifying.as_ref(),
+            TlsLevel::Dane | TlsLevel::Policy | TlsLevel::Verify | TlsLevel::Required => {
+                connectors.verifying.as_ref()
+            }
         }
     }
 

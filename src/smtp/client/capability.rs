@@ -3,9 +3,9 @@
 //! A relay that does not convert content has two choices: send what was declared, or give it back
 //! (RFC 6152 §3, RFC 6531 §3.5, RFC 3030 §3). Ours never sends it as something else.
 
-use crate::mail::envelope::{BodyType, Recipient};
+use crate::mail::envelope::{BodyType, Recipient, TlsWish};
 use crate::mail::outcome::Failure;
-use crate::mail::status::EnhancedStatus;
+use crate::mail::status::{EnhancedStatus, REQUIRETLS_NEEDED};
 use crate::smtp::client::{PeerExtensions, Transaction};
 
 const TOO_BIG: EnhancedStatus = EnhancedStatus::new(5, 3, 4);
@@ -27,6 +27,9 @@ pub(super) fn lacks_for_all(
     let takes_binary = extensions.binary_mime && extensions.chunking;
     if envelope.body_type == BodyType::BinaryMime && !takes_binary {
         return Some(incapable(CONVERSION_NEEDED, "does not offer BINARYMIME"));
+    }
+    if envelope.tls == TlsWish::Required && !extensions.require_tls {
+        return Some(incapable(REQUIRETLS_NEEDED, "does not offer REQUIRETLS"));
     }
     let utf8_header = envelope.smtp_utf8 && transaction.header_has_eight_bit;
     let utf8_sender = !envelope.reverse_path.as_str().is_ascii();

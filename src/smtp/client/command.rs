@@ -6,7 +6,7 @@
 
 use std::io::Write;
 
-use crate::mail::envelope::{BodyType, Notify, OriginalRecipient, Recipient, Ret};
+use crate::mail::envelope::{BodyType, Notify, OriginalRecipient, Recipient, Ret, TlsWish};
 use crate::smtp::client::{PeerExtensions, Transaction};
 
 /// Append `MAIL FROM:<…>` and its parameters.
@@ -29,6 +29,9 @@ pub(super) fn write_mail(
     }
     if extensions.smtp_utf8 && envelope.smtp_utf8 {
         into.extend_from_slice(b" SMTPUTF8");
+    }
+    if extensions.require_tls && envelope.tls == TlsWish::Required {
+        into.extend_from_slice(b" REQUIRETLS");
     }
     if extensions.dsn {
         match envelope.ret {
@@ -144,6 +147,7 @@ mod tests {
             reverse_path: ReversePath(Some(sender)),
             body_type: BodyType::SevenBit,
             smtp_utf8: false,
+            tls: TlsWish::Unsaid,
             ret: None,
             envelope_id: None,
             recipients: Vec::new(),

@@ -24,6 +24,8 @@ pub struct PeerExtensions {
     pub enhanced_status_codes: bool,
     /// RFC 3207.
     pub start_tls: bool,
+    /// RFC 8689.
+    pub require_tls: bool,
     /// RFC 1870: `None` not offered; `Some(0)` offered without a fixed limit; else octets.
     pub size: Option<u64>,
     /// RFC 9422 RCPTMAX: recipients a transaction.
@@ -48,6 +50,7 @@ impl PeerExtensions {
             "DSN" => self.dsn = true,
             "ENHANCEDSTATUSCODES" => self.enhanced_status_codes = true,
             "STARTTLS" => self.start_tls = true,
+            "REQUIRETLS" => self.require_tls = true,
             "SIZE" => self.size = Some(words.next().and_then(|n| n.parse().ok()).unwrap_or(0)),
             "LIMITS" => words.for_each(|limit| self.handle_limit(limit)),
             _ => {}

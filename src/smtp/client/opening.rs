@@ -4,10 +4,24 @@
 
 use crate::base::time::Monotonic;
 use crate::mail::outcome::Failure;
-use crate::mail::status::{Reply, Severity};
+use crate::mail::status::{ENCRYPTION_NEEDED, REQUIRETLS_NEEDED, Reply, Severity};
 use crate::smtp::client::wire::Command;
-use crate::smtp::client::{Client, Event, PeerExtensions, Phase, StartTls, out_of_step};
+use crate::smtp::client::{Client, Event, PeerExtensions, Phase, out_of_step};
 use crate::smtp::peer_reply::ReplyReader;
+
+/// When a connection goes on through TLS (RFC 3207).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartTls {
+    /// Not even where it is offered.
+    #[default]
+    Never,
+    /// Where it is offered; in clear where the peer then thinks otherwise.
+    IfOffered,
+    /// Or not at all.
+    Always,
+    /// With peers that offer REQUIRETLS, or not at all (RFC 8689 §4.2.1).
+    Required,
+}
 
 impl Client {
     /// The handshake is done: all octets from now on go through TLS. What the peer said before is
@@ -24,13 +38,22 @@ impl Client {
     /// The handshake came to nothing: the connection is of no more use.
     pub fn fail_handshake(&mut self, why: &str) {
         if self.phase == Phase::Handshake {
-            self.fail(Failure::Tls(why.into()));
+            self.fail(self.no_tls(why));
         }
     }
 
     /// Whether all goes through TLS.
     pub fn is_secured(&self) -> bool {
         self.secured
+    }
+
+    /// TLS did not come about.
+    fn no_tls(&self, why: &str) -> Failure {
+        if self.options.start_tls == StartTls::Required {
+            Failure::RequireTls { status: ENCRYPTION_NEEDED, detail: why.into() }
+        } else {
+            Failure::Tls(why.into())
+        }
     }
 
     /// Octets behind the reply to STARTTLS came in clear: whoever can write into the connection
@@ -71,14 +94,25 @@ impl Client {
         self.extensions.esmtp = command == Command::Ehlo;
         self.wire.unanswered.pop_front();
         match self.options.start_tls {
+            //= RFC 8689 §4.2.1
+            //# Ensure that the response to the subsequent EHLO following establishment of the TLS
+            //# protection advertises the REQUIRETLS capability.
+            StartTls::Required if self.secured && !self.extensions.require_tls => {
+                self.wire.unanswered.push_front(command);
+                let detail = "does not offer REQUIRETLS".into();
+                self.fail(Failure::RequireTls { status: REQUIRETLS_NEEDED, detail });
+                self.wire.output.extend_from_slice(b"QUIT\r\n");
+            }
             _ if self.secured => self.open(now),
-            StartTls::IfOffered | StartTls::Always if self.extensions.start_tls => {
+            StartTls::IfOffered | StartTls::Always | StartTls::Required
+                if self.extensions.start_tls =>
+            {
                 self.wire.send(Command::StartTls, b"STARTTLS\r\n");
                 self.arm(now);
             }
-            StartTls::Always => {
+            StartTls::Always | StartTls::Required => {
                 self.wire.unanswered.push_front(Command::StartTls);
-                self.fail(Failure::Tls("does not offer STARTTLS".into()));
+                self.fail(self.no_tls("does not offer STARTTLS"));
                 self.wire.output.extend_from_slice(b"QUIT\r\n");
             }
             StartTls::Never | StartTls::IfOffered => self.open(now),

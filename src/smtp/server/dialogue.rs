@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use crate::base::limits::HANDSHAKE_DEADLINE;
 use crate::base::time::Monotonic;
-use crate::mail::envelope::{BodyType, Envelope};
+use crate::mail::envelope::{BodyType, Envelope, TlsWish};
 use crate::smtp::answer::Answer;
 use crate::smtp::command::{self, Hello, Verb};
 use crate::smtp::extension::{Offered, Particulars};
@@ -161,6 +161,7 @@ impl Session {
                 bytes_max: options.message_bytes_max,
                 recipients_max: options.recipients_max,
                 start_tls: options.security != Security::Clear && !self.secured,
+                is_secured: self.secured,
                 mechanisms: &self.mechanisms(),
                 xclient: self.behind.is_open(),
             };
@@ -179,12 +180,15 @@ impl Session {
             return self.refuse(&Answer::AUTH_FIRST, now);
         }
         let auth = self.options.extensions.auth && self.offers_auth();
-        let offered = Offered { auth, ..self.options.extensions };
+        //= RFC 8689 §3
+        //# This option MUST only be advertised after EHLO when a TLS-protected session is in effect
+        let require_tls = self.options.extensions.require_tls && self.secured;
+        let offered = Offered { auth, require_tls, ..self.options.extensions };
         let (reverse_path, parameters) = match command::mail(arguments, offered) {
             Ok(read) => read,
             Err(refusal) => return self.refuse(&refusal, now),
         };
-        let MailParameters { size, body_type, smtp_utf8, ret, envelope_id, auth: _ } = parameters;
+        let MailParameters { size, body_type, smtp_utf8, require_tls, .. } = parameters;
         if size.is_some_and(|size| size > self.options.message_bytes_max) {
             return self.refuse(&Answer::MESSAGE_TOO_BIG, now);
         }
@@ -192,8 +196,9 @@ impl Session {
             reverse_path,
             body_type: body_type.unwrap_or_default(),
             smtp_utf8,
-            ret,
-            envelope_id,
+            tls: if require_tls { TlsWish::Required } else { TlsWish::Unsaid },
+            ret: parameters.ret,
+            envelope_id: parameters.envelope_id,
             recipients: Vec::new(),
         };
         self.transaction = Some(Transaction { envelope, size_declared: size });

@@ -28,6 +28,7 @@ fn envelope(recipients: usize) -> Envelope {
         reverse_path: ReversePath(Some(mailbox("sender@example.org"))),
         body_type: BodyType::EightBitMime,
         smtp_utf8: true,
+        tls: TlsWish::Unsaid,
         ret: Some(Ret::Headers),
         envelope_id: Some("QQ314159".into()),
         recipients: (0..recipients).map(recipient).collect(),
@@ -74,6 +75,7 @@ fn messages_read_back() {
         reverse_path: ReversePath::NULL,
         body_type: BodyType::SevenBit,
         smtp_utf8: false,
+        tls: TlsWish::Unsaid,
         ret: None,
         envelope_id: None,
         recipients: envelope(1).recipients,
@@ -85,7 +87,9 @@ fn messages_read_back() {
         ..null.clone()
     };
     for origin in [Origin::Own, v4, v6] {
-        for envelope in [envelope(1), envelope(RECIPIENTS_MAX), null.clone(), binary.clone()] {
+        let wishes = TlsWish::ALL.map(|tls| Envelope { tls, ..null.clone() });
+        let others = [envelope(1), envelope(RECIPIENTS_MAX), binary.clone()];
+        for envelope in wishes.into_iter().chain(others) {
             let head = head(origin);
             let bytes = encoded(&head, &envelope);
             let view = MessageView::decode(&bytes).expect("valid");

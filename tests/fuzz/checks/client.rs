@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use relay_fast::base::time::Monotonic;
 use relay_fast::mail::address::{ForwardPath, Mailbox, ReversePath};
-use relay_fast::mail::envelope::{BodyType, Envelope, Notify, OriginalRecipient, Recipient, Ret};
+use relay_fast::mail::envelope::{
+    BodyType, Envelope, Notify, OriginalRecipient, Recipient, Ret, TlsWish,
+};
 use relay_fast::smtp::client::{Client, Deadlines, Event, Options, Settled, StartTls, Transaction};
 
 use super::cuts::Cuts;
@@ -54,6 +56,7 @@ impl World {
             start_tls: match flags >> 2 & 3 {
                 0 | 3 => StartTls::Never,
                 1 => StartTls::IfOffered,
+                _ if shape & 0x20 != 0 => StartTls::Required,
                 _ => StartTls::Always,
             },
         };
@@ -106,6 +109,7 @@ fn envelope(shape: u8, body_type: BodyType, smtp_utf8: bool) -> Envelope {
         reverse_path: ReversePath(sender),
         body_type,
         smtp_utf8,
+        tls: if shape & 0x20 != 0 { TlsWish::Required } else { TlsWish::Unsaid },
         ret: (shape & 0x80 != 0).then_some(Ret::Headers),
         envelope_id: Some("id+=1".into()),
         recipients: (0..=shape & 7).map(recipient).collect(),

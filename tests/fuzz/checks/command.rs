@@ -23,6 +23,7 @@ pub(crate) fn check(data: &[u8]) {
         binary_mime: flags & 2 == 0,
         smtp_utf8: flags & 4 == 0,
         auth: flags & 8 == 0,
+        require_tls: flags & 16 == 0,
     };
     let lines = lines(octets, Cuts::Free(0));
     assert_eq!(lines, self::lines(octets, Cuts::LinesAnd(cuts)), "a split matters");
@@ -98,6 +99,7 @@ fn mail(arguments: &str, offered: Offered) {
     assert!(parameters.smtp_utf8 || arguments.is_ascii());
     assert!(offered.smtp_utf8 || !parameters.smtp_utf8);
     assert!(offered.auth || parameters.auth.is_none());
+    assert!(offered.require_tls || !parameters.require_tls);
     assert!(offered.takes_binary() || parameters.body_type != Some(BodyType::BinaryMime));
     let mut text = format!("FROM:{path}");
     write_parameters(&parameters, &mut text);
@@ -105,7 +107,8 @@ fn mail(arguments: &str, offered: Offered) {
 }
 
 fn write_parameters(parameters: &MailParameters, text: &mut String) {
-    let MailParameters { size, body_type, smtp_utf8, ret, envelope_id, auth } = parameters;
+    let MailParameters { size, body_type, smtp_utf8, require_tls, ret, envelope_id, auth } =
+        parameters;
     if let Some(size) = size {
         write!(text, " SIZE={size}").expect("memory");
     }
@@ -118,6 +121,9 @@ fn write_parameters(parameters: &MailParameters, text: &mut String) {
     }
     if *smtp_utf8 {
         text.push_str(" SMTPUTF8");
+    }
+    if *require_tls {
+        text.push_str(" REQUIRETLS");
     }
     match ret {
         Some(Ret::Full) => text.push_str(" RET=FULL"),

@@ -11,7 +11,7 @@ use relay_fast::base::ids::MessageId;
 use relay_fast::base::limits::{MILTER_CHANGES_BYTES_MAX, MILTER_CHANGES_MAX, MILTER_PACKET_MAX};
 use relay_fast::base::time::Monotonic;
 use relay_fast::mail::address::{ForwardPath, Mailbox, ReversePath};
-use relay_fast::mail::envelope::{BodyType, Envelope, Notify, Recipient};
+use relay_fast::mail::envelope::{BodyType, Envelope, Notify, Recipient, TlsWish};
 use relay_fast::milter::{
     Body, Change, Changes, Client, Event, Field, Fit, Letter, Opinion, Options, Verdict, Visitor,
 };
@@ -68,6 +68,7 @@ fn letter(flags: u8) -> Letter {
         reverse_path: ReversePath((flags & 1 == 0).then(|| mailbox("a@a.example"))),
         body_type: BodyType::SevenBit,
         smtp_utf8: false,
+        tls: TlsWish::Unsaid,
         ret: None,
         envelope_id: None,
         recipients: vec![recipient("b@b.example"), recipient("c@b.example")],

@@ -106,6 +106,7 @@ impl World {
             smtp_utf8: !bit(limits, 5),
             binary_mime: !bit(limits, 6),
             auth: true,
+            require_tls: true,
         };
         Self {
             options: Arc::new(options),
