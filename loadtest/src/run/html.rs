@@ -170,13 +170,16 @@ fn level(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> Vec<(f64, f64)> {
     samples.iter().map(|sample| (seconds(sample), of(sample))).collect()
 }
 
-/// By message that came in or went out, half each; nothing where none did.
+/// By message that came in or went out, half each; nothing where few did: what a run's quiet end
+/// costs a message would dwarf the rest.
 fn cpu_a_message(samples: &[Sample]) -> Vec<(f64, f64)> {
+    let through = |sample: &Sample| sample.accepted + sample.delivered;
+    let all = samples.last().map_or(0, through) as f64 / 2.0;
+    let few = (all / samples.len().max(1) as f64 / 20.0).max(1.0);
     let each = samples.windows(2).filter_map(|two| {
-        let through = |sample: &Sample| sample.accepted + sample.delivered;
         let moved = through(&two[1]).saturating_sub(through(&two[0])) as f64 / 2.0;
         let used = two[1].relay_cpu_us.saturating_sub(two[0].relay_cpu_us) as f64;
-        (moved >= 1.0).then(|| (seconds(&two[1]), used / moved))
+        (moved >= few).then(|| (seconds(&two[1]), used / moved))
     });
     each.collect()
 }
@@ -243,6 +246,22 @@ mod tests {
         report.verdict = vec![(false, "1 lost".into())];
         let page = page(&report);
         assert!(page.contains("a promise was broken") && !page.contains("NaN"));
+    }
+
+    #[test]
+    fn the_quiet_end_of_a_run_is_no_figure_of_its_cost() {
+        let at = |ms, through, relay_cpu_us| Sample {
+            ms,
+            accepted: through,
+            delivered: through,
+            relay_cpu_us,
+            ..Sample::default()
+        };
+        let samples = [at(0, 0, 0), at(300, 5_000, 250_000), at(600, 5_010, 260_000)];
+        assert_eq!(cpu_a_message(&samples), [(0.3, 50.0)]);
+        // Where all of it is as slow as that there is nothing else to show.
+        let samples = [at(0, 0, 0), at(300, 1, 900), at(600, 2, 1_800)];
+        assert_eq!(cpu_a_message(&samples).len(), 2);
     }
 
     #[test]
