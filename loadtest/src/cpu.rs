@@ -26,7 +26,8 @@ pub(crate) fn of_process_us(pid: u32) -> Result<u64> {
     Ok(ticks * 1_000_000 / clock_ticks_per_second())
 }
 
-/// The same of `pid` and all processes below it.
+/// The same of `pid` and all processes below it. What a process used that its parent did not wait
+/// for is lost when it ends; a [`crate::cgroup::Cgroup`] has that too.
 pub(crate) fn of_tree_us(pid: u32) -> Result<u64> {
     let folder = fs::read_dir("/proc").context("reading /proc")?;
     let mut all: Vec<(u32, u32, u64)> = Vec::new();

@@ -3,6 +3,7 @@
 //! It takes nothing from the relay's code, so that it can judge it.
 
 mod campaign;
+mod cgroup;
 mod cpu;
 mod dice;
 mod dns;
@@ -67,6 +68,9 @@ enum Command {
     /// Become another program that dies with this one's parent (used by campaign)
     #[command(hide = true)]
     Become {
+        /// Folder of a control group to enter
+        #[arg(long)]
+        cgroup: Option<PathBuf>,
         program: PathBuf,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
@@ -113,7 +117,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Crash(options) => campaign::run_crash(&options),
         Command::Backlog(options) => campaign::run_backlog(&options),
         Command::Scenario(options) => campaign::run_scenario(&options),
-        Command::Become { program, arguments } => {
+        Command::Become { cgroup, program, arguments } => {
+            cgroup.as_deref().map_or(Ok(()), cgroup::enter)?;
             campaign::relay::become_program(&program, &arguments).map(|()| ExitCode::SUCCESS)
         }
     }

@@ -1,11 +1,16 @@
-//! The same load through another server and through the relay, in turn, in one run.
+//! The same load through other servers and through the relay, in turn, in one run.
 //!
 //! In: a scenario that asks nothing special of a server. Out: what a message costs each, and the
-//! ratio. Both sync a message before 250, and each starts on an empty spool for each round.
+//! ratios. Each starts on an empty spool for each round, and syncs a message before 250 unless the
+//! table says otherwise.
 
+mod exim;
+mod haraka;
+mod opensmtpd;
 mod postfix;
+mod server;
+mod table;
 
-use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,6 +20,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 
+use self::exim::Exim;
+use self::haraka::Haraka;
+use self::opensmtpd::OpenSmtpd;
+use self::postfix::Postfix;
+use self::server::{Peer, Place, Promise, Server};
+use self::table::{Round, Row};
 use super::scenario::{self, Scenario};
 use crate::campaign::relay::{self, RelayPlan};
 use crate::campaign::rig::RigOptions;
@@ -34,17 +45,45 @@ const PATIENCE: Duration = Duration::from_secs(300);
 enum PeerName {
     /// Debian's postfix; needs root
     Postfix,
+    /// Exim 4, on PATH; needs root and a cgroup2 that it may be put into
+    Exim,
+    /// OpenSMTPD's smtpd, on PATH; the same. It does not sync before 250
+    Opensmtpd,
+    /// Haraka, on PATH. It does not sync the names of its files
+    Haraka,
 }
 
-/// A scenario, the other server, and how often.
+impl PeerName {
+    /// As it is written.
+    fn shown(self) -> &'static str {
+        match self {
+            Self::Postfix => "Postfix",
+            Self::Exim => "Exim",
+            Self::Opensmtpd => "OpenSMTPD",
+            Self::Haraka => "Haraka",
+        }
+    }
+
+    /// The server, where it is installed and can be run.
+    fn find(self) -> Result<Box<dyn Peer>> {
+        Ok(match self {
+            Self::Postfix => Box::new(Postfix::find()?),
+            Self::Exim => Box::new(Exim::find()?),
+            Self::Opensmtpd => Box::new(OpenSmtpd::find()?),
+            Self::Haraka => Box::new(Haraka::find()?),
+        })
+    }
+}
+
+/// A scenario, the other servers, and how often.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PeersOptions {
     /// Name of a scenario that any server can play, or its file
     #[arg(default_value = "plain")]
     scenario: String,
-    /// The other server
-    #[arg(long, value_enum, default_value_t = PeerName::Postfix)]
-    peer: PeerName,
+    /// Another server, or several; all that are installed without it
+    #[arg(long = "peer", value_name = "PEER", value_enum, value_delimiter = ',')]
+    peers: Vec<PeerName>,
     /// Rounds of each server
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..100))]
     rounds: u32,
@@ -55,17 +94,7 @@ pub(crate) struct PeersOptions {
     rig: RigOptions,
 }
 
-/// What a round of one server came to.
-#[derive(Clone, Debug)]
-struct Round {
-    cpu_us: f64,
-    accepted_per_s: f64,
-    delivered_per_s: f64,
-    p50_ms: f64,
-    p99_ms: f64,
-}
-
-/// Runs all rounds, the two servers alternating.
+/// Runs all rounds, the servers alternating.
 pub(crate) fn run(options: &PeersOptions) -> Result<ExitCode> {
     match crate::stop::run_until_signal(compare(options))? {
         Some(text) => print!("{text}"),
@@ -84,24 +113,60 @@ async fn compare(options: &PeersOptions) -> Result<String> {
         );
     }
     named.scenario.messages = options.messages.unwrap_or(named.scenario.messages);
-    let PeerName::Postfix = options.peer;
-    let version = postfix::version()?;
+    let Taking { peers, left_out } = taking_part(&options.peers, PeerName::find)?;
     let binary = relay::binary(options.rig.relay.as_deref()).await?;
-    let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+    let mut rows: Vec<Row> =
+        peers.iter().map(|peer| Row::new(peer.version(), peer.promise())).collect();
+    let mut ours = Row::new("relay-fast", Promise::Synced);
     for number in 1..=options.rounds {
-        let round = of_postfix(&named.scenario, &options.rig.work).await;
-        theirs.push(round.with_context(|| format!("round {number} of {version}"))?);
+        for (peer, row) in peers.iter().zip(&mut rows) {
+            let round = of_peer(&named.scenario, &options.rig.work, peer.as_ref()).await;
+            let doing = || format!("round {number} of {}", peer.version());
+            row.rounds.push(round.with_context(doing)?);
+        }
         let round = of_relay(&named.scenario, &options.rig, &binary).await;
-        ours.push(round.with_context(|| format!("round {number} of the relay"))?);
+        ours.rounds.push(round.with_context(|| format!("round {number} of the relay"))?);
         eprintln!("round {number} of {} is done", options.rounds);
     }
-    Ok(text(&version, &theirs, &ours))
+    Ok(table::text(&rows, &ours, &left_out))
 }
 
-async fn of_postfix(scenario: &Scenario, work: &Path) -> Result<Round> {
+/// Who takes part, and of everybody else why not.
+struct Taking<T> {
+    peers: Vec<T>,
+    left_out: Vec<String>,
+}
+
+/// Those that are `asked` for, or all that are found.
+///
+/// Errors: one that is asked for is not found, or nobody is.
+fn taking_part<T>(asked: &[PeerName], find: impl Fn(PeerName) -> Result<T>) -> Result<Taking<T>> {
+    let mut taking = Taking { peers: Vec::new(), left_out: Vec::new() };
+    for name in PeerName::value_variants() {
+        let shown = name.shown();
+        if !asked.is_empty() && !asked.contains(name) {
+            continue;
+        }
+        match find(*name) {
+            Ok(peer) => taking.peers.push(peer),
+            Err(error) if !asked.is_empty() => return Err(error.context(shown)),
+            Err(error) => {
+                eprintln!("without {shown}: {error:#}");
+                taking.left_out.push(format!("{shown}: {error:#}"));
+            }
+        }
+    }
+    if taking.peers.is_empty() {
+        bail!("there is nobody to compare with:\n{}", taking.left_out.join("\n"));
+    }
+    Ok(taking)
+}
+
+async fn of_peer(scenario: &Scenario, work: &Path, peer: &dyn Peer) -> Result<Round> {
     let folder = folder(work)?;
     let (sink, [listen, _]) = servers(folder.path())?;
-    let server = postfix::Postfix::start(folder.path(), listen, sink.addresses[0]).await?;
+    let place = Place { folder: folder.path(), listen, upstream: sink.addresses[0] };
+    let server = Server::start(peer, &place).await?;
     let round = measure(scenario, listen, sink, || server.cpu_us()).await;
     server.stop().await?;
     round
@@ -196,57 +261,28 @@ async fn wait_for(sink: &Sink, count: u64) -> Result<()> {
     Ok(())
 }
 
-fn text(version: &str, theirs: &[Round], ours: &[Round]) -> String {
-    let mut out = format!(
-        "{:<14}{:>16}{:>12}{:>12}{:>12}{:>12}\n",
-        "", "CPU µs/message", "accepted/s", "delivered/s", "p50 ms", "p99 ms"
-    );
-    for (name, rounds) in [(version, theirs), ("relay-fast", ours)] {
-        for (number, round) in rounds.iter().enumerate() {
-            let name = if number == 0 { name } else { "" };
-            let Round { cpu_us, accepted_per_s, delivered_per_s, p50_ms, p99_ms } = round;
-            writeln!(
-                out,
-                "{name:<14}{cpu_us:>16.1}{accepted_per_s:>12.0}{delivered_per_s:>12.0}\
-                 {p50_ms:>12.2}{p99_ms:>12.2}"
-            )
-            .expect("memory takes every write");
-        }
-    }
-    let (theirs, ours) = (median(theirs), median(ours));
-    writeln!(
-        out,
-        "\n{version} uses {:.1} times the CPU of relay-fast for a message (medians {theirs:.0} and \
-         {ours:.0} µs).\nNote: all on one machine, over loopback; p50 and p99 are those of the \
-         final 250.",
-        theirs / ours.max(f64::MIN_POSITIVE)
-    )
-    .expect("memory takes every write");
-    out
-}
-
-fn median(rounds: &[Round]) -> f64 {
-    let mut all: Vec<f64> = rounds.iter().map(|round| round.cpu_us).collect();
-    all.sort_by(f64::total_cmp);
-    let middle = all.len() / 2;
-    if all.len() % 2 == 1 { all[middle] } else { f64::midpoint(all[middle - 1], all[middle]) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn round(cpu_us: f64) -> Round {
-        Round { cpu_us, accepted_per_s: 1.0, delivered_per_s: 1.0, p50_ms: 1.0, p99_ms: 1.0 }
+    fn found(name: PeerName) -> Result<PeerName> {
+        match name {
+            PeerName::Postfix | PeerName::Haraka => Ok(name),
+            PeerName::Exim | PeerName::Opensmtpd => bail!("not installed"),
+        }
     }
 
     #[test]
-    fn medians_make_the_ratio() {
-        let (theirs, ours) = ([2_000.0, 9_000.0, 1_000.0].map(round), [100.0, 60.0].map(round));
-        let text = text("Postfix 3", &theirs, &ours);
-        let words =
-            "Postfix 3 uses 25.0 times the CPU of relay-fast for a message (medians 2000 and";
-        assert!(text.contains(words), "{text}");
-        assert_eq!(text.matches("relay-fast  ").count(), 1, "{text}");
+    fn all_that_are_found_take_part_unless_some_are_asked_for() {
+        let all = taking_part(&[], found).unwrap();
+        assert_eq!(all.peers, [PeerName::Postfix, PeerName::Haraka]);
+        assert_eq!(all.left_out, ["Exim: not installed", "OpenSMTPD: not installed"]);
+        let asked = taking_part(&[PeerName::Haraka, PeerName::Haraka], found).unwrap();
+        assert_eq!((asked.peers, asked.left_out.len()), (vec![PeerName::Haraka], 0));
+        let error = taking_part(&[PeerName::Postfix, PeerName::Exim], found).err().unwrap();
+        assert_eq!(format!("{error:#}"), "Exim: not installed");
+        let nobody = taking_part::<()>(&[], |_| bail!("absent")).err().unwrap();
+        assert!(nobody.to_string().contains("nobody"), "{nobody:#}");
+        assert!(nobody.to_string().contains("\nHaraka: absent"), "{nobody:#}");
     }
 }

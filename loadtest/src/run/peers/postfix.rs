@@ -1,125 +1,70 @@
 //! Postfix as a relay of its own: a configuration and a queue in a folder, nothing of the system's.
 //!
 //! Set up as an operator would for bulk: hundreds of processes, many connections that are kept, no
-//! TLS, no lookups that a test has no answers for. Its promise is the usual one.
+//! TLS, no lookups that a test has no answers for. It syncs a message's file before 250 by itself,
+//! when the file has its name already.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use tokio::process::Child;
 
-use crate::cpu;
+use super::server::{self, Peer, Place, Plan, Promise};
 
 const MASTER: &str = "/usr/lib/postfix/sbin/master";
 /// What Debian's package starts from.
 const SERVICES: &str = "/usr/share/postfix/master.cf.dist";
-/// Longest wait until it listens.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Longest wait until it ends.
-const END: Duration = Duration::from_secs(20);
 
-/// Running; gone when it is dropped.
+/// Postfix where it is installed.
+#[derive(Debug)]
 pub(super) struct Postfix {
-    child: Child,
-    cpu_at_start: u64,
-}
-
-/// Its version, as `Postfix 3.7`; an error where it is not there, or cannot be run.
-pub(super) fn version() -> Result<String> {
-    if !Path::new(MASTER).exists() || !Path::new(SERVICES).exists() {
-        bail!("Postfix is not installed here (Debian's package postfix)");
-    }
-    if !rustix::process::geteuid().is_root() {
-        bail!("Postfix has to be started by root");
-    }
-    let output = Command::new("/usr/sbin/postconf").args(["-d", "-h", "mail_version"]).output();
-    let output = output.context("running postconf")?;
-    Ok(format!("Postfix {}", String::from_utf8_lossy(&output.stdout).trim()))
+    version: String,
 }
 
 impl Postfix {
-    /// Starts it in `folder`, relaying all that comes to `listen` to `upstream`.
-    pub(super) async fn start(
-        folder: &Path,
-        listen: SocketAddr,
-        upstream: SocketAddr,
-    ) -> Result<Self> {
-        let config = write_config(folder, listen, upstream)?;
+    /// Errors: it is not there, or cannot be run.
+    pub(super) fn find() -> Result<Self> {
+        if !Path::new(MASTER).exists() || !Path::new(SERVICES).exists() {
+            bail!("not installed (Debian's package postfix)");
+        }
+        server::expect_root("Postfix")?;
+        let printed =
+            server::printed(Path::new("/usr/sbin/postconf"), &["-d", "-h", "mail_version"])?;
+        Ok(Self { version: format!("Postfix {}", printed.trim()) })
+    }
+}
+
+impl Peer for Postfix {
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn promise(&self) -> Promise {
+        Promise::Synced
+    }
+
+    fn plan(&self, place: &Place<'_>) -> Result<Plan> {
+        let config = write_config(place)?;
         let checked =
             Command::new("/usr/sbin/postfix").arg("-c").arg(&config).arg("check").output();
         let checked = checked.context("running postfix check")?;
         if !checked.status.success() {
             bail!("postfix check: {}", String::from_utf8_lossy(&checked.stderr));
         }
-        let ourselves = std::env::current_exe().context("finding this program")?;
-        let child = tokio::process::Command::new(ourselves)
-            .args(["become", MASTER, "-c"])
-            .arg(&config)
-            .arg("-d")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .context("starting Postfix")?;
-        let mut server = Self { child, cpu_at_start: 0 };
-        server.wait_until_it_listens(listen).await?;
-        server.cpu_at_start = server.all_cpu_us()?;
-        Ok(server)
-    }
-
-    async fn wait_until_it_listens(&mut self, listen: SocketAddr) -> Result<()> {
-        let begin = Instant::now();
-        while begin.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait().context("asking for Postfix's state")? {
-                bail!("Postfix ended at once with {status}; its log may say why");
-            }
-            if tokio::net::TcpStream::connect(listen).await.is_ok() {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        bail!("Postfix did not listen on {listen} within {PATIENCE:?}")
-    }
-
-    /// CPU of all its processes since it was up, those that have ended included.
-    pub(super) fn cpu_us(&self) -> Result<u64> {
-        Ok(self.all_cpu_us()?.saturating_sub(self.cpu_at_start))
-    }
-
-    fn all_cpu_us(&self) -> Result<u64> {
-        cpu::of_tree_us(self.child.id().context("Postfix has ended")?)
-    }
-
-    /// SIGTERM to its master, which ends the others.
-    pub(super) async fn stop(mut self) -> Result<()> {
-        let pid = self.child.id().context("Postfix has ended already")?;
-        let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-        let pid = pid.context("a pid fits")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
-            .context("sending SIGTERM to Postfix")?;
-        let ended = tokio::time::timeout(END, self.child.wait()).await;
-        ended.with_context(|| format!("Postfix did not end within {END:?}"))?.map(|_| ())?;
-        Ok(())
+        let arguments = vec!["-c".into(), config.into(), "-d".into()];
+        // Its master waits for every process that it starts.
+        Ok(Plan { program: PathBuf::from(MASTER), arguments, needs_group: false })
     }
 }
 
 /// Writes its configuration, and returns the folder of it.
-fn write_config(folder: &Path, listen: SocketAddr, upstream: SocketAddr) -> Result<PathBuf> {
-    // Its processes run as another user.
-    let open = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(folder, open).context("opening the folder to Postfix's user")?;
-    let [config, queue, data] = ["config", "queue", "data"].map(|name| folder.join(name));
-    for made in [&config, &queue, &data] {
-        std::fs::create_dir(made).with_context(|| format!("making {}", made.display()))?;
-    }
+fn write_config(place: &Place<'_>) -> Result<PathBuf> {
+    let (config, queue, data) = (place.make("config")?, place.make("queue")?, place.make("data")?);
     let user = user_id("postfix")?;
     chown(&data, Some(user), None).context("giving Postfix its folder")?;
-    let (host, port) = (upstream.ip(), upstream.port());
+    let (host, port) = (place.upstream.ip(), place.upstream.port());
     let main = format!(
         "compatibility_level = 3.6\nmyhostname = postfix.load.example\nmydestination =\n\
          mynetworks = 127.0.0.0/8\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\n\
@@ -139,7 +84,7 @@ fn write_config(folder: &Path, listen: SocketAddr, upstream: SocketAddr) -> Resu
     );
     std::fs::write(config.join("main.cf"), main).context("writing main.cf")?;
     let services = std::fs::read_to_string(SERVICES).context("reading Debian's master.cf")?;
-    std::fs::write(config.join("master.cf"), services_at(&services, listen))
+    std::fs::write(config.join("master.cf"), services_at(&services, place.listen))
         .context("writing master.cf")?;
     Ok(config)
 }
