@@ -71,7 +71,7 @@ impl Cgroup {
 }
 
 impl Drop for Cgroup {
-    /// Kills what is left. Nothing can be said of a group that stays: it is empty, and costs little.
+    /// Kills what is left. A group that stays all the same is empty, and costs little.
     fn drop(&mut self) {
         for _ in 0..LOOKS_MAX {
             self.kill_all();

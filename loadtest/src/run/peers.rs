@@ -45,11 +45,11 @@ const PATIENCE: Duration = Duration::from_secs(300);
 enum PeerName {
     /// Debian's postfix; needs root
     Postfix,
-    /// Exim 4, on PATH; needs root and a cgroup2 that it may be put into
+    /// Exim 4, on PATH; needs root and a cgroup2 below which groups can be made
     Exim,
-    /// OpenSMTPD's smtpd, on PATH; the same. It does not sync before 250
+    /// OpenSMTPD's smtpd, on PATH; needs the same; does not sync before 250
     Opensmtpd,
-    /// Haraka, on PATH. It does not sync the names of its files
+    /// Haraka, on PATH; syncs messages before 250, but not the names of their files
     Haraka,
 }
 
@@ -196,7 +196,9 @@ async fn of_relay(scenario: &Scenario, options: &RigOptions, binary: &Path) -> R
 }
 
 fn folder(work: &Path) -> Result<tempfile::TempDir> {
-    let folder = tempfile::Builder::new().prefix("relay-fast-peers-").tempdir_in(work);
+    // Servers run in folders of their own.
+    let work = std::path::absolute(work).context("finding the working folder")?;
+    let folder = tempfile::Builder::new().prefix("relay-fast-peers-").tempdir_in(&work);
     folder.with_context(|| format!("a folder in {}", work.display()))
 }
 

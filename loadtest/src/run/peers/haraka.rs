@@ -1,8 +1,8 @@
 //! Haraka as a relay of its own: its own defaults, with a plugin of three lines for the next hop.
 //!
-//! Set up as an operator would for bulk: a process a CPU, and nothing is looked up. What it takes it
-//! writes to a file of its queue and syncs that (`FsyncWriteStream`), then gives the file its name,
-//! and then answers 250. The name is not synced, and after a crash it deletes files that have none.
+//! Set up as an operator would for bulk: a process a CPU, and nothing is looked up. It writes what
+//! it takes to a file of its queue, syncs that (`FsyncWriteStream`), gives the file its name, and
+//! answers 250. The name is not synced, and after a crash it deletes files that have none.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,10 +22,7 @@ impl Haraka {
     /// Errors: it is not there, or cannot be run.
     pub(super) fn find() -> Result<Self> {
         let program = server::on_path(&["haraka"]);
-        let program = program.context(
-            "not installed (npm install haraka, with its folder of \
-                                       programs, node_modules/.bin, on PATH)",
-        )?;
+        let program = program.context("not installed on PATH (npm install haraka)")?;
         let printed = server::printed(&program, &["--version"])?;
         let Some(version) = version_in(&printed) else {
             bail!("{} does not say which Haraka it is: {printed}", program.display());
@@ -46,7 +43,7 @@ impl Peer for Haraka {
     fn plan(&self, place: &Place<'_>) -> Result<Plan> {
         let folder = place.folder.join("haraka");
         let shown = folder.to_str().context("the folder's name is not in UTF-8")?;
-        // What it would look up in a new installation, of its version.
+        // The defaults of its version, first: 3.3 answers nobody where a file has no such section.
         server::printed(&self.program, &["-i", shown])?;
         for (name, text) in files(place.listen, place.upstream) {
             place.write(&format!("haraka/{name}"), &text)?;

@@ -3,7 +3,9 @@
 //!
 //! Set up as an operator would for bulk: none of its delays, its limits above what a scenario asks
 //! for, and nothing is looked up but in files. It does not sync before 250, and has no option to
-//! (`queue_fs.c` of 6.8 to 7.8: content and envelope are written and renamed): it promises less.
+//! (`queue_fs.c` of 6.8 to 7.8 writes content and envelope, and renames them). How many connections
+//! it needs to one relay it asks itself every ten seconds at most (`DELAY_CHECK_SOURCE_SLOW`,
+//! compiled in), so that its deliveries a second say little in short runs.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -16,14 +18,14 @@ use socket2::Socket;
 
 use super::server::{self, Peer, Place, Plan, Promise, Server};
 
-/// Connections that wait to be accepted. Its own 5 (`SMTPD_BACKLOG`) is compiled in; where more come
-/// at once, Linux drops the end of a handshake, and that client waits for a greeting for ever.
+/// Connections that wait to be accepted. Its own 5 (`SMTPD_BACKLOG`) is compiled in; where more
+/// come at once, Linux drops the end of a handshake, and that client waits for a greeting for ever.
 const BACKLOG: i32 = 1_024;
 /// Where it looks for servers of names.
 const RESOLVER: &str = "/etc/resolv.conf";
-/// Its spool is `/var/spool/smtpd` and its socket `/run/smtpd.sock`, whatever is configured: it runs
-/// where these folders are others, in a mount namespace of its own. Each pair of arguments is
-/// mounted; what follows `--` is what it becomes.
+/// Its spool is `/var/spool/smtpd` and its socket `/run/smtpd.sock`, whatever is configured: it
+/// runs where these folders are others, in a mount namespace of its own. Each pair of arguments
+/// is mounted; what follows `--` is what it becomes.
 const IN_ITS_VIEW: &str = "while [ \"$1\" != -- ]; do mount --bind \"$1\" \"$2\"; shift 2; done
 shift
 exec \"$@\"";
@@ -66,7 +68,9 @@ impl Peer for OpenSmtpd {
         let passed_through = std::fs::Permissions::from_mode(0o711);
         std::fs::set_permissions(&queue, passed_through).context("opening its spool")?;
         let mut mounts = vec![(spool, PathBuf::from("/var/spool"))];
-        mounts.extend(resolver(place, &run)?);
+        if let Ok(path) = std::fs::canonicalize(RESOLVER) {
+            mounts.extend(resolver(place, &run, path)?);
+        }
         mounts.push((run, PathBuf::from("/run")));
         let mut arguments: Vec<_> =
             ["--mount", "--propagation", "private", "sh", "-ec", IN_ITS_VIEW, "sh"]
@@ -96,11 +100,10 @@ fn version_in(printed: &str) -> Option<&str> {
     rest.split_ascii_whitespace().next()
 }
 
-/// Names are looked up in /etc/hosts only. The resolver's file is often a link to one below /run,
-/// which is another folder then; else a file is mounted over it.
-fn resolver(place: &Place<'_>, run: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
+/// Has names looked up in /etc/hosts only. The resolver's file at `path` is often one below /run,
+/// for which `run` is mounted; else a file is to be mounted over it.
+fn resolver(place: &Place<'_>, run: &Path, path: PathBuf) -> Result<Option<(PathBuf, PathBuf)>> {
     let text = "lookup file\n";
-    let Ok(path) = std::fs::canonicalize(RESOLVER) else { return Ok(None) };
     let Ok(below) = path.strip_prefix("/run") else {
         return Ok(Some((place.write("resolv.conf", text)?, path)));
     };
@@ -174,6 +177,22 @@ mod tests {
     }
 
     #[test]
+    fn the_resolvers_file_is_another_in_its_view_wherever_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = "127.0.0.1:9".parse().unwrap();
+        let place = Place { folder: folder.path(), listen: address, upstream: address };
+        let run = place.make("run").unwrap();
+        let mounted = resolver(&place, &run, "/etc/resolv.conf".into()).unwrap();
+        let own = folder.path().join("resolv.conf");
+        assert_eq!(mounted, Some((own.clone(), "/etc/resolv.conf".into())));
+        let linked = resolver(&place, &run, "/run/resolve/stub.conf".into()).unwrap();
+        assert_eq!(linked, None);
+        for path in [own, run.join("resolve/stub.conf")] {
+            assert_eq!(std::fs::read_to_string(path).unwrap(), "lookup file\n");
+        }
+    }
+
+    #[test]
     fn its_version_is_a_word_of_what_it_prints() {
         let printed = "smtpd: invalid option -- '?'\nversion: OpenSMTPD 6.8.0p2\nusage: smtpd";
         assert_eq!(version_in(printed), Some("6.8.0p2"));
@@ -192,7 +211,6 @@ mod tests {
         assert!(!listens_on(copy(&client), listen, 9).unwrap());
         assert!(listens_on(copy(&socket), listen, 9).unwrap());
         assert!(lengthen_backlog(own, listen).unwrap());
-        drop(socket);
-        assert!(!lengthen_backlog(own, listen).unwrap());
+        assert!(!lengthen_backlog(own, "127.0.0.1:1".parse().unwrap()).unwrap());
     }
 }

@@ -113,9 +113,10 @@ mod tests {
         let ours = row("relay-fast", Promise::Synced, &[100.0, 60.0]);
         let text = text(&theirs, &ours, &["Exim: not installed".to_owned()]);
         for words in [
-            "\nPostfix 3 uses 25.0 times the CPU of relay-fast for a message (medians 2000 and 80 µs).\n",
-            "\nOpenSMTPD 6.8.0p2 uses 5.0 times the CPU of relay-fast for a message (medians 400 and \
-             80 µs). Its 250 promises less: a power cut may take the message.\n",
+            "\nPostfix 3 uses 25.0 times the CPU of relay-fast for a message (medians 2000 and \
+             80 µs).\n",
+            "\nOpenSMTPD 6.8.0p2 uses 5.0 times the CPU of relay-fast for a message (medians 400 \
+             and 80 µs). Its 250 promises less: a power cut may take the message.\n",
             "\nWithout Exim: not installed.\n",
         ] {
             assert!(text.contains(words), "{text}");
