@@ -6,6 +6,7 @@ pub mod admission;
 pub mod attempts;
 pub mod authenticity;
 pub mod canonical;
+pub mod checks;
 pub mod content;
 pub mod credentials;
 pub mod domain_check;
