@@ -26,6 +26,7 @@ use crate::tls::Tls;
 
 mod answering;
 mod auth;
+mod checking;
 mod filtering;
 mod gate;
 mod message;

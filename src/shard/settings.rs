@@ -19,6 +19,7 @@ use crate::mail::route::{Route, TlsLevel, UpstreamId};
 use crate::mail::tlsa::Tlsa;
 use crate::policy::admission::AdmissionLimits;
 use crate::policy::authenticity::{Mode, Verifier};
+use crate::policy::checks;
 use crate::policy::content::ContentLimits;
 use crate::policy::credentials::Credentials;
 use crate::policy::gate::Gate;
@@ -59,6 +60,10 @@ pub struct Settings {
     pub gate: Gate,
     /// Bounds on content.
     pub content_limits: ContentLimits,
+    /// By listener: what is done about messages whose form is wrong.
+    checks: Vec<Option<checks::Mode>>,
+    /// What form that is.
+    pub check_rules: Arc<checks::Rules>,
     /// By listener: what is done about where strangers' mail is from.
     verify: Vec<Option<Mode>>,
     /// What finds that out, if any listener wants it.
@@ -145,6 +150,8 @@ impl Settings {
                 header_bytes: config.limits.header_bytes,
                 received: config.limits.received,
             },
+            checks: config.listeners.iter().map(|one| one.checks).collect(),
+            check_rules: Arc::new(check_rules(config)),
             verify: config.listeners.iter().map(|one| one.verify).collect(),
             verifier: verifier(config),
             listener_names: config.listeners.iter().map(listener_name).collect(),
@@ -181,6 +188,11 @@ impl Settings {
         let (v4, v6) = (has(Ipv4Addr::UNSPECIFIED.into()), has(Ipv6Addr::UNSPECIFIED.into()));
         own.addresses.extend(addresses.iter().filter(|one| if one.is_ipv4() { v4 } else { v6 }));
         self
+    }
+
+    /// What is done on a listener about messages whose form is wrong; `None`: nothing is checked.
+    pub(crate) fn checks(&self, listener: u16) -> Option<checks::Mode> {
+        self.checks[usize::from(listener)]
     }
 
     /// What is done on a listener about where strangers' mail is from.
@@ -265,6 +277,10 @@ impl Settings {
         let member = group.and_then(|g| g.group.members().get(usize::from(upstream.member)));
         member.map_or_else(String::new, |member| member.host.to_string())
     }
+}
+
+fn check_rules(config: &Config) -> checks::Rules {
+    checks::Rules { types: config.checks.refuse_attachments.iter().cloned().collect() }
 }
 
 /// What verifies, where a listener asks for it. It has no name servers, so it is always there.

@@ -17,6 +17,7 @@ use crate::config::reader::{FlagValue, Given, Reader, Section};
 use crate::config::units::{Wrong, show_size};
 use crate::mail::durability::Durability;
 use crate::policy::authenticity::Mode;
+use crate::policy::checks;
 use crate::smtp::server::{Auth, Security};
 
 /// What comes in.
@@ -36,6 +37,7 @@ struct Draft {
     xclient_from: Vec<IpNet>,
     security: Security,
     client_authorities: Option<Given<String>>,
+    checks: Option<checks::Mode>,
     verify: Option<Mode>,
     auth: Option<Auth>,
     line_endings: LineEndings,
@@ -81,6 +83,7 @@ pub(super) fn read<'d>(
         xclient_from: draft.xclient_from,
         security: draft.security,
         client_authorities: draft.client_authorities.map(|given| PathBuf::from(given.value)),
+        checks: draft.checks,
         verify: draft.verify,
         auth: draft.auth.unwrap_or_default(),
         line_endings: draft.line_endings,
@@ -139,6 +142,11 @@ fn listener<'d>(
         _ => Security::Clear,
     };
     let client_authorities = reader.text(section, &knobs::LISTENER_CLIENT_CA, None, forms::path);
+    let checks = match reader.choice(section, &knobs::LISTENER_CHECKS) {
+        "log" => Some(checks::Mode::Log),
+        "reject" => Some(checks::Mode::Reject),
+        _ => None,
+    };
     let verify = match reader.choice(section, &knobs::LISTENER_VERIFY) {
         "monitor" => Some(Mode::Monitor),
         "tag" => Some(Mode::Tag),
@@ -164,6 +172,7 @@ fn listener<'d>(
         xclient_from,
         security,
         client_authorities,
+        checks,
         verify,
         auth,
         line_endings,

@@ -228,7 +228,7 @@ fn memory_is_bounded_whatever_comes() {
 /// Content of every shape that matters.
 fn samples() -> Vec<String> {
     let body = "\r\n--b\r\nContent-Type: text/plain; name=\"=?utf-8?B?YS5leGU=?=\"\r\n\r\ntext\r\n\
-                --b\r\nContent-Type: multipart/x;\r\n boundary=c\r\n\r\n--c\r\n-- \r\n--\r\n--c--\r\n\
+                --b\r\nContent-Type: multipart/x;\r\n boundary=c\r\n\r\n--c\r\n--\r\n--c--\r\n\
                 --b\r\nContent-Disposition: attachment;\r\n\tfilename*0*=utf-8''b%2E;\r\n \
                 filename*1=js\r\n\r\nx\r\n--b--\r\n";
     let head = "Content-Type: multipart/mixed; boundary=b\r\n";
