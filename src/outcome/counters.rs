@@ -161,6 +161,8 @@ counts! {
         "What the relay's own checks found, whether it was refused for it or not.";
     ChecksAttachment Counter "relay_fast_checks_failed_total" "check=\"attachment\""
         "What the relay's own checks found, whether it was refused for it or not.";
+    ChecksBlockList Counter "relay_fast_checks_failed_total" "check=\"block_list\""
+        "What the relay's own checks found, whether it was refused for it or not.";
     DmarcPass Counter "relay_fast_messages_verified_total" "dmarc=\"pass\""
         "Messages of strangers that were verified, by the DMARC result.";
     DmarcFail Counter "relay_fast_messages_verified_total" "dmarc=\"fail\""

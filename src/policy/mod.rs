@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod attempts;
 pub mod authenticity;
+pub mod block_lists;
 pub mod canonical;
 pub mod checks;
 pub mod content;

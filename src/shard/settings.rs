@@ -19,6 +19,7 @@ use crate::mail::route::{Route, TlsLevel, UpstreamId};
 use crate::mail::tlsa::Tlsa;
 use crate::policy::admission::AdmissionLimits;
 use crate::policy::authenticity::{Mode, Verifier};
+use crate::policy::block_lists::BlockList;
 use crate::policy::checks;
 use crate::policy::content::ContentLimits;
 use crate::policy::credentials::Credentials;
@@ -64,6 +65,8 @@ pub struct Settings {
     checks: Vec<Option<checks::Mode>>,
     /// What form that is.
     pub check_rules: Arc<checks::Rules>,
+    /// Who is asked about strangers.
+    pub block_lists: Arc<[BlockList]>,
     /// By listener: what is done about where strangers' mail is from.
     verify: Vec<Option<Mode>>,
     /// What finds that out, if any listener wants it.
@@ -152,6 +155,7 @@ impl Settings {
             },
             checks: config.listeners.iter().map(|one| one.checks).collect(),
             check_rules: Arc::new(check_rules(config)),
+            block_lists: config.checks.block_lists.as_slice().into(),
             verify: config.listeners.iter().map(|one| one.verify).collect(),
             verifier: verifier(config),
             listener_names: config.listeners.iter().map(listener_name).collect(),

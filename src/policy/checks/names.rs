@@ -224,8 +224,8 @@ mod tests {
     }
 
     //= RFC 2231 §4, type=test
-    //# Asterisks at the end of a parameter name […] indicate that character set and language
-    //# information is present and encoding is being used.
+    //# an asterisk at the end of a parameter name acts as an indicator that character set and
+    //# language information may appear at the beginning of the parameter value.
     #[test]
     fn extended_names_are_decoded() {
         for value in [
