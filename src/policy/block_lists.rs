@@ -359,8 +359,8 @@ impl Row {
 }
 
 //= RFC 5782 §2.1
-//# The TXT record describes the reason that the IP address is listed in the DNSxL, and is often used
-//# as the text of an SMTP error response
+//# The TXT record describes the reason that the IP address is listed in the DNSxL, and is often
+//# used as the text of an SMTP error response
 /// A list's own words, in one line that is fit for a reply.
 fn words(answer: &Answer) -> Box<str> {
     let Finding::Records(Records::Txt(texts)) = &answer.finding else { return "".into() };

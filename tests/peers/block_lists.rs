@@ -73,8 +73,8 @@ impl<'n> Gate<'n> {
 }
 
 //= RFC 5782 §2.1, type=test
-//# The TXT record describes the reason that the IP address is listed in the DNSxL, and is often used
-//# as the text of an SMTP error response
+//# The TXT record describes the reason that the IP address is listed in the DNSxL, and is often
+//# used as the text of an SMTP error response
 #[test]
 fn clients_on_a_list_are_refused_with_its_words_and_others_are_not() {
     if tool::find("swaks").is_none() {
