@@ -72,6 +72,8 @@ pub const ALL: &[&Knob] = &[
     &AUTH_CREDENTIALS,
     &SESSIONS,
     &SESSIONS_PER_ADDRESS,
+    &CONNECTION_RATE,
+    &MESSAGE_RATE,
     &RECIPIENTS,
     &ERRORS,
     &TEXT_LINE,

@@ -225,6 +225,10 @@ pub struct Limits {
     pub sessions: u32,
     /// Sessions in from one client address, a shard.
     pub sessions_per_address: u32,
+    /// Connections from such an address that may not relay, a shard; `None` is without limit.
+    pub connection_rate: Option<Rate>,
+    /// Messages from there of clients that have not said who they are, a shard.
+    pub message_rate: Option<Rate>,
     /// Recipients a transaction.
     pub recipients: u16,
     /// Errors in a session before 421.

@@ -89,6 +89,10 @@ counts! {
         "Connections of clients that are open.";
     SessionsRefused Counter "relay_fast_sessions_refused_total" ""
         "Connections of clients that were turned away with 421.";
+    RateOfConnections Counter "relay_fast_rate_limited_total" "of=\"connections\""
+        "What strangers began more often than limits.connection_rate and message_rate let them.";
+    RateOfMessages Counter "relay_fast_rate_limited_total" "of=\"messages\""
+        "What strangers began more often than limits.connection_rate and message_rate let them.";
     ProxiesRefused Counter "relay_fast_proxies_refused_total" ""
         "Connections of proxies that did not say for whom they were.";
     TlsInFull Counter "relay_fast_tls_handshakes_total" "side=\"in\",result=\"full\""

@@ -14,6 +14,8 @@ pub mod domain_check;
 pub mod filtering;
 pub mod gate;
 pub mod mta_sts;
+pub mod pace;
+pub mod rates;
 pub mod relay;
 pub mod signing;
 pub mod zone;

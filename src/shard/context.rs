@@ -9,6 +9,7 @@ use crate::base::time::{Monotonic, Now};
 use crate::base::wheel::Wheel;
 use crate::outcome::counters::Counters;
 use crate::policy::attempts::Attempts;
+use crate::policy::rates::Rates;
 use crate::shard::mesh::Crossing;
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::shard::screening::Screening;
@@ -37,6 +38,8 @@ pub(crate) struct Common {
     pub(crate) timers: Wheel<Timer>,
     /// Who guesses passwords.
     pub(crate) attempts: Attempts,
+    /// How often strangers came.
+    pub(crate) rates: Rates,
     /// What block lists are asked about strangers.
     pub(crate) screening: Screening,
     /// What is counted.

@@ -30,6 +30,7 @@ mod checking;
 mod filtering;
 mod gate;
 mod message;
+mod pacing;
 mod proxied;
 mod screening;
 mod secure;
@@ -39,6 +40,7 @@ mod xclient;
 
 use crate::shard::ingress::gate::gated;
 use crate::shard::ingress::message::Receiving;
+use crate::shard::ingress::pacing::too_often;
 use crate::shard::ingress::proxied::Proxied;
 use crate::shard::ingress::screening::{Screen, Screened};
 
@@ -166,7 +168,9 @@ impl Ingress {
     ) {
         cx.common.counters.increment(Count::SessionsOpened);
         let options = cx.settings.listener(listener).clone();
-        let admitted = self.admission.open(listener, peer.ip());
+        let speaks_for_others = cx.settings.proxies(listener).by_xclient.contains(peer.ip());
+        let paced = if speaks_for_others { Ok(()) } else { too_often(listener, peer.ip(), cx) };
+        let admitted = paced.and_then(|()| self.admission.open(listener, peer.ip()));
         let client = Client { connection, listener, peer, admitted: admitted.is_ok() };
         let session = match admitted {
             Ok(()) if self.draining => Session::refused(options, Answer::DRAINING, cx.mono()),
@@ -196,7 +200,7 @@ impl Ingress {
             armed,
             unsent: 0,
         };
-        if cx.settings.proxies(listener).by_xclient.contains(peer.ip()) {
+        if speaks_for_others {
             inbound.session.offer_xclient();
         }
         if inbound.session.awaits_handshake() {
@@ -408,7 +412,10 @@ impl Inbound {
 
     fn on_mail<P: Platform>(&mut self, commit: &Commit, cx: &mut Context<'_, P>) {
         self.mail_at = cx.mono();
-        let refusal = self.refusal_of_sender(cx).or_else(|| refusal(commit.admission()));
+        let refusal = self
+            .refusal_of_sender(cx)
+            .or_else(|| refusal(commit.admission()))
+            .or_else(|| self.sends_too_often(cx));
         let answer = match refusal {
             None => {
                 self.screen(cx);

@@ -64,6 +64,7 @@ use crate::egress::throttle::SharedSites;
 use crate::outcome::counters::{Count, Counters};
 use crate::policy::admission::Admission;
 use crate::policy::attempts::Attempts;
+use crate::policy::rates::Rates;
 use crate::queue::Queue;
 use crate::shard::commands::{Answer, Command, Snapshot};
 use crate::shard::commit::{Commit, CommitEvent, From};
@@ -184,6 +185,7 @@ impl Shard {
                 prng,
                 timers: Wheel::new(now.mono),
                 attempts: Attempts::default(),
+                rates: Rates::default(),
                 screening: Screening::default(),
                 counters: Counters::default(),
                 local: VecDeque::new(),

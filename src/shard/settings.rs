@@ -24,6 +24,8 @@ use crate::policy::checks;
 use crate::policy::content::ContentLimits;
 use crate::policy::credentials::Credentials;
 use crate::policy::gate::Gate;
+use crate::policy::pace::Pace;
+use crate::policy::rates::RateLimits;
 use crate::policy::relay::{AddressSet, DomainSet, RelayPolicy};
 use crate::policy::signing::Signers;
 use crate::queue::backoff::Schedule;
@@ -79,6 +81,8 @@ pub struct Settings {
     pub signers: Arc<Signers>,
     /// Bounds on sessions.
     pub admission: AdmissionLimits,
+    /// How often strangers may come.
+    pub rates: RateLimits,
     /// Octets of content that is not committed yet, a shard.
     pub memory_bytes: usize,
     /// Octets of the spool's file system that new mail leaves free.
@@ -162,6 +166,7 @@ impl Settings {
             filters: filters::filters(config),
             signers: around.signers.clone(),
             admission: admission_limits(config),
+            rates: rate_limits(&config.limits),
             memory_bytes: config.limits.memory_bytes,
             reserve_bytes: config.spool.reserve_bytes,
             schedule: schedule(&config.queue),
@@ -356,6 +361,15 @@ fn admission_limits(config: &Config) -> AdmissionLimits {
         sessions: config.limits.sessions,
         sessions_per_address: config.limits.sessions_per_address,
         listener_sessions: config.listeners.iter().map(|one| one.sessions).collect(),
+    }
+}
+
+/// As many at once as in the whole span.
+fn rate_limits(limits: &options::Limits) -> RateLimits {
+    let pace = |rate: options::Rate| Pace { burst: rate.messages, every: rate.per / rate.messages };
+    RateLimits {
+        connections: limits.connection_rate.map(pace),
+        messages: limits.message_rate.map(pace),
     }
 }
 

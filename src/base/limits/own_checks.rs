@@ -31,3 +31,6 @@ pub const BLOCK_DEADLINE: Duration = Duration::from_secs(5);
 /// other half of what name servers are asked at a time is for mail that goes out.
 pub const BLOCK_QUESTIONS_MAX: usize = 512;
 const _: () = assert!(BLOCK_QUESTIONS_MAX * 2 <= DNS_IN_FLIGHT_MAX);
+/// Addresses of strangers whose connections, and whose messages, are counted by rate, a shard; the
+/// least recent are forgotten first.
+pub const RATE_ROWS_MAX: usize = 65_536;

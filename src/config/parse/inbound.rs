@@ -264,6 +264,8 @@ fn check_addresses(reader: &mut Reader<'_>, drafts: &[Draft], admin: &[Given<Adm
 fn limits(reader: &mut Reader<'_>, section: &Section<'_>, drafts: &[Draft]) -> Limits {
     let sessions = reader.count_u32(section, &knobs::SESSIONS);
     let sessions_per_address = reader.count_u32(section, &knobs::SESSIONS_PER_ADDRESS);
+    let connection_rate = reader.rate(section, &knobs::CONNECTION_RATE);
+    let message_rate = reader.rate(section, &knobs::MESSAGE_RATE);
     let recipients = reader.count(section, &knobs::RECIPIENTS, None, 0);
     let errors = reader.count_u32(section, &knobs::ERRORS);
     let text_line_bytes = reader.count_u32(section, &knobs::TEXT_LINE);
@@ -283,6 +285,8 @@ fn limits(reader: &mut Reader<'_>, section: &Section<'_>, drafts: &[Draft]) -> L
     Limits {
         sessions,
         sessions_per_address,
+        connection_rate,
+        message_rate,
         recipients: u16::try_from(recipients).expect(small),
         errors,
         text_line_bytes,
