@@ -6,6 +6,7 @@
 //! it, has nobody on it. What is known stays known for as long as a session asks for the same.
 //! Lives on: the home shard, one a session of a stranger.
 
+mod rests;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,8 @@ use crate::dns::{Answer, Finding, Kind, Name, Question, Records};
 use crate::mail::address::{Domain, ForwardPath};
 use crate::mail::status::Reply;
 use crate::policy::reply;
+
+pub use rests::Rests;
 
 /// A list, and what it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +97,12 @@ impl BlockList {
         let Finding::Records(Records::A(addresses)) = &answer.finding else { return None };
         let means = |address: &&Ipv4Addr| self.answers.iter().any(|one| one.contains(**address));
         addresses.iter().find(means).copied()
+    }
+
+    /// Whether a name is in its zone.
+    pub fn serves(&self, name: &Name) -> bool {
+        let above = name.as_str().strip_suffix(self.zone.as_str());
+        above.is_some_and(|above| above.ends_with('.'))
     }
 
     /// What it is asked about `text`, if that can be asked.
@@ -208,7 +217,12 @@ impl Inquiry {
     }
 
     /// Ask about this client and what it says now: what lists are to be asked for that was not.
-    pub fn ask(&mut self, subject: Subject<'_>) -> Vec<Question> {
+    /// Those of which `rests` says so are not asked.
+    pub fn ask(
+        &mut self,
+        subject: Subject<'_>,
+        rests: impl Fn(&BlockList) -> bool,
+    ) -> Vec<Question> {
         for (list, row) in self.lists.iter().zip(&mut self.rows) {
             let (name, who) = match (list.of, subject.sender) {
                 (Of::Client, _) => (list.name_of(subject.client), subject.client.to_string()),
@@ -218,7 +232,8 @@ impl Inquiry {
             };
             if name.is_none() || name != row.name {
                 let proof = list.proof(subject.client);
-                let standing = if name.is_some() { Standing::New } else { Standing::Off };
+                let is_asked = name.is_some() && !rests(list);
+                let standing = if is_asked { Standing::New } else { Standing::Off };
                 *row = Row { name, proof, who: who.into(), standing };
             }
         }

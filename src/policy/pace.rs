@@ -3,7 +3,8 @@
 //!
 //! In: who, and when. Out: whether there is room, in a table of bounded length: who has not been
 //! heard of for longest is forgotten first. Invariant: nobody gets more than `burst + T / every` in
-//! any span of time T, unless it is forgotten meanwhile. Lives on: the shard whose events it counts.
+//! any span of time T, unless it is forgotten meanwhile. Lives on: the shard whose events are
+//! counted.
 
 use std::hash::Hash;
 use std::time::Duration;

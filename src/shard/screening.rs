@@ -10,7 +10,9 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::base::limits::BLOCK_QUESTIONS_MAX;
-use crate::dns::{Answer, Question};
+use crate::base::time::Monotonic;
+use crate::dns::{Answer, Finding, Question};
+use crate::policy::block_lists::{BlockList, Rests};
 use crate::shard::Shard;
 use crate::shard::context::Context;
 use crate::shard::platform::{ConnectionId, Platform};
@@ -22,6 +24,8 @@ pub(crate) struct Screening {
     to_ask: VecDeque<Question>,
     /// Who waits for what.
     asked: HashMap<Question, Vec<ConnectionId>>,
+    /// Lists that are left alone.
+    pub(crate) rests: Rests,
 }
 
 impl Screening {
@@ -46,9 +50,21 @@ impl Screening {
         has_room
     }
 
-    /// Who waits for the answer to this, no longer than until now.
-    pub(crate) fn take_waiting(&mut self, question: &Question) -> Vec<ConnectionId> {
-        self.asked.remove(question).unwrap_or_default()
+    /// Who waits for this answer, no longer than until now.
+    pub(crate) fn take_waiting(
+        &mut self,
+        answer: &Answer,
+        lists: &[BlockList],
+        now: Monotonic,
+    ) -> Vec<ConnectionId> {
+        let Some(waiting) = self.asked.remove(&answer.question) else { return Vec::new() };
+        let answered = !matches!(answer.finding, Finding::Temporary(_));
+        for list in lists.iter().filter(|list| list.serves(&answer.question.name)) {
+            if self.rests.heard(&list.zone, answered, now) {
+                tracing::warn!(zone = %list.zone, "a block list fails: it is left alone for 1m");
+            }
+        }
+        waiting
     }
 }
 
@@ -86,6 +102,13 @@ mod tests {
         Question { name: Name::parse(&format!("a{number}.example")).unwrap(), kind: Kind::A }
     }
 
+    /// Who waits for the answer to this one.
+    fn waiting(screening: &mut Screening, number: usize) -> Vec<ConnectionId> {
+        let (finding, expires) = (Finding::NoSuchName, Monotonic(0));
+        let answer = Answer { question: question(number), finding, authenticated: false, expires };
+        screening.take_waiting(&answer, &[], Monotonic(0))
+    }
+
     #[test]
     fn each_question_is_asked_once_for_all() {
         let (mut screening, mut slots) = (Screening::default(), Slots::default());
@@ -94,8 +117,8 @@ mod tests {
             assert!(screening.ask(&question(1), session));
         }
         assert_eq!(screening.to_ask.len(), 1);
-        assert_eq!(screening.take_waiting(&question(1)), [a, b]);
-        assert_eq!(screening.take_waiting(&question(1)), []);
+        assert_eq!(waiting(&mut screening, 1), [a, b]);
+        assert_eq!(waiting(&mut screening, 1), []);
     }
 
     #[test]
@@ -105,7 +128,7 @@ mod tests {
         let asked = (0..10_000).filter(|number| screening.ask(&question(*number), session));
         assert_eq!(asked.count(), BLOCK_QUESTIONS_MAX);
         assert!(screening.ask(&question(0), session), "it is asked already");
-        screening.take_waiting(&question(0));
+        waiting(&mut screening, 0);
         assert!(screening.ask(&question(9_999), session), "there is room for another");
     }
 }

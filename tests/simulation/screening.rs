@@ -43,6 +43,22 @@ fn recipients_wait_for_silent_lists_no_longer_than_the_bound_and_once_a_session(
 }
 
 #[test]
+fn nobody_waits_for_lists_that_fail_again_and_again() {
+    let mut world = world();
+    world.zone.lossy = 1_000;
+    for number in 0..11 {
+        world.submit(1, ("user", "corp.example"), 0);
+        world.run_for(SECOND);
+        let waits = world.acknowledged() == number;
+        // Eight have failed; a minute later it is tried again.
+        assert_eq!(waits, number < 8 || number == 10, "message {number}");
+        world.run_for(30 * SECOND - SECOND);
+        assert_eq!(world.acknowledged(), number + 1);
+    }
+    world.ledger.audit();
+}
+
+#[test]
 fn answers_are_asked_for_once_for_all_sessions() {
     let mut world = world();
     world.zone.truncating = 300;

@@ -31,6 +31,10 @@ pub const BLOCK_DEADLINE: Duration = Duration::from_secs(5);
 /// other half of what name servers are asked at a time is for mail that goes out.
 pub const BLOCK_QUESTIONS_MAX: usize = 512;
 const _: () = assert!(BLOCK_QUESTIONS_MAX * 2 <= DNS_IN_FLIGHT_MAX);
+/// Questions in a row that a block list fails to answer before it is left alone,
+pub const BLOCK_FAILURES_MAX: u32 = 8;
+/// and for how long.
+pub const BLOCK_REST: Duration = Duration::from_secs(60);
 /// Addresses of strangers whose connections, and whose messages, are counted by rate, a shard; the
 /// least recent are forgotten first.
 pub const RATE_ROWS_MAX: usize = 65_536;

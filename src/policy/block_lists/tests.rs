@@ -59,11 +59,15 @@ impl World<'_> {
     /// What its recipients are told, and on which lists it is.
     fn judge(&self, lists: &[BlockList], subject: Subject<'_>) -> (Option<String>, Vec<usize>) {
         let mut inquiry = inquiry(lists);
-        let questions = inquiry.ask(subject);
+        let questions = inquiry.ask(subject, nobody_rests);
         self.settle(&mut inquiry, questions, &[]);
         assert!(!inquiry.is_open());
         verdict(&mut inquiry)
     }
+}
+
+fn nobody_rests(_: &BlockList) -> bool {
+    false
 }
 
 fn verdict(inquiry: &mut Inquiry) -> (Option<String>, Vec<usize>) {
@@ -110,7 +114,7 @@ fn addresses_are_asked_for_backwards() {
 fn ipv6_addresses_are_asked_for_by_nibbles() {
     let lists = [list("v6.example", Of::Client, Action::Reject)];
     let mut inquiry = inquiry(&lists);
-    let asked = inquiry.ask(client("2001:db8:1:2:3:4:567:89ab"));
+    let asked = inquiry.ask(client("2001:db8:1:2:3:4:567:89ab"), nobody_rests);
     let name = "b.a.9.8.7.6.5.0.4.0.0.0.3.0.0.0.2.0.0.0.1.0.0.0.8.b.d.0.1.0.0.2.v6.example";
     assert_eq!(asked, [question(name, Kind::A)]);
     let world = World(&[(name, "127.0.0.2")]);
@@ -136,7 +140,7 @@ fn domains_are_asked_for_as_they_are() {
     for hello in ["", "[192.0.2.99]", "192.0.2.99", "a b", "ü", &long] {
         let subject = Subject { hello, ..client(CLIENT) };
         let mut inquiry = inquiry(&lists);
-        assert_eq!(inquiry.ask(subject), [], "{hello}");
+        assert_eq!(inquiry.ask(subject, nobody_rests), [], "{hello}");
         assert!(!inquiry.is_open());
     }
 }
@@ -217,7 +221,7 @@ fn a_list_that_has_everything_on_it_has_nobody_on_it() {
 fn lists_that_are_late_or_fail_have_nobody_on_them() {
     let lists = [list("l.example", Of::Client, Action::Reject)];
     let mut late = inquiry(&lists);
-    let asked = late.ask(client(CLIENT));
+    let asked = late.ask(client(CLIENT), nobody_rests);
     assert!(late.is_open());
     late.give_up();
     assert!(!late.is_open());
@@ -226,27 +230,27 @@ fn lists_that_are_late_or_fail_have_nobody_on_them() {
     assert_eq!(verdict(&mut late), (None, vec![]));
 
     let mut failing = inquiry(&lists);
-    let asked = failing.ask(client(CLIENT));
+    let asked = failing.ask(client(CLIENT), nobody_rests);
     failing.handle_answer(&answer(asked[0].clone(), Finding::Temporary("SERVFAIL".into())));
     assert!(!failing.is_open());
     assert_eq!(verdict(&mut failing), (None, vec![]));
 
     // Too much is asked already.
     let mut crowded = inquiry(&lists);
-    let asked = crowded.ask(client(CLIENT));
+    let asked = crowded.ask(client(CLIENT), nobody_rests);
     crowded.unanswered(&question("99.2.0.192.l.example", Kind::Txt));
     assert!(crowded.is_open());
     crowded.unanswered(&asked[0]);
     assert!(!crowded.is_open());
     let mut crowded = inquiry(&lists);
-    let asked = crowded.ask(client(CLIENT));
+    let asked = crowded.ask(client(CLIENT), nobody_rests);
     let more = crowded.handle_answer(&world.answer(&asked[0]));
     more.iter().for_each(|question| crowded.unanswered(question));
     assert!(!crowded.is_open() && verdict(&mut crowded).0.is_some());
 
     // It has answered, and only its words are late.
     let mut short = inquiry(&lists);
-    let asked = short.ask(client(CLIENT));
+    let asked = short.ask(client(CLIENT), nobody_rests);
     assert_eq!(short.handle_answer(&world.answer(&asked[0])).len(), 2);
     assert!(short.is_open());
     short.give_up();
@@ -261,7 +265,7 @@ fn lists_that_are_late_or_fail_have_nobody_on_them() {
 fn the_postmaster_can_be_told_of_a_mistake() {
     let lists = [list("l.example", Of::Client, Action::Reject)];
     let mut inquiry = inquiry(&lists);
-    let questions = inquiry.ask(client(CLIENT));
+    let questions = inquiry.ask(client(CLIENT), nobody_rests);
     let world = World(&[("99.2.0.192.l.example", "127.0.0.2")]);
     world.settle(&mut inquiry, questions, &[]);
     assert_eq!(inquiry.refusal(&ForwardPath::Postmaster), None);
@@ -276,13 +280,29 @@ fn who_is_only_told_of_is_refused_nothing() {
         list("reject.example", Of::Client, Action::Reject),
     ];
     let mut inquiry = inquiry(&lists);
-    let asked = inquiry.ask(client(CLIENT));
+    let asked = inquiry.ask(client(CLIENT), nobody_rests);
     let world = World(&[("99.2.0.192.log.example", "127.0.0.2")]);
     inquiry.handle_answer(&world.answer(&asked[1]));
     assert!(!inquiry.is_open(), "nobody waits for a list that refuses nobody");
     world.settle(&mut inquiry, asked, &[]);
     assert_eq!(verdict(&mut inquiry), (None, vec![0]));
     assert_eq!(inquiry.poll_found(), None, "each is told once");
+}
+
+#[test]
+fn a_list_that_rests_is_not_asked() {
+    let lists = [
+        list("tired.example", Of::Client, Action::Reject),
+        list("l.example", Of::Client, Action::Reject),
+    ];
+    let mut inquiry = inquiry(&lists);
+    let asked = inquiry.ask(client(CLIENT), |list| list.zone.as_str() == "tired.example");
+    assert_eq!(asked, [question("99.2.0.192.l.example", Kind::A)]);
+    assert!(lists[1].serves(&asked[0].name) && !lists[0].serves(&asked[0].name));
+    let other = Name::parse("99.2.0.192.not-l.example").unwrap();
+    assert!(!lists[1].serves(&other) && !lists[1].serves(&lists[1].zone));
+    World(&[]).settle(&mut inquiry, asked, &[]);
+    assert!(!inquiry.is_open());
 }
 
 #[test]
@@ -307,17 +327,21 @@ fn what_is_known_in_a_session_is_not_asked_again() {
     let (first, second) = (Domain::parse("a.test").unwrap(), Domain::parse("b.test").unwrap());
     let of = |sender| Subject { sender: Some(sender), ..client(CLIENT) };
     let world = World(&[("a.test.rhs.example", "127.0.0.2")]);
-    let asked = inquiry.ask(of(&first));
+    let asked = inquiry.ask(of(&first), nobody_rests);
     let names: Vec<_> = asked.iter().map(|one| one.name.as_str()).collect();
     assert_eq!(names, ["99.2.0.192.l.example", "a.test.rhs.example"], "none twice");
     world.settle(&mut inquiry, asked, &[]);
     assert!(inquiry.refusal(&to("r@corp.example")).is_some());
-    assert_eq!(inquiry.ask(of(&first)), []);
-    let asked = inquiry.ask(of(&second));
+    assert_eq!(inquiry.ask(of(&first), nobody_rests), []);
+    let asked = inquiry.ask(of(&second), nobody_rests);
     assert_eq!(asked, [question("b.test.rhs.example", Kind::A)]);
     world.settle(&mut inquiry, asked, &[]);
     assert_eq!(inquiry.refusal(&to("r@corp.example")), None);
-    assert_eq!(inquiry.ask(client("192.0.2.1")).len(), 1, "another client, and no domain");
+    assert_eq!(
+        inquiry.ask(client("192.0.2.1"), nobody_rests).len(),
+        1,
+        "another client, and no domain"
+    );
 }
 
 proptest! {
@@ -345,7 +369,7 @@ proptest! {
         let subject = Subject { hello: "h.test", sender: Some(&domain), ..client(CLIENT) };
         let in_order = world.judge(&lists, subject);
         let mut inquiry = inquiry(&lists);
-        let questions = inquiry.ask(subject);
+        let questions = inquiry.ask(subject, nobody_rests);
         world.settle(&mut inquiry, questions, &turns);
         prop_assert!(!inquiry.is_open());
         prop_assert_eq!(verdict(&mut inquiry), in_order);

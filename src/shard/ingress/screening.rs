@@ -65,7 +65,8 @@ impl Inbound {
         let known = self.screen.take().filter(|screen| screen.inquiry.is_to(lists));
         let inquiry = known.map(|screen| screen.inquiry);
         let mut inquiry = inquiry.unwrap_or_else(|| Inquiry::new(lists.clone()));
-        let questions = inquiry.ask(subject);
+        let (rests, now) = (&cx.common.screening.rests, cx.now.mono);
+        let questions = inquiry.ask(subject, |list| rests.rests(&list.zone, now));
         let due = cx.mono() + BLOCK_DEADLINE;
         self.screen = Some(Box::new(Screen { inquiry, due }));
         self.ask_lists(&questions, cx);
@@ -133,7 +134,8 @@ impl Ingress {
         commit: &mut Commit,
         cx: &mut Context<'_, P>,
     ) {
-        for connection in cx.common.screening.take_waiting(&answer.question) {
+        let (lists, now) = (&cx.settings.block_lists, cx.now.mono);
+        for connection in cx.common.screening.take_waiting(answer, lists, now) {
             let Some(inbound) = self.sessions.get_mut(connection) else { continue };
             inbound.hear(answer, cx);
             if inbound.screening {
