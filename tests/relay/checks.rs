@@ -34,7 +34,8 @@ fn for_strangers(sink: &Sink, limits: &str) -> Node {
     let domain = "[[relay_domain]]\ndomains = [\"b.example\"]\nupstream = \"smart\"\n";
     let config = to_upstream(&sink.address.to_string(), &format!("{domain}[limits]\n{limits}"));
     let address = "address = \"127.0.0.1:0\"\n";
-    let trusted = format!("{address}relay_for = [\"127.0.0.66\"]\n");
+    let trusted =
+        format!("{address}relay_for = [\"127.0.0.66\"]\nxclient_from = [\"127.0.0.77\"]\n");
     let mut node = Node::idle(&config.replacen(address, &trusted, 1));
     node.run(1);
     node
@@ -57,6 +58,13 @@ fn strangers_that_connect_too_often_are_turned_away_and_nobody_else_is() {
     }
     assert_eq!(node.metric("relay_fast_rate_limited_total{of=\"connections\"}"), 1.0);
     assert_eq!(node.metric("relay_fast_sessions_refused_total"), 1.0);
+    // Behind a proxy it is the client that counts.
+    let named = |address: &str| {
+        let mut proxy = Client::connect_from(from(77), node.listen[0]);
+        proxy.say(&format!("XCLIENT ADDR={address}")).code
+    };
+    let codes: Vec<_> = (0..4).map(|_| named("192.0.2.1")).collect();
+    assert_eq!((codes, named("192.0.2.2")), (vec![220, 220, 220, 421], 220));
 }
 
 #[test]

@@ -7,8 +7,8 @@ use crate::base::limits::DNS_IN_FLIGHT_MAX;
 /// Octets of one field that is read, folds included; a longer one is a fault of its own. `From:`
 /// of a hundred mailboxes is half of it.
 pub const CHECK_FIELD_MAX: usize = 16 * 1024;
-/// Multiparts within one another that are followed; Postfix follows a hundred parts. A line that
-/// begins like a boundary is compared with so many.
+/// Multiparts within one another that are followed; mail has four or five. A line that begins like
+/// a boundary is compared with so many.
 pub const CHECK_DEPTH_MAX: usize = 50;
 /// Octets of a boundary (RFC 2046 §5.1.1); of a longer one the first so many count.
 pub const CHECK_BOUNDARY_MAX: usize = 70;
