@@ -28,7 +28,9 @@ mod peers {
 
     // Tests, by who is on the other side.
     mod auth;
+    mod block_lists;
     mod bulk;
+    mod checks;
     mod dialogue;
     mod domain;
     mod filtering;

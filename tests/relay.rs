@@ -33,6 +33,8 @@ mod sink;
 mod auth;
 #[path = "relay/check_domain.rs"]
 mod check_domain;
+#[path = "relay/checks.rs"]
+mod checks;
 #[path = "relay/command_line.rs"]
 mod command_line;
 #[path = "relay/confined.rs"]

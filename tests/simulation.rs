@@ -40,6 +40,8 @@ mod peer;
 mod rest;
 #[path = "simulation/scenarios.rs"]
 mod scenarios;
+#[path = "simulation/screening.rs"]
+mod screening;
 #[path = "simulation/signing.rs"]
 mod signing;
 #[path = "simulation/store.rs"]

@@ -9,6 +9,7 @@ mod admin;
 mod auth;
 mod check;
 mod milters;
+mod own_checks;
 mod proxy;
 mod tls;
 
@@ -16,6 +17,7 @@ pub use admin::*;
 pub use auth::*;
 pub use check::*;
 pub use milters::*;
+pub use own_checks::*;
 pub use proxy::*;
 pub use tls::*;
 

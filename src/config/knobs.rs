@@ -4,6 +4,7 @@
 //! made from these constants: what is not here cannot be set, and what is here is documented.
 
 mod admin;
+mod checks;
 mod dkim;
 mod inbound;
 mod milters;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use crate::config::knob::Knob;
 
-pub(super) use self::{admin::*, dkim::*, inbound::*, milters::*, node::*, outbound::*};
+pub(super) use self::{admin::*, checks::*, dkim::*, inbound::*, milters::*, node::*, outbound::*};
 
 const SECOND: u64 = 1;
 const MINUTE: u64 = 60;
@@ -57,6 +58,7 @@ pub const ALL: &[&Knob] = &[
     &LISTENER_XCLIENT_FROM,
     &LISTENER_TLS,
     &LISTENER_CLIENT_CA,
+    &LISTENER_CHECKS,
     &LISTENER_VERIFY,
     &LISTENER_AUTH,
     &LISTENER_AUTH_MECHANISMS,
@@ -70,6 +72,8 @@ pub const ALL: &[&Knob] = &[
     &AUTH_CREDENTIALS,
     &SESSIONS,
     &SESSIONS_PER_ADDRESS,
+    &CONNECTION_RATE,
+    &MESSAGE_RATE,
     &RECIPIENTS,
     &ERRORS,
     &TEXT_LINE,
@@ -106,6 +110,11 @@ pub const ALL: &[&Knob] = &[
     &DKIM_SELECTOR,
     &DKIM_KEY,
     &DKIM_SUBDOMAINS,
+    &REFUSE_ATTACHMENTS,
+    &BLOCK_LIST_ZONE,
+    &BLOCK_LIST_OF,
+    &BLOCK_LIST_ANSWERS,
+    &BLOCK_LIST_ACTION,
     &MILTER_NAME,
     &MILTER_ADDRESS,
     &MILTER_LISTENERS,

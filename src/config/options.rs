@@ -13,8 +13,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 mod admin;
+mod checks;
 
 pub use admin::{AdminAddress, AdminOptions};
+pub use checks::CheckOptions;
 
 use crate::config::origin::InForce;
 use crate::mail::address::{Domain, Mailbox};
@@ -22,6 +24,7 @@ use crate::mail::durability::Durability;
 use crate::mail::route::{GroupId, HostPort, Route, TlsLevel};
 use crate::milter;
 use crate::policy::authenticity::Mode;
+use crate::policy::checks::Mode as CheckMode;
 use crate::policy::filtering::OnFailure;
 use crate::policy::gate;
 use crate::policy::signing::Selector;
@@ -80,6 +83,8 @@ pub struct Config {
     pub sources: Vec<EgressSource>,
     /// What signs; at most `SIGNATURES_MAX` keys a domain.
     pub dkim_keys: Vec<DkimKey>,
+    /// What is checked before anyone is asked.
+    pub checks: CheckOptions,
     /// Who filters what comes in, in this order; their names are unique.
     pub milters: Vec<Milter>,
     /// When deferred recipients are tried again, and how long they are kept.
@@ -156,6 +161,8 @@ pub struct Listener {
     pub security: Security,
     /// The file of the authorities whose certificates let a client relay.
     pub client_authorities: Option<PathBuf>,
+    /// What is done about messages whose form is wrong; `None`: they are not checked.
+    pub checks: Option<CheckMode>,
     /// What is done to find out from whom strangers' mail is.
     pub verify: Option<Mode>,
     /// How clients can log in.
@@ -218,6 +225,10 @@ pub struct Limits {
     pub sessions: u32,
     /// Sessions in from one client address, a shard.
     pub sessions_per_address: u32,
+    /// Connections from such an address that may not relay, a shard; `None` is without limit.
+    pub connection_rate: Option<Rate>,
+    /// Messages from there of clients that have not said who they are, a shard.
+    pub message_rate: Option<Rate>,
     /// Recipients a transaction.
     pub recipients: u16,
     /// Errors in a session before 421.

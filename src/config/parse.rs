@@ -7,6 +7,7 @@
 
 mod admin;
 mod auth;
+mod checks;
 mod dkim;
 mod forms;
 mod inbound;
@@ -87,6 +88,7 @@ fn read<'d>(
     let inbound = inbound::read(reader, &root, flags, &admin.listen);
     let outbound = outbound::read(reader, &root, flags, hostname.as_ref());
     let dkim_keys = dkim::read(reader, &root);
+    let checks = checks::read(reader, &root, &inbound.listeners);
     let memory = inbound.limits.memory_bytes;
     let milters = milters::read(reader, &root, &inbound.listeners, memory);
     let queue = queue(reader, &root);
@@ -118,6 +120,7 @@ fn read<'d>(
         shard_excess_percent: outbound.shard_excess_percent,
         sources: outbound.sources,
         dkim_keys,
+        checks,
         milters,
         queue,
         dns_servers: dns_servers.into_iter().flatten().map(|given| given.value).collect(),

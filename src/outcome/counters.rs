@@ -89,6 +89,10 @@ counts! {
         "Connections of clients that are open.";
     SessionsRefused Counter "relay_fast_sessions_refused_total" ""
         "Connections of clients that were turned away with 421.";
+    RateOfConnections Counter "relay_fast_rate_limited_total" "of=\"connections\""
+        "What strangers began more often than limits.connection_rate and message_rate let them.";
+    RateOfMessages Counter "relay_fast_rate_limited_total" "of=\"messages\""
+        "What strangers began more often than limits.connection_rate and message_rate let them.";
     ProxiesRefused Counter "relay_fast_proxies_refused_total" ""
         "Connections of proxies that did not say for whom they were.";
     TlsInFull Counter "relay_fast_tls_handshakes_total" "side=\"in\",result=\"full\""
@@ -157,6 +161,12 @@ counts! {
         "Delivery status notifications written.";
     DsnsSuccess Counter "relay_fast_dsns_total" "action=\"success\""
         "Delivery status notifications written.";
+    ChecksForm Counter "relay_fast_checks_failed_total" "check=\"form\""
+        "What the relay's own checks found, whether it was refused for it or not.";
+    ChecksAttachment Counter "relay_fast_checks_failed_total" "check=\"attachment\""
+        "What the relay's own checks found, whether it was refused for it or not.";
+    ChecksBlockList Counter "relay_fast_checks_failed_total" "check=\"block_list\""
+        "What the relay's own checks found, whether it was refused for it or not.";
     DmarcPass Counter "relay_fast_messages_verified_total" "dmarc=\"pass\""
         "Messages of strangers that were verified, by the DMARC result.";
     DmarcFail Counter "relay_fast_messages_verified_total" "dmarc=\"fail\""

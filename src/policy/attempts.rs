@@ -2,14 +2,12 @@
 //!
 //! In: who tries and when, and who succeeded. Out: go on, or the reply to refuse with. Each try is
 //! paid for when it begins and given back when it succeeds, so that tries side by side get no more
-//! than one after another (GCRA, as in `egress/throttle.rs`).
+//! than one after another.
 //! Invariant: a name that nobody has is treated as one that somebody has; the tables have at most
 //! `AUTH_ROWS_MAX` rows each. A stranger's failures do not lock out an address that has had the
 //! name's password right. Lives on: the shard whose sessions it counts.
 
-use std::hash::Hash;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use lru::LruCache;
 
@@ -19,15 +17,9 @@ use crate::base::limits::{
 use crate::base::time::Monotonic;
 use crate::mail::status::Reply;
 use crate::policy::admission::counted_as;
+use crate::policy::pace::{Pace, Table};
 use crate::policy::reply;
 use crate::smtp::sasl::Name;
-
-/// How many failures in how long.
-#[derive(Clone, Copy, Debug)]
-struct Pace {
-    burst: u32,
-    every: Duration,
-}
 
 const BY_ADDRESS: Pace = Pace { burst: AUTH_ADDRESS_BURST, every: AUTH_ADDRESS_EVERY };
 const BY_NAME: Pace = Pace { burst: AUTH_NAME_BURST, every: AUTH_NAME_EVERY };
@@ -44,8 +36,8 @@ pub struct Attempts {
 impl Default for Attempts {
     fn default() -> Self {
         Self {
-            by_address: Table::new(BY_ADDRESS),
-            by_name: Table::new(BY_NAME),
+            by_address: Table::new(AUTH_ROWS_MAX),
+            by_name: Table::new(AUTH_ROWS_MAX),
             proved: LruCache::unbounded(),
         }
     }
@@ -56,17 +48,17 @@ impl Attempts {
     /// address has failed too often, for it would only go on.
     pub fn begin(&mut self, address: IpAddr, name: &Name, now: Monotonic) -> Result<(), Reply> {
         let address = counted_as(address);
-        if !self.by_address.has_room(&address, now) {
+        if !self.by_address.has_room(&address, BY_ADDRESS, now) {
             let text = "Too many failures from your address, try again later";
             return Err(reply(421, (4, 7, 0), text));
         }
         let proved = self.proved.get(&(name.clone(), address)).is_some();
-        if !proved && !self.by_name.has_room(name, now) {
+        if !proved && !self.by_name.has_room(name, BY_NAME, now) {
             return Err(reply(454, (4, 7, 0), "Too many failures, try again later"));
         }
-        self.by_address.charge(address, now);
+        self.by_address.charge(address, BY_ADDRESS, now);
         if !proved {
-            self.by_name.charge(name.clone(), now);
+            self.by_name.charge(name.clone(), BY_NAME, now);
         }
         Ok(())
     }
@@ -74,9 +66,9 @@ impl Attempts {
     /// What `begin` let it try was right. Not called where it was wrong.
     pub fn succeeded(&mut self, address: IpAddr, name: &Name) {
         let address = counted_as(address);
-        self.by_address.give_back(&address);
+        self.by_address.give_back(&address, BY_ADDRESS);
         if self.proved.put((name.clone(), address), ()).is_none() {
-            self.by_name.give_back(name);
+            self.by_name.give_back(name, BY_NAME);
         }
         if self.proved.len() > AUTH_ROWS_MAX {
             self.proved.pop_lru();
@@ -86,42 +78,9 @@ impl Attempts {
     /// `begin` let it try, but nothing was tried: it may try again.
     pub fn not_tried(&mut self, address: IpAddr, name: &Name) {
         let address = counted_as(address);
-        self.by_address.give_back(&address);
+        self.by_address.give_back(&address, BY_ADDRESS);
         if !self.proved.contains(&(name.clone(), address)) {
-            self.by_name.give_back(name);
-        }
-    }
-}
-
-/// When the next failure of each would come on schedule.
-#[derive(Debug)]
-struct Table<K: Hash + Eq> {
-    pace: Pace,
-    rows: LruCache<K, Monotonic>,
-}
-
-impl<K: Hash + Eq> Table<K> {
-    fn new(pace: Pace) -> Self {
-        Self { pace, rows: LruCache::unbounded() }
-    }
-
-    fn has_room(&self, key: &K, now: Monotonic) -> bool {
-        let ahead = self.rows.peek(key).map_or(Duration::ZERO, |due| due.since(now));
-        ahead <= self.pace.every * (self.pace.burst - 1)
-    }
-
-    fn charge(&mut self, key: K, now: Monotonic) {
-        let due = self.rows.peek(&key).map_or(now, |due| (*due).max(now));
-        self.rows.put(key, due + self.pace.every);
-        if self.rows.len() > AUTH_ROWS_MAX {
-            self.rows.pop_lru();
-        }
-    }
-
-    fn give_back(&mut self, key: &K) {
-        if let Some(due) = self.rows.peek_mut(key) {
-            let every = u64::try_from(self.pace.every.as_nanos()).unwrap_or(u64::MAX);
-            *due = Monotonic(due.0.saturating_sub(every));
+            self.by_name.give_back(name, BY_NAME);
         }
     }
 }
@@ -196,8 +155,7 @@ mod tests {
             assert!(attempts.begin(address, &name, START).is_ok());
             attempts.succeeded(address, &name);
         }
-        let lengths =
-            [attempts.by_address.rows.len(), attempts.by_name.rows.len(), attempts.proved.len()];
+        let lengths = [attempts.by_address.len(), attempts.by_name.len(), attempts.proved.len()];
         assert_eq!(lengths, [AUTH_ROWS_MAX; 3]);
     }
 }

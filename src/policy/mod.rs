@@ -5,13 +5,17 @@
 pub mod admission;
 pub mod attempts;
 pub mod authenticity;
+pub mod block_lists;
 pub mod canonical;
+pub mod checks;
 pub mod content;
 pub mod credentials;
 pub mod domain_check;
 pub mod filtering;
 pub mod gate;
 pub mod mta_sts;
+pub mod pace;
+pub mod rates;
 pub mod relay;
 pub mod signing;
 pub mod zone;

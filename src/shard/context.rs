@@ -9,8 +9,10 @@ use crate::base::time::{Monotonic, Now};
 use crate::base::wheel::Wheel;
 use crate::outcome::counters::Counters;
 use crate::policy::attempts::Attempts;
+use crate::policy::rates::Rates;
 use crate::shard::mesh::Crossing;
 use crate::shard::platform::{ConnectionId, Platform};
+use crate::shard::screening::Screening;
 use crate::shard::settings::Settings;
 
 /// Lent to a part for the length of one call.
@@ -36,6 +38,10 @@ pub(crate) struct Common {
     pub(crate) timers: Wheel<Timer>,
     /// Who guesses passwords.
     pub(crate) attempts: Attempts,
+    /// How often strangers came.
+    pub(crate) rates: Rates,
+    /// What block lists are asked about strangers.
+    pub(crate) screening: Screening,
     /// What is counted.
     pub(crate) counters: Counters,
     /// What this shard sent to itself: it crosses nothing.

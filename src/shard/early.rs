@@ -10,7 +10,10 @@ use std::net::SocketAddr;
 use hashbrown::HashMap;
 
 use crate::policy::admission::Admission;
+use crate::shard::Shard;
+use crate::shard::context::Context;
 use crate::shard::platform::{ConnectionId, Event, Platform};
+use crate::spool::log::Room;
 
 /// A client that has connected and has not been greeted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +109,26 @@ impl EarlyClients {
         let all = std::mem::take(&mut self.waiting);
         all.values().for_each(|client| admission.close(client.listener, client.peer.ip()));
         all
+    }
+}
+
+impl Shard {
+    /// Whether the spool will be open soon, and is not yet.
+    pub(super) fn is_early(&self) -> bool {
+        self.commit.room() == Room::Opening && self.drain.is_none()
+    }
+
+    /// Greet those who came too early.
+    pub(super) fn greet_early<P: Platform>(&mut self, platform: &mut P) {
+        if self.is_early() {
+            return;
+        }
+        for client in self.early.let_in(self.ingress.admission(), platform) {
+            let EarlyClient { connection, listener, peer } = client;
+            let (now, settings) = (platform.now(), &self.settings);
+            let cx = &mut Context { now, platform, settings, common: &mut self.common };
+            self.ingress.accepted(connection, listener, peer, &mut self.commit, cx);
+        }
     }
 }
 

@@ -26,10 +26,13 @@ use crate::tls::Tls;
 
 mod answering;
 mod auth;
+mod checking;
 mod filtering;
 mod gate;
 mod message;
+mod pacing;
 mod proxied;
+mod screening;
 mod secure;
 mod signing;
 mod slowing;
@@ -37,7 +40,9 @@ mod xclient;
 
 use crate::shard::ingress::gate::gated;
 use crate::shard::ingress::message::Receiving;
+use crate::shard::ingress::pacing::too_often;
 use crate::shard::ingress::proxied::Proxied;
+use crate::shard::ingress::screening::{Screen, Screened};
 
 /// Every client's session on a shard.
 #[derive(Debug)]
@@ -82,6 +87,10 @@ struct Inbound {
     verifying: bool,
     /// It waits for another client to be admitted in place of the one that it had.
     presenting: bool,
+    /// What block lists are asked about its client.
+    screen: Option<Box<Screen>>,
+    /// A recipient waits for what they say.
+    screening: bool,
     /// The earliest timer that is set for this session.
     armed: Option<Monotonic>,
     /// Octets given to the platform since it last said `Sent`.
@@ -159,7 +168,9 @@ impl Ingress {
     ) {
         cx.common.counters.increment(Count::SessionsOpened);
         let options = cx.settings.listener(listener).clone();
-        let admitted = self.admission.open(listener, peer.ip());
+        let speaks_for_others = cx.settings.proxies(listener).by_xclient.contains(peer.ip());
+        let paced = if speaks_for_others { Ok(()) } else { too_often(listener, peer.ip(), cx) };
+        let admitted = paced.and_then(|()| self.admission.open(listener, peer.ip()));
         let client = Client { connection, listener, peer, admitted: admitted.is_ok() };
         let session = match admitted {
             Ok(()) if self.draining => Session::refused(options, Answer::DRAINING, cx.mono()),
@@ -184,14 +195,19 @@ impl Ingress {
             committing: None,
             verifying: false,
             presenting: false,
+            screen: None,
+            screening: false,
             armed,
             unsent: 0,
         };
-        if cx.settings.proxies(listener).by_xclient.contains(peer.ip()) {
+        if speaks_for_others {
             inbound.session.offer_xclient();
         }
         if inbound.session.awaits_handshake() {
             inbound.expect_handshake(cx);
+        }
+        if !inbound.session.is_over() {
+            inbound.screen_client(cx);
         }
         self.sessions.insert(connection, inbound);
         self.settle(connection, commit, cx);
@@ -263,6 +279,7 @@ impl Ingress {
         if !inbound.waits() {
             inbound.session.handle_deadline(cx.mono());
         }
+        self.go_on_with_rcpt(connection, commit, cx);
         self.settle(connection, commit, cx);
     }
 
@@ -307,7 +324,7 @@ impl Ingress {
         } else if inbound.unsent > SESSION_OUTPUT_MAX {
             cx.platform.abort(connection);
         } else {
-            let deadline = inbound.session.deadline();
+            let deadline = inbound.session.deadline().or(inbound.screen_due());
             return cx.arm(&mut inbound.armed, deadline, Timer::Session(connection));
         }
         self.lost(connection, commit);
@@ -336,7 +353,7 @@ impl Inbound {
 
     /// Whether the session's question is being answered: it takes nothing until then.
     fn waits(&self) -> bool {
-        self.committing.is_some() || self.verifying || self.presenting
+        self.committing.is_some() || self.verifying || self.presenting || self.screening
     }
 
     /// Take plain octets of the client.
@@ -395,9 +412,15 @@ impl Inbound {
 
     fn on_mail<P: Platform>(&mut self, commit: &Commit, cx: &mut Context<'_, P>) {
         self.mail_at = cx.mono();
-        let refusal = self.refusal_of_sender(cx).or_else(|| refusal(commit.admission()));
+        let refusal = self
+            .refusal_of_sender(cx)
+            .or_else(|| refusal(commit.admission()))
+            .or_else(|| self.sends_too_often(cx));
         let answer = match refusal {
-            None => Answer::SENDER_OK,
+            None => {
+                self.screen(cx);
+                Answer::SENDER_OK
+            }
             Some(answer) => {
                 cx.common.counters.increment(Count::RefusedMail);
                 answer
@@ -407,25 +430,51 @@ impl Inbound {
     }
 
     fn on_rcpt<P: Platform>(&mut self, commit: &Commit, cx: &mut Context<'_, P>) {
+        if let Some(answer) = self.judge_rcpt(commit, cx) {
+            self.session.answer(answer, cx.mono());
+        }
+    }
+
+    /// What is said to a recipient; `None`: it waits for block lists.
+    fn judge_rcpt<P: Platform>(
+        &mut self,
+        commit: &Commit,
+        cx: &mut Context<'_, P>,
+    ) -> Option<Answer> {
+        self.screening = false;
         // Recipients take memory too, a thousand of a transaction as much as its content.
         if commit.is_full() {
             cx.common.counters.increment(Count::RefusedRcpt);
-            return self.session.answer(Answer::NO_ROOM, cx.mono());
+            return Some(Answer::NO_ROOM);
         }
         let Client { listener, peer, .. } = self.client;
-        let Some(recipient) = self.session.recipient() else { return };
-        let policy = &cx.settings.relay;
+        // Without an open question an answer has no effect.
+        let Some(recipient) = self.session.recipient() else { return Some(Answer::TRY_LATER) };
         let vouched = self.is_vouched();
         let path = &recipient.forward_path;
-        let answer = match policy.recipient(listener, peer.ip(), vouched, path) {
+        let verdict = cx.settings.relay.recipient(listener, peer.ip(), vouched, path);
+        let answer = match verdict {
             RecipientVerdict::Accept => gated(path, cx),
             // Put in its place when the message is stored: `Envelope::place_postmaster`.
             RecipientVerdict::AcceptFor(_) => Answer::RECIPIENT_OK,
             RecipientVerdict::Refuse(reply) => {
                 cx.common.counters.increment(Count::RefusedRcpt);
-                reply.into()
+                return Some(reply.into());
             }
         };
-        self.session.answer(answer, cx.mono());
+        if !answer.is_positive() {
+            return Some(answer);
+        }
+        match self.screened(cx) {
+            Screened::Pass => Some(answer),
+            Screened::Refuse(refusal) => {
+                cx.common.counters.increment(Count::RefusedRcpt);
+                Some(refusal)
+            }
+            Screened::Wait => {
+                self.screening = true;
+                None
+            }
+        }
     }
 }

@@ -36,6 +36,7 @@ mod reasons;
 mod recovering;
 mod refusals;
 mod report;
+mod screening;
 mod securing;
 mod settling;
 mod signing;
@@ -63,6 +64,7 @@ use crate::egress::throttle::SharedSites;
 use crate::outcome::counters::{Count, Counters};
 use crate::policy::admission::Admission;
 use crate::policy::attempts::Attempts;
+use crate::policy::rates::Rates;
 use crate::queue::Queue;
 use crate::shard::commands::{Answer, Command, Snapshot};
 use crate::shard::commit::{Commit, CommitEvent, From};
@@ -70,7 +72,7 @@ use crate::shard::context::{Common, Context, Timer};
 use crate::shard::delivery::Delivery;
 use crate::shard::dispatch::{Home, record_at};
 use crate::shard::drain::{Drain, Drained};
-use crate::shard::early::{EarlyClient, EarlyClients};
+use crate::shard::early::EarlyClients;
 use crate::shard::filters::Filters;
 use crate::shard::ingress::Ingress;
 use crate::shard::lookup::Lookups;
@@ -79,6 +81,7 @@ use crate::shard::mesh::Crossing;
 use crate::shard::operate::Operations;
 use crate::shard::platform::{Event, Machine, Platform, Turn};
 use crate::shard::recovering::Recovering;
+use crate::shard::screening::Screening;
 use crate::shard::settings::Settings;
 use crate::spool::log::{Log, Room};
 use crate::spool::recovery::Recovery;
@@ -182,6 +185,8 @@ impl Shard {
                 prng,
                 timers: Wheel::new(now.mono),
                 attempts: Attempts::default(),
+                rates: Rates::default(),
+                screening: Screening::default(),
                 counters: Counters::default(),
                 local: VecDeque::new(),
                 plain: Vec::new(),
@@ -293,23 +298,6 @@ impl Shard {
         self.fired = fired;
     }
 
-    /// Whether the spool will be open soon, and is not yet.
-    fn is_early(&self) -> bool {
-        self.commit.room() == Room::Opening && self.drain.is_none()
-    }
-
-    /// Greet those who came too early.
-    fn greet_early<P: Platform>(&mut self, platform: &mut P) {
-        if self.is_early() {
-            return;
-        }
-        for client in self.early.let_in(self.ingress.admission(), platform) {
-            let EarlyClient { connection, listener, peer } = client;
-            let cx = context!(self, platform);
-            self.ingress.accepted(connection, listener, peer, &mut self.commit, cx);
-        }
-    }
-
     /// Act on what the logs came to know.
     fn settle_commits<P: Platform>(&mut self, platform: &mut P) {
         self.commit.listen(context!(self, platform));
@@ -354,6 +342,7 @@ impl Shard {
         let busy = !self.operations.is_idle()
             || !self.common.local.is_empty()
             || !self.commit.signing.is_empty()
+            || self.common.screening.is_busy()
             || self.filters.is_busy(&self.commit);
         let at_once = busy.then_some(now.mono);
         [

@@ -19,9 +19,13 @@ use crate::mail::route::{Route, TlsLevel, UpstreamId};
 use crate::mail::tlsa::Tlsa;
 use crate::policy::admission::AdmissionLimits;
 use crate::policy::authenticity::{Mode, Verifier};
+use crate::policy::block_lists::BlockList;
+use crate::policy::checks;
 use crate::policy::content::ContentLimits;
 use crate::policy::credentials::Credentials;
 use crate::policy::gate::Gate;
+use crate::policy::pace::Pace;
+use crate::policy::rates::RateLimits;
 use crate::policy::relay::{AddressSet, DomainSet, RelayPolicy};
 use crate::policy::signing::Signers;
 use crate::queue::backoff::Schedule;
@@ -59,6 +63,12 @@ pub struct Settings {
     pub gate: Gate,
     /// Bounds on content.
     pub content_limits: ContentLimits,
+    /// By listener: what is done about messages whose form is wrong.
+    checks: Vec<Option<checks::Mode>>,
+    /// What form that is.
+    pub check_rules: Arc<checks::Rules>,
+    /// Who is asked about strangers.
+    pub block_lists: Arc<[BlockList]>,
     /// By listener: what is done about where strangers' mail is from.
     verify: Vec<Option<Mode>>,
     /// What finds that out, if any listener wants it.
@@ -71,6 +81,8 @@ pub struct Settings {
     pub signers: Arc<Signers>,
     /// Bounds on sessions.
     pub admission: AdmissionLimits,
+    /// How often strangers may come.
+    pub rates: RateLimits,
     /// Octets of content that is not committed yet, a shard.
     pub memory_bytes: usize,
     /// Octets of the spool's file system that new mail leaves free.
@@ -146,12 +158,16 @@ impl Settings {
                 header_bytes: config.limits.header_bytes,
                 received: config.limits.received,
             },
+            checks: config.listeners.iter().map(|one| one.checks).collect(),
+            check_rules: Arc::new(check_rules(config)),
+            block_lists: config.checks.block_lists.as_slice().into(),
             verify: config.listeners.iter().map(|one| one.verify).collect(),
             verifier: verifier(config),
             listener_names: config.listeners.iter().map(listener_name).collect(),
             filters: filters::filters(config),
             signers: around.signers.clone(),
             admission: admission_limits(config),
+            rates: rate_limits(&config.limits),
             memory_bytes: config.limits.memory_bytes,
             reserve_bytes: config.spool.reserve_bytes,
             schedule: schedule(&config.queue),
@@ -182,6 +198,11 @@ impl Settings {
         let (v4, v6) = (has(Ipv4Addr::UNSPECIFIED.into()), has(Ipv6Addr::UNSPECIFIED.into()));
         own.addresses.extend(addresses.iter().filter(|one| if one.is_ipv4() { v4 } else { v6 }));
         self
+    }
+
+    /// What is done on a listener about messages whose form is wrong; `None`: nothing is checked.
+    pub(crate) fn checks(&self, listener: u16) -> Option<checks::Mode> {
+        self.checks[usize::from(listener)]
     }
 
     /// What is done on a listener about where strangers' mail is from.
@@ -278,6 +299,10 @@ impl Settings {
     }
 }
 
+fn check_rules(config: &Config) -> checks::Rules {
+    checks::Rules { types: config.checks.refuse_attachments.iter().cloned().collect() }
+}
+
 /// What verifies, where a listener asks for it. It has no name servers, so it is always there.
 fn verifier(config: &Config) -> Option<Arc<Verifier>> {
     let wanted = config.listeners.iter().any(|one| one.verify.is_some());
@@ -348,6 +373,15 @@ fn admission_limits(config: &Config) -> AdmissionLimits {
         sessions: config.limits.sessions,
         sessions_per_address: config.limits.sessions_per_address,
         listener_sessions: config.listeners.iter().map(|one| one.sessions).collect(),
+    }
+}
+
+/// As many at once as in the whole span.
+fn rate_limits(limits: &options::Limits) -> RateLimits {
+    let pace = |rate: options::Rate| Pace { burst: rate.messages, every: rate.per / rate.messages };
+    RateLimits {
+        connections: limits.connection_rate.map(pace),
+        messages: limits.message_rate.map(pace),
     }
 }
 

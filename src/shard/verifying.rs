@@ -100,7 +100,7 @@ impl Verifying {
     }
 
     /// A name server has answered, or nobody could.
-    fn answered(&mut self, answer: &Arc<dns::Answer>) {
+    pub(super) fn answered(&mut self, answer: &Arc<dns::Answer>) {
         for slot in self.asked.remove(&answer.question).unwrap_or_default() {
             let Some(job) = self.jobs.get_mut(slot) else { continue };
             job.authenticity.handle_answer(answer);
@@ -171,9 +171,7 @@ impl Commit {
 impl Shard {
     /// Take in what name servers said, and go through one message.
     pub(super) fn verify<P: Platform>(&mut self, platform: &mut P) {
-        while let Some(answer) = self.lookups.poll_answer() {
-            self.commit.verifying.answered(&answer);
-        }
+        self.hear(platform);
         if self.commit.verifying.is_empty() {
             self.commit.verifying.deadlines.clear();
             return;
@@ -188,9 +186,7 @@ impl Shard {
                     self.lookups.ask(question, cx);
                 }
                 // What was known already: nothing else would ask for a turn.
-                while let Some(answer) = self.lookups.poll_answer() {
-                    self.commit.verifying.answered(&answer);
-                }
+                self.hear(platform);
             }
             Some(Advanced::Done(job, results)) => self.verified(*job, &results, platform),
         }

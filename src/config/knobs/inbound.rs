@@ -180,6 +180,22 @@ pub(in crate::config) const SESSIONS_PER_ADDRESS: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const CONNECTION_RATE: Knob = Knob {
+    path: "limits.connection_rate",
+    kind: Kind::Rate { default: None },
+    help: "Connections from one address, or one IPv6 /64, that may not relay, a shard; else 421.",
+    cost: "low: many of a large sender's connections are turned away",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const MESSAGE_RATE: Knob = Knob {
+    path: "limits.message_rate",
+    kind: Kind::Rate { default: None },
+    help: "Messages of a client at such an address that has not logged in, a shard; else 451.",
+    cost: "low: mail of large senders comes late",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const RECIPIENTS: Knob = Knob {
     path: "limits.recipients",
     kind: Kind::Count {

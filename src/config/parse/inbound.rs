@@ -17,6 +17,7 @@ use crate::config::reader::{FlagValue, Given, Reader, Section};
 use crate::config::units::{Wrong, show_size};
 use crate::mail::durability::Durability;
 use crate::policy::authenticity::Mode;
+use crate::policy::checks;
 use crate::smtp::server::{Auth, Security};
 
 /// What comes in.
@@ -36,6 +37,7 @@ struct Draft {
     xclient_from: Vec<IpNet>,
     security: Security,
     client_authorities: Option<Given<String>>,
+    checks: Option<checks::Mode>,
     verify: Option<Mode>,
     auth: Option<Auth>,
     line_endings: LineEndings,
@@ -81,6 +83,7 @@ pub(super) fn read<'d>(
         xclient_from: draft.xclient_from,
         security: draft.security,
         client_authorities: draft.client_authorities.map(|given| PathBuf::from(given.value)),
+        checks: draft.checks,
         verify: draft.verify,
         auth: draft.auth.unwrap_or_default(),
         line_endings: draft.line_endings,
@@ -139,6 +142,11 @@ fn listener<'d>(
         _ => Security::Clear,
     };
     let client_authorities = reader.text(section, &knobs::LISTENER_CLIENT_CA, None, forms::path);
+    let checks = match reader.choice(section, &knobs::LISTENER_CHECKS) {
+        "log" => Some(checks::Mode::Log),
+        "reject" => Some(checks::Mode::Reject),
+        _ => None,
+    };
     let verify = match reader.choice(section, &knobs::LISTENER_VERIFY) {
         "monitor" => Some(Mode::Monitor),
         "tag" => Some(Mode::Tag),
@@ -164,6 +172,7 @@ fn listener<'d>(
         xclient_from,
         security,
         client_authorities,
+        checks,
         verify,
         auth,
         line_endings,
@@ -255,6 +264,8 @@ fn check_addresses(reader: &mut Reader<'_>, drafts: &[Draft], admin: &[Given<Adm
 fn limits(reader: &mut Reader<'_>, section: &Section<'_>, drafts: &[Draft]) -> Limits {
     let sessions = reader.count_u32(section, &knobs::SESSIONS);
     let sessions_per_address = reader.count_u32(section, &knobs::SESSIONS_PER_ADDRESS);
+    let connection_rate = reader.rate(section, &knobs::CONNECTION_RATE);
+    let message_rate = reader.rate(section, &knobs::MESSAGE_RATE);
     let recipients = reader.count(section, &knobs::RECIPIENTS, None, 0);
     let errors = reader.count_u32(section, &knobs::ERRORS);
     let text_line_bytes = reader.count_u32(section, &knobs::TEXT_LINE);
@@ -274,6 +285,8 @@ fn limits(reader: &mut Reader<'_>, section: &Section<'_>, drafts: &[Draft]) -> L
     Limits {
         sessions,
         sessions_per_address,
+        connection_rate,
+        message_rate,
         recipients: u16::try_from(recipients).expect(small),
         errors,
         text_line_bytes,

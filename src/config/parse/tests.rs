@@ -1,5 +1,6 @@
 //! Configurations and what is said of wrong ones.
 
+mod checks;
 mod knobs;
 mod milters;
 

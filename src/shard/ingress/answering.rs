@@ -74,6 +74,7 @@ impl Inbound {
         cx: &mut Context<'_, P>,
     ) {
         (self.committing, self.verifying, self.presenting) = (None, false, false);
+        self.screening = false;
         self.session.answer(answer, cx.mono());
         let held = mem::take(&mut self.held);
         self.feed(&held, commit, cx);

@@ -15,6 +15,7 @@ use crate::policy::signing::{Signing, Unsigned};
 use crate::shard::commit::{Commit, From, InMemory};
 use crate::shard::context::Context;
 use crate::shard::ingress::Inbound;
+use crate::shard::ingress::checking::Checking;
 use crate::shard::ingress::filtering::Kept;
 use crate::shard::ingress::gate::refusal_of_signers;
 use crate::shard::platform::Platform;
@@ -29,6 +30,8 @@ use crate::spool::stored::{NewMessage, Origin};
 pub(super) struct Receiving {
     pub(super) id: MessageId,
     pub(super) scan: ContentScan,
+    /// What checks its form, where that is wanted.
+    checking: Option<Box<Checking>>,
     care: Care,
     /// Its content, where milters are to see it first: then nothing of it is stored yet.
     kept: Option<Kept>,
@@ -57,18 +60,26 @@ pub(super) enum Work {
 
 impl Receiving {
     /// Of a message of which nothing has come.
-    fn new(id: MessageId, care: Care, kept: Option<Kept>) -> Self {
+    fn new(id: MessageId, checking: Option<Box<Checking>>, care: Care, kept: Option<Kept>) -> Self {
         let (care, kept) = match (care, kept) {
             // Signed is what milters make of it.
             (Care::Sign(signing), Some(kept)) => (Care::None, Some(kept.signed_by(signing))),
             as_they_are => as_they_are,
         };
-        Self { id, scan: ContentScan::new(), care, kept, refused: None }
+        Self { id, scan: ContentScan::new(), checking, care, kept, refused: None }
+    }
+
+    /// See a chunk as it came.
+    fn look_at(&mut self, chunk: &[u8]) {
+        self.scan.push(chunk);
+        if let Some(checking) = &mut self.checking {
+            checking.push(chunk);
+        }
     }
 
     /// Take a chunk of content, and pass on what can be.
     fn push(&mut self, chunk: Vec<u8>, commit: &mut Commit) {
-        self.scan.push(&chunk);
+        self.look_at(&chunk);
         let passed = match &mut self.care {
             Care::None => chunk,
             Care::Sign(signing) => {
@@ -85,7 +96,7 @@ impl Receiving {
 
     /// Take the last chunk; what is left to be stored with the message, and to be done before.
     fn end(&mut self, chunk: Vec<u8>, now: WallTime, commit: &mut Commit) -> (Vec<u8>, Work) {
-        self.scan.push(&chunk);
+        self.look_at(&chunk);
         match std::mem::replace(&mut self.care, Care::None) {
             Care::None => (chunk, Work::Sign(Unsigned::default())),
             Care::Sign(mut signing) => {
@@ -129,7 +140,8 @@ impl Receiving {
             Care::Sign(signing) => signing.memory(),
             Care::Verify(reader) => reader.memory(),
         };
-        held + self.kept.as_ref().map_or(0, Kept::memory)
+        let checking = self.checking.as_ref().map_or(0, |checking| checking.memory());
+        held + checking + self.kept.as_ref().map_or(0, Kept::memory)
     }
 }
 
@@ -140,7 +152,7 @@ impl Inbound {
             return self.session.answer(answer, cx.mono());
         }
         let id = commit.next_id();
-        self.receiving = Some(Receiving::new(id, self.care(cx), self.kept(cx)));
+        self.receiving = Some(Receiving::new(id, self.checking(cx), self.care(cx), self.kept(cx)));
         self.session.answer(Answer::GO_ON, cx.mono());
     }
 
@@ -164,6 +176,10 @@ impl Inbound {
                 .map_err(|reply: Reply| Answer::from(reply)),
         };
         let id = receiving.id;
+        let checked = match (checked, receiving.checking.take()) {
+            (Ok(()), Some(checking)) => self.check(id, *checking, cx),
+            (checked, _) => checked,
+        };
         let stored = checked.and_then(|()| match receiving.kept.take() {
             Some(kept) => self.submit(receiving, kept, (content, work), commit, cx),
             None => {

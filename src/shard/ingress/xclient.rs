@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::shard::commit::Commit;
 use crate::shard::context::Context;
+use crate::shard::ingress::pacing::too_often;
 use crate::shard::ingress::{Client, Ingress};
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::smtp::answer::Answer;
@@ -24,6 +25,10 @@ impl Ingress {
             let Client { listener, peer, .. } = inbound.client;
             let address = attributes.address.unwrap_or(peer.ip());
             let client = SocketAddr::new(address, attributes.port.unwrap_or(peer.port()));
+            if let Err(reply) = too_often(listener, client.ip(), cx) {
+                inbound.go_on(reply.into(), commit, cx);
+                continue;
+            }
             let answer = match self.admission.pass(listener, peer.ip(), client.ip()) {
                 Ok(()) => {
                     tracing::debug!(%client, proxy = %peer, "a session for another client");

@@ -10,6 +10,7 @@ mod config;
 mod content;
 mod cuts;
 mod dns;
+mod form;
 mod milter;
 mod proxy;
 mod replies;
@@ -22,7 +23,7 @@ mod taken;
 mod wire;
 
 /// Every target: its name, which is that of its corpus too, and its check.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 11] = [
+pub(crate) const TARGETS: [(&str, fn(&[u8])); 12] = [
     ("server", server::check),
     ("client", client::check),
     ("spool", spool::check),
@@ -34,4 +35,5 @@ pub(crate) const TARGETS: [(&str, fn(&[u8])); 11] = [
     ("config", config::check),
     ("proxy", proxy::check),
     ("milter", milter::check),
+    ("form", form::check),
 ];
