@@ -10,6 +10,7 @@ mod auth;
 mod check;
 mod milters;
 mod proxy;
+mod recipients;
 mod tls;
 
 pub use admin::*;
@@ -17,6 +18,7 @@ pub use auth::*;
 pub use check::*;
 pub use milters::*;
 pub use proxy::*;
+pub use recipients::*;
 pub use tls::*;
 
 // --- Shards ---

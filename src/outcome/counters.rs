@@ -117,6 +117,8 @@ counts! {
         "Commands that were answered with 4xx or 5xx.";
     RefusedContent Counter "relay_fast_commands_refused_total" "command=\"content\""
         "Commands that were answered with 4xx or 5xx.";
+    UnlistedRecipients Counter "relay_fast_unknown_recipients_total" "by=\"list\""
+        "Recipients of relay domains that were refused since there is none of that name.";
     MessagesReceived Counter "relay_fast_messages_received_total" ""
         "Messages that were stored and answered with 250.";
     RecipientsReceived Counter "relay_fast_recipients_received_total" ""

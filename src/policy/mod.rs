@@ -12,6 +12,7 @@ pub mod domain_check;
 pub mod filtering;
 pub mod gate;
 pub mod mta_sts;
+pub mod recipients;
 pub mod relay;
 pub mod signing;
 pub mod zone;

@@ -2,6 +2,7 @@
 
 mod knobs;
 mod milters;
+mod recipients;
 
 use std::time::Duration;
 
