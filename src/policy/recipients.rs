@@ -8,6 +8,7 @@
 //! A server that takes a message for nobody has to send it back, to a reverse-path that is mostly
 //! forged: backscatter (RFC 5321 §6.2). Who refuses at RCPT leaves that to the client.
 
+mod callouts;
 mod list;
 
 use std::borrow::Cow;
@@ -20,6 +21,7 @@ use crate::mail::address::{Domain, Mailbox};
 use crate::mail::status::Reply;
 use crate::policy::reply;
 
+pub use callouts::{Callouts, Finding, Standing, busy, deferred, refused};
 pub use list::{ListError, RecipientList};
 
 /// What is done about a recipient of whom the server behind says nothing.
@@ -51,6 +53,8 @@ impl fmt::Display for Unverified {
 pub enum Check {
     /// Those of a list.
     List(Arc<RecipientList>),
+    /// Whom the server behind knows; so is done where it says nothing.
+    Callout(Unverified),
 }
 
 /// By relay domain: how its recipients are known.
@@ -154,6 +158,7 @@ mod tests {
             let recipient = mailbox(recipient);
             let found = checks.of(&recipient).map(|check| match check {
                 Check::List(list) => list.has(&recipient),
+                Check::Callout(_) => unreachable!("there is none"),
             });
             assert_eq!(found, listed, "{recipient}");
         }

@@ -345,7 +345,8 @@ fn recipient_checks(
     let mut checks = recipients::Checks::default();
     for relay_domain in &config.relay_domains {
         let check = match &relay_domain.recipients {
-            Recipients::Any | Recipients::Callout(_) => None,
+            Recipients::Any => None,
+            Recipients::Callout(unverified) => Some(Check::Callout(*unverified)),
             Recipients::List(path) => lists.get(&**path).cloned().map(Check::List),
         };
         match &relay_domain.domain {

@@ -17,6 +17,7 @@ pub(super) fn gated<P: Platform>(path: &ForwardPath, cx: &mut Context<'_, P>) ->
     let ForwardPath::Mailbox(to) = path else { return Answer::RECIPIENT_OK };
     let refusal = cx.settings.gate.refusal(to.domain(), Use::Relay);
     let refusal = refusal.or_else(|| match cx.settings.recipients.of(to)? {
+        Check::Callout(_) => None,
         Check::List(list) if list.has(to) => None,
         Check::List(_) => {
             cx.common.counters.increment(Count::UnlistedRecipients);
