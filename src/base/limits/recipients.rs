@@ -37,3 +37,16 @@ pub const CALLOUT_UNSURE_MAX: usize = 16_384;
 /// Octets of the words of the server behind that a client is told.
 pub const CALLOUT_WORDS_MAX: usize = 200;
 const _: () = assert!(CALLOUT_WORDS_MAX < ANSWER_TEXT_MAX);
+/// Connections on which recipients are asked about, a shard; they come on top of those that carry
+/// mail.
+pub const CALLOUT_CONNECTIONS_MAX: usize = 64;
+/// Of these to one upstream relay, where its `connections` are no fewer.
+pub const CALLOUT_CONNECTIONS_EACH_MAX: usize = 4;
+/// Recipients that are asked about on one connection: Postfix slows down whoever made 10 errors on
+/// one (smtpd_soft_error_limit), and a recipient that it does not know is one.
+pub const CALLOUT_ASKS_MAX: u32 = 8;
+/// A connection on which nobody is asked about is kept for so long.
+pub const CALLOUT_IDLE_MAX: Duration = Duration::from_secs(5);
+/// An upstream relay that answers on one connection, and takes no further one, is tried again after
+/// this.
+pub const CALLOUT_RECONNECT_AFTER: Duration = Duration::from_secs(1);
