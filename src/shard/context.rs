@@ -9,6 +9,7 @@ use crate::base::time::{Monotonic, Now};
 use crate::base::wheel::Wheel;
 use crate::outcome::counters::Counters;
 use crate::policy::attempts::Attempts;
+use crate::policy::recipients::Callouts;
 use crate::shard::mesh::Crossing;
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::shard::settings::Settings;
@@ -36,6 +37,8 @@ pub(crate) struct Common {
     pub(crate) timers: Wheel<Timer>,
     /// Who guesses passwords.
     pub(crate) attempts: Attempts,
+    /// Which recipients servers behind know, and whose clients wait for that.
+    pub(crate) callouts: Callouts<ConnectionId>,
     /// What is counted.
     pub(crate) counters: Counters,
     /// What this shard sent to itself: it crosses nothing.
@@ -53,6 +56,8 @@ pub(crate) enum Timer {
     Outbound(ConnectionId),
     /// A connection to a milter.
     Milter(ConnectionId),
+    /// A connection on which recipients are asked about.
+    Callout(ConnectionId),
 }
 
 impl<P: Platform> Context<'_, P> {

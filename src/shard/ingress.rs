@@ -80,6 +80,8 @@ struct Inbound {
     committing: Option<MessageId>,
     /// The session waits for its client's password to be checked.
     verifying: bool,
+    /// It waits for what a server behind says of a recipient.
+    asking: bool,
     /// It waits for another client to be admitted in place of the one that it had.
     presenting: bool,
     /// The earliest timer that is set for this session.
@@ -183,6 +185,7 @@ impl Ingress {
             receiving: None,
             committing: None,
             verifying: false,
+            asking: false,
             presenting: false,
             armed,
             unsent: 0,
@@ -329,14 +332,15 @@ impl Inbound {
 
     /// Let a commit know of a message that may join it, as long as that is to come.
     fn count_joining(&mut self, commit: &mut Commit) {
-        let joins = self.session.envelope().is_some() && self.committing.is_none();
+        let is_coming = self.committing.is_none() && !self.asking;
+        let joins = self.session.envelope().is_some() && is_coming;
         let before = std::mem::replace(&mut self.joins, joins);
         commit.joining = commit.joining + usize::from(joins) - usize::from(before);
     }
 
     /// Whether the session's question is being answered: it takes nothing until then.
     fn waits(&self) -> bool {
-        self.committing.is_some() || self.verifying || self.presenting
+        self.committing.is_some() || self.verifying || self.asking || self.presenting
     }
 
     /// Take plain octets of the client.
@@ -412,13 +416,16 @@ impl Inbound {
             cx.common.counters.increment(Count::RefusedRcpt);
             return self.session.answer(Answer::NO_ROOM, cx.mono());
         }
-        let Client { listener, peer, .. } = self.client;
+        let Client { connection, listener, peer, .. } = self.client;
         let Some(recipient) = self.session.recipient() else { return };
         let policy = &cx.settings.relay;
         let vouched = self.is_vouched();
         let path = &recipient.forward_path;
         let answer = match policy.recipient(listener, peer.ip(), vouched, path) {
-            RecipientVerdict::Accept => gated(path, cx),
+            RecipientVerdict::Accept => match gated(path, connection, cx) {
+                Some(answer) => answer,
+                None => return self.asking = true,
+            },
             // Put in its place when the message is stored: `Envelope::place_postmaster`.
             RecipientVerdict::AcceptFor(_) => Answer::RECIPIENT_OK,
             RecipientVerdict::Refuse(reply) => {

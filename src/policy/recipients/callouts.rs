@@ -181,6 +181,11 @@ impl<W> Callouts<W> {
         self.to_ask = self.asked.iter().rev().map(|(_, ask)| ask.recipient.clone()).collect();
     }
 
+    /// Whether somebody is to be asked about, or told, at once.
+    pub fn is_busy(&self) -> bool {
+        !self.to_ask.is_empty() || !self.found.is_empty()
+    }
+
     /// Recipients that are remembered.
     pub fn remembered(&self) -> usize {
         self.known.len() + self.unknown.len() + self.unsure.len()
