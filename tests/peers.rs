@@ -29,6 +29,7 @@ mod peers {
     // Tests, by who is on the other side.
     mod auth;
     mod bulk;
+    mod callouts;
     mod dialogue;
     mod domain;
     mod filtering;

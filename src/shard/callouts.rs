@@ -1,8 +1,8 @@
 //! Ask upstream relays about recipients: drive the questions over the platform's sockets.
 //!
 //! In: recipients that are to be asked about; what came of lookups and connections; time. Out: what
-//! was found, to `Common::callouts`. Invariant: whoever is taken from there is answered there, once,
-//! whatever becomes of connections; a question goes where mail for that recipient would go.
+//! was found, to `Common::callouts`. Invariant: whoever is taken from there is answered there,
+//! once, whatever becomes of connections; a question goes where mail for that recipient would go.
 //! Lives on: the shard whose clients name the recipients.
 //!
 //! How upstream relays do is learnt here apart from deliveries: a server that takes no question may
@@ -119,10 +119,15 @@ impl Callers {
     }
 
     /// The connection broke, or did not come about, and is gone.
-    pub(crate) fn lost<P: Platform>(&mut self, id: ConnectionId, cx: &mut Context<'_, P>) {
+    pub(crate) fn lost<P: Platform>(
+        &mut self,
+        id: ConnectionId,
+        why: &str,
+        cx: &mut Context<'_, P>,
+    ) {
         self.ended(id, cx);
         if let Some(line) = self.lines.remove(id) {
-            self.closed(id, &line, Some((Stage::Connect, Failure::Closed)), cx);
+            self.closed(id, &line, Some((Stage::Connect, Failure::Connect(why.into()))), cx);
         }
     }
 
@@ -161,7 +166,7 @@ impl Callers {
             self.stirred = true;
             if addresses.is_empty() {
                 let waited = relay.asking.on_not_found(cx.mono() + DNS_FAILURE_TTL);
-                self.give_up(id, waited, cx);
+                self.give_up(id, waited, "its addresses were not found", cx);
             } else {
                 relay.asking.on_found(addresses, cx.mono() + found.holds_for);
             }
@@ -250,7 +255,7 @@ impl Callers {
         let host = &group.group.members()[usize::from(id.member)].host;
         let Some(source) = relay.sources.choose(address) else {
             let waited = relay.asking.on_failed(cx.mono());
-            return self.give_up(id, waited, cx);
+            return self.give_up(id, waited, "no egress source of this address family", cx);
         };
         let (from, place) = (source.address, cx.settings.place(source));
         let in_clear = group.tls == TlsLevel::Opportunistic && cx.mono() < relay.clear_until;
@@ -322,7 +327,7 @@ impl Callers {
         let Some(recipient) = asking.and_then(|asking| asking.on_answered(id)) else { return };
         for (_, result) in results {
             let (finding, signal) = made_of(&result);
-            self.tell(relay, signal, cx);
+            self.tell(relay, signal, "it defers what it is asked", cx);
             conclude(&recipient, finding, cx);
         }
     }
@@ -344,16 +349,16 @@ impl Callers {
             (Gone::Opening, (Stage::Tls, _)) if line.is_tls_optional() => {
                 relay.clear_until = cx.now.mono + TLS_CLEAR_FOR;
             }
-            (Gone::Opening, _) => {
+            (Gone::Opening, (_, failure)) => {
                 let waited = relay.asking.on_failed(cx.mono());
-                self.give_up(line.relay, waited, cx);
+                self.give_up(line.relay, waited, &failure.to_string(), cx);
             }
             // It was kept for too long, or had been asked enough.
             (Gone::Asking(recipient, 1..), (_, Failure::Closed | Failure::Reply(_))) => {
                 relay.asking.push_again(recipient);
             }
             (Gone::Asking(recipient, _), (_, failure)) => {
-                self.tell(line.relay, signal_of(&failure), cx);
+                self.tell(line.relay, signal_of(&failure), &failure.to_string(), cx);
                 conclude(&recipient, Finding::Unsure, cx);
             }
         }
@@ -364,12 +369,13 @@ impl Callers {
         &mut self,
         id: UpstreamId,
         waited: Vec<Mailbox>,
+        why: &str,
         cx: &mut Context<'_, P>,
     ) {
         if waited.is_empty() {
             return;
         }
-        self.tell(id, Signal::Unreachable, cx);
+        self.tell(id, Signal::Unreachable, why, cx);
         for recipient in waited {
             if cx.common.callouts.is_wanted(&recipient) {
                 self.place(recipient, cx);
@@ -390,8 +396,14 @@ impl Callers {
         cx.common.callouts.answered(recipient, Finding::Unsure, cx.now.mono);
     }
 
-    /// What a question told of an upstream relay.
-    fn tell<P: Platform>(&mut self, id: UpstreamId, signal: Signal, cx: &mut Context<'_, P>) {
+    /// What a question told of an upstream relay; `why`, where it went wrong.
+    fn tell<P: Platform>(
+        &mut self,
+        id: UpstreamId,
+        signal: Signal,
+        why: &str,
+        cx: &mut Context<'_, P>,
+    ) {
         let health = &mut self.health[usize::from(id.group.0)];
         let purpose = match health.standing(usize::from(id.member), cx.mono()) {
             Standing::Healthy => Purpose::Delivery,
@@ -403,7 +415,7 @@ impl Callers {
             match signal {
                 Signal::Answered => tracing::info!(relay, "recipients can be verified again"),
                 Signal::Refused | Signal::Silent | Signal::Unreachable => {
-                    tracing::warn!(relay, ?signal, "recipients cannot be verified for a while");
+                    tracing::warn!(relay, why, "recipients cannot be verified for a while");
                 }
             }
         }

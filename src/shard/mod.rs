@@ -81,7 +81,7 @@ use crate::shard::lookup::Lookups;
 use crate::shard::memory::Memory;
 use crate::shard::mesh::Crossing;
 use crate::shard::operate::Operations;
-use crate::shard::platform::{Event, Machine, Platform, Turn};
+use crate::shard::platform::{ConnectionId, Event, Machine, Platform, Turn};
 use crate::shard::recovering::Recovering;
 use crate::shard::settings::Settings;
 use crate::spool::log::{Log, Room};
@@ -274,6 +274,21 @@ impl Shard {
         self.fired = fired;
     }
 
+    fn received<P: Platform>(&mut self, id: ConnectionId, bytes: &[u8], platform: &mut P) {
+        let cx = context!(self, platform);
+        if self.ingress.has(id) {
+            self.ingress.received(id, bytes, &mut self.commit, cx);
+        } else if self.lookups.has(id) {
+            self.lookups.received(id, bytes, cx);
+        } else if self.filters.has(id) {
+            self.filters.received(id, bytes, cx.mono());
+        } else if self.callers.has(id) {
+            self.callers.received(id, bytes, cx);
+        } else {
+            self.delivery.received(id, bytes, cx);
+        }
+    }
+
     /// Whether the spool will be open soon, and is not yet.
     fn is_early(&self) -> bool {
         self.commit.room() == Room::Opening && self.drain.is_none()
@@ -386,19 +401,7 @@ impl Machine for Shard {
             Event::Accepted { connection, listener, peer, local: _ } => {
                 ingress.accepted(connection, listener, peer, commit, cx);
             }
-            Event::Received { connection: id, bytes } => {
-                if ingress.has(id) {
-                    ingress.received(id, bytes, commit, cx);
-                } else if self.lookups.has(id) {
-                    self.lookups.received(id, bytes, cx);
-                } else if self.filters.has(id) {
-                    self.filters.received(id, bytes, cx.mono());
-                } else if self.callers.has(id) {
-                    self.callers.received(id, bytes, cx);
-                } else {
-                    self.delivery.received(id, bytes, cx);
-                }
-            }
+            Event::Received { connection, bytes } => self.received(connection, bytes, platform),
             Event::Sent { connection: id } => {
                 ingress.sent(id);
                 self.filters.sent(id);
@@ -414,7 +417,7 @@ impl Machine for Shard {
                 let why = error.to_string();
                 self.lookups.lost(id, &why, cx);
                 self.filters.lost(id, &why);
-                self.callers.lost(id, cx);
+                self.callers.lost(id, &why, cx);
                 self.delivery.connect_failed(id, error, cx);
             }
             Event::Ended { connection: id } => {
@@ -432,7 +435,7 @@ impl Machine for Shard {
                 let why = error.to_string();
                 self.lookups.lost(id, &why, cx);
                 self.filters.lost(id, &why);
-                self.callers.lost(id, cx);
+                self.callers.lost(id, &why, cx);
                 self.delivery.lost(id, cx);
             }
             Event::Datagram { id, bytes } => self.lookups.datagram(id, bytes, cx),

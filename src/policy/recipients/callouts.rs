@@ -3,8 +3,8 @@
 //! In: recipients that clients name; what was found of those that were asked about; time. Out: what
 //! is known of a recipient, or that its client waits; whom to ask about; for each who waited, what
 //! came of it. Invariant: a recipient is asked about once at a time, however many wait for it; who
-//! waits is told within `CALLOUT_PATIENCE`; those whom nobody knows push no known one out of memory.
-//! Lives on: the shard whose clients wait; each shard asks for itself.
+//! waits is told within `CALLOUT_PATIENCE`; those whom nobody knows push no known one out of
+//! memory. Lives on: the shard whose clients wait; each shard asks for itself.
 //!
 //! ```text
 //!  look_up ─► known ──a day──► known, and asked about again ──no answer for a week──► forgotten

@@ -111,7 +111,7 @@ impl Line {
         self.armed = None;
     }
 
-    /// The peer is ready for the handshake: STARTTLS has been answered, so nothing waits to be sent.
+    /// The peer is ready for the handshake; nothing in clear waits to be sent.
     pub(super) fn start_tls(&mut self) {
         let Some(client) = &mut self.client else { return };
         let Some(connector) = &self.way.connector else {

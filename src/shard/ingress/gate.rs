@@ -13,8 +13,8 @@ use crate::shard::context::Context;
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::smtp::answer::Answer;
 
-/// What is said of a recipient that may have mail from this client; `None`: a server behind is asked
-/// about it, and `connection` waits for that.
+/// What is said of a recipient that may have mail from this client; `None`: a server behind is
+/// asked about it, and `connection` waits for that.
 pub(super) fn gated<P: Platform>(
     path: &ForwardPath,
     connection: ConnectionId,
