@@ -351,6 +351,7 @@ impl Shard {
             || !self.common.local.is_empty()
             || !self.commit.signing.is_empty()
             || self.common.callouts.is_busy()
+            || self.lookups.has_found()
             || self.filters.is_busy(&self.commit);
         let at_once = busy.then_some(now.mono);
         [
@@ -476,7 +477,7 @@ impl Machine for Shard {
                     self.crossing(crossing, platform);
                 }
             }
-            if round == 0 {
+            if round == 0 && !self.lookups.has_found() {
                 break;
             }
         }
