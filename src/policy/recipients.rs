@@ -21,7 +21,7 @@ use crate::mail::address::{Domain, Mailbox};
 use crate::mail::status::Reply;
 use crate::policy::reply;
 
-pub use callouts::{Callouts, Finding, Standing, busy, deferred, refused};
+pub use callouts::{Callouts, Finding, Standing, busy, deferred, refused, unfit};
 pub use list::{ListError, RecipientList};
 
 /// What is done about a recipient of whom the server behind says nothing.

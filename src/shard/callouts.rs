@@ -30,7 +30,7 @@ use crate::mail::outcome::{Failure, Stage};
 use crate::mail::route::{Route, TlsLevel, UpstreamId};
 use crate::outcome::counters::Count;
 use crate::outcome::judge::{Scope, Verdict, judge};
-use crate::policy::recipients::{Finding, refused};
+use crate::policy::recipients::{Finding, refused, unfit};
 use crate::shard::Shard;
 use crate::shard::callouts::line::{Line, Use, Way};
 use crate::shard::connections::Connections;
@@ -441,13 +441,10 @@ fn made_of(result: &Settled) -> (Finding, Signal) {
     };
     let judgement = judge(stage, failure);
     let finding = match (judgement.verdict, judgement.scope) {
-        (Verdict::Bounce, Scope::Recipient) => {
-            let words = match failure {
-                Failure::Reply(reply) => reply.text.clone(),
-                other => other.to_string().into(),
-            };
-            Finding::Unknown(refused(judgement.status, &words))
-        }
+        (Verdict::Bounce, Scope::Recipient) => Finding::Unknown(match failure {
+            Failure::Reply(reply) => refused(judgement.status, &reply.text),
+            failure => unfit(judgement.status, &failure.to_string()),
+        }),
         (Verdict::Bounce | Verdict::Defer, _) => Finding::Unsure,
     };
     let is_sick = stage != Stage::Rcpt && is_transient(failure);

@@ -258,15 +258,27 @@ fn shrink<V>(table: &mut LruCache<Box<str>, V>, most: usize) {
 /// What a client is told of a recipient that the server behind refuses with `status`, in its own
 /// words if it has any: in one line, cut, and of printable characters alone.
 pub fn refused(status: EnhancedStatus, words: &str) -> Reply {
+    match shown(words).trim() {
+        "" => refusal(status, "No such recipient at the server behind"),
+        words => refusal(status, &format!("The server behind says: {words}")),
+    }
+}
+
+/// What a client is told of a recipient for whom the server behind could take nothing, for what it
+/// lacks: `does not offer SMTPUTF8`.
+pub fn unfit(status: EnhancedStatus, lack: &str) -> Reply {
+    refusal(status, &format!("The server behind {}", shown(lack)))
+}
+
+fn shown(words: &str) -> String {
+    let one_line = words.chars().map(|c| if matches!(c, ' '..='~') { c } else { ' ' });
+    one_line.take(CALLOUT_WORDS_MAX).collect()
+}
+
+fn refusal(status: EnhancedStatus, text: &str) -> Reply {
     let status = if status.class == 5 { status } else { EnhancedStatus::new(5, 1, 1) };
     let EnhancedStatus { class, subject, detail } = status;
-    let one_line = words.chars().map(|c| if matches!(c, ' '..='~') { c } else { ' ' });
-    let one_line: String = one_line.take(CALLOUT_WORDS_MAX).collect();
-    let text = match one_line.trim() {
-        "" => String::from("No such recipient at the server behind"),
-        words => format!("The server behind says: {words}"),
-    };
-    reply(550, (class, subject, detail), &text)
+    reply(550, (class, subject, detail), text)
 }
 
 //= RFC 3463 §3.2

@@ -266,6 +266,8 @@ fn a_client_is_told_what_the_server_said_in_one_safe_line() {
     ] {
         assert_eq!(refused(status, words).to_string(), expected);
     }
+    let lacks = unfit("5.6.7".parse().unwrap(), "does not offer SMTPUTF8").to_string();
+    assert_eq!(lacks, "550 5.6.7 The server behind does not offer SMTPUTF8");
     let long = refused(none, &"x".repeat(5_000));
     assert_eq!(long.text.len(), "The server behind says: ".len() + CALLOUT_WORDS_MAX);
     let codes = [deferred(), busy(), refused(none, "")].map(|reply| reply.code);
