@@ -9,7 +9,7 @@ use super::node::Node;
 use super::postfix::Postfix;
 use super::process::until;
 use super::python::{self, Replied, talk};
-use super::sink::{ALL, Sink};
+use super::sink::Sink;
 
 /// A relay for strangers in front of `hosts`, with more lines for its upstream.
 fn config(hosts: &str, upstream: &str, domain: &str, more: &str) -> String {
@@ -137,9 +137,9 @@ fn a_sink_is_asked_about_recipients_and_sees_no_message_for_who_is_unknown() {
         return;
     }
     let network = Network::Shared;
-    let sinks =
-        [Sink::start(&network, &ALL), Sink::with(&network, &["--no-ehlo"], &["127.0.0.1:0"])];
-    for sink in sinks {
+    // As usual; without extensions; and one that offers TLS and then does not speak it.
+    for options in [&["--offer", "PIPELINING"][..], &["--no-ehlo"], &["--starttls", "220 go on"]] {
+        let sink = Sink::with(&network, options, &["127.0.0.1:0"]);
         let hosts = sink.address().to_string();
         let node = Node::start(&network, &config(&hosts, "", "mail.example", ""));
         let replies = rcpt(&network, &node, &["unknown@mail.example", "user@mail.example"]);

@@ -29,6 +29,7 @@ pub(super) fn gated<P: Platform>(
         Some(Check::List(list)) if list.has(to) => Some(Answer::RECIPIENT_OK),
         Some(Check::List(_)) => {
             cx.common.counters.increment(Count::UnlistedRecipients);
+            tracing::debug!(%to, "refused: in no list");
             Some(refuse(recipients::not_listed(), cx))
         }
         Some(Check::Callout(_)) => match cx.common.callouts.look_up(to, connection, cx.now.mono) {
@@ -49,6 +50,7 @@ pub(super) fn made_of<P: Platform>(
         Finding::Known => Answer::RECIPIENT_OK,
         Finding::Unknown(reply) => {
             cx.common.counters.increment(Count::UnknownRecipients);
+            tracing::debug!(%to, "refused: {reply}");
             refuse(reply.clone(), cx)
         }
         Finding::Unsure => match cx.settings.recipients.of(to) {
