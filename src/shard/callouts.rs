@@ -441,10 +441,11 @@ fn made_of(result: &Settled) -> (Finding, Signal) {
     };
     let judgement = judge(stage, failure);
     let finding = match (judgement.verdict, judgement.scope) {
-        (Verdict::Bounce, Scope::Recipient) => Finding::Unknown(match failure {
-            Failure::Reply(reply) => refused(judgement.status, &reply.text),
-            failure => unfit(judgement.status, &failure.to_string()),
-        }),
+        (Verdict::Bounce, Scope::Recipient) => {
+            let said = if let Failure::Reply(reply) = failure { Some(&reply.text) } else { None };
+            let lack = || unfit(judgement.status, &failure.to_string());
+            Finding::Unknown(said.map_or_else(lack, |words| refused(judgement.status, words)))
+        }
         (Verdict::Bounce | Verdict::Defer, _) => Finding::Unsure,
     };
     let is_sick = stage != Stage::Rcpt && is_transient(failure);

@@ -11,7 +11,8 @@
 //!
 //! Ingress, filters, commit, dispatch and report work for messages whose *home* this shard is;
 //! lookup and delivery for destination domains that it *owns*; callouts ask servers behind about
-//! recipients that its clients name. Nothing here waits: whatever takes time comes back as an event.
+//! recipients that its clients name. Nothing here waits: whatever takes time comes back as an
+//! event.
 
 mod callouts;
 mod carry;
