@@ -13,6 +13,7 @@
 mod sender;
 
 mod client_machine {
+    mod asking;
     mod behind;
     mod dialogue;
     mod endings;

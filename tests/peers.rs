@@ -30,6 +30,7 @@ mod peers {
     mod auth;
     mod block_lists;
     mod bulk;
+    mod callouts;
     mod checks;
     mod dialogue;
     mod domain;

@@ -65,6 +65,8 @@ mod passwd;
 mod process;
 #[path = "relay/proxies.rs"]
 mod proxies;
+#[path = "relay/recipients.rs"]
+mod recipients;
 #[path = "relay/refusals.rs"]
 mod refusals;
 #[path = "relay/reload.rs"]

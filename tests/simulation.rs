@@ -13,6 +13,8 @@
 
 #[path = "simulation/agenda.rs"]
 mod agenda;
+#[path = "simulation/callouts.rs"]
+mod callouts;
 #[path = "simulation/changes.rs"]
 mod changes;
 #[path = "simulation/client.rs"]

@@ -11,6 +11,7 @@ mod check;
 mod milters;
 mod own_checks;
 mod proxy;
+mod recipients;
 mod tls;
 
 pub use admin::*;
@@ -19,6 +20,7 @@ pub use check::*;
 pub use milters::*;
 pub use own_checks::*;
 pub use proxy::*;
+pub use recipients::*;
 pub use tls::*;
 
 // --- Shards ---

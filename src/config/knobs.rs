@@ -93,6 +93,8 @@ pub const ALL: &[&Knob] = &[
     &UPSTREAM_TLS,
     &RELAY_DOMAINS,
     &RELAY_UPSTREAM,
+    &RELAY_RECIPIENTS,
+    &RELAY_UNVERIFIED,
     &ROUTE_DOMAINS,
     &ROUTE_TO,
     &ROUTE_TLS,

@@ -7,7 +7,8 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -27,6 +28,7 @@ use crate::policy::authenticity::Mode;
 use crate::policy::checks::Mode as CheckMode;
 use crate::policy::filtering::OnFailure;
 use crate::policy::gate;
+use crate::policy::recipients::Unverified;
 use crate::policy::signing::Selector;
 use crate::smtp::server::{Auth, Security};
 
@@ -265,6 +267,30 @@ pub struct RelayDomain {
     pub domain: DomainPattern,
     /// Who takes its mail.
     pub group: GroupId,
+    /// How it is known who there is.
+    pub recipients: Recipients,
+}
+
+/// How it is known which recipients of a relay domain there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Recipients {
+    /// It is not.
+    #[default]
+    Any,
+    /// By this file.
+    List(Arc<Path>),
+    /// Whoever takes its mail is asked; so is done where there is no answer.
+    Callout(Unverified),
+}
+
+impl fmt::Display for Recipients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any"),
+            Self::List(path) => write!(f, "{}", path.display()),
+            Self::Callout(_) => f.write_str("callout"),
+        }
+    }
 }
 
 /// A domain, or all domains below one.

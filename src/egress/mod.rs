@@ -4,7 +4,9 @@
 //! group; `owner` chooses the shard that delivers; `site` decides what that shard does next at one
 //! site: connect, assign, close, give back. It uses `line` (jobs), `endpoints` (addresses and which
 //! of them are dead), `pool` (connections) and `throttle` (limits that hold over all shards).
+//! `asking` decides how one upstream relay is asked about recipients.
 
+pub mod asking;
 mod callbacks;
 pub mod cause;
 pub mod endpoints;

@@ -121,6 +121,18 @@ counts! {
         "Commands that were answered with 4xx or 5xx.";
     RefusedContent Counter "relay_fast_commands_refused_total" "command=\"content\""
         "Commands that were answered with 4xx or 5xx.";
+    UnlistedRecipients Counter "relay_fast_unknown_recipients_total" "by=\"list\""
+        "Recipients of relay domains that were refused since there is none of that name.";
+    UnknownRecipients Counter "relay_fast_unknown_recipients_total" "by=\"callout\""
+        "Recipients of relay domains that were refused since there is none of that name.";
+    CalloutsKnown Counter "relay_fast_callouts_total" "result=\"known\""
+        "Recipients that upstream relays were asked about, by what came of it.";
+    CalloutsUnknown Counter "relay_fast_callouts_total" "result=\"unknown\""
+        "Recipients that upstream relays were asked about, by what came of it.";
+    CalloutsUnsure Counter "relay_fast_callouts_total" "result=\"unsure\""
+        "Recipients that upstream relays were asked about, by what came of it.";
+    RecipientsRemembered Gauge "relay_fast_callout_recipients" ""
+        "Recipients of which it is remembered what an upstream relay said.";
     MessagesReceived Counter "relay_fast_messages_received_total" ""
         "Messages that were stored and answered with 250.";
     RecipientsReceived Counter "relay_fast_recipients_received_total" ""

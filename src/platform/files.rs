@@ -3,6 +3,7 @@
 //! At the start and at a reload, on the main thread. Invariant: a key that others can read is not
 //! used: it may be theirs already.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -12,14 +13,17 @@ use std::sync::Arc;
 use rustix::fs::Mode;
 use rustix::process::umask;
 
-use crate::base::limits::{ADMIN_TOKEN_MAX, CREDENTIALS_BYTES_MAX, PEM_BYTES_MAX};
+use crate::base::limits::{
+    ADMIN_TOKEN_MAX, CREDENTIALS_BYTES_MAX, PEM_BYTES_MAX, RECIPIENTS_BYTES_MAX,
+};
 use crate::config::Config;
-use crate::config::options::{CertificateFiles, DkimKey};
+use crate::config::options::{CertificateFiles, DkimKey, Recipients};
 use crate::mail::route::{Route, TlsLevel};
 use crate::platform::confine;
 use crate::platform::relay::SettingsError;
 use crate::policy::credentials::{Credentials, CredentialsError};
 use crate::policy::gate::{self, Board};
+use crate::policy::recipients::{ListError, RecipientList};
 use crate::policy::signing::{KeyError, PrivateKey, Signer, Signers};
 use crate::shard::settings::Surroundings;
 use crate::smtp::server::Security;
@@ -60,6 +64,9 @@ pub enum FileError {
     /// It is no file of credentials.
     #[error("{0}, {1}")]
     Credentials(PathBuf, CredentialsError),
+    /// It is no list of recipients.
+    #[error("{0}, {1}")]
+    Recipients(PathBuf, ListError),
     /// It is not text.
     #[error("{0} is not text")]
     NotText(PathBuf),
@@ -115,7 +122,8 @@ pub(super) fn paths(config: &Config) -> impl Iterator<Item = &Path> {
     let credentials = config.credentials.as_deref();
     let admin = &config.admin;
     let asking = admin.token.as_deref().into_iter().chain(admin.client_authorities.as_deref());
-    pairs.chain(clients).chain(authorities).chain(signing).chain(credentials).chain(asking)
+    let pem = pairs.chain(clients).chain(authorities).chain(signing);
+    pem.chain(credentials).chain(asking).chain(recipient_files(config))
 }
 
 /// What the control thread needs of the files that `config` names; a secret, so never printed.
@@ -168,6 +176,10 @@ pub fn surroundings(
             .credentials
             .as_deref()
             .map_or_else(|| Ok(Arc::default()), credentials)?,
+        recipients: recipient_files(config)
+            .into_iter()
+            .map(recipients)
+            .collect::<Result<_, _>>()?,
         clock,
         board,
     })
@@ -291,6 +303,24 @@ fn unreadable(path: &Path, error: io::Error) -> FileError {
         true => FileError::Closed(path.into()),
         false => FileError::Read(path.into(), error),
     }
+}
+
+/// The files that list recipients, each once.
+fn recipient_files(config: &Config) -> BTreeSet<&Path> {
+    let files = config.relay_domains.iter().filter_map(|one| match &one.recipients {
+        Recipients::List(path) => Some(&**path),
+        Recipients::Any | Recipients::Callout(_) => None,
+    });
+    files.collect()
+}
+
+/// The recipients in a file. They are no secret, and not for everyone: who may read it may.
+fn recipients(path: &Path) -> Result<(PathBuf, Arc<RecipientList>), FileError> {
+    let octets = read(path, RECIPIENTS_BYTES_MAX as u64)?;
+    let text = std::str::from_utf8(&octets).map_err(|_| FileError::NotText(path.into()))?;
+    let read = RecipientList::parse(text);
+    let list = read.map_err(|error| FileError::Recipients(path.into(), error))?;
+    Ok((path.into(), Arc::new(list)))
 }
 
 /// The machine's resolver configuration; none leaves the resolver's own defaults.

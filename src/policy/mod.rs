@@ -16,6 +16,7 @@ pub mod gate;
 pub mod mta_sts;
 pub mod pace;
 pub mod rates;
+pub mod recipients;
 pub mod relay;
 pub mod signing;
 pub mod zone;

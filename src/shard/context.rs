@@ -10,6 +10,7 @@ use crate::base::wheel::Wheel;
 use crate::outcome::counters::Counters;
 use crate::policy::attempts::Attempts;
 use crate::policy::rates::Rates;
+use crate::policy::recipients::Callouts;
 use crate::shard::mesh::Crossing;
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::shard::screening::Screening;
@@ -42,6 +43,8 @@ pub(crate) struct Common {
     pub(crate) rates: Rates,
     /// What block lists are asked about strangers.
     pub(crate) screening: Screening,
+    /// Which recipients servers behind know, and whose clients wait for that.
+    pub(crate) callouts: Callouts<ConnectionId>,
     /// What is counted.
     pub(crate) counters: Counters,
     /// What this shard sent to itself: it crosses nothing.
@@ -59,6 +62,8 @@ pub(crate) enum Timer {
     Outbound(ConnectionId),
     /// A connection to a milter.
     Milter(ConnectionId),
+    /// A connection on which recipients are asked about.
+    Callout(ConnectionId),
 }
 
 impl<P: Platform> Context<'_, P> {

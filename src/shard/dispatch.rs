@@ -88,9 +88,11 @@ impl Home {
             hot: None,
         };
         let recipients = found.pending.iter().map(|pending| {
+            // Whoever was never tried waits for nothing, whatever the clock was then.
+            let at_once = last_attempt || pending.attempts == 0;
             let state = RecipientState {
                 attempts: u16::try_from(pending.attempts).unwrap_or(u16::MAX),
-                due: if last_attempt { now } else { schedule.due_again(pending.due, now) },
+                due: if at_once { now } else { schedule.due_again(pending.due, now) },
                 held: pending.held,
                 reason_at: pending.last.map(|at| record_at(directory, at)),
             };

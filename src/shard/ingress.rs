@@ -85,6 +85,8 @@ struct Inbound {
     committing: Option<MessageId>,
     /// The session waits for its client's password to be checked.
     verifying: bool,
+    /// It waits for what a server behind says of a recipient.
+    asking: bool,
     /// It waits for another client to be admitted in place of the one that it had.
     presenting: bool,
     /// What block lists are asked about its client.
@@ -194,6 +196,7 @@ impl Ingress {
             receiving: None,
             committing: None,
             verifying: false,
+            asking: false,
             presenting: false,
             screen: None,
             screening: false,
@@ -346,14 +349,19 @@ impl Inbound {
 
     /// Let a commit know of a message that may join it, as long as that is to come.
     fn count_joining(&mut self, commit: &mut Commit) {
-        let joins = self.session.envelope().is_some() && self.committing.is_none();
+        let is_coming = self.committing.is_none() && !self.asking;
+        let joins = self.session.envelope().is_some() && is_coming;
         let before = std::mem::replace(&mut self.joins, joins);
         commit.joining = commit.joining + usize::from(joins) - usize::from(before);
     }
 
     /// Whether the session's question is being answered: it takes nothing until then.
     fn waits(&self) -> bool {
-        self.committing.is_some() || self.verifying || self.presenting || self.screening
+        self.committing.is_some()
+            || self.verifying
+            || self.presenting
+            || self.screening
+            || self.asking
     }
 
     /// Take plain octets of the client.
@@ -435,7 +443,7 @@ impl Inbound {
         }
     }
 
-    /// What is said to a recipient; `None`: it waits for block lists.
+    /// What is said to a recipient; `None`: it waits for block lists, or for a server behind.
     fn judge_rcpt<P: Platform>(
         &mut self,
         commit: &Commit,
@@ -447,34 +455,31 @@ impl Inbound {
             cx.common.counters.increment(Count::RefusedRcpt);
             return Some(Answer::NO_ROOM);
         }
-        let Client { listener, peer, .. } = self.client;
+        let Client { connection, listener, peer, .. } = self.client;
         // Without an open question an answer has no effect.
         let Some(recipient) = self.session.recipient() else { return Some(Answer::TRY_LATER) };
         let vouched = self.is_vouched();
         let path = &recipient.forward_path;
-        let verdict = cx.settings.relay.recipient(listener, peer.ip(), vouched, path);
-        let answer = match verdict {
-            RecipientVerdict::Accept => gated(path, cx),
-            // Put in its place when the message is stored: `Envelope::place_postmaster`.
-            RecipientVerdict::AcceptFor(_) => Answer::RECIPIENT_OK,
-            RecipientVerdict::Refuse(reply) => {
-                cx.common.counters.increment(Count::RefusedRcpt);
-                return Some(reply.into());
-            }
-        };
-        if !answer.is_positive() {
-            return Some(answer);
+        if let RecipientVerdict::Refuse(reply) =
+            cx.settings.relay.recipient(listener, peer.ip(), vouched, path)
+        {
+            cx.common.counters.increment(Count::RefusedRcpt);
+            return Some(reply.into());
         }
         match self.screened(cx) {
-            Screened::Pass => Some(answer),
+            Screened::Pass => {}
             Screened::Refuse(refusal) => {
                 cx.common.counters.increment(Count::RefusedRcpt);
-                Some(refusal)
+                return Some(refusal);
             }
             Screened::Wait => {
                 self.screening = true;
-                None
+                return None;
             }
         }
+        // `<Postmaster>` is put in its place when the message is stored.
+        let answer = gated(&self.session.recipient()?.forward_path, connection, cx);
+        self.asking = answer.is_none();
+        answer
     }
 }

@@ -179,6 +179,11 @@ impl Lookups {
         self.found.pop_front()
     }
 
+    /// Whether a target was found, or not, that nobody has been told of.
+    pub(crate) fn has_found(&self) -> bool {
+        !self.found.is_empty()
+    }
+
     /// What the resolver did so far.
     pub(crate) fn counts(&self) -> Counts {
         self.resolver.counts()

@@ -10,9 +10,11 @@
 //! ```
 //!
 //! Ingress, filters, commit, dispatch and report work for messages whose *home* this shard is;
-//! lookup and delivery for destination domains that it *owns*. Nothing here waits: whatever takes
-//! time comes back as an event.
+//! lookup and delivery for destination domains that it *owns*; callouts ask servers behind about
+//! recipients that its clients name. Nothing here waits: whatever takes time comes back as an
+//! event.
 
+mod callouts;
 mod carry;
 mod commit;
 mod connections;
@@ -41,6 +43,7 @@ mod securing;
 mod settling;
 mod signing;
 mod site_row;
+mod snapshot;
 mod upstreams;
 mod verifying;
 mod waits;
@@ -61,12 +64,14 @@ use crate::base::time::{Monotonic, Now};
 use crate::base::wheel::Wheel;
 use crate::egress::owner::Loads;
 use crate::egress::throttle::SharedSites;
-use crate::outcome::counters::{Count, Counters};
+use crate::outcome::counters::Counters;
 use crate::policy::admission::Admission;
 use crate::policy::attempts::Attempts;
 use crate::policy::rates::Rates;
+use crate::policy::recipients::Callouts;
 use crate::queue::Queue;
-use crate::shard::commands::{Answer, Command, Snapshot};
+use crate::shard::callouts::Callers;
+use crate::shard::commands::{Answer, Command};
 use crate::shard::commit::{Commit, CommitEvent, From};
 use crate::shard::context::{Common, Context, Timer};
 use crate::shard::delivery::Delivery;
@@ -79,11 +84,11 @@ use crate::shard::lookup::Lookups;
 use crate::shard::memory::Memory;
 use crate::shard::mesh::Crossing;
 use crate::shard::operate::Operations;
-use crate::shard::platform::{Event, Machine, Platform, Turn};
+use crate::shard::platform::{ConnectionId, Event, Machine, Platform, Turn};
 use crate::shard::recovering::Recovering;
 use crate::shard::screening::Screening;
 use crate::shard::settings::Settings;
-use crate::spool::log::{Log, Room};
+use crate::spool::log::Log;
 use crate::spool::recovery::Recovery;
 
 /// What all shards of a process share: atomics and rarely taken locks, nothing that waits.
@@ -139,6 +144,7 @@ pub struct Shard {
     operations: Operations,
     lookups: Lookups,
     filters: Filters,
+    callers: Callers,
     delivery: Delivery,
     drain: Option<Drain>,
     fired: Vec<Timer>,
@@ -177,6 +183,7 @@ impl Shard {
             operations: Operations::default(),
             lookups: Lookups::new(settings.dns.clone(), settings.own_names.clone(), dns_prng),
             filters: Filters::default(),
+            callers: Callers::new(&settings),
             delivery: Delivery::new(id, &settings, shared.sites.clone(), now.mono),
             drain: None,
             fired: Vec::new(),
@@ -187,6 +194,7 @@ impl Shard {
                 attempts: Attempts::default(),
                 rates: Rates::default(),
                 screening: Screening::default(),
+                callouts: Callouts::default(),
                 counters: Counters::default(),
                 local: VecDeque::new(),
                 plain: Vec::new(),
@@ -235,40 +243,13 @@ impl Shard {
         self.recovering.may_find(*id) && self.home.queue.show(*id).is_none()
     }
 
-    /// How this shard stands.
-    fn snapshot<P: Platform>(&mut self, platform: &P) -> Snapshot {
-        let stats = self.home.queue.stats();
-        let dns = self.lookups.counts();
-        let mut counters = self.common.counters.clone();
-        counters.set(Count::SessionsOpen, self.ingress.len() as u64);
-        counters.set(Count::ConnectionsOpen, self.delivery.connections() as u64);
-        counters.set(Count::QueueReady, stats.ready + stats.parked);
-        counters.set(Count::QueueAttempting, stats.dispatched);
-        counters.set(Count::QueueDeferred, stats.deferred);
-        counters.set(Count::QueueHeld, stats.held);
-        counters.set(Count::InMemoryOnly, self.commit.in_memory_only() as u64);
-        counters
-            .set(Count::SpoolSegments, self.commit.logs().map(|log| log.stats().segments).sum());
-        counters.set(Count::Recovering, self.recovering.left() as u64);
-        counters.add(Count::DnsQuestions, dns.traffic.udp_queries + dns.traffic.tcp_queries);
-        counters.add(Count::DnsCacheHits, dns.cached);
-        counters.add(Count::DnsFailures, dns.failed);
-        Snapshot {
-            counters,
-            platform: platform.counters(),
-            admits: self.commit.room() == Room::Open,
-            failing: self.commit.is_failing(),
-            owed: self.commit.owed(),
-            domains: self.settings.gate.lines(),
-        }
-    }
-
     fn reload<P: Platform>(&mut self, settings: Arc<Settings>, platform: &mut P) {
         self.ingress.admission().replace_limits(settings.admission.clone());
         self.commit.memory.set_limit(settings.memory_bytes);
         self.lookups.reconfigure(settings.dns.clone(), settings.own_names.clone());
         self.home.reconfigure(&settings);
         self.settings = settings;
+        self.callers.reconfigure(context!(self, platform));
         self.delivery.reconfigure(context!(self, platform));
     }
 
@@ -293,9 +274,25 @@ impl Shard {
                 Timer::Session(id) => self.ingress.timer(id, &mut self.commit, cx),
                 Timer::Outbound(id) => self.delivery.timer(id, cx),
                 Timer::Milter(id) => self.filters.timer(id),
+                Timer::Callout(id) => self.callers.timer(id, cx),
             }
         }
         self.fired = fired;
+    }
+
+    fn received<P: Platform>(&mut self, id: ConnectionId, bytes: &[u8], platform: &mut P) {
+        let cx = context!(self, platform);
+        if self.ingress.has(id) {
+            self.ingress.received(id, bytes, &mut self.commit, cx);
+        } else if self.lookups.has(id) {
+            self.lookups.received(id, bytes, cx);
+        } else if self.filters.has(id) {
+            self.filters.received(id, bytes, cx.mono());
+        } else if self.callers.has(id) {
+            self.callers.received(id, bytes, cx);
+        } else {
+            self.delivery.received(id, bytes, cx);
+        }
     }
 
     /// Act on what the logs came to know.
@@ -343,6 +340,8 @@ impl Shard {
             || !self.common.local.is_empty()
             || !self.commit.signing.is_empty()
             || self.common.screening.is_busy()
+            || self.common.callouts.is_busy()
+            || self.lookups.has_found()
             || self.filters.is_busy(&self.commit);
         let at_once = busy.then_some(now.mono);
         [
@@ -353,6 +352,8 @@ impl Shard {
             self.recovering.deadline(now.mono).filter(|_| self.drain.is_none()),
             self.lookups.deadline(),
             self.filters.deadline(),
+            self.callers.deadline(),
+            self.common.callouts.deadline(),
             self.delivery.deadline(),
             self.drain.as_ref().map(|drain| drain.look_again(now.mono)),
             at_once,
@@ -391,17 +392,7 @@ impl Machine for Shard {
             Event::Accepted { connection, listener, peer, local: _ } => {
                 ingress.accepted(connection, listener, peer, commit, cx);
             }
-            Event::Received { connection: id, bytes } => {
-                if ingress.has(id) {
-                    ingress.received(id, bytes, commit, cx);
-                } else if self.lookups.has(id) {
-                    self.lookups.received(id, bytes, cx);
-                } else if self.filters.has(id) {
-                    self.filters.received(id, bytes, cx.mono());
-                } else {
-                    self.delivery.received(id, bytes, cx);
-                }
-            }
+            Event::Received { connection, bytes } => self.received(connection, bytes, platform),
             Event::Sent { connection: id } => {
                 ingress.sent(id);
                 self.filters.sent(id);
@@ -410,12 +401,14 @@ impl Machine for Shard {
             Event::Connected { connection: id, local: _ } => {
                 self.lookups.connected(id, cx);
                 self.filters.connected(id);
+                self.callers.connected(id, cx);
                 self.delivery.connected(id, cx);
             }
             Event::ConnectFailed { connection: id, error } => {
                 let why = error.to_string();
                 self.lookups.lost(id, &why, cx);
                 self.filters.lost(id, &why);
+                self.callers.lost(id, &why, cx);
                 self.delivery.connect_failed(id, error, cx);
             }
             Event::Ended { connection: id } => {
@@ -425,6 +418,7 @@ impl Machine for Shard {
                     self.lookups.lost(id, "the server hung up", cx);
                 }
                 self.filters.ended(id);
+                self.callers.ended(id, cx);
                 self.delivery.ended(id, cx);
             }
             Event::Lost { connection: id, error } => {
@@ -432,6 +426,7 @@ impl Machine for Shard {
                 let why = error.to_string();
                 self.lookups.lost(id, &why, cx);
                 self.filters.lost(id, &why);
+                self.callers.lost(id, &why, cx);
                 self.delivery.lost(id, cx);
             }
             Event::Datagram { id, bytes } => self.lookups.datagram(id, bytes, cx),
@@ -463,9 +458,7 @@ impl Machine for Shard {
             self.ingress.relieve(&self.commit, context!(self, platform));
             self.greet_early(platform);
             self.home.drive(&mut self.commit, context!(self, platform));
-            while let Some(found) = self.lookups.poll_found() {
-                self.delivery.found(found, &mut self.lookups, context!(self, platform));
-            }
+            self.call_out(platform);
             self.delivery.drive(&mut self.lookups, context!(self, platform));
             // What this shard sent to itself: the next round's work, until there is none.
             let round = self.common.local.len();
@@ -474,7 +467,7 @@ impl Machine for Shard {
                     self.crossing(crossing, platform);
                 }
             }
-            if round == 0 {
+            if round == 0 && !self.lookups.has_found() {
                 break;
             }
         }

@@ -3,9 +3,12 @@
 //! Made once from a [`Config`] and shared by all shards; a reload makes a new one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::options::{self, Config, DomainPattern};
+use hashbrown::HashMap;
+
+use crate::config::options::{self, Config, DomainPattern, Recipients};
 use crate::dns;
 use crate::egress::health::GroupHealth;
 use crate::egress::nexthop::Router;
@@ -26,6 +29,7 @@ use crate::policy::credentials::Credentials;
 use crate::policy::gate::Gate;
 use crate::policy::pace::Pace;
 use crate::policy::rates::RateLimits;
+use crate::policy::recipients::{self, Check, RecipientList};
 use crate::policy::relay::{AddressSet, DomainSet, RelayPolicy};
 use crate::policy::signing::Signers;
 use crate::queue::backoff::Schedule;
@@ -59,6 +63,8 @@ pub struct Settings {
     pub relay: RelayPolicy,
     /// By listener: who may say for whom they connect.
     proxies: Vec<Proxies>,
+    /// By relay domain: who there is.
+    pub recipients: recipients::Checks,
     /// Domains that are not used.
     pub gate: Gate,
     /// Bounds on content.
@@ -153,6 +159,7 @@ impl Settings {
             durability: config.listeners.iter().map(|one| one.durability).collect(),
             relay: relay_policy(config),
             proxies: config.listeners.iter().map(Proxies::new).collect(),
+            recipients: recipient_checks(config, &around.recipients),
             gate: Gate { mode: config.domain_check, board: around.board.clone() },
             content_limits: ContentLimits {
                 header_bytes: config.limits.header_bytes,
@@ -366,6 +373,25 @@ fn relay_policy(config: &Config) -> RelayPolicy {
         }
     }
     RelayPolicy::new(relay_for.collect(), domains, config.postmaster.clone())
+}
+
+fn recipient_checks(
+    config: &Config,
+    lists: &HashMap<PathBuf, Arc<RecipientList>>,
+) -> recipients::Checks {
+    let mut checks = recipients::Checks::default();
+    for relay_domain in &config.relay_domains {
+        let check = match &relay_domain.recipients {
+            Recipients::Any => None,
+            Recipients::Callout(unverified) => Some(Check::Callout(*unverified)),
+            Recipients::List(path) => lists.get(&**path).cloned().map(Check::List),
+        };
+        match &relay_domain.domain {
+            DomainPattern::Exact(domain) => checks.insert(domain.clone(), check),
+            DomainPattern::Suffix(domain) => checks.insert_below(domain, check),
+        }
+    }
+    checks
 }
 
 fn admission_limits(config: &Config) -> AdmissionLimits {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use relay_fast::base::time::Monotonic;
+use relay_fast::mail::address::Mailbox;
 use relay_fast::smtp::client::Transaction;
 
 use crate::sender::{Sender, envelope, options, transaction};
@@ -14,6 +15,7 @@ enum Turn {
     Says(String),
     Hears(String),
     Begins(Transaction, Vec<u8>),
+    Asks(Mailbox),
     Quits,
     Ends,
     Waits(Duration),
@@ -76,6 +78,11 @@ impl Dialogue {
 
     pub(crate) fn begins_with(self, transaction: Transaction, content: &[u8]) -> Self {
         self.turn(Turn::Begins(transaction, content.to_vec()))
+    }
+
+    /// The machine is to ask about this recipient.
+    pub(crate) fn asks(self, recipient: &str) -> Self {
+        self.turn(Turn::Asks(Mailbox::parse(recipient, true).expect("an address")))
     }
 
     /// Nothing can be given to the machine now.
@@ -159,6 +166,7 @@ impl Dialogue {
                     sender.content = content.clone();
                     sender.client.begin(transaction.clone(), now);
                 }
+                Turn::Asks(recipient) => sender.client.ask(recipient.clone(), now),
                 Turn::CannotBegin => {
                     assert!(!sender.may_begin(), "turn {number}: {}", sender.told);
                 }
@@ -181,7 +189,7 @@ impl Turn {
     fn said(&self) -> usize {
         match self {
             Self::Says(text) => text.len(),
-            Self::Hears(_) | Self::Begins(..) | Self::CannotBegin => 0,
+            Self::Hears(_) | Self::Begins(..) | Self::Asks(_) | Self::CannotBegin => 0,
             Self::Quits | Self::Ends | Self::Waits(_) => 0,
         }
     }

@@ -42,6 +42,8 @@ enum Expected {
     Data(u64),
     End(u64),
     Reset,
+    /// RSET ahead of MAIL: goes on by itself.
+    Cleared,
     Quit,
 }
 
@@ -155,6 +157,7 @@ impl Client {
             Expected::Hello => self.next(books),
             Expected::Greeting | Expected::Quit => self.close(),
             Expected::Reset => self.next(books),
+            Expected::Cleared => {}
             Expected::Mail(number) if !is_yes => self.put_off(number, books),
             Expected::Mail(_) if self.habits.pipelines => {}
             Expected::Mail(number) => self.say_recipient(number, 0, books),
@@ -169,7 +172,11 @@ impl Client {
                 }
             }
             Expected::Data(number) if code == 354 => self.say_content(number, books),
-            Expected::Data(number) => self.put_off(number, books),
+            Expected::Data(number) => {
+                // No recipient was taken, and perhaps none ever will be.
+                self.tries += if code == 554 { 9 } else { 0 };
+                self.put_off(number, books);
+            }
             Expected::End(number) => self.ended(number, code, sent_at, books),
         }
     }
@@ -227,6 +234,10 @@ impl Client {
         }
         self.current = self.queue.pop_front();
         let Some((number, _)) = self.current else { return self.quit() };
+        if self.habits.chunks && books.ledger.refuses_recipients {
+            // A chunk for nobody is refused, and ends nothing (RFC 3030 §2).
+            self.say("RSET\r\n", Expected::Cleared);
+        }
         let mail = books.ledger.mail(number);
         let command = format!("MAIL FROM:<{}>\r\n", mail.reverse_path);
         let recipients = mail.to.len();

@@ -89,6 +89,8 @@ pub(crate) struct Ledger {
     pub(crate) dead: BTreeSet<String>,
     /// The listener's `durability` is `memory`.
     pub(crate) answers_from_memory: bool,
+    /// Recipients may be refused before there is content.
+    pub(crate) refuses_recipients: bool,
     /// Acknowledged mail that was not on stable storage when the process died: what may be lost.
     pub(crate) unsaved: BTreeSet<u64>,
     /// From acceptance to expiry.

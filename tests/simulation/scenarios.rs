@@ -165,6 +165,19 @@ fn mail_goes_to_the_second_upstream_while_the_first_is_down_and_back() {
     world.audit_rest();
 }
 
+/// Nothing else happens on the node meanwhile that would give its shard a turn.
+#[test]
+fn mail_goes_to_the_second_upstream_once_the_first_was_silent_for_its_time() {
+    let mut world = world(STANDARD, &relay_domain("203.0.113.101;203.0.113.102"));
+    let (first, second) = (world.add_host(101), world.add_host(102));
+    world.add_outage(first, 0, 300 * SECOND, Reach::Silent);
+    world.boot(1);
+    world.submit(4, ("user", "corp.example"), 0);
+    world.run_until(35 * SECOND);
+    assert_eq!((world.delivered().len(), world.hosts[second].attempts.is_empty()), (4, false));
+    world.audit_rest();
+}
+
 #[test]
 fn mail_waits_while_name_servers_fail_and_goes_once_they_answer() {
     let mut world = world(QUICK, "");

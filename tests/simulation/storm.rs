@@ -72,10 +72,16 @@ impl Storm {
             "retry_first = \"{retry}\"\nretry_longest = \"5m\"\nlifetime = \"{lifetime}\"\n\
              delay_report = \"1m\""
         );
+        // One in five asks about recipients of the relay domain.
+        let recipients = match seed % 10 {
+            2 => "recipients = \"callout\"\n",
+            7 => "recipients = \"callout\"\nunverified = \"defer\"\n",
+            _ => "",
+        };
         let more = format!(
             "[spool]\nhot_memory = \"{hot}\"\n\
              [[upstream]]\nname = \"pair\"\nhosts = \"{list}\"\n\
-             [[relay_domain]]\ndomains = [\"corp.example\"]\nupstream = \"pair\"\n"
+             [[relay_domain]]\ndomains = [\"corp.example\"]\nupstream = \"pair\"\n{recipients}"
         );
         // One storm in three blows over a listener that answers from memory.
         let answers_from_memory = seed % 3 == 1;
@@ -87,6 +93,7 @@ impl Storm {
         let mut world = World::new(seed, if signs { signed(settings) } else { settings });
         world.ledger.signatures = if signs { SIGNATURES } else { 0 };
         world.agenda = agenda;
+        world.ledger.refuses_recipients = !recipients.is_empty();
         world.ledger.answers_from_memory = answers_from_memory;
         world.ledger.lifetime = minutes * MINUTE;
         let calm_at = world.agenda.between(2 * MINUTE, 10 * MINUTE);
@@ -278,7 +285,9 @@ impl Storm {
 
     /// In the calm after the storm all comes to its end.
     fn settle(&mut self) {
-        let end = self.world.agenda.now + 3 * self.world.ledger.lifetime;
+        // Who is told at RCPT to come again does so for a while.
+        let again = if self.world.ledger.refuses_recipients { 30 * MINUTE } else { 0 };
+        let end = self.world.agenda.now + 3 * self.world.ledger.lifetime + again;
         loop {
             self.world.run_for(MINUTE);
             // A start that was put off, while it runs already.

@@ -67,6 +67,22 @@ pub(in crate::config) const RELAY_UPSTREAM: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const RELAY_RECIPIENTS: Knob = Knob {
+    path: "relay_domain[].recipients",
+    kind: Kind::Text { form: "`any`, `callout` or path", default: "any" },
+    help: "Who there is: all, whom the upstream knows when asked, or those in a file.",
+    cost: "callout: an answer to RCPT waits for the upstream",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const RELAY_UNVERIFIED: Knob = Knob {
+    path: "relay_domain[].unverified",
+    kind: Kind::Choice { default: "accept", words: &["accept", "defer"] },
+    help: "A recipient of whom the upstream says nothing: taken, or 451 4.1.1.",
+    cost: "accept: who turns out unknown is bounced; defer: senders wait for the upstream",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const ROUTE_DOMAINS: Knob = Knob {
     path: "route[].domains",
     kind: Kind::List { form: "domains, `.suffix`es", default: "required" },

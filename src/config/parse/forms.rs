@@ -5,18 +5,20 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::path::Path;
 use std::str::FromStr;
 
 use ipnet::IpNet;
 
 use crate::base::limits::GROUP_NAME_MAX;
-use crate::config::options::{DomainPattern, Upstream, User};
+use crate::config::options::{DomainPattern, Recipients, Upstream, User};
 use crate::config::suggest;
 use crate::config::units::Wrong;
 use crate::egress::upstream;
 use crate::mail::address::{Domain, Mailbox};
 use crate::mail::route::TlsLevel;
 use crate::milter::{Address, NoAddress};
+use crate::policy::recipients::Unverified;
 use crate::policy::signing::Selector;
 
 /// DNS over UDP and TCP.
@@ -234,6 +236,28 @@ pub(super) fn group_name(text: &str) -> Result<String, Wrong> {
 /// `mx` or a group's name, which is looked up later.
 pub(super) fn route_target(text: &str) -> Result<String, Wrong> {
     if text == "mx" { Ok(text.to_owned()) } else { group_name(text) }
+}
+
+/// `any`, `callout`, or the path of a file.
+pub(super) fn recipients(text: &str) -> Result<Recipients, Wrong> {
+    match text {
+        "any" => Ok(Recipients::Any),
+        "callout" => Ok(Recipients::Callout(Unverified::default())),
+        _ if text.contains('/') => Ok(Recipients::List(Path::new(&path(text)?).into())),
+        _ => {
+            let wrong = Wrong::new(format!("`{text}` is neither `any`, `callout` nor a path"));
+            Err(wrong.help(format!("a path has a `/` in it: \"./{text}\"")))
+        }
+    }
+}
+
+/// What is done about a recipient of whom nothing is known.
+pub(super) fn unverified(text: &str) -> Result<Unverified, Wrong> {
+    Unverified::ALL.into_iter().find(|one| one.to_string() == text).ok_or_else(|| {
+        let words = Unverified::ALL.map(|one| one.to_string());
+        let wrong = Wrong::new(format!("`{text}` is not one of {}", words.join(", ")));
+        suggest::nearest(text, words.iter().map(String::as_str), wrong)
+    })
 }
 
 /// A list of upstream relays, as written and as read.

@@ -7,7 +7,8 @@ use crate::config::flags::Flags;
 use crate::config::knob::Knob;
 use crate::config::knobs;
 use crate::config::options::{
-    CertificateFiles, DomainPattern, EgressSource, Group, RelayDomain, RouteRule, SiteLimits,
+    CertificateFiles, DomainPattern, EgressSource, Group, Recipients, RelayDomain, RouteRule,
+    SiteLimits,
 };
 use crate::config::parse::{default_text, flag, forms};
 use crate::config::problem::Place;
@@ -227,11 +228,15 @@ fn relay_domains(
     for section in reader.tables(root, "relay_domain", "relay_domain[]") {
         let domains = domains(reader, &section, &knobs::RELAY_DOMAINS, seen);
         let target = reader.required(&section, &knobs::RELAY_UPSTREAM, forms::route_target);
+        let recipients = recipients(reader, &section);
         let Some(target) = target else { continue };
         match resolve(reader, &target, targets) {
             Some(Route::Group(group)) => {
-                relay_domains
-                    .extend(domains.into_iter().map(|domain| RelayDomain { domain, group }));
+                relay_domains.extend(domains.into_iter().map(|domain| RelayDomain {
+                    domain,
+                    group,
+                    recipients: recipients.clone(),
+                }))
             }
             Some(Route::Mx(_)) => {
                 let wrong = Wrong::new("a relay domain's MX hosts lead back to this node");
@@ -242,6 +247,30 @@ fn relay_domains(
         }
     }
     relay_domains
+}
+
+/// How it is known who there is.
+fn recipients(reader: &mut Reader<'_>, section: &Section<'_>) -> Recipients {
+    let given = reader.text(section, &knobs::RELAY_RECIPIENTS, None, forms::recipients);
+    let unverified = reader.text(section, &knobs::RELAY_UNVERIFIED, None, forms::unverified);
+    if given.is_none() {
+        reader.note(section, &knobs::RELAY_RECIPIENTS, quoted("any"), None);
+    }
+    match (given.map(|given| given.value).unwrap_or_default(), unverified) {
+        (Recipients::Callout(_), Some(unverified)) => Recipients::Callout(unverified.value),
+        (Recipients::Callout(default), None) => {
+            let shown = quoted(&default.to_string());
+            reader.note(section, &knobs::RELAY_UNVERIFIED, shown, None);
+            Recipients::Callout(default)
+        }
+        (recipients, Some(unverified)) => {
+            let wrong = Wrong::new("`unverified` is about callouts");
+            let wrong = wrong.help("set `recipients = \"callout\"`, or leave it out");
+            reader.finder.add(unverified.place_or(section.place()), wrong);
+            recipients
+        }
+        (recipients, None) => recipients,
+    }
 }
 
 fn routes(

@@ -3,6 +3,7 @@
 mod checks;
 mod knobs;
 mod milters;
+mod recipients;
 
 use std::time::Duration;
 

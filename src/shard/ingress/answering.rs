@@ -3,8 +3,11 @@
 use std::mem;
 
 use crate::base::limits::SESSION_HELD_MAX;
+use crate::mail::address::ForwardPath;
+use crate::policy::recipients::Finding;
 use crate::shard::commit::Commit;
 use crate::shard::context::Context;
+use crate::shard::ingress::gate::made_of;
 use crate::shard::ingress::{Inbound, Ingress};
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::smtp::answer::Answer;
@@ -51,6 +54,21 @@ impl Ingress {
         self.answered(connection, answer, commit, cx);
     }
 
+    /// A server behind has said what it has to say of the recipient that a session waits for.
+    pub(crate) fn recipient_found<P: Platform>(
+        &mut self,
+        connection: ConnectionId,
+        finding: &Finding,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        let inbound = self.sessions.get_mut(connection).filter(|inbound| inbound.asking);
+        let recipient = inbound.and_then(|inbound| inbound.session.recipient());
+        let Some(ForwardPath::Mailbox(to)) = recipient.map(|it| &it.forward_path) else { return };
+        let answer = made_of(finding, to, cx);
+        self.answered(connection, answer, commit, cx);
+    }
+
     /// Give the session its answer.
     pub(crate) fn answered<P: Platform>(
         &mut self,
@@ -73,7 +91,8 @@ impl Inbound {
         commit: &mut Commit,
         cx: &mut Context<'_, P>,
     ) {
-        (self.committing, self.verifying, self.presenting) = (None, false, false);
+        (self.committing, self.verifying) = (None, false);
+        (self.asking, self.presenting) = (false, false);
         self.screening = false;
         self.session.answer(answer, cx.mono());
         let held = mem::take(&mut self.held);

@@ -2,10 +2,14 @@
 //!
 //! Read by whoever may read files; here they are values.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::policy::credentials::Credentials;
 use crate::policy::gate::Board;
+use crate::policy::recipients::RecipientList;
 use crate::policy::signing::Signers;
 use crate::tls::{Clock, Identity, Roots};
 
@@ -26,6 +30,8 @@ pub struct Surroundings {
     pub signers: Arc<Signers>,
     /// Who may log in.
     pub credentials: Arc<Credentials>,
+    /// The lists of recipients, by file.
+    pub recipients: HashMap<PathBuf, Arc<RecipientList>>,
     /// The time that certificates are judged by.
     pub clock: Arc<Clock>,
     /// Domains that fail their check.

@@ -17,7 +17,7 @@ pub(super) fn write_mail(
 ) {
     let envelope = &transaction.envelope;
     write(into, format_args!("MAIL FROM:{}", envelope.reverse_path));
-    if extensions.size.is_some() {
+    if extensions.size.is_some() && transaction.content_bytes > 0 {
         write(into, format_args!(" SIZE={}", transaction.content_bytes));
     }
     if extensions.binary_mime && envelope.body_type == BodyType::BinaryMime {

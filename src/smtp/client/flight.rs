@@ -18,6 +18,9 @@ use crate::smtp::client::wire::{Command, Wire};
 use crate::smtp::client::{PeerExtensions, Settled, Transaction, capability};
 use crate::smtp::stuffing::Stuffing;
 
+mod asking;
+mod settling;
+
 /// What of the peer's offer is used.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Use<'a> {
@@ -67,6 +70,8 @@ enum Body {
 #[derive(Debug)]
 pub(super) struct Flight {
     transaction: Transaction,
+    /// It ends with the recipients: no content is to follow.
+    only_asks: bool,
     fates: Vec<Fate>,
     results: Vec<(u16, Settled)>,
     /// Places in `transaction.recipients` of those that this round asks for.
@@ -105,6 +110,7 @@ impl Flight {
             unanswered: 0,
             undecided: 0,
             content_is_out: false,
+            only_asks: false,
             transaction,
         };
         let lacks_for_all = capability::lacks_for_all(&flight.transaction, extensions);
@@ -317,6 +323,7 @@ impl Flight {
             return true;
         }
         match self.body {
+            _ if self.only_asks => return false,
             Body::Data(_) => {
                 self.send(wire, Command::Data, b"DATA\r\n");
                 self.step = Step::AwaitGo;
@@ -398,6 +405,7 @@ impl Flight {
             (_, Refusal::OutOfPlace) => return Err(out_of_step(&reply)),
             // MAIL was refused; so is this, whatever the peer says.
             (Fate::Settled, Refusal::Yes | Refusal::No) => {}
+            (_, Refusal::No) if self.only_asks => self.settle(place, Settled::Accepted(reply)),
             (_, Refusal::No) => self.fates[place] = Fate::Accepted,
             (_, Refusal::Yes) if self.has_accepted() && is_too_many(&reply) => {
                 self.fates[place] = Fate::Waiting;
@@ -457,33 +465,6 @@ impl Flight {
         }
         // Refused amid a long chunk: the rest of it is not worth sending.
         if is_complete { Ok(()) } else { Err(Broken(None)) }
-    }
-
-    fn accept_accepted(&mut self, reply: &Reply) {
-        for place in self.accepted() {
-            self.settle(place, Settled::Accepted(reply.clone()));
-        }
-    }
-
-    fn refuse_accepted(&mut self, stage: Stage, reply: Reply) {
-        for place in self.accepted() {
-            self.refuse(place, stage, Failure::Reply(reply.clone()));
-        }
-    }
-
-    fn accepted(&self) -> Vec<usize> {
-        let is_accepted = |place: &usize| self.fates[*place] == Fate::Accepted;
-        self.round.iter().copied().filter(is_accepted).collect()
-    }
-
-    fn refuse(&mut self, place: usize, stage: Stage, failure: Failure) {
-        self.settle(place, Settled::Refused { stage, failure });
-    }
-
-    fn settle(&mut self, place: usize, settled: Settled) {
-        assert!(self.fates[place] != Fate::Settled, "recipient {place} is settled twice");
-        self.fates[place] = Fate::Settled;
-        self.results.push((self.transaction.recipients[place], settled));
     }
 }
 

@@ -11,7 +11,7 @@ fn file_with(knob: &Knob, value: &str) -> (String, usize) {
     let required = match knob.section() {
         "listener[]" => "address = \"127.0.0.1:1\"\n",
         "upstream[]" => "name = \"g\"\nhosts = \"h\"\n",
-        "relay_domain[]" => "domains = []\nupstream = \"g\"\n",
+        "relay_domain[]" => "domains = []\nupstream = \"g\"\nrecipients = \"callout\"\n",
         "route[]" => "domains = []\nto = \"mx\"\n",
         "dkim[]" => "domain = \"d.example\"\nselector = \"s\"\nkey = \"/k\"\n",
         "source[]" => "address = \"192.0.2.1\"\ncertificate = \"c\"\nkey = \"k\"\n",
