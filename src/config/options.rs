@@ -85,6 +85,8 @@ pub struct Config {
     pub sources: Vec<EgressSource>,
     /// What signs; at most `SIGNATURES_MAX` keys a domain.
     pub dkim_keys: Vec<DkimKey>,
+    /// The domain of one of them, which seals the mail that is verified (RFC 8617).
+    pub arc_domain: Option<Domain>,
     /// What is checked before anyone is asked.
     pub checks: CheckOptions,
     /// Who filters what comes in, in this order; their names are unique.

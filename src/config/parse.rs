@@ -88,6 +88,7 @@ fn read<'d>(
     let inbound = inbound::read(reader, &root, flags, &admin.listen);
     let outbound = outbound::read(reader, &root, flags, hostname.as_ref());
     let dkim_keys = dkim::read(reader, &root);
+    let arc_domain = dkim::arc(reader, &root, &dkim_keys);
     let checks = checks::read(reader, &root, &inbound.listeners);
     let memory = inbound.limits.memory_bytes;
     let milters = milters::read(reader, &root, &inbound.listeners, memory);
@@ -120,6 +121,7 @@ fn read<'d>(
         shard_excess_percent: outbound.shard_excess_percent,
         sources: outbound.sources,
         dkim_keys,
+        arc_domain,
         checks,
         milters,
         queue,

@@ -99,6 +99,11 @@ impl Authenticity {
         self.facts.header.capacity()
     }
 
+    /// What was read of the content.
+    pub fn into_facts(self) -> Facts {
+        self.facts
+    }
+
     /// A name server has answered, or nobody could.
     pub fn handle_answer(&mut self, answer: &Arc<Answer>) {
         self.known.learn(answer);

@@ -1,4 +1,5 @@
-//! Sign a message for the domain that it is from (DKIM: RFC 6376, RFC 8301, RFC 8463).
+//! Sign a message for the domain that it is from (DKIM: RFC 6376, RFC 8301, RFC 8463), or seal what
+//! is passed on (ARC: RFC 8617).
 //!
 //! In: content in pieces cut anywhere, then the time. Out: which signatures it is to have
 //! ([`Unsigned`]), each lacking nothing but one operation with its private key, which is dear; then
@@ -13,6 +14,7 @@
 mod field;
 mod from;
 mod key;
+mod seal;
 mod signers;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,7 @@ use crate::policy::signing::from::from_domain;
 
 pub use field::Unsigned;
 pub use key::{Algorithm, KeyError, PrivateKey, SigningFailed};
+pub use seal::{Chain, Seal};
 pub use signers::{Selector, Signer, Signers};
 
 /// Reads content as it comes, for the signatures that it will get.
@@ -39,6 +42,8 @@ pub struct Signing {
     reverse_domain: Option<Domain>,
     /// Whose client may send as these alone gets no others' signatures.
     bound_to: Option<Arc<DomainSet>>,
+    /// It gets this set, and no signatures.
+    seal: Option<Box<Seal>>,
     header_bytes_max: usize,
     place: Place,
 }
@@ -65,7 +70,13 @@ impl Signing {
         header_bytes_max: usize,
     ) -> Self {
         let place = Place::Header(Vec::new());
-        Self { signers, reverse_domain, bound_to: None, header_bytes_max, place }
+        Self { signers, reverse_domain, bound_to: None, seal: None, header_bytes_max, place }
+    }
+
+    /// At the start of content that is to be sealed.
+    pub fn sealing(seal: Seal, header_bytes_max: usize) -> Self {
+        let seal = Some(Box::new(seal));
+        Self { seal, ..Self::new(Arc::default(), None, header_bytes_max) }
     }
 
     /// Sign for these domains alone, where there are such: the client may send as no others.
@@ -119,9 +130,10 @@ impl Signing {
             self.leave_header(header_end);
         }
         match self.place {
-            Place::Body { header, signers, body } => {
-                field::compose(&header, &body.finish(), &signers, now)
-            }
+            Place::Body { header, signers, body } => match self.seal {
+                Some(seal) => seal.compose(&header, &body.finish(), now),
+                None => field::compose(&header, &body.finish(), &signers, now),
+            },
             Place::Header(_) | Place::Passed => Unsigned::default(),
         }
     }
@@ -143,6 +155,9 @@ impl Signing {
 
     /// Who signs: the domain that the message says it is from, else that of the reverse-path.
     fn choose(&self, header: &[u8]) -> Vec<Arc<Signer>> {
+        if let Some(seal) = &self.seal {
+            return vec![seal.signer.clone()];
+        }
         // A message from nobody, or from several at once, says nothing that could be vouched for.
         let Some(from) = from_domain(header) else { return Vec::new() };
         let may = |domain: &&Domain| self.bound_to.as_ref().is_none_or(|set| set.contains(domain));

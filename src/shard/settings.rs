@@ -31,7 +31,7 @@ use crate::policy::pace::Pace;
 use crate::policy::rates::RateLimits;
 use crate::policy::recipients::{self, Check, RecipientList};
 use crate::policy::relay::{AddressSet, DomainSet, RelayPolicy};
-use crate::policy::signing::Signers;
+use crate::policy::signing::{Signer, Signers};
 use crate::queue::backoff::Schedule;
 use crate::shard::delivery::SMTP_PORT;
 use crate::smtp::client::StartTls;
@@ -85,6 +85,8 @@ pub struct Settings {
     filters: Vec<ListenerFilters>,
     /// Keys that sign.
     pub signers: Arc<Signers>,
+    /// What seals the mail that is verified.
+    pub sealer: Option<Arc<Signer>>,
     /// Bounds on sessions.
     pub admission: AdmissionLimits,
     /// How often strangers may come.
@@ -173,6 +175,7 @@ impl Settings {
             listener_names: config.listeners.iter().map(listener_name).collect(),
             filters: filters::filters(config),
             signers: around.signers.clone(),
+            sealer: config.arc_domain.as_ref().and_then(|domain| around.signers.sealer(domain)),
             admission: admission_limits(config),
             rates: rate_limits(&config.limits),
             memory_bytes: config.limits.memory_bytes,
@@ -225,6 +228,11 @@ impl Settings {
     /// Who may say for whom they connect.
     pub(crate) fn proxies(&self, listener: u16) -> &Proxies {
         &self.proxies[usize::from(listener)]
+    }
+
+    /// Octets of a header section that is taken.
+    pub(crate) fn header_bytes_max(&self) -> usize {
+        usize::try_from(self.content_limits.header_bytes).unwrap_or(usize::MAX)
     }
 
     /// When a message from a listener gets its 250.

@@ -16,7 +16,8 @@ use crate::base::time::Monotonic;
 use crate::dns::{self, Question};
 use crate::milter::Field;
 use crate::outcome::counters::Count;
-use crate::policy::authenticity::{Authenticity, Dmarc, Mode, Progress, Results, Verdict};
+use crate::policy::authenticity::{Authenticity, Dmarc, Facts, Mode, Progress, Results, Verdict};
+use crate::policy::signing::Signing;
 use crate::shard::Shard;
 use crate::shard::commit::{Commit, From};
 use crate::shard::context::Context;
@@ -196,7 +197,7 @@ impl Shard {
     fn verified<P: Platform>(&mut self, job: Job, results: &Results, platform: &mut P) {
         let now = platform.now();
         let cx = &mut Context { now, platform, settings: &self.settings, common: &mut self.common };
-        let Job { mut subject, connection, mode, memory, .. } = job;
+        let Job { mut subject, connection, mode, memory, authenticity, .. } = job;
         self.commit.memory.gathered(memory, 0);
         cx.common.counters.increment(count(results.dmarc));
         tell(subject.message(), mode, results);
@@ -212,12 +213,21 @@ impl Shard {
                 return self.ingress.refuse(connection, id, answer, &mut self.commit, cx);
             }
         };
+        let bytes_max = cx.settings.header_bytes_max();
+        let sealer = cx.settings.sealer.clone().filter(|_| mode != Mode::Monitor);
+        let seal = sealer.and_then(|signer| results.seal(signer));
         match subject {
             Subject::Unfiltered(message) => {
                 let from = From::session(connection, held);
-                self.ingress.store(connection, message, from, &mut self.commit, cx);
+                let Facts { header, relaxed, .. } = authenticity.into_facts();
+                let set =
+                    seal.zip(relaxed).map(|(seal, body)| seal.compose(&header, &body, cx.now.wall));
+                let sealed = (message, set.unwrap_or_default());
+                self.ingress.sign_and_store(connection, sealed, from, &mut self.commit, cx);
             }
             Subject::ToFilter(mut unfiltered) => {
+                // Milters may change what is sealed.
+                unfiltered.signing = seal.map(|seal| Signing::sealing(seal, bytes_max));
                 unfiltered.held = held;
                 self.ingress.filter(connection, unfiltered, &mut self.commit);
             }

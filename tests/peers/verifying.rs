@@ -31,6 +31,16 @@ const MESSAGE: &str = "From: A <a@author.example>\r\nTo: r@corp.example\r\nSubje
     Authentication-Results: relay.example; dmarc=pass header.from=author.example\r\n\
     Authentication-Results: other.example; dmarc=none\r\n\r\nhello  you\r\n \r\n\r\n";
 
+/// Whoever takes mail for `corp.example` says so under its name.
+const SEALS: &str = "\
+[arc]
+domain = \"corp.example\"
+[[dkim]]
+domain = \"corp.example\"
+selector = \"arc\"
+key = \"@KEYS@/corp.example.arc.pem\"
+";
+
 /// A relay for `corp.example` with this `verify`, its sink, and a name server.
 struct Gate<'n> {
     node: Node<'n>,
@@ -38,16 +48,23 @@ struct Gate<'n> {
     network: &'n Network,
     _knot: Running,
     folder: tempfile::TempDir,
+    records: Records,
 }
 
 impl<'n> Gate<'n> {
     fn new(network: &'n Network, verify: &str) -> Self {
+        Self::with(network, verify, "")
+    }
+
+    /// The same with more in its configuration, in which `@KEYS@` is where the keys are.
+    fn with(network: &'n Network, verify: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = folder.path().join("keys");
         std::fs::create_dir(&keys).unwrap();
         let mut records = Records::new();
         keygen(&keys, &[DOMAIN, "--selector", "rsa"], &mut records);
         keygen(&keys, &[DOMAIN, "--selector", "ed", "--ed25519"], &mut records);
+        keygen(&keys, &["corp.example", "--selector", "arc"], &mut records);
         let line = |(name, text): (&String, &String)| {
             let halves = text.split_at(text.len() / 2);
             format!("{name}. TXT \"{}\" \"{}\"\n", halves.0, halves.1)
@@ -59,11 +76,12 @@ impl<'n> Gate<'n> {
             "[[listener]]\naddress = \"127.0.0.1:2525\"\nrelay_for = []\nverify = \"{verify}\"\n\
              [[upstream]]\nname = \"corp\"\nhosts = \"{}\"\n\
              [[relay_domain]]\ndomains = [\"corp.example\"]\nupstream = \"corp\"\n\
-             [dns]\nservers = [\"127.0.0.1\"]\n",
-            sink.address()
+             [dns]\nservers = [\"127.0.0.1\"]\n{}",
+            sink.address(),
+            more.replace("@KEYS@", &folder.path().join("keys").display().to_string())
         );
         let node = Node::start(network, &config);
-        Self { node, sink, network, _knot: knot, folder }
+        Self { node, sink, network, _knot: knot, folder, records }
     }
 
     fn key(&self, selector: &str) -> String {
@@ -111,9 +129,50 @@ impl<'n> Gate<'n> {
     }
 }
 
+/// What dkimpy says of the ARC chain of a message.
+fn chain(python: &str, records: &Records, message: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("records.json");
+    std::fs::write(&file, serde_json::to_vec(records).unwrap()).unwrap();
+    let said = output(Command::new(python).arg(script("arc.py")).arg("verify").arg(file), message);
+    String::from_utf8(said).unwrap()
+}
+
+//= RFC 8617 §5.1, type=test
+//# … the sealer … MUST … generate … an ARC Set
+#[test]
+fn chains_hold_from_dkimpy_to_us_and_from_us_to_dkimpy() {
+    let Some(python) = dkimpy() else { return };
+    let Some(network) = network() else { return };
+    let gate = Gate::with(&network, "tag", SEALS);
+    let signed = gate.by_dkimpy(python, "rsa", "relaxed/relaxed", "rsa-sha256");
+    let content = gate.through("a@author.example", "first@corp.example", &signed);
+    assert!(content.contains("ARC-Seal: i=1; a=rsa-sha256;"), "{content}");
+    assert!(content.contains(&format!("ARC-Authentication-Results: i=1; {HOSTNAME};")));
+    assert_eq!(chain(python, &gate.records, content.as_bytes()), "pass");
+    let changed = content.replace("hello  you", "hello me");
+    assert_eq!(chain(python, &gate.records, changed.as_bytes()), "fail");
+    // The other way round: what dkimpy has sealed is right, and is sealed once more.
+    let results = "Authentication-Results: list.example; dkim=pass header.d=author.example\r\n";
+    let listed = [results.as_bytes(), &signed].concat();
+    let mut command = Command::new(python);
+    command.arg(script("arc.py")).args(["seal", &gate.key("rsa"), DOMAIN, "rsa", "list.example"]);
+    let sealed = output(&mut command, &listed);
+    assert_eq!(chain(python, &gate.records, &sealed), "pass");
+    let content = gate.through("bounce@friend.example", "second@corp.example", &sealed);
+    assert!(self::results(&content).contains("arc=pass"), "{content}");
+    assert!(content.contains("ARC-Seal: i=2;") && content.contains("cv=pass"), "{content}");
+    assert_eq!(chain(python, &gate.records, content.as_bytes()), "pass");
+    // A chain that was broken on its way is closed.
+    let broken = String::from_utf8(sealed).unwrap().replace("hello  you", "hello me");
+    let content = gate.through("bounce@friend.example", "third@corp.example", broken.as_bytes());
+    assert!(content.contains("ARC-Seal: i=2;") && content.contains("cv=fail"), "{content}");
+    assert_eq!(chain(python, &gate.records, content.as_bytes()), "ended");
+}
+
 /// Our own results in what was delivered, in one line.
 fn results(content: &str) -> String {
-    let own = format!("Authentication-Results: {HOSTNAME};");
+    let own = format!("\r\nAuthentication-Results: {HOSTNAME};");
     assert_eq!(content.matches(&own).count(), 1, "{content}");
     let (_, rest) = content.split_once(&own).unwrap();
     let lines = rest.split("\r\n").enumerate();

@@ -31,6 +31,18 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Section<'_>) -> Vec<DkimKey> 
     keys
 }
 
+/// The domain that seals, of which there must be a key.
+pub(super) fn arc(reader: &mut Reader<'_>, root: &Section<'_>, keys: &[DkimKey]) -> Option<Domain> {
+    let section = reader.table(root, "arc");
+    let given = reader.text(&section, &knobs::ARC_DOMAIN, None, forms::signing_domain)?;
+    if keys.iter().all(|key| key.domain != given.value) {
+        let wrong = Wrong::new(format!("`{}` has no key", given.value));
+        let wrong = wrong.help("it seals with its key of [[dkim]], the first RSA one of several");
+        reader.finder.add(given.place_or(section.place()), wrong);
+    }
+    Some(given.value)
+}
+
 /// What speaks against a further key.
 fn conflict(keys: &[DkimKey], domain: &Domain, selector: &Selector) -> Option<Wrong> {
     let Some(name) = selector.record_name(domain) else {

@@ -106,6 +106,7 @@ fn a_whole_file_means_what_it_says() {
     assert_eq!(config.routes.len(), 1);
     assert_eq!(config.routes[0].route, Route::Mx(TlsLevel::Verify));
     assert_eq!(config.sources[1].hello.as_str(), "mx1.example.com");
+    assert_eq!(config.arc_domain.as_ref().map(Domain::as_str), Some("example.com"));
     let keys = config.dkim_keys.iter().map(|key| (key.selector.as_str(), key.subdomains));
     assert_eq!(keys.collect::<Vec<_>>(), [("2026-11", false), ("2026-11-e", true)]);
     assert_eq!(config.queue.retry_first, Duration::from_secs(90));
@@ -270,6 +271,7 @@ fn contradictions_between_right_values_are_refused() {
         (key("x.example", "a b"), "3: `a b` is no selector"),
         (key(&"x.".repeat(120), &"s".repeat(63)), "3: `"),
         (String::from("[[dkim]]\ndomain = \"a\"\nkey = \"/k\""), "1: `selector` is missing in"),
+        (String::from("[arc]\ndomain = \"a.example\""), "2: `a.example` has no key"),
         (String::from("[listener]\naddress = \"127.0.0.1:25\""), "1: `listener` may come several"),
         (String::from("spool = \"/var\""), "1: `spool` is a section, not text = write [spool]"),
         (String::from("[[spool]]"), "1: `spool` is a section, not a list"),

@@ -28,6 +28,8 @@ pub struct ContentReader {
     /// Whose forged fields are taken out; nobody's where nothing is changed.
     own: Option<Domain>,
     header_bytes_max: usize,
+    /// What it is needed for beside: an ARC set is over the relaxed form of the body.
+    seals: bool,
     place: Place,
 }
 
@@ -47,7 +49,13 @@ const END: &[u8] = b"\r\n\r\n";
 impl ContentReader {
     /// At the start of content.
     pub fn new(own: Option<Domain>, header_bytes_max: usize) -> Self {
-        Self { own, header_bytes_max, place: Place::Header(Vec::new()) }
+        Self { own, header_bytes_max, seals: false, place: Place::Header(Vec::new()) }
+    }
+
+    /// The same of content that may be sealed.
+    #[must_use]
+    pub fn sealing(self, seals: bool) -> Self {
+        Self { seals, ..self }
     }
 
     /// Octets of memory held.
@@ -128,7 +136,11 @@ impl ContentReader {
             hash.push(&body);
             (form, hash)
         };
-        let hashes = forms(section).into_iter().map(hash).collect();
+        let mut forms = forms(section);
+        if self.seals && !forms.contains(&Form::Relaxed) {
+            forms.push(Form::Relaxed);
+        }
+        let hashes = forms.into_iter().map(hash).collect();
         self.place = match header.len() > self.header_bytes_max {
             true => Place::Passed,
             false => Place::Body { header, hashes },

@@ -5,6 +5,7 @@
 //! asks (DMARC fails and the policy is reject); nothing is for a temporary error.
 
 use std::fmt;
+use std::sync::Arc;
 
 use mail_auth::common::headers::HeaderWriter as _;
 use mail_auth::dmarc::Policy;
@@ -12,12 +13,14 @@ use mail_auth::{
     ArcOutput, AuthenticatedMessage, AuthenticationResults, DkimOutput, DkimResult, DmarcOutput,
     DmarcResult, SpfOutput, SpfResult,
 };
+use memchr::memchr;
 
 use crate::base::limits::RESULTS_FIELD_MAX;
 use crate::mail::status::Reply;
 use crate::policy::authenticity::Session;
 use crate::policy::authenticity::known::Known;
 use crate::policy::reply;
+use crate::policy::signing::{Chain, Seal, Signer};
 
 /// What a listener does about what it finds out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +78,8 @@ pub struct Results {
     pub spf: &'static str,
     /// DKIM signatures that are right, and all.
     pub signatures: (usize, usize),
+    /// The ARC chain that it came with; `None`: nobody knows now.
+    pub chain: Option<Chain>,
 }
 
 impl Dmarc {
@@ -127,6 +132,7 @@ impl Results {
             from_domain: "".into(),
             spf: word(spf.result()),
             signatures: (0, 0),
+            chain: Some(Chain::None),
         }
     }
 
@@ -153,7 +159,15 @@ impl Results {
             from_domain: dmarc.domain().into(),
             spf: word(spf.result()),
             signatures: (right, dkim.len()),
+            chain: chain(arc.result()),
         }
+    }
+
+    /// The ARC set that says these results; `None` where nobody knows what to say of the chain.
+    pub fn seal(&self, signer: Arc<Signer>) -> Option<Seal> {
+        let colon = memchr(b':', &self.field)?;
+        let results = self.field[colon + 1..].to_vec();
+        self.chain.map(|chain| Seal { signer, chain, results })
     }
 
     /// What becomes of the message on a listener with this mode.
@@ -188,6 +202,17 @@ fn field(results: &AuthenticationResults<'_>, session: &Session) -> Vec<u8> {
         return format!("Authentication-Results: {}; none\r\n", session.hostname).into_bytes();
     }
     text.into_bytes()
+}
+
+fn chain(result: &DkimResult) -> Option<Chain> {
+    match result {
+        DkimResult::None => Some(Chain::None),
+        DkimResult::Pass => Some(Chain::Pass),
+        DkimResult::TempError(_) => None,
+        DkimResult::Neutral(_) | DkimResult::Fail(_) | DkimResult::PermError(_) => {
+            Some(Chain::Fail)
+        }
+    }
 }
 
 fn word(result: SpfResult) -> &'static str {

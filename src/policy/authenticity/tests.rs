@@ -8,6 +8,8 @@ use crate::base::time::{Monotonic, WallTime};
 use crate::dns::{Finding, Kind, MxRecord, Name, Records};
 use crate::policy::signing::{Algorithm, PrivateKey, Selector, Signer, Signers, Signing};
 
+mod arc;
+
 const HEADER_MAX: usize = 64 * 1024;
 
 /// Names and what they have; what is missing does not exist, but for `Temporary`.

@@ -3,7 +3,7 @@
 //! In: a header section, the hash of the body, keys, the time. Out: fields, folded, with CRLF.
 //! Invariant: lines are within 998 octets; a field's text before its signature is what was hashed.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, Digest, SHA256};
@@ -61,19 +61,64 @@ pub struct Unsigned {
     /// To come, the next one last.
     drafts: Vec<Draft>,
     fields: Vec<u8>,
+    /// Where in `fields` the last one begins.
+    last: usize,
 }
 
 /// A field without its signature.
-#[derive(Debug)]
-struct Draft {
+pub(super) struct Draft {
     signer: Arc<Signer>,
     /// All of it up to and with `b=`.
     text: Vec<u8>,
-    /// Of what is signed.
-    hash: Digest,
+    /// Of what is signed before this field.
+    hash: Context,
+    /// The field that is made before it is signed too.
+    with_last: bool,
+}
+
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Draft").field(&String::from_utf8_lossy(&self.text)).finish()
+    }
+}
+
+impl Draft {
+    /// A field that signs what `hash` has seen.
+    fn new(text: String, signer: Arc<Signer>, hash: Context) -> Self {
+        Self { signer, text: text.into_bytes(), hash, with_last: false }
+    }
+
+    /// The same, and the field before it.
+    pub(super) fn seal(text: String, signer: Arc<Signer>, hash: Context) -> Self {
+        Self { with_last: true, ..Self::new(text, signer, hash) }
+    }
+
+    /// All that is signed.
+    fn digest(&self, last: &[u8]) -> Digest {
+        let mut relaxed = Vec::new();
+        if let Some(last) = Field::of(last).filter(|_| self.with_last) {
+            write_relaxed(&last, &mut relaxed);
+        }
+        //= RFC 6376 §3.7
+        //# the DKIM-Signature header field … with the value of the "b=" tag … deleted,
+        //# canonicalized … and without a trailing CRLF
+        let field = Field::of(&self.text).expect("it is written with its name");
+        relaxed.extend(field.name.iter().map(u8::to_ascii_lowercase));
+        relaxed.push(b':');
+        write_relaxed_value(field.value, &mut relaxed);
+        let mut hash = self.hash.clone();
+        hash.update(&relaxed);
+        hash.finish()
+    }
 }
 
 impl Unsigned {
+    /// An ARC set: its first field is there, the other two are to be signed.
+    pub(super) fn of_set(results: Vec<u8>, signature: Draft, seal: Draft) -> Self {
+        let last = results.len();
+        Self { drafts: vec![seal, signature], fields: results, last }
+    }
+
     /// The domains that these are for.
     pub fn domains(&self) -> impl Iterator<Item = &Domain> {
         self.drafts.iter().map(|draft| &draft.signer.domain)
@@ -86,9 +131,11 @@ impl Unsigned {
 
     /// Make the next signature: one operation with a private key. Nothing to do where none is left.
     pub fn sign_one(&mut self) -> Result<(), SigningFailed> {
-        let Some(Draft { signer, text, hash }) = self.drafts.pop() else { return Ok(()) };
-        let signature = BASE64.encode(signer.key.sign(&hash)?);
-        self.fields.extend_from_slice(&text);
+        let Some(draft) = self.drafts.pop() else { return Ok(()) };
+        let digest = draft.digest(&self.fields[self.last..]);
+        let signature = BASE64.encode(draft.signer.key.sign(&digest)?);
+        self.last = self.fields.len();
+        self.fields.extend_from_slice(&draft.text);
         let first = LINE - "\tb=".len();
         let (mut line, mut rest) = signature.split_at(signature.len().min(first));
         loop {
@@ -124,31 +171,36 @@ pub(super) fn compose(
     now: WallTime,
 ) -> Unsigned {
     let fields: Vec<Field<'_>> = fields(header).collect();
-    let Some((names, relaxed)) = select(&fields) else { return Unsigned::default() };
-    let mut hash = Context::new(&SHA256);
-    hash.update(&relaxed);
+    let Some((names, hash)) = select(&fields, &SIGNED) else { return Unsigned::default() };
     let body = BASE64.encode(body.as_ref());
-    let names = folded(&names);
     let draft = |signer: &Arc<Signer>| {
-        let text = unsigned_text(signer, now, &names, &body);
-        let (name, value) = text.split_once(':').expect("the field's name");
-        //= RFC 6376 §3.7
-        //# the DKIM-Signature header field … with the value of the "b=" tag … deleted,
-        //# canonicalized … and without a trailing CRLF
-        let mut relaxed = name.to_ascii_lowercase().into_bytes();
-        relaxed.push(b':');
-        write_relaxed_value(value.as_bytes(), &mut relaxed);
-        let mut hash = hash.clone();
-        hash.update(&relaxed);
-        Draft { signer: signer.clone(), text: text.into_bytes(), hash: hash.finish() }
+        let text = unsigned_text("DKIM-Signature: v=1;", signer, now, (&names, &body));
+        Draft::new(text, signer.clone(), hash.clone())
     };
-    Unsigned { drafts: signers.iter().rev().map(draft).collect(), fields: Vec::new() }
+    Unsigned { drafts: signers.iter().rev().map(draft).collect(), ..Unsigned::default() }
 }
 
-/// The names to be signed, and the relaxed form of the fields that they mean, in the same order.
-fn select(fields: &[Field<'_>]) -> Option<(Vec<&'static str>, Vec<u8>)> {
+/// What the second field of an ARC set signs (RFC 8617 §4.1.2): the same, and signatures that are
+/// there; `None` as above.
+pub(super) fn arc_signature(
+    fields: &[Field<'_>],
+    body: &Digest,
+    signer: &Arc<Signer>,
+    instance: u32,
+    now: WallTime,
+) -> Option<Draft> {
+    let signed = SIGNED.into_iter().chain([("dkim-signature", Often::AsIs)]).collect::<Vec<_>>();
+    let (names, hash) = select(fields, &signed)?;
+    let head = format!("ARC-Message-Signature: i={instance};");
+    let text = unsigned_text(&head, signer, now, (&names, &BASE64.encode(body.as_ref())));
+    Some(Draft::new(text, signer.clone(), hash))
+}
+
+/// The names to be signed, folded, and what has seen the relaxed form of the fields that they mean,
+/// in the same order.
+fn select(fields: &[Field<'_>], signed: &[(&'static str, Often)]) -> Option<(String, Context)> {
     let (mut names, mut relaxed) = (Vec::new(), Vec::new());
-    for (name, often) in SIGNED {
+    for &(name, often) in signed {
         let before = names.len();
         //= RFC 6376 §5.4.2
         //# Signers … MUST sign such header fields in order from the bottom of the header field
@@ -166,7 +218,9 @@ fn select(fields: &[Field<'_>]) -> Option<(Vec<&'static str>, Vec<u8>)> {
             names.push(name);
         }
     }
-    (names.len() <= SIGNED_NAMES_MAX).then_some((names, relaxed))
+    let mut hash = Context::new(&SHA256);
+    hash.update(&relaxed);
+    (names.len() <= SIGNED_NAMES_MAX).then(|| (folded(&names), hash))
 }
 
 /// The names joined by colons, folded.
@@ -188,14 +242,19 @@ fn folded(names: &[&str]) -> String {
     text
 }
 
-fn unsigned_text(signer: &Signer, now: WallTime, names: &str, body: &str) -> String {
+fn unsigned_text(
+    head: &str,
+    signer: &Signer,
+    now: WallTime,
+    (names, body): (&str, &str),
+) -> String {
     let Signer { domain, selector, key, .. } = signer;
     let algorithm = key.algorithm().as_str();
     let seconds = now.0 / 1_000;
     let mut text = String::with_capacity(256 + names.len());
     write!(
         text,
-        "DKIM-Signature: v=1; a={algorithm}; c=relaxed/relaxed; t={seconds};\r\n\
+        "{head} a={algorithm}; c=relaxed/relaxed; t={seconds};\r\n\
          \td={domain}; s={selector};\r\n\th={names};\r\n\tbh={body};\r\n\tb="
     )
     .expect("memory takes every write");

@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 
 use crate::base::limits::{DOMAIN_NAME_MAX, LABEL_MAX, SIGNATURES_MAX};
 use crate::mail::address::Domain;
-use crate::policy::signing::key::PrivateKey;
+use crate::policy::signing::key::{Algorithm, PrivateKey};
 
 /// The name of a key below `_domainkey` of its domain (RFC 6376 §3.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +93,13 @@ impl Signers {
         let mut domains: Vec<_> = self.own.iter().collect();
         domains.sort_unstable_by_key(|(domain, _)| *domain);
         domains.into_iter().flat_map(|(_, signers)| signers.iter().map(|signer| &**signer))
+    }
+
+    /// The one that seals for `domain`: its own that most who verify can read.
+    pub fn sealer(&self, domain: &Domain) -> Option<Arc<Signer>> {
+        let own = self.own.get(domain.as_str())?;
+        let rsa = own.iter().find(|signer| signer.key.algorithm() == Algorithm::Rsa);
+        rsa.or(own.first()).cloned()
     }
 
     /// Those that sign for `domain`.

@@ -22,8 +22,7 @@ impl Inbound {
     /// What is to be done with the content of the message to come.
     pub(super) fn care<P: Platform>(&self, cx: &Context<'_, P>) -> Care {
         let (settings, client) = (&cx.settings, &self.client);
-        let header_bytes_max = usize::try_from(settings.content_limits.header_bytes);
-        let header_bytes_max = header_bytes_max.unwrap_or(usize::MAX);
+        let header_bytes_max = settings.header_bytes_max();
         let is_trusted =
             self.is_vouched() || settings.relay.may_relay(client.listener, client.peer.ip());
         match (is_trusted, settings.verify(client.listener), self.session.envelope()) {
@@ -38,7 +37,8 @@ impl Inbound {
             }
             (false, Some(mode), _) => {
                 let own = (mode != Mode::Monitor).then(|| settings.hostname.clone());
-                Care::Verify(ContentReader::new(own, header_bytes_max))
+                let seals = mode != Mode::Monitor && settings.sealer.is_some();
+                Care::Verify(ContentReader::new(own, header_bytes_max).sealing(seals))
             }
             (true | false, _, _) => Care::None,
         }
