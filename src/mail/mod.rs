@@ -7,3 +7,4 @@ pub mod outcome;
 pub mod route;
 pub mod status;
 pub mod tlsa;
+pub mod verified;

@@ -13,6 +13,7 @@ use crate::base::time::WallTime;
 use crate::mail::durability::Durability;
 use crate::mail::outcome::Stage;
 use crate::mail::status::EnhancedStatus;
+use crate::mail::verified::Verified;
 
 mod form;
 
@@ -43,6 +44,9 @@ pub enum Kind {
     Refused,
     /// A milter had the message thrown away, though its client was told that it was taken.
     Discarded,
+    /// It was looked into whom a stranger's message is from: once a message, with its first
+    /// recipient.
+    Verified,
 }
 
 /// Where the time went, as Postfix's `delays=` has it. In a line, only milliseconds are kept.
@@ -141,6 +145,9 @@ pub struct Event<'a> {
     /// From the end of content to our 250, with the first recipient of a message received.
     #[serde(with = "form::optional_seconds", default, skip_serializing_if = "Option::is_none")]
     pub accept: Option<Duration>,
+    /// What verification found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Cow<'a, Verified>>,
 }
 
 fn is_zero(attempt: &u32) -> bool {
@@ -163,6 +170,7 @@ impl Event<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::verified::SpfFound;
     use proptest::prelude::*;
 
     fn deferred() -> Event<'static> {
@@ -195,6 +203,7 @@ mod tests {
                 transmit: Duration::from_millis(42),
             }),
             accept: None,
+            verified: None,
         }
     }
 
@@ -227,6 +236,33 @@ mod tests {
         let text = line(&event);
         let parsed = Event::parse(text.as_bytes()).expect("a line");
         assert!(matches!(parsed.recipient, Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn what_verification_found_reads_back() {
+        let verified = Verified {
+            source_ip: "2001:db8::7".parse().expect("an address"),
+            header_from: "a.example".into(),
+            disposition: "quarantine".into(),
+            spf: SpfFound {
+                domain: "a.example".into(),
+                scope: "mfrom".into(),
+                result: "softfail".into(),
+            },
+            dkim: Vec::new(),
+            arc: "none".into(),
+            dmarc: "fail".into(),
+            policy: None,
+        };
+        let event = Event {
+            kind: Kind::Verified,
+            verified: Some(Cow::Owned(verified)),
+            delays: None,
+            ..deferred()
+        };
+        let text = line(&event);
+        assert!(text.contains("\"verified\":{\"source_ip\":\"2001:db8::7\","), "{text}");
+        assert_eq!(Event::parse(text.as_bytes()).expect("a line"), event);
     }
 
     #[test]
@@ -267,6 +303,7 @@ mod tests {
             Kind::Quarantined,
             Kind::Refused,
             Kind::Discarded,
+            Kind::Verified,
         ];
         for kind in kinds {
             for stage in form::STAGES {

@@ -47,7 +47,7 @@ impl Report {
                 self.upstreams.row(way(event)).add(event);
             }
             Kind::Held | Kind::Released => {}
-            Kind::Quarantined | Kind::Refused | Kind::Discarded => {}
+            Kind::Quarantined | Kind::Refused | Kind::Discarded | Kind::Verified => {}
         }
     }
 }
@@ -179,6 +179,7 @@ mod tests {
             next_attempt: None,
             delays: Some(Delays { transmit: Duration::from_millis(ms), ..Delays::default() }),
             accept: (kind == Kind::Received).then_some(Duration::from_millis(3)),
+            verified: None,
         }
     }
 

@@ -18,6 +18,7 @@ mod results;
 mod spf;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -97,6 +98,11 @@ impl Authenticity {
     /// Octets of memory held.
     pub fn memory(&self) -> usize {
         self.facts.header.capacity()
+    }
+
+    /// Octets of the content.
+    pub fn bytes(&self) -> u64 {
+        self.facts.bytes
     }
 
     /// What was read of the content.

@@ -2,11 +2,13 @@
 //!
 //! Invariant: sequence numbers of a run have no gap. Lives on: the home shard.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::base::time::WallTime;
 use crate::mail::outcome::{Reason, Stage};
 use crate::mail::status::{EnhancedStatus, Reply};
+use crate::mail::verified::Verified;
 use crate::outcome::counters::Count;
 use crate::outcome::event::{Delays, Event, Kind};
 use crate::shard::context::Context;
@@ -41,6 +43,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) delays: Option<Delays>,
     /// None was made yet: from the end of content to our 250.
     pub(crate) accept: Option<Duration>,
+    /// What verification found.
+    pub(crate) verified: Option<&'a Verified>,
 }
 
 /// What was said, and by whom.
@@ -99,6 +103,7 @@ impl Journal {
             next_attempt: attempt.next,
             delays: attempt.delays,
             accept: attempt.accept,
+            verified: attempt.verified.map(Cow::Borrowed),
         }
         .write_line(&mut self.line);
         cx.platform.log_events(&self.line);

@@ -400,5 +400,6 @@ fn attempt<'a>(
         tls: attempted.tls.as_deref().unwrap_or(""),
         delays: Some(delays(&report.stored, age, attempted.delays)),
         accept: None,
+        verified: None,
     }
 }

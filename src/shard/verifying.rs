@@ -16,12 +16,14 @@ use crate::base::time::Monotonic;
 use crate::dns::{self, Question};
 use crate::milter::Field;
 use crate::outcome::counters::Count;
+use crate::outcome::event::Kind;
 use crate::policy::authenticity::{Authenticity, Dmarc, Facts, Mode, Progress, Results, Verdict};
 use crate::policy::signing::Signing;
 use crate::shard::Shard;
 use crate::shard::commit::{Commit, From};
 use crate::shard::context::Context;
 use crate::shard::filters::Unfiltered;
+use crate::shard::journal::{Attempt, Said};
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::smtp::answer::Answer;
 use crate::spool::stored::NewMessage;
@@ -204,7 +206,13 @@ impl Shard {
         if mode != Mode::Monitor {
             subject.prepend(&results.field);
         }
-        let held: Option<Box<str>> = match results.verdict(mode) {
+        let verdict = results.verdict(mode);
+        let mut told = results.told.clone();
+        told.disposition = disposition(&verdict).into();
+        let stored = subject.message().as_stored(authenticity.bytes());
+        let attempt = Attempt { verified: Some(&told), ..Attempt::default() };
+        self.home.journal.tell(Kind::Verified, &stored, 0, attempt, Said::Nothing, cx);
+        let held: Option<Box<str>> = match verdict {
             Verdict::Take => None,
             Verdict::Hold => Some(format!("{} fails DMARC", results.from_domain).into()),
             Verdict::Refuse(reply) => {
@@ -244,6 +252,15 @@ fn tell(message: &NewMessage, mode: Mode, results: &Results) {
         Mode::Tag | Mode::Reject | Mode::Quarantine => {
             tracing::debug!(%id, %from, %reverse_path, "{results}")
         }
+    }
+}
+
+/// As aggregate reports have it.
+fn disposition(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Take => "none",
+        Verdict::Hold => "quarantine",
+        Verdict::Refuse(_) => "reject",
     }
 }
 

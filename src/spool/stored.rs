@@ -99,6 +99,25 @@ pub struct NewMessage {
     pub origin: Origin,
 }
 
+impl NewMessage {
+    /// What events can tell of it while nothing of it is in the spool. `content_bytes`: of all of
+    /// its content.
+    pub fn as_stored(&self, content_bytes: u64) -> Stored {
+        Stored {
+            id: self.id,
+            envelope: self.envelope.clone(),
+            received: self.received,
+            intake: self.intake,
+            prefix: Vec::new(),
+            content_bytes,
+            has_eight_bit: self.has_eight_bit,
+            is_quarantined: false,
+            origin: self.origin,
+            parts: Vec::new(),
+        }
+    }
+}
+
 /// A message in the spool: to be attempted, returned in a DSN, or shown.
 #[derive(Debug)]
 pub struct Stored {

@@ -224,6 +224,23 @@ fn what_its_domain_asks_to_refuse_is_refused() {
         assert_eq!(reply.status(), (550, "5.7.26"), "{reply:?}");
         assert!(reply.text.contains("author.example asks to refuse"), "{reply:?}");
     }
+    // RFC 9990: what an aggregate report has a row of.
+    let event = gate.node.wait_for_event("verified", "right@corp.example");
+    let expected = json!({
+        "source_ip": "127.0.0.1", "header_from": DOMAIN, "disposition": "none",
+        "spf": {"domain": "friend.example", "scope": "mfrom", "result": "pass"},
+        "dkim": [{"domain": DOMAIN, "selector": "rsa", "result": "pass"}],
+        "arc": "none", "dmarc": "pass",
+        "policy": {
+            "domain": DOMAIN, "p": "reject", "sp": "reject", "np": "reject", "adkim": "r",
+            "aspf": "r", "testing": false, "dkim": "pass", "spf": "fail",
+        },
+    });
+    assert_eq!(event["verified"], expected, "{event}");
+    let event = gate.node.wait_for_event("verified", "wrong@corp.example");
+    let found = &event["verified"];
+    assert_eq!((&found["disposition"], &found["dmarc"]), (&json!("reject"), &json!("fail")));
+    assert_ne!(found["dkim"][0]["result"], "pass", "{event}");
     // Who asks for nothing is refused nothing.
     let other = MESSAGE.replace("a@author.example", "a@friend.example");
     gate.through("x@nobody.example", "other@corp.example", other.as_bytes());

@@ -29,7 +29,7 @@ impl Row {
             Kind::Bounced => self.bounced += 1,
             Kind::Expired | Kind::Removed => self.given_up += 1,
             Kind::Received | Kind::Held | Kind::Released => {}
-            Kind::Quarantined | Kind::Refused | Kind::Discarded => {}
+            Kind::Quarantined | Kind::Refused | Kind::Discarded | Kind::Verified => {}
         }
     }
 

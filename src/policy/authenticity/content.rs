@@ -20,6 +20,8 @@ pub struct Facts {
     pub simple: Option<Digest>,
     /// The same of its relaxed form.
     pub relaxed: Option<Digest>,
+    /// Octets of all of it.
+    pub bytes: u64,
 }
 
 /// Reads content as it comes.
@@ -30,6 +32,7 @@ pub struct ContentReader {
     header_bytes_max: usize,
     /// What it is needed for beside: an ARC set is over the relaxed form of the body.
     seals: bool,
+    bytes: u64,
     place: Place,
 }
 
@@ -49,7 +52,7 @@ const END: &[u8] = b"\r\n\r\n";
 impl ContentReader {
     /// At the start of content.
     pub fn new(own: Option<Domain>, header_bytes_max: usize) -> Self {
-        Self { own, header_bytes_max, seals: false, place: Place::Header(Vec::new()) }
+        Self { own, header_bytes_max, seals: false, bytes: 0, place: Place::Header(Vec::new()) }
     }
 
     /// The same of content that may be sealed.
@@ -68,6 +71,7 @@ impl ContentReader {
 
     /// Take a chunk; what is to be passed on now.
     pub fn push(&mut self, chunk: Vec<u8>) -> Vec<u8> {
+        self.bytes += chunk.len() as u64;
         match &mut self.place {
             Place::Passed => chunk,
             Place::Body { hashes, .. } => {
@@ -106,7 +110,7 @@ impl ContentReader {
             rest = self.leave_header(end);
             rest.truncate(rest.len().saturating_sub(lent.len()));
         }
-        let mut facts = Facts::default();
+        let mut facts = Facts { bytes: self.bytes, ..Facts::default() };
         if let Place::Body { header, hashes } = self.place {
             facts.header = header;
             for (form, hash) in hashes {

@@ -17,8 +17,10 @@ use memchr::memchr;
 
 use crate::base::limits::RESULTS_FIELD_MAX;
 use crate::mail::status::Reply;
+use crate::mail::verified::Verified;
 use crate::policy::authenticity::Session;
 use crate::policy::authenticity::known::Known;
+use crate::policy::authenticity::told;
 use crate::policy::reply;
 use crate::policy::signing::{Chain, Seal, Signer};
 
@@ -80,6 +82,8 @@ pub struct Results {
     pub signatures: (usize, usize),
     /// The ARC chain that it came with; `None`: nobody knows now.
     pub chain: Option<Chain>,
+    /// All of it, for events.
+    pub told: Verified,
 }
 
 impl Dmarc {
@@ -133,6 +137,7 @@ impl Results {
             spf: word(spf.result()),
             signatures: (0, 0),
             chain: Some(Chain::None),
+            told: told::bare(session, spf),
         }
     }
 
@@ -152,14 +157,16 @@ impl Results {
         if *arc.result() != DkimResult::None {
             results = results.with_arc_result(arc, session.client);
         }
+        let verdict = Dmarc::of(dmarc, known.is_missing(dmarc.domain()));
         let right = dkim.iter().filter(|one| *one.result() == DkimResult::Pass).count();
         Self {
             field: field(&results, session),
-            dmarc: Dmarc::of(dmarc, known.is_missing(dmarc.domain())),
+            dmarc: verdict,
             from_domain: dmarc.domain().into(),
             spf: word(spf.result()),
             signatures: (right, dkim.len()),
             chain: chain(arc.result()),
+            told: told::whole((session, spf), dkim, (dmarc, verdict), arc),
         }
     }
 
@@ -215,7 +222,7 @@ fn chain(result: &DkimResult) -> Option<Chain> {
     }
 }
 
-fn word(result: SpfResult) -> &'static str {
+pub(super) fn word(result: SpfResult) -> &'static str {
     match result {
         SpfResult::Pass => "pass",
         SpfResult::Fail => "fail",

@@ -21,7 +21,7 @@ use crate::shard::platform::{ConnectionId, Platform};
 use crate::shard::refusals::answer_to;
 use crate::smtp::answer::Answer;
 use crate::spool::log::LogError;
-use crate::spool::stored::{NewMessage, Stored};
+use crate::spool::stored::NewMessage;
 
 /// A message that is taken, on its way into the log.
 #[derive(Debug)]
@@ -187,18 +187,7 @@ impl Shard {
         let now = platform.now();
         let cx = &mut Context { now, platform, settings: &self.settings, common: &mut self.common };
         let message = &decided.message;
-        let stored = Stored {
-            id: message.id,
-            envelope: message.envelope.clone(),
-            received: message.received,
-            intake: message.intake,
-            prefix: Vec::new(),
-            content_bytes: decided.letter.bytes() as u64,
-            has_eight_bit: message.has_eight_bit,
-            is_quarantined: false,
-            origin: message.origin,
-            parts: Vec::new(),
-        };
+        let stored = message.as_stored(decided.letter.bytes() as u64);
         let due_to = decided.due_to.as_ref();
         let (milter, reason) = due_to.map_or(("", ""), |(milter, why)| (&**milter, why.as_str()));
         let said = reply.map_or(Said::Words(reason), Said::Answered);
