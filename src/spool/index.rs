@@ -202,10 +202,16 @@ impl Index {
         let index = Self::decode(&record)?;
         let is_its = record.header.nonce == header.nonce && index.facts.epoch == header.epoch;
         let mut rest = &segment[index.entries.start as usize..index.entries.end as usize];
-        while let Some((_, after)) = Entry::split(rest) {
+        // Whoever counts on the records' order would be led astray by one that says another.
+        let (mut last, mut is_in_order) = (0, true);
+        while let Some((entry, after)) = Entry::split(rest) {
+            if let Entry::Message(message) = entry {
+                is_in_order &= message.offset > last;
+                last = message.offset;
+            }
             rest = after;
         }
-        (is_its && rest.is_empty()).then_some(index)
+        (is_its && is_in_order && rest.is_empty()).then_some(index)
     }
 
     /// What an Index record says.
