@@ -16,6 +16,7 @@ mod content;
 mod known;
 mod results;
 mod spf;
+mod spf_record;
 #[cfg(test)]
 mod tests;
 mod told;

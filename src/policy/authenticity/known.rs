@@ -20,6 +20,7 @@ use mail_auth::{DnsError, DnssecStatus, Error, MX, RecordSet, ResolverCache, Spf
 
 use crate::base::limits::{SPF_VOID_MAX, VERIFY_QUESTIONS_MAX};
 use crate::dns::{Answer, Finding, Kind, MxRecord, Name, Question, Records};
+use crate::policy::authenticity::spf_record;
 
 /// Answers of name servers about one message.
 #[derive(Debug)]
@@ -186,7 +187,7 @@ cache!(IpAddr, RecordSet<Box<str>>, known, _name => known.names_of_client());
 impl Known {
     fn text(&self, name: &str) -> Txt {
         match self.state(name, Kind::Txt) {
-            State::Records(Records::Txt(texts)) => txt(name, texts),
+            State::Records(Records::Txt(texts)) => txt(name, texts, self.client),
             State::Records(_) => none(ResponseCode::NoError),
             State::Nothing(code) => none(code),
             State::Temporary => Txt::Error(Error::Dns(DnsError::Resolver("not known now".into()))),
@@ -197,7 +198,8 @@ impl Known {
         let question = Question { name: Name::reverse_of(self.client), kind: Kind::Ptr };
         set(match self.of(question) {
             State::Records(Records::Ptr(names)) => {
-                names.iter().map(|name| format!("{name}.").into()).collect()
+                // Without the root's dot: the library compares them so with the target's name.
+                names.iter().map(|name| name.as_str().into()).collect()
             }
             //= RFC 7208 §5.5
             //# If a DNS error occurs while doing the PTR RR lookup, then this mechanism fails to
@@ -256,7 +258,7 @@ fn none(code: ResponseCode) -> Txt {
 }
 
 /// The record that counts of those at a name; which kind it is, its place says.
-fn txt(name: &str, texts: &[Box<[u8]>]) -> Txt {
+fn txt(name: &str, texts: &[Box<[u8]>], client: IpAddr) -> Txt {
     if name.starts_with("_report.") || name.contains("._atps.") {
         return none(ResponseCode::NoError);
     }
@@ -271,7 +273,11 @@ fn txt(name: &str, texts: &[Box<[u8]>]) -> Txt {
     match (records.next(), records.next(), is_dmarc) {
         (None, _, _) => none(ResponseCode::NoError),
         (Some(record), None, true) => Dmarc::parse(record).into(),
-        (Some(record), None, false) => Spf::parse(record).map(asked_otherwise).into(),
+        (Some(record), None, false) => {
+            let spf = spf_record::clean(record).ok_or(Error::ParseError);
+            let spf = spf.and_then(|record| Spf::parse(&record));
+            spf.map(|spf| asked_otherwise(spf, client)).into()
+        }
         //= RFC 7489 §6.6.3
         //# If the remaining set contains multiple records …, policy discovery terminates and DMARC
         //# processing is not applied to this message.
@@ -292,9 +298,23 @@ fn txt(name: &str, texts: &[Box<[u8]>]) -> Txt {
 const EXISTS: &str = "_relay-fast-exists.";
 
 /// A policy that means the same to the library as it is asked here, without the explanation for
-/// people, which nobody gets to see.
-fn asked_otherwise(mut spf: Spf) -> Spf {
+/// people, which nobody gets to see, and without networks of the other family, whose every address
+/// it takes for the client's where their length is 0.
+fn asked_otherwise(mut spf: Spf, client: IpAddr) -> Spf {
     spf.exp = None;
+    let is_others = |mechanism: &Mechanism| match mechanism {
+        Mechanism::Ip4 { .. } => client.is_ipv6(),
+        Mechanism::Ip6 { .. } => client.is_ipv4(),
+        Mechanism::All
+        | Mechanism::A { .. }
+        | Mechanism::Mx { .. }
+        | Mechanism::Include { .. }
+        | Mechanism::Ptr { .. }
+        | Mechanism::Exists { .. } => false,
+    };
+    let directives = std::mem::take(&mut spf.directives).into_vec();
+    spf.directives =
+        directives.into_iter().filter(|directive| !is_others(&directive.mechanism)).collect();
     for directive in &mut spf.directives {
         let Mechanism::Exists { macro_string } = &mut directive.mechanism else { continue };
         let label = Macro::Literal(EXISTS.as_bytes().into());
