@@ -92,7 +92,7 @@ pub enum Progress {
 impl Authenticity {
     /// Of a message whose content has come.
     pub fn new(verifier: Arc<Verifier>, session: Session, facts: Facts) -> Self {
-        let known = Known::new(session.client);
+        let known = Known::new(session.client.to_canonical());
         Self { verifier, session, facts, known, passes: 0 }
     }
 

@@ -82,7 +82,7 @@ pub enum SpfProgress {
 impl SpfCheck {
     /// Of the reverse-path of `session`, or where that is null, of what it said in EHLO.
     pub fn new(verifier: Arc<Verifier>, session: Session) -> Self {
-        let known = Known::new(session.client);
+        let known = Known::new(session.client.to_canonical());
         Self { verifier, session, known, passes: 0 }
     }
 

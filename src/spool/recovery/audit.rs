@@ -33,8 +33,8 @@ impl Audit {
             Found::Hole { .. } => self.has_holes = true,
             Found::Record(record) if record.header.kind == RecordKind::Index => {
                 let mut payload = Vec::new();
-                // Its own group is none of those that it tells of; a second index in one group, which
-                // nobody wrote, has none.
+                // Its own group is none of those that it tells of; a second index in one group,
+                // which nobody wrote, has none.
                 let groups = self.expected.facts.groups;
                 self.expected.facts.groups = groups.saturating_sub(1);
                 self.expected.encode(&mut payload);
