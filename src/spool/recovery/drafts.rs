@@ -151,13 +151,13 @@ impl Drafts {
         let verified = |extent: &Extent| {
             let must_match =
                 self.depth == Depth::Everything || (trust == Trust::Unproven && !is_older(extent));
-            content(segments, extent)
+            content(segments, extent, group)
                 .is_some_and(|content| !must_match || crc32c::crc32c(content) == extent.crc)
         };
         let mut broken = view.extents().filter(|extent| !verified(extent)).peekable();
         let is_complete = broken.peek().is_none();
         let mut torn =
-            broken.filter(|extent| !is_older(extent) || content(segments, extent).is_none());
+            broken.filter(|extent| !is_older(extent) || content(segments, extent, group).is_none());
         if let (Some(extent), Trust::Unproven) = (torn.next(), trust) {
             let Extent { segment, offset, bytes, .. } = extent;
             return Some(self.damage(segment, offset, bytes, Fault::Content(id)));
@@ -193,7 +193,7 @@ impl Drafts {
         let is_rotten = |extent: &Extent| {
             let is_older = (extent.segment, extent.offset) < (group.segment, group.offset);
             let is_committed = trust == Trust::Proven || (trust == Trust::Unproven && is_older);
-            let content = content(segments, extent);
+            let content = content(segments, extent, group);
             is_committed && content.is_some_and(|content| crc32c::crc32c(content) != extent.crc)
         };
         let rotten = view.extents().filter(is_rotten);
@@ -226,8 +226,13 @@ impl Drafts {
     }
 }
 
-/// The octets of an extent, if its segment is here and reaches so far.
-fn content<'a>(segments: &'a Segments, extent: &Extent) -> Option<&'a [u8]> {
+/// The octets of an extent, if its segment is here and reaches so far. Content is written before the
+/// record that tells of it, so none is in a segment behind that of the record's group; whether that
+/// one is open yet must not matter.
+fn content<'a>(segments: &'a Segments, extent: &Extent, group: LogEnd) -> Option<&'a [u8]> {
+    if extent.segment > group.segment {
+        return None;
+    }
     let map = segments.get(&extent.segment)?;
     slice(map.bytes(), extent.offset, extent.bytes)
 }
