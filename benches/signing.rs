@@ -37,6 +37,7 @@ fn signers(algorithm: Algorithm) -> Arc<Signers> {
         domain: Domain::parse("sender.example").expect("a domain"),
         selector: Selector::parse("s").expect("a selector"),
         subdomains: false,
+        identities: Box::default(),
         key: Arc::new(PrivateKey::generate(algorithm).expect("a key")),
     }]))
 }

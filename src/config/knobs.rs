@@ -112,6 +112,7 @@ pub const ALL: &[&Knob] = &[
     &DKIM_SELECTOR,
     &DKIM_KEY,
     &DKIM_SUBDOMAINS,
+    &DKIM_IDENTITIES,
     &ARC_DOMAIN,
     &REFUSE_ATTACHMENTS,
     &BLOCK_LIST_ZONE,

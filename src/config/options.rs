@@ -30,6 +30,7 @@ use crate::policy::filtering::OnFailure;
 use crate::policy::gate;
 use crate::policy::recipients::Unverified;
 use crate::policy::signing::Selector;
+use crate::smtp::sasl::Name;
 use crate::smtp::server::{Auth, Security};
 
 /// Everything that the process was told, or that holds when nobody said otherwise.
@@ -388,6 +389,8 @@ pub struct DkimKey {
     pub file: PathBuf,
     /// Whether it signs for domains below `domain` too.
     pub subdomains: bool,
+    /// Whose mail alone it signs; everybody's where there are none.
+    pub identities: Box<[Name]>,
 }
 
 /// When deferred recipients are tried again, and how long they are kept.

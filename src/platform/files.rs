@@ -194,6 +194,7 @@ pub fn signers(config: &Config) -> Result<Signers, FileError> {
             domain: key.domain.clone(),
             selector: key.selector.clone(),
             subdomains: key.subdomains,
+            identities: key.identities.clone(),
             key: Arc::new(private.map_err(|error| FileError::Key(key.file.clone(), error))?),
         })
     };

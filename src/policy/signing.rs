@@ -23,12 +23,13 @@ use std::sync::Arc;
 
 use memchr::memmem;
 
-use crate::base::limits::CANONICAL_BLOCK;
+use crate::base::limits::{CANONICAL_BLOCK, SIGNATURES_MAX};
 use crate::base::time::WallTime;
 use crate::mail::address::Domain;
 use crate::policy::canonical::body::{BodyHash, Form};
 use crate::policy::relay::DomainSet;
 use crate::policy::signing::from::from_domain;
+use crate::smtp::sasl::Name;
 
 pub use field::Unsigned;
 pub use key::{Algorithm, KeyError, PrivateKey, SigningFailed};
@@ -42,6 +43,8 @@ pub struct Signing {
     reverse_domain: Option<Domain>,
     /// Whose client may send as these alone gets no others' signatures.
     bound_to: Option<Arc<DomainSet>>,
+    /// As whom the client has logged in.
+    identity: Option<Name>,
     /// It gets this set, and no signatures.
     seal: Option<Box<Seal>>,
     header_bytes_max: usize,
@@ -70,7 +73,15 @@ impl Signing {
         header_bytes_max: usize,
     ) -> Self {
         let place = Place::Header(Vec::new());
-        Self { signers, reverse_domain, bound_to: None, seal: None, header_bytes_max, place }
+        Self {
+            signers,
+            reverse_domain,
+            bound_to: None,
+            identity: None,
+            seal: None,
+            header_bytes_max,
+            place,
+        }
     }
 
     /// At the start of content that is to be sealed.
@@ -83,6 +94,12 @@ impl Signing {
     #[must_use]
     pub fn bound_to(self, domains: Option<Arc<DomainSet>>) -> Self {
         Self { bound_to: domains, ..self }
+    }
+
+    /// Sign as for who logged in under this name, with keys that are for them alone too.
+    #[must_use]
+    pub fn of(self, identity: Option<Name>) -> Self {
+        Self { identity, ..self }
     }
 
     /// Take the next piece.
@@ -161,11 +178,12 @@ impl Signing {
         // A message from nobody, or from several at once, says nothing that could be vouched for.
         let Some(from) = from_domain(header) else { return Vec::new() };
         let may = |domain: &&Domain| self.bound_to.as_ref().is_none_or(|set| set.contains(domain));
-        let of = |domain: Option<&Domain>| {
-            domain.filter(may).map_or(&[][..], |domain| self.signers.of(domain))
+        let of = |domain: Option<&Domain>| -> Vec<Arc<Signer>> {
+            let all = domain.filter(may).map_or(&[][..], |domain| self.signers.of(domain));
+            let own = all.iter().filter(|signer| signer.is_for(self.identity.as_ref()));
+            own.take(SIGNATURES_MAX).cloned().collect()
         };
         let signers = of(from.as_ref());
-        let signers = if signers.is_empty() { of(self.reverse_domain.as_ref()) } else { signers };
-        signers.to_vec()
+        if signers.is_empty() { of(self.reverse_domain.as_ref()) } else { signers }
     }
 }

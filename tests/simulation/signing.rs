@@ -28,6 +28,7 @@ pub(crate) fn signed(settings: Arc<Settings>) -> Arc<Settings> {
         domain: Domain::parse(domain).unwrap(),
         selector: Selector::parse(selector).unwrap(),
         subdomains: false,
+        identities: Box::default(),
         key: Arc::new(PrivateKey::from_pem(KEY).unwrap()),
     };
     let signers = [signer(BACK, "one"), signer(BACK, "two"), signer("relay.example", "dsn")];

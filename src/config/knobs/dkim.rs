@@ -26,6 +26,14 @@ pub(in crate::config) const DKIM_KEY: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const DKIM_IDENTITIES: Knob = Knob {
+    path: "dkim[].identities",
+    kind: Kind::List { form: "name", default: "[]" },
+    help: "Sign only what clients send who have logged in under one of these names.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const ARC_DOMAIN: Knob = Knob {
     path: "arc.domain",
     kind: Kind::Text { form: "domain", default: "none: nothing is sealed" },

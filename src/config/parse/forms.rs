@@ -20,6 +20,7 @@ use crate::mail::route::TlsLevel;
 use crate::milter::{Address, NoAddress};
 use crate::policy::recipients::Unverified;
 use crate::policy::signing::Selector;
+use crate::smtp::sasl::Name;
 
 /// DNS over UDP and TCP.
 const DNS_PORT: u16 = 53;
@@ -201,6 +202,12 @@ pub(super) fn milter_name(text: &str) -> Result<String, Wrong> {
         return Err(Wrong::new(what));
     }
     Ok(text.to_owned())
+}
+
+/// The name that a client logs in under.
+pub(super) fn identity(text: &str) -> Result<Name, Wrong> {
+    Name::prepare(text.as_bytes())
+        .map_err(|_| Wrong::new(format!("`{text}` is no name that anyone can log in under")))
 }
 
 fn is_plain_name(text: &str) -> bool {

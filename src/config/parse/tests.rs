@@ -106,6 +106,8 @@ fn a_whole_file_means_what_it_says() {
     assert_eq!(config.routes.len(), 1);
     assert_eq!(config.routes[0].route, Route::Mx(TlsLevel::Verify));
     assert_eq!(config.sources[1].hello.as_str(), "mx1.example.com");
+    let names = config.dkim_keys.iter().map(|key| key.identities.len());
+    assert!(names.eq([0, 1]));
     assert_eq!(config.arc_domain.as_ref().map(Domain::as_str), Some("example.com"));
     let keys = config.dkim_keys.iter().map(|key| (key.selector.as_str(), key.subdomains));
     assert_eq!(keys.collect::<Vec<_>>(), [("2026-11", false), ("2026-11-e", true)]);
@@ -227,6 +229,21 @@ lifetime = "5"
              is meant",
         ]
     );
+}
+
+#[test]
+fn keys_of_different_clients_are_no_more_than_a_message_may_have() {
+    let key = |selector: &str, identity: &str| {
+        format!(
+            "[[dkim]]\ndomain = \"x.example\"\nselector = \"{selector}\"\nkey = \"/k\"\n\
+             identities = [\"{identity}\"]\n"
+        )
+    };
+    let of_many: String = (0..9).map(|n| key(&format!("s{n}"), &format!("app{n}"))).collect();
+    assert_eq!(read_file(&of_many).dkim_keys.len(), 9);
+    let of_one: String = (0..5).map(|n| key(&format!("s{n}"), "app")).collect();
+    let found = problems(&of_one);
+    assert!(found[0].contains("`x.example` has 4 keys already"), "{found:?}");
 }
 
 #[test]

@@ -92,6 +92,7 @@ fn signed(zone: Zone) -> (Zone, String) {
         domain: Domain::parse("sender.example").unwrap(),
         selector: Selector::parse(selector).unwrap(),
         subdomains: false,
+        identities: Box::default(),
         key,
     };
     let signers = Arc::new(Signers::new([signer("r", rsa), signer("e", ed25519)]));

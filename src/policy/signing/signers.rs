@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::base::limits::{DOMAIN_NAME_MAX, LABEL_MAX, SIGNATURES_MAX};
+use crate::base::limits::{DOMAIN_NAME_MAX, LABEL_MAX};
 use crate::mail::address::Domain;
 use crate::policy::signing::key::{Algorithm, PrivateKey};
+use crate::smtp::sasl::Name;
 
 /// The name of a key below `_domainkey` of its domain (RFC 6376 §3.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,21 +54,30 @@ pub struct Signer {
     pub selector: Selector,
     /// Whether it signs for domains below its own too.
     pub subdomains: bool,
+    /// Whose mail alone it signs: clients who logged in so. Everybody's where there are none.
+    pub identities: Box<[Name]>,
     /// What it signs with.
     pub key: Arc<PrivateKey>,
+}
+
+impl Signer {
+    /// Whether it signs the mail of who logged in so, or did not.
+    pub(super) fn is_for(&self, identity: Option<&Name>) -> bool {
+        self.identities.is_empty() || identity.is_some_and(|name| self.identities.contains(name))
+    }
 }
 
 /// All keys of a node.
 #[derive(Debug, Default)]
 pub struct Signers {
-    /// By domain, in the configuration's order; at most `SIGNATURES_MAX` of each.
+    /// By domain, in the configuration's order.
     own: HashMap<Box<str>, Vec<Arc<Signer>>>,
     /// The same, of those that sign for subdomains.
     below: HashMap<Box<str>, Vec<Arc<Signer>>>,
 }
 
 impl Signers {
-    /// Of these keys. Panics at more than `SIGNATURES_MAX` for a domain.
+    /// Of these keys.
     pub fn new(signers: impl IntoIterator<Item = Signer>) -> Self {
         let mut all = Self::default();
         for signer in signers {
@@ -76,9 +86,7 @@ impl Signers {
             if signer.subdomains {
                 all.below.entry(domain.into()).or_default().push(signer.clone());
             }
-            let own = all.own.entry(domain.into()).or_default();
-            own.push(signer.clone());
-            assert!(own.len() <= SIGNATURES_MAX, "{domain} has too many keys");
+            all.own.entry(domain.into()).or_default().push(signer.clone());
         }
         all
     }

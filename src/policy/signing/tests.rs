@@ -24,7 +24,8 @@ fn domain(name: &str) -> Domain {
 
 fn signer(name: &str, selector: &str, subdomains: bool, algorithm: Algorithm) -> Signer {
     let selector = Selector::parse(selector).unwrap();
-    Signer { domain: domain(name), selector, subdomains, key: key(algorithm) }
+    let identities = Box::default();
+    Signer { domain: domain(name), selector, subdomains, identities, key: key(algorithm) }
 }
 
 fn signers() -> Arc<Signers> {
@@ -212,4 +213,44 @@ fn selectors_are_labels() {
     let long = Selector::parse(&["a".repeat(60), "b".repeat(60)].join(".")).unwrap();
     assert!(long.record_name(&domain("example.com")).is_some());
     assert!(long.record_name(&domain(&["c".repeat(60), "d".repeat(60)].join("."))).is_none());
+}
+
+#[test]
+fn a_key_of_some_clients_signs_what_they_send_and_nothing_else() {
+    let name = |text: &str| Name::prepare(text.as_bytes()).unwrap();
+    let of = |selector: &str, names: &[&str]| Signer {
+        identities: names.iter().map(|text| name(text)).collect(),
+        ..signer("example.com", selector, false, Algorithm::Ed25519)
+    };
+    let signers = || {
+        let tenants = [of("one", &["app1"]), of("both", &["app1", "app2"]), of("all", &[])];
+        let reverse = signer("esp.example", "esp", false, Algorithm::Ed25519);
+        Arc::new(Signers::new(tenants.into_iter().chain([reverse])))
+    };
+    let content = b"From: a@example.com\r\n\r\nbody\r\n";
+    let selectors = |identity: Option<&str>, signers: Arc<Signers>| -> Vec<String> {
+        let signing = Signing::new(signers, Some(domain("esp.example")), HEADER_MAX);
+        let mut signing = signing.of(identity.map(name));
+        signing.push(content);
+        let mut unsigned = signing.finish(NOW);
+        while unsigned.left() > 0 {
+            unsigned.sign_one().unwrap();
+        }
+        let text = String::from_utf8(unsigned.into_fields()).unwrap();
+        let tags = text.split("; s=").skip(1);
+        tags.map(|rest| rest.split(';').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(selectors(Some("app1"), signers()), ["one", "both", "all"]);
+    assert_eq!(selectors(Some("app2"), signers()), ["both", "all"]);
+    assert_eq!(selectors(Some("App1"), signers()), ["all"]);
+    assert_eq!(selectors(None, signers()), ["all"]);
+    // Who has no key for its domain has the reverse-path's.
+    let only = || {
+        let reverse = signer("esp.example", "esp", false, Algorithm::Ed25519);
+        Arc::new(Signers::new([of("one", &["app1"]), reverse]))
+    };
+    assert_eq!(selectors(Some("app2"), only()), ["esp"]);
+    // However many there are, a message has no more than it may.
+    let many = (0..9).map(|number| of(&format!("s{number}"), &["app1"]));
+    assert_eq!(selectors(Some("app1"), Arc::new(Signers::new(many))).len(), SIGNATURES_MAX);
 }

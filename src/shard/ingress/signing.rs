@@ -30,10 +30,10 @@ impl Inbound {
                 let reverse_path = envelope.reverse_path.0.as_ref();
                 let domain = reverse_path.map(|mailbox| mailbox.domain().clone());
                 let signing = Signing::new(settings.signers.clone(), domain, header_bytes_max);
-                let identity =
-                    self.session.identity().and_then(|name| settings.credentials.identity(name));
+                let name = self.session.identity();
+                let identity = name.and_then(|name| settings.credentials.identity(name));
                 let bound_to = identity.and_then(|identity| identity.domains().cloned());
-                Care::Sign(signing.bound_to(bound_to))
+                Care::Sign(signing.bound_to(bound_to).of(name.cloned()))
             }
             (false, Some(mode), _) => {
                 let own = (mode != Mode::Monitor).then(|| settings.hostname.clone());

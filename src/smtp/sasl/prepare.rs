@@ -33,6 +33,12 @@ impl Name {
     }
 }
 
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A password; gone from memory with its value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(Zeroizing<String>);

@@ -226,9 +226,9 @@ impl Drafts {
     }
 }
 
-/// The octets of an extent, if its segment is here and reaches so far. Content is written before the
-/// record that tells of it, so none is in a segment behind that of the record's group; whether that
-/// one is open yet must not matter.
+/// The octets of an extent, if its segment is here and reaches so far. Content is written before
+/// the record that tells of it, so none is in a segment behind that of the record's group; whether
+/// that one is open yet must not matter.
 fn content<'a>(segments: &'a Segments, extent: &Extent, group: LogEnd) -> Option<&'a [u8]> {
     if extent.segment > group.segment {
         return None;

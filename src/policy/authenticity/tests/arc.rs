@@ -9,7 +9,10 @@ fn sealer(zone: Zone) -> (Zone, Arc<Signer>) {
     let zone = zone.txt("arc._domainkey.relay.example", &[&key.record()]);
     let domain = Domain::parse("relay.example").unwrap();
     let selector = Selector::parse("arc").unwrap();
-    (zone, Arc::new(Signer { domain, selector, subdomains: false, key }))
+    (
+        zone,
+        Arc::new(Signer { domain, selector, subdomains: false, identities: Box::default(), key }),
+    )
 }
 
 fn sealed(mut set: Unsigned, content: &str) -> String {

@@ -62,6 +62,7 @@ pub(super) fn signer(selector: &str, key: &Arc<PrivateKey>) -> Arc<Signer> {
         domain: domain("news.example"),
         selector: Selector::parse(selector).unwrap(),
         subdomains: false,
+        identities: Box::default(),
         key: key.clone(),
     })
 }
