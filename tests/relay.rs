@@ -47,6 +47,8 @@ mod dkim;
 mod durability;
 #[path = "relay/filters.rs"]
 mod filters;
+#[path = "relay/floods.rs"]
+mod floods;
 #[path = "relay/kernel.rs"]
 mod kernel;
 #[path = "relay/lifecycle.rs"]

@@ -10,15 +10,15 @@ use crate::milters::Asked;
 use crate::node::{Node, to_upstream, wait_for};
 use crate::sink::Sink;
 
-const KIB: usize = 1024;
-const MIB: u64 = 1024 * 1024;
+pub(crate) const KIB: usize = 1024;
+pub(crate) const MIB: u64 = 1024 * 1024;
 /// The least that the knob takes.
 const LIMIT: &str = "[limits]\nmemory = \"16MiB\"\n";
 const SIZE: &str = "message_size = \"16MiB\"\n";
 const COLD: &str = "reserve = \"16MiB\"\nhot_memory = \"0B\"\n";
 
 /// Memory of a process that no file stands behind, in octets.
-fn anonymous(node: &Node) -> u64 {
+pub(crate) fn anonymous(node: &Node) -> u64 {
     let path = format!("/proc/{}/status", node.pid().as_raw_nonzero());
     let status = std::fs::read_to_string(path).unwrap();
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
@@ -48,7 +48,7 @@ fn bound(limit: u64, sessions: usize) -> u64 {
 
 /// Watch a relay's memory while `work` is done: the most that it held above an idle one's, and what
 /// came of the work.
-fn peak_during<T>(node: &Node, work: impl FnOnce() -> T) -> (u64, T) {
+pub(crate) fn peak_during<T>(node: &Node, work: impl FnOnce() -> T) -> (u64, T) {
     let base = anonymous(node);
     let (peak, done) = (AtomicU64::new(0), AtomicBool::new(false));
     let result = std::thread::scope(|scope| {
