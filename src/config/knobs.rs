@@ -103,6 +103,7 @@ pub const ALL: &[&Knob] = &[
     &SITE_RATE,
     &SHARD_EXCESS,
     &SITE_TLS,
+    &SITE_REFUSES,
     &TLS_CA,
     &SOURCE_ADDRESS,
     &SOURCE_HELLO,

@@ -80,6 +80,8 @@ pub struct Config {
     pub default_route: Route,
     /// What holds for each MX site.
     pub site: SiteLimits,
+    /// Where no MX host is, whatever DNS says.
+    pub refused_hops: Vec<IpNet>,
     /// How much more than the mean a shard may have in flight, in hundredths.
     pub shard_excess_percent: u32,
     /// Local addresses to send from; empty leaves the choice to the kernel.

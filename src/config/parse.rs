@@ -118,6 +118,7 @@ fn read<'d>(
         routes: outbound.routes,
         default_route: outbound.default_route,
         site: outbound.site,
+        refused_hops: outbound.refused_hops,
         shard_excess_percent: outbound.shard_excess_percent,
         sources: outbound.sources,
         dkim_keys,

@@ -106,6 +106,8 @@ pub enum Failure {
     },
     /// The domain does not exist (NXDOMAIN), or has neither MX nor address.
     NoSuchDomain,
+    /// All that DNS says of where its mail goes is where none may go.
+    Unroutable(Box<str>),
     /// Null MX: the domain takes no mail (RFC 7505).
     NullMx,
     /// Its MX is this node itself (RFC 5321 §5.1).
@@ -129,9 +131,11 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reply(reply) => write!(f, "{reply}"),
-            Self::Connect(words) | Self::Protocol(words) | Self::Tls(words) | Self::Dns(words) => {
-                f.write_str(words)
-            }
+            Self::Connect(words)
+            | Self::Protocol(words)
+            | Self::Tls(words)
+            | Self::Unroutable(words)
+            | Self::Dns(words) => f.write_str(words),
             Self::Incapable { detail, .. } | Self::RequireTls { detail, .. } => f.write_str(detail),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Closed => f.write_str("connection closed"),

@@ -56,6 +56,8 @@ pub fn judge(stage: Stage, failure: &Failure) -> Judgement {
         Failure::RequireTls { status, .. } => bounce(Scope::Site, *status),
         // RFC 5321 §5.1: if the domain name is not found, the mail is undeliverable.
         Failure::NoSuchDomain => bounce(Scope::Message, BAD_DOMAIN),
+        // RFC 3463 §3.5: unable to route. It is no better for being tried again.
+        Failure::Unroutable(_) => bounce(Scope::Message, UNROUTABLE),
         // RFC 7505 §4.1: a sender that meets a null MX should return the message as undeliverable.
         Failure::NullMx => bounce(Scope::Message, NULL_MX),
         // RFC 5321 §5.1: if this host is the most preferred one, that is an error: a loop.
@@ -86,6 +88,8 @@ const DIRECTORY: EnhancedStatus = EnhancedStatus::new(4, 4, 3);
 const BAD_DOMAIN: EnhancedStatus = EnhancedStatus::new(5, 1, 2);
 /// RFC 7505 §4.1: recipient address has null MX.
 const NULL_MX: EnhancedStatus = EnhancedStatus::new(5, 1, 10);
+/// RFC 3463 §3.5: unable to route.
+const UNROUTABLE: EnhancedStatus = EnhancedStatus::new(5, 4, 4);
 /// RFC 3463 §3.5: routing loop detected.
 const ROUTING_LOOP: EnhancedStatus = EnhancedStatus::new(5, 4, 6);
 /// RFC 3463 §3.5: delivery time expired.

@@ -19,6 +19,7 @@ use crate::mail::address::Domain;
 use crate::mail::envelope::TlsWish;
 use crate::mail::outcome::{Failure, Stage};
 use crate::mail::route::{Route, TlsLevel};
+use crate::policy::relay::AddressSet;
 use crate::shard::context::Context;
 use crate::shard::delivery::{Delivery, Job, JobId, SMTP_PORT, SiteId};
 use crate::shard::lookup::{Found, Lookups, Outcome, Target};
@@ -56,6 +57,10 @@ impl Delivery {
         match (target, hosts) {
             (_, Err(failure)) => self.not_found(waiting, &failure, lookups, cx),
             (Target::Mx(domain), Ok(hosts)) => {
+                let hosts = match allowed(hosts, &cx.settings.refused_hops) {
+                    Ok(hosts) => hosts,
+                    Err(failure) => return self.not_found(waiting, &failure, lookups, cx),
+                };
                 for (level, jobs) in self.by_level(&domain, waiting, cx) {
                     let found = (&*hosts, holds_for);
                     self.bring_to_hosts(&domain, level, jobs, found, lookups, cx);
@@ -233,6 +238,29 @@ impl Delivery {
     }
 }
 
+/// Hosts with addresses that mail may go to. DNS is anyone's: whoever has a domain could have this
+/// node connect to itself, or to what only its own networks see.
+fn allowed(mut hosts: Vec<MxHost>, refused: &AddressSet) -> Result<Vec<MxHost>, Failure> {
+    let mut last = None;
+    for host in &mut hosts {
+        host.addresses.retain(|address| {
+            let may = !refused.contains(*address);
+            if !may {
+                last = Some((host.name.clone(), *address));
+            }
+            may
+        });
+    }
+    hosts.retain(|host| !host.addresses.is_empty());
+    match last {
+        Some((name, address)) if hosts.is_empty() => {
+            let words = format!("mail does not go to {address}, where DNS has {name}");
+            Err(Failure::Unroutable(words.into()))
+        }
+        Some(_) | None => Ok(hosts),
+    }
+}
+
 /// The addresses of one host, as a site tries them.
 fn endpoints(host: &MxHost, port: u16) -> impl Iterator<Item = Endpoint> {
     let name: Arc<str> = host.name.as_ref().into();
@@ -241,4 +269,33 @@ fn endpoints(host: &MxHost, port: u16) -> impl Iterator<Item = Endpoint> {
         host: name.clone(),
         preference: host.preference,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(name: &str, addresses: &[&str]) -> MxHost {
+        let addresses = addresses.iter().map(|text| text.parse().expect("an address")).collect();
+        MxHost { name: name.into(), preference: 10, addresses, authenticated: false }
+    }
+
+    #[test]
+    fn where_mail_may_not_go_it_goes_to_the_other_hosts_or_comes_back() {
+        let ranges =
+            ["127.0.0.0/8", "10.0.0.0/8", "::/127"].map(|text| text.parse().expect("a range"));
+        let refused = AddressSet::new(ranges.into());
+        let some = vec![
+            host("a", &["127.0.0.1", "192.0.2.1"]),
+            host("b", &["::1"]),
+            host("c", &["::ffff:10.0.0.1", "2001:db8::1"]),
+        ];
+        let left = [host("a", &["192.0.2.1"]), host("c", &["2001:db8::1"])];
+        assert_eq!(allowed(some, &refused).as_deref(), Ok(&left[..]));
+        let none = vec![host("a", &["127.9.9.9"]), host("b", &["::1"])];
+        let words = "mail does not go to ::1, where DNS has b";
+        assert_eq!(allowed(none.clone(), &refused), Err(Failure::Unroutable(words.into())));
+        assert_eq!(allowed(none.clone(), &AddressSet::default()), Ok(none));
+        assert_eq!(allowed(Vec::new(), &refused), Ok(Vec::new()));
+    }
 }

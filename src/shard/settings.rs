@@ -103,6 +103,8 @@ pub struct Settings {
     pub groups: Vec<GroupSettings>,
     /// What holds for each MX site.
     pub mx_limits: SiteLimits,
+    /// Where no MX host is, whatever DNS says.
+    pub refused_hops: AddressSet,
     /// How much more than the mean a shard may have in flight, in hundredths.
     pub shard_excess_percent: u32,
     /// Where mail leaves from; never empty.
@@ -184,6 +186,7 @@ impl Settings {
             router: router(config),
             groups: config.groups.iter().map(group).collect(),
             mx_limits: site_limits(&config.site),
+            refused_hops: AddressSet::new(config.refused_hops.clone()),
             shard_excess_percent: config.shard_excess_percent,
             sources,
             clients,

@@ -36,6 +36,7 @@ impl Settling<'_> {
             | Failure::Protocol(_)
             | Failure::Tls(_)
             | Failure::NoSuchDomain
+            | Failure::Unroutable(_)
             | Failure::NullMx
             | Failure::Loop
             | Failure::Dns(_)

@@ -147,6 +147,9 @@ nick    MX 10 nickname
 second  MX 10 two
 second  MX 20 relay
 relayed A 10.25.0.100
+inward  MX 10 inside
+inside  A 127.0.0.1
+inside  AAAA ::1
 ";
     let world = World::new(&network, records);
     let (missing, null) =
@@ -166,6 +169,8 @@ relayed A 10.25.0.100
         ("r@nick.example", "5.4.6", loops),
         ("r@relayed.example", "5.4.6", loops),
         (&literal, "5.4.6", loops),
+        ("r@inward.example", "5.4.4", "mail does not go to ::1, where DNS has inside.example"),
+        ("r@[127.0.0.2]", "5.4.4", "mail does not go to 127.0.0.2, where DNS has [127.0.0.2]"),
     ];
     world.send(&cases.map(|(recipient, ..)| recipient));
     world.send(&["r@second.example"]);

@@ -117,6 +117,18 @@ pub(in crate::config) const SITE_TLS: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const SITE_REFUSES: Knob = Knob {
+    path: "site.refuses",
+    kind: Kind::List {
+        form: "addresses",
+        default: "[\"0.0.0.0/8\", \"127.0.0.0/8\", \"169.254.0.0/16\", \"224.0.0.0/3\", \
+                  \"::/127\", \"fe80::/10\", \"ff00::/8\"]",
+    },
+    help: "Addresses that are no next hop, whatever DNS says; upstream relays may have them.",
+    cost: "mail for domains whose MX hosts have no others comes back",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const TLS_CA: Knob = Knob {
     path: "tls.ca",
     kind: Kind::Text { form: "path", default: "/etc/ssl/certs/ca-certificates.crt" },

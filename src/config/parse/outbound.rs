@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 use crate::config::flags::Flags;
 use crate::config::knob::Knob;
 use crate::config::knobs;
@@ -25,6 +27,7 @@ pub(super) struct Outbound {
     pub(super) routes: Vec<RouteRule>,
     pub(super) default_route: Route,
     pub(super) site: SiteLimits,
+    pub(super) refused_hops: Vec<IpNet>,
     pub(super) shard_excess_percent: u32,
     pub(super) sources: Vec<EgressSource>,
     pub(super) tls_authorities: PathBuf,
@@ -45,6 +48,7 @@ pub(super) fn read<'d>(
     let section = reader.table(root, "site");
     let site = site_limits(reader, &section, &SITE);
     let shard_excess_percent = reader.decimal(&section, &knobs::SHARD_EXCESS);
+    let refused_hops = refused_hops(reader, &section);
     let targets =
         Targets { groups: &groups, mx_tls: tls_level(reader, &section, &knobs::SITE_TLS) };
     let default_route = default_route(reader, root, flags, &targets);
@@ -60,10 +64,31 @@ pub(super) fn read<'d>(
         routes,
         default_route,
         site,
+        refused_hops,
         shard_excess_percent,
         sources,
         tls_authorities,
     }
+}
+
+/// Where nothing on another machine can be.
+const NOWHERE: [&str; 7] = [
+    "0.0.0.0/8",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "224.0.0.0/3",
+    "::/127",
+    "fe80::/10",
+    "ff00::/8",
+];
+
+fn refused_hops(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<IpNet> {
+    let knob = &knobs::SITE_REFUSES;
+    let Some(ranges) = reader.list(section, knob, forms::address_range) else {
+        reader.note(section, knob, knob.default_text(), None);
+        return NOWHERE.map(|text| text.parse().expect("a test reads every default")).into();
+    };
+    ranges.into_iter().map(|range| range.value).collect()
 }
 
 fn tls_level(reader: &mut Reader<'_>, section: &Section<'_>, knob: &'static Knob) -> TlsLevel {

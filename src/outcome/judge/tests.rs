@@ -52,6 +52,7 @@ fn others() -> Vec<(&'static [Stage], Failure)> {
         (CONNECTED, Failure::Closed),
         (CONNECTED, Failure::Protocol("nonsense".into())),
         (&[Stage::Route], Failure::NoSuchDomain),
+        (&[Stage::Route], Failure::Unroutable("127.0.0.1".into())),
         (&[Stage::Route], Failure::NullMx),
         (&[Stage::Route], Failure::Loop),
         (&[Stage::Route], Failure::Dns("SERVFAIL".into())),
