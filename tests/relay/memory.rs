@@ -62,7 +62,8 @@ pub(crate) fn peak_during<T>(node: &Node, work: impl FnOnce() -> T) -> (u64, T) 
         let _end = scopeguard(&done);
         work()
     });
-    (peak.load(Ordering::Relaxed) - base, result)
+    // A short flood may end below what an earlier burst had not given back yet.
+    (peak.load(Ordering::Relaxed).saturating_sub(base), result)
 }
 
 /// Sets what it is given when it is dropped.
