@@ -49,6 +49,8 @@ mod durability;
 mod filters;
 #[path = "relay/floods.rs"]
 mod floods;
+#[path = "relay/hostile_hops.rs"]
+mod hostile_hops;
 #[path = "relay/kernel.rs"]
 mod kernel;
 #[path = "relay/lifecycle.rs"]
@@ -79,3 +81,5 @@ mod seen;
 mod service;
 #[path = "relay/spool.rs"]
 mod spool;
+#[path = "relay/tricks.rs"]
+mod tricks;
