@@ -1,4 +1,4 @@
-//! Strangers who try to send elsewhere by the form of an address; nothing leaves but to our domains.
+//! Strangers who try to send elsewhere by the form of an address: none of it leaves.
 
 use crate::client::{Client, message};
 use crate::node::{Node, to_upstream};
@@ -69,7 +69,8 @@ const LOCAL: &[&str] = &[
 ];
 
 //= RFC 5321 §3.6.1, type=test
-//# SMTP servers MAY decline to act as mail relays or to accept addresses that specify source routes.
+//# SMTP servers MAY decline to act as mail relays or to accept addresses that specify source
+//# routes.
 #[test]
 fn no_form_of_address_makes_it_an_open_relay() {
     let sink = Sink::start();
