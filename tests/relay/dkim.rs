@@ -117,7 +117,7 @@ fn a_reload_takes_a_new_key_and_refuses_a_bad_one() {
     assert_eq!(signatures(1), 0);
     node.configure(&format!("{plain}{key}"));
     node.signal(Signal::HUP);
-    node.wait_for_log("reloaded changes=4");
+    node.wait_for_log("reloaded changes=5");
     assert_eq!(signatures(2), 1);
     assert!(node.metric("relay_fast_dkim_signatures_total{result=\"made\"}") == 1.0);
     fs::set_permissions(file_in(&keys), Permissions::from_mode(0o644)).unwrap();
