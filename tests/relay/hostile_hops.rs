@@ -79,7 +79,7 @@ fn relay(hop: &Hop) -> Node {
 //= RFC 5321 §4.5.4.1, type=test
 //# The sender MUST delay retrying a particular destination after one attempt has failed.
 #[test]
-fn temporary_refusals_in_every_place_are_tried_once_an_hour() {
+fn temporary_refusals_in_every_place_wait_and_no_other_mail_hurries_them() {
     for stage in STAGES {
         for code in ["421", "451", "452"] {
             let reply = format!("{code} 4.3.0 Later\r\n");

@@ -302,6 +302,17 @@ fn more_hosts_than_the_bound_lose_the_least_preferred() {
 }
 
 #[test]
+fn of_a_thousand_mx_records_as_many_hosts_as_the_bound_are_kept() {
+    let mut zone = Zone::default();
+    for n in 0..1_000 {
+        let host = format!("h{n}.example");
+        zone.records.push(mx("d.example", 60, 10, &host));
+        zone.records.push(a(&host, 60, "192.0.2.1"));
+    }
+    assert_eq!(listed(&of(&zone, "d.example")).len(), MX_HOSTS_MAX);
+}
+
+#[test]
 fn a_host_listed_twice_is_tried_once_at_its_better_preference() {
     let zone = Zone::of([
         mx("d.example", 60, 20, "a.example"),
