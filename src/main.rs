@@ -15,7 +15,7 @@ use relay_fast::control::commands::Shards;
 use relay_fast::control::passwd;
 use relay_fast::control::serve::{Rules, serve};
 use relay_fast::platform::doors::open_doors;
-use relay_fast::platform::files;
+use relay_fast::platform::files::{self, Watch};
 use relay_fast::platform::machine::machine;
 use relay_fast::platform::manager::Manager;
 use relay_fast::platform::relay::{Handle, Relay};
@@ -70,6 +70,7 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     telemetry::start(config.log_level)?;
     let manager = Manager::of_environment();
     let doors = open_doors(&config)?;
+    let watch = RefCell::new(Watch::new(&config));
     let relay = Relay::prepare(&config, node.config.as_deref())?;
     // By the rights that are left: what a reload could not read is told now.
     let reread = node.load(&machine()).map_err(|error| match &config.user {
@@ -91,7 +92,7 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let (listen, admin) = (relay.addresses(), admin.join(","));
     tracing::info!(%hostname, cores, ?listen, %admin, "ready");
     manager.ready();
-    let running = Running { node, handle, rules, in_force: RefCell::new(config) };
+    let running = Running { node, handle, rules, in_force: RefCell::new(config), watch };
     relay.run(|occasion| running.occur(occasion, &manager))?;
     tracing::info!("drained");
     Ok(())
@@ -109,6 +110,7 @@ struct Running<'a> {
     handle: Handle,
     rules: Arc<ArcSwap<Rules>>,
     in_force: RefCell<Config>,
+    watch: RefCell<Watch>,
 }
 
 impl Running<'_> {
@@ -137,7 +139,8 @@ impl Running<'_> {
     /// another one: no value is.
     fn look(&self) -> Result<Option<usize>, Box<dyn Error>> {
         let config = self.in_force.borrow();
-        self.handle.look(&config).then(|| self.put(&config).map(|()| 0)).transpose()
+        let is_other = self.watch.borrow_mut().look(&config);
+        is_other.then(|| self.put(&config).map(|()| 0)).transpose()
     }
 
     /// Put the present content of the file in force, or change nothing. How many values are others.
@@ -150,9 +153,11 @@ impl Running<'_> {
     }
 
     fn put(&self, config: &Config) -> Result<(), Box<dyn Error>> {
+        let watch = Watch::new(config);
         let rules = rules(config, self.handle.admin_files(config)?)?;
         self.handle.reload(config)?;
         self.rules.store(Arc::new(rules));
+        self.watch.replace(watch);
         Ok(())
     }
 }

@@ -76,7 +76,7 @@ pub enum FileError {
 }
 
 /// Whether files have changed since they were last looked at.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Watch {
     seen: Vec<Option<Stamp>>,
 }
@@ -91,13 +91,24 @@ struct Stamp {
 }
 
 impl Watch {
-    /// Whether one of the files that `config` names is another than at the last look, or gone, or
-    /// there again. Where another number of files is named, that is not told.
-    pub fn look(&mut self, config: &Config) -> bool {
-        let stamps: Vec<_> = paths(config).map(stamp).collect();
-        let before = std::mem::replace(&mut self.seen, stamps);
-        before.len() == self.seen.len() && before != self.seen
+    /// As the files that `config` names are now. To be asked before they are read: what changes
+    /// while they are is then told.
+    pub fn new(config: &Config) -> Self {
+        Self { seen: stamps(config) }
     }
+
+    /// Whether one of the files that `config` names is another than at the last look, or gone, or
+    /// there again.
+    pub fn look(&mut self, config: &Config) -> bool {
+        let now = stamps(config);
+        let is_other = now != self.seen;
+        self.seen = now;
+        is_other
+    }
+}
+
+fn stamps(config: &Config) -> Vec<Option<Stamp>> {
+    paths(config).map(stamp).collect()
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {

@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
@@ -16,7 +16,7 @@ use crate::platform::boot::{BootError, Node, Options, ShardStart};
 use crate::platform::channels::Posts;
 use crate::platform::confine::{ConfineError, confine};
 use crate::platform::event_log::EventLogOptions;
-use crate::platform::files::{self, AdminFiles, FileError, Watch};
+use crate::platform::files::{self, AdminFiles, FileError};
 use crate::platform::standings::Checker;
 use crate::platform::supervise::{Occasion, RunError, StartError};
 use crate::platform::user::{User, UserError};
@@ -77,15 +77,9 @@ pub struct Handle {
     pub posts: Posts,
     settings: Arc<ArcSwap<Settings>>,
     checker: Arc<Checker>,
-    watch: Arc<Mutex<Watch>>,
 }
 
 impl Handle {
-    /// Whether a file that `config` names has changed since this was last called.
-    pub fn look(&self, config: &Config) -> bool {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner).look(config)
-    }
-
     /// What `config` means for those who ask this node, or why it cannot be meant.
     pub fn admin_files(&self, config: &Config) -> Result<AdminFiles, SettingsError> {
         files::admin(config, &self.settings.load().clock)
@@ -139,7 +133,6 @@ impl Relay {
             posts: self.node.posts(),
             settings: self.settings.clone(),
             checker: self.checker.clone(),
-            watch: Arc::default(),
         }
     }
 

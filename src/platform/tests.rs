@@ -4,6 +4,7 @@
 
 mod disk;
 mod end;
+mod files;
 mod repair;
 mod shards;
 mod storm;
