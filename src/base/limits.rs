@@ -14,6 +14,7 @@ mod proxy;
 mod recipients;
 mod signatures;
 mod tls;
+mod tls_reports;
 
 pub use admin::*;
 pub use auth::*;
@@ -24,6 +25,7 @@ pub use proxy::*;
 pub use recipients::*;
 pub use signatures::*;
 pub use tls::*;
+pub use tls_reports::*;
 
 // --- Shards ---
 

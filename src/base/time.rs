@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 
 /// It is some times faster than `strftime`.
 const PRINTER: DateTimePrinter = DateTimePrinter::new();
@@ -35,7 +36,10 @@ impl Add<Duration> for Monotonic {
 }
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct WallTime(pub i64);
 
 impl WallTime {

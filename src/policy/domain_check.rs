@@ -20,7 +20,7 @@ mod mx;
 mod reports;
 mod sources;
 mod spf;
-mod tags;
+pub(super) mod tags;
 #[cfg(test)]
 mod tests;
 mod tls_rpt;

@@ -19,6 +19,7 @@ pub mod rates;
 pub mod recipients;
 pub mod relay;
 pub mod signing;
+pub mod tls_report;
 pub mod zone;
 
 use crate::mail::status::{EnhancedStatus, Reply, ReplyCode};

@@ -64,6 +64,17 @@ fn is_field(field: &str, name: &str, value: &str) -> bool {
     field.split_once('=').is_some_and(|(n, v)| n.trim() == name && v.trim() == value)
 }
 
+impl Mode {
+    /// As a policy says it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Testing => "testing",
+            Self::None => "none",
+        }
+    }
+}
+
 impl Policy {
     /// The policy that a text is (RFC 8461 §3.2). Fields that nobody knows are passed over, and of
     /// one that may be there once, the first counts.
@@ -95,6 +106,19 @@ impl Policy {
             Mode::None => hosts.len() <= STS_HOSTS_MAX,
         };
         if is_right { Ok(Self { mode, hosts, max_age }) } else { Err(PolicyError::Hosts) }
+    }
+
+    /// The hosts that it names.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.hosts.iter().map(|host| &**host)
+    }
+
+    /// Its fields, a line each, as far as they mean something here.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let head = [String::from("version: STSv1"), format!("mode: {}", self.mode.as_str())];
+        let hosts = self.hosts().map(|host| format!("mx: {host}"));
+        let age = format!("max_age: {}", self.max_age.as_secs());
+        head.into_iter().chain(hosts).chain([age])
     }
 
     /// Whether mail may go to `host`: RFC 8461 §4.1. `*.` stands for one label, as in certificates.
@@ -139,6 +163,9 @@ mod tests {
         assert_eq!(Policy::parse(&long).expect("a policy").max_age, STS_AGE_MAX);
         let known = WHOLE.replace("mode", "colour: blue\r\nmode");
         assert_eq!(Policy::parse(&known), Policy::parse(WHOLE));
+        let policy = Policy::parse(WHOLE).expect("a policy");
+        let lines: Vec<_> = policy.lines().collect();
+        assert_eq!(Policy::parse(&lines.join("\n")), Ok(policy));
     }
 
     #[test]

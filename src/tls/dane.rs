@@ -121,8 +121,18 @@ impl Named {
     }
 }
 
+/// None of the records fits the certificate.
+#[derive(Debug, thiserror::Error)]
+#[error("no TLSA record fits the certificate")]
+pub(super) struct NoRecordFits;
+
 fn certificate_error(error: webpki::Error) -> CertificateError {
-    CertificateError::Other(rustls::OtherError(Arc::new(error)))
+    match error {
+        webpki::Error::CertExpired { .. } => CertificateError::Expired,
+        webpki::Error::CertNotValidYet { .. } => CertificateError::NotValidYet,
+        webpki::Error::CertNotValidForName(_) => CertificateError::NotValidForName,
+        error => CertificateError::Other(rustls::OtherError(Arc::new(error))),
+    }
 }
 
 impl ServerCertVerifier for Named {
@@ -141,7 +151,8 @@ impl ServerCertVerifier for Named {
         if is_known {
             Ok(ServerCertVerified::assertion())
         } else {
-            Err(rustls::Error::General("no TLSA record fits the certificate".to_owned()))
+            let why = CertificateError::Other(rustls::OtherError(Arc::new(NoRecordFits)));
+            Err(rustls::Error::InvalidCertificate(why))
         }
     }
 

@@ -7,26 +7,71 @@
 use std::io::{self, BufRead as _, Write as _};
 
 use rustls::{
-    CipherSuite, ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConnection,
+    CertificateError, CipherSuite, ClientConnection, Connection, HandshakeKind, ProtocolVersion,
+    ServerConnection,
 };
 
 use crate::tls::client::{Connector, PeerName};
+use crate::tls::dane::NoRecordFits;
 use crate::tls::server::Acceptor;
 
 /// Why a connection is of no more use: for people. What the peer is told of it waits as output.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct TlsError(Box<str>);
+#[error("{words}")]
+pub struct TlsError {
+    words: Box<str>,
+    fault: Fault,
+}
+
+/// What is wrong, for statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The peer's certificate holds no more, or not yet.
+    Expired,
+    /// It is for others.
+    OtherName,
+    /// Nobody who is trusted signed for it, or it cannot be used.
+    Untrusted,
+    /// None of the TLSA records fits it.
+    NoRecordFits,
+    /// Anything else.
+    Other,
+}
 
 impl TlsError {
     pub(super) fn new(words: impl ToString) -> Self {
-        Self(words.to_string().into())
+        Self { words: words.to_string().into(), fault: Fault::Other }
+    }
+
+    /// What is wrong.
+    pub fn fault(&self) -> Fault {
+        self.fault
     }
 }
 
 impl From<rustls::Error> for TlsError {
     fn from(error: rustls::Error) -> Self {
-        Self::new(error)
+        let rustls::Error::InvalidCertificate(why) = &error else { return Self::new(error) };
+        let words = match why {
+            // The library shows what it does not know as it is written in the source.
+            CertificateError::Other(other) => other.0.to_string(),
+            _ => error.to_string(),
+        };
+        Self { words: words.into(), fault: fault_of(why) }
+    }
+}
+
+fn fault_of(why: &CertificateError) -> Fault {
+    match why {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => Fault::Expired,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Fault::OtherName
+        }
+        CertificateError::Other(other) if other.0.is::<NoRecordFits>() => Fault::NoRecordFits,
+        _ => Fault::Untrusted,
     }
 }
 

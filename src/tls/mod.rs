@@ -20,7 +20,7 @@ use rustls::crypto::CryptoProvider;
 pub use client::{Connector, PeerName, Roots, RootsError};
 pub use clock::Clock;
 pub use identity::{Chain, Identity, IdentityError};
-pub use machine::{Facts, Read, Tls, TlsError};
+pub use machine::{Facts, Fault, Read, Tls, TlsError};
 pub use server::Acceptor;
 
 /// The one provider of cryptography: for TLS, signatures and digests alike.

@@ -3,11 +3,11 @@
 
 /// The pairs of a record in their order; white space around names and values is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Tags<'a>(Vec<(&'a str, &'a str)>);
+pub(in crate::policy) struct Tags<'a>(Vec<(&'a str, &'a str)>);
 
 /// Why a text is no list of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TagsError {
+pub(in crate::policy) enum TagsError {
     #[error("it is not text")]
     NotText,
     #[error("a part of it has no `=`")]
@@ -18,7 +18,7 @@ pub(super) enum TagsError {
 
 /// Whether a record's first pair is this one, in other words whether it is of this kind. Names and
 /// values are compared as they are.
-pub(super) fn begins(record: &[u8], name: &str, value: &str) -> bool {
+pub(in crate::policy) fn begins(record: &[u8], name: &str, value: &str) -> bool {
     let first = record.split(|octet| *octet == b';').next().unwrap_or_default();
     let pair = std::str::from_utf8(first).ok().and_then(|first| first.split_once('='));
     pair.is_some_and(|(n, v)| n.trim() == name && v.trim() == value)
@@ -28,7 +28,7 @@ impl<'a> Tags<'a> {
     //= RFC 6376 §3.2
     //# Tags with duplicate names MUST NOT occur within a single tag-list; if a tag name does occur
     //# more than once, the entire tag-list is invalid.
-    pub(super) fn parse(record: &'a [u8]) -> Result<Self, TagsError> {
+    pub(in crate::policy) fn parse(record: &'a [u8]) -> Result<Self, TagsError> {
         let text = std::str::from_utf8(record).map_err(|_| TagsError::NotText)?;
         let mut tags: Vec<(&str, &str)> = Vec::new();
         for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
@@ -42,7 +42,7 @@ impl<'a> Tags<'a> {
         Ok(Self(tags))
     }
 
-    pub(super) fn find(&self, name: &str) -> Option<&'a str> {
+    pub(in crate::policy) fn find(&self, name: &str) -> Option<&'a str> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
