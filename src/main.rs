@@ -14,6 +14,7 @@ use relay_fast::control::cli::{Cli, NodeFlags, Verb};
 use relay_fast::control::commands::Shards;
 use relay_fast::control::passwd;
 use relay_fast::control::serve::{Rules, serve};
+use relay_fast::control::tls_reports::TlsReports;
 use relay_fast::platform::doors::open_doors;
 use relay_fast::platform::files::{self, Watch};
 use relay_fast::platform::machine::machine;
@@ -21,8 +22,11 @@ use relay_fast::platform::manager::Manager;
 use relay_fast::platform::relay::{Handle, Relay};
 use relay_fast::platform::supervise::Occasion;
 use relay_fast::platform::telemetry;
+use relay_fast::platform::tls_reports::Ask;
 
-use crate::verbs::{CANNOT_BE_READ, check, check_domain, dkim, queue, rules, spool, summary};
+use crate::verbs::{
+    CANNOT_BE_READ, check, check_domain, dkim, queue, rules, spool, summary, tls_reports,
+};
 
 mod verbs;
 
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         }
         Some(Verb::Dkim { verb }) => dkim(&cli.node, verb),
         Some(Verb::Queue { verb }) => queue(&cli.node, verb),
+        Some(Verb::TlsReports { verb }) => tls_reports(&cli.node, *verb),
         Some(Verb::Spool { .. } | Verb::CheckDomain(_)) => {
             unreachable!("answered above, with codes of their own")
         }
@@ -84,7 +89,8 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     // As bound, not as configured: port 0 is the kernel's choice.
     let admin: Vec<_> = doors.iter().map(|door| door.address.to_string()).collect();
     let shards = Shards::new(config.cores, move |shard, crossing| posts.post(shard, crossing));
-    serve(doors.into_iter().map(|door| (door.address, door.socket)), shards, rules.clone())?;
+    let doors = doors.into_iter().map(|door| (door.address, door.socket));
+    serve(doors, shards, reports(handle.clone()), rules.clone())?;
     if config.admin.tells_token() {
         tracing::warn!("the admin token crosses the network in clear: name a certificate");
     }
@@ -96,6 +102,13 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     relay.run(|occasion| running.occur(occasion, &manager))?;
     tracing::info!("drained");
     Ok(())
+}
+
+/// The way to who reports on TLS.
+fn reports(handle: Handle) -> TlsReports {
+    TlsReports::new(move |at_once, reply| {
+        handle.ask_tls_reports(if at_once { Ask::Hurry } else { Ask::Show }, reply);
+    })
 }
 
 /// A log has a line for each thing that happens.

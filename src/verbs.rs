@@ -9,12 +9,12 @@ use relay_fast::config::options::AdminAddress;
 use relay_fast::config::{Config, duration};
 use relay_fast::control::access::{Access, token_text};
 use relay_fast::control::check_domain::{self, CheckDomain};
-use relay_fast::control::cli::{NodeFlags, QueueVerb, SpoolVerb};
+use relay_fast::control::cli::{NodeFlags, QueueVerb, SpoolVerb, TlsReportsVerb};
 use relay_fast::control::dkim::DkimVerb;
 use relay_fast::control::queue::{Node, ask};
-use relay_fast::control::report;
 use relay_fast::control::serve::Rules;
 use relay_fast::control::spool::Teller;
+use relay_fast::control::{report, tls_reports};
 use relay_fast::mail::address::Domain;
 use relay_fast::platform::files::AdminFiles;
 use relay_fast::platform::machine::machine;
@@ -71,6 +71,22 @@ fn is_coloured() -> bool {
 }
 
 pub(crate) fn queue(node: &NodeFlags, verb: &QueueVerb) -> Result<(), Box<dyn Error>> {
+    print!("{}", ask(&running(node)?, &verb.into())?);
+    Ok(())
+}
+
+pub(crate) fn tls_reports(node: &NodeFlags, verb: TlsReportsVerb) -> Result<(), Box<dyn Error>> {
+    let node = running(node)?;
+    let text = match verb {
+        TlsReportsVerb::Show => tls_reports::shown(&node.tls_reports()?),
+        TlsReportsVerb::Send => tls_reports::sent(&node.send_tls_reports()?),
+    };
+    print!("{text}");
+    Ok(())
+}
+
+/// The way to the node that runs by these flags.
+fn running(node: &NodeFlags) -> Result<Node, Box<dyn Error>> {
     let config = node.load(&machine())?;
     let admin = config.admin.nearest().ok_or(
         "every admin address of this node wants TLS: add a Unix socket or one on loopback to \
@@ -83,8 +99,7 @@ pub(crate) fn queue(node: &NodeFlags, verb: &QueueVerb) -> Result<(), Box<dyn Er
         }
         (AdminAddress::Tcp(_) | AdminAddress::Unix(_), _) => None,
     };
-    print!("{}", ask(&Node::new(admin.clone(), token), &verb.into())?);
-    Ok(())
+    Ok(Node::new(admin.clone(), token))
 }
 
 pub(crate) fn summary(node: &NodeFlags, since: &str) -> Result<(), Box<dyn Error>> {

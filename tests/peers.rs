@@ -44,5 +44,6 @@ mod peers {
     mod proxies;
     mod signing;
     mod tls;
+    mod tls_reports;
     mod verifying;
 }

@@ -10,12 +10,15 @@ mod inbound;
 mod milters;
 mod node;
 mod outbound;
+mod tls_report;
 
 use std::time::Duration;
 
 use crate::config::knob::Knob;
 
-pub(super) use self::{admin::*, checks::*, dkim::*, inbound::*, milters::*, node::*, outbound::*};
+pub(super) use self::{
+    admin::*, checks::*, dkim::*, inbound::*, milters::*, node::*, outbound::*, tls_report::*,
+};
 
 const SECOND: u64 = 1;
 const MINUTE: u64 = 60;
@@ -115,6 +118,9 @@ pub const ALL: &[&Knob] = &[
     &DKIM_SUBDOMAINS,
     &DKIM_IDENTITIES,
     &ARC_DOMAIN,
+    &TLS_REPORT_FROM,
+    &TLS_REPORT_ORGANIZATION,
+    &TLS_REPORT_CONTACT,
     &REFUSE_ATTACHMENTS,
     &BLOCK_LIST_ZONE,
     &BLOCK_LIST_OF,

@@ -30,6 +30,7 @@ use crate::policy::filtering::OnFailure;
 use crate::policy::gate;
 use crate::policy::recipients::Unverified;
 use crate::policy::signing::Selector;
+use crate::policy::tls_report::Reporter;
 use crate::smtp::sasl::Name;
 use crate::smtp::server::{Auth, Security};
 
@@ -90,6 +91,8 @@ pub struct Config {
     pub dkim_keys: Vec<DkimKey>,
     /// The domain of one of them, which seals the mail that is verified (RFC 8617).
     pub arc_domain: Option<Domain>,
+    /// Who tells domains how TLS with their MX hosts does; `None`: nobody.
+    pub tls_report: Option<Reporter>,
     /// What is checked before anyone is asked.
     pub checks: CheckOptions,
     /// Who filters what comes in, in this order; their names are unique.

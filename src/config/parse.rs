@@ -15,6 +15,7 @@ mod milters;
 mod outbound;
 #[cfg(test)]
 mod tests;
+mod tls_report;
 
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -89,6 +90,7 @@ fn read<'d>(
     let outbound = outbound::read(reader, &root, flags, hostname.as_ref());
     let dkim_keys = dkim::read(reader, &root);
     let arc_domain = dkim::arc(reader, &root, &dkim_keys);
+    let tls_report = tls_report::read(reader, &root);
     let checks = checks::read(reader, &root, &inbound.listeners);
     let memory = inbound.limits.memory_bytes;
     let milters = milters::read(reader, &root, &inbound.listeners, memory);
@@ -123,6 +125,7 @@ fn read<'d>(
         sources: outbound.sources,
         dkim_keys,
         arc_domain,
+        tls_report,
         checks,
         milters,
         queue,

@@ -84,6 +84,12 @@ pub enum Verb {
         #[command(subcommand)]
         verb: QueueVerb,
     },
+    /// What is counted of TLS with MX hosts, and which domains were told (TLS-RPT)
+    TlsReports {
+        /// The verb
+        #[command(subcommand)]
+        verb: TlsReportsVerb,
+    },
     /// Verify, show or repair a spool that no node runs on
     Spool {
         /// The verb
@@ -209,6 +215,15 @@ pub enum QueueVerb {
     Release(Selection),
     /// Give up without a bounce, and forget
     Remove(Selection),
+}
+
+/// What is asked about reports on TLS.
+#[derive(Clone, Copy, Subcommand)]
+pub enum TlsReportsVerb {
+    /// Show what was counted today, what waits to go out, and the last reports that went out
+    Show,
+    /// End the day's count now, and send all that waits at once
+    Send,
 }
 
 /// Which recipients: those that meet all that is given.

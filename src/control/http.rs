@@ -1,4 +1,4 @@
-//! Answer what is asked of a node: `/healthz`, `/metrics`, `/queue/…`.
+//! Answer what is asked of a node: `/healthz`, `/metrics`, `/queue/…`, `/tls-reports`.
 //!
 //! Who may ask is judged before ([`crate::control::access`]). What changes something is a POST.
 
@@ -11,22 +11,24 @@ use axum::{Json, Router};
 use crate::base::limits::{LIST_ROWS_MAX, STATS_DOMAINS_DEFAULT};
 use crate::control::api::{Changed, Message, Refusal, Row, Select, Stats};
 use crate::control::commands::{Shards, Silent};
-use crate::control::metrics;
+use crate::control::tls_reports::TlsReports;
+use crate::control::{metrics, tls_reports};
 use crate::shard::commands::{
     Answer, Command, QueueState, QueueStats, QueuedMessage, RecipientStory, Selector, Snapshot,
     Wait,
 };
 
 /// All that is answered.
-pub(super) fn router(shards: Shards) -> Router {
-    Router::new()
+pub(super) fn router(shards: Shards, reports: TlsReports) -> Router {
+    let queue = Router::new()
         .route("/healthz", get(healthz))
         .route("/metrics", get(exposition))
         .route("/queue/list", get(list))
         .route("/queue/show/{id}", get(show))
         .route("/queue/stats", get(stats))
         .route("/queue/{verb}", post(operate))
-        .with_state(shards)
+        .with_state(shards);
+    queue.merge(tls_reports::router(reports))
 }
 
 /// A refusal with its status.
@@ -138,6 +140,8 @@ async fn show(
             | Answer::Waits(_)
             | Answer::Stats(_)
             | Answer::Snapshot(_)
+            | Answer::TlsSessions(_)
+            | Answer::Submitted(_)
             | Answer::Changed(_) => {}
         }
     }
@@ -197,6 +201,8 @@ async fn operate(
             | Answer::Show(_)
             | Answer::Waits(_)
             | Answer::Stats(_)
+            | Answer::TlsSessions(_)
+            | Answer::Submitted(_)
             | Answer::Snapshot(_) => {}
         }
     }

@@ -4,7 +4,8 @@
 //! takes connections, [`access`] judges who may ask, [`http`] answers. The same
 //! folder holds the other end: the subcommands that ask a running node ([`queue`]), the report
 //! over its event logs ([`report`]), what is told of a spool that no node runs on ([`spool`]), who
-//! changes a file of credentials ([`passwd`]), and what is told of a domain ([`check_domain`]).
+//! changes a file of credentials ([`passwd`]), what is told of a domain ([`check_domain`]), and of
+//! reports on TLS ([`tls_reports`]).
 
 pub mod access;
 pub mod api;
@@ -19,4 +20,5 @@ pub mod queue;
 pub mod report;
 pub mod serve;
 pub mod spool;
+pub mod tls_reports;
 mod unix;

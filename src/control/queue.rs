@@ -10,6 +10,7 @@ use crate::base::limits::LIST_ROWS_MAX;
 use crate::config::options::AdminAddress;
 use crate::control::api::{Changed, Message, Refusal, Row, Select, Stats};
 use crate::control::unix::Unix;
+use crate::policy::tls_report::Status;
 
 /// What is asked of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,13 +79,25 @@ impl Node {
         Self { admin, token, agent }
     }
 
+    /// How reports on TLS stand.
+    pub fn tls_reports(&self) -> Result<Status, AskError> {
+        let request = self.agent.get(self.url("tls-reports"));
+        self.read(self.prepare(request, &Select::default()).call())
+    }
+
+    /// Have them sent at once.
+    pub fn send_tls_reports(&self) -> Result<Status, AskError> {
+        let request = self.agent.post(self.url("tls-reports/send"));
+        self.read(self.prepare(request, &Select::default()).send_empty())
+    }
+
     fn get<T: DeserializeOwned>(&self, path: &str, select: &Select) -> Result<T, AskError> {
-        let request = self.prepare(self.agent.get(self.url(path)), select);
+        let request = self.prepare(self.agent.get(self.url(&format!("queue/{path}"))), select);
         self.read(request.call())
     }
 
     fn post<T: DeserializeOwned>(&self, path: &str, select: &Select) -> Result<T, AskError> {
-        let request = self.prepare(self.agent.post(self.url(path)), select);
+        let request = self.prepare(self.agent.post(self.url(&format!("queue/{path}"))), select);
         self.read(request.send_empty())
     }
 
@@ -98,8 +111,8 @@ impl Node {
 
     fn url(&self, path: &str) -> String {
         match &self.admin {
-            AdminAddress::Tcp(address) => format!("http://{}/queue/{path}", reachable(*address)),
-            AdminAddress::Unix(_) => format!("http://localhost/queue/{path}"),
+            AdminAddress::Tcp(address) => format!("http://{}/{path}", reachable(*address)),
+            AdminAddress::Unix(_) => format!("http://localhost/{path}"),
         }
     }
 

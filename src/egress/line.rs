@@ -38,6 +38,11 @@ impl<W> Line<W> {
         !self.again.is_empty()
     }
 
+    /// The job that `pop` would take.
+    pub(super) fn first(&self) -> Option<&W> {
+        self.again.front().or_else(|| self.homes.front()?.1.front())
+    }
+
     pub(super) fn push(&mut self, home: ShardId, job: W) {
         self.len += 1;
         match self.homes.iter_mut().find(|(other, _)| *other == home) {
@@ -77,7 +82,13 @@ mod tests {
         [11, 12].into_iter().for_each(|job| line.push(ShardId(1), job));
         line.push_again(99);
         assert_eq!(line.len(), 6);
-        let order: Vec<i32> = std::iter::from_fn(|| line.pop()).collect();
+        let in_order = std::iter::from_fn(|| {
+            let first = line.first().copied();
+            let next = line.pop();
+            assert_eq!(first, next);
+            next
+        });
+        let order: Vec<i32> = in_order.collect();
         assert_eq!(order, [99, 1, 11, 2, 12, 3]);
         assert!(line.is_empty());
     }

@@ -153,6 +153,11 @@ impl<J: Copy> Site<J> {
         Ok(())
     }
 
+    /// The job whose turn is next.
+    pub fn next_in_line(&self) -> Option<J> {
+        self.line.first().map(|item| item.job)
+    }
+
     /// What to do next; `None`: nothing until something happens, or `next_due`. `may_connect`: the
     /// shard has room for another connection.
     pub fn poll(
@@ -193,7 +198,7 @@ impl<J: Copy> Site<J> {
         if self.is_spent(connection) {
             return Some(self.close(connection));
         }
-        let item = self.next_in_line(now)?;
+        let item = self.take_from_line(now)?;
         let lent = self.pool.lend(item);
         assert_eq!(lent, connection, "the one used last");
         Some(Action::Assign { connection, job: item.job })
@@ -207,13 +212,13 @@ impl<J: Copy> Site<J> {
         if self.must_yield() || self.is_spent(connection) || self.line.is_again() {
             return None;
         }
-        let item = self.next_in_line(now)?;
+        let item = self.take_from_line(now)?;
         let connection = self.pool.lend_behind(item);
         Some(Action::Assign { connection, job: item.job })
     }
 
     /// Take a job out of the line, which is not empty, to be assigned; if the rate lets it.
-    fn next_in_line(&mut self, now: Monotonic) -> Option<Item<J>> {
+    fn take_from_line(&mut self, now: Monotonic) -> Option<Item<J>> {
         if let Some(rate) = self.limits.rate
             && let Err(at) = self.shared.try_message(rate, now)
         {

@@ -18,6 +18,7 @@ use crate::platform::policies;
 use crate::platform::segment_map::SegmentMap;
 use crate::platform::spool_dir::{self, OpenSegment};
 use crate::policy::credentials::Check;
+use crate::policy::mta_sts::PolicyTrouble;
 use crate::shard::platform::{ConnectionId, FetchedPolicy, IoError, PolicyRequest};
 use crate::spool::segment::SegmentName;
 
@@ -50,7 +51,7 @@ pub(super) enum Finished {
     /// See [`Job::Populate`]; what cannot be read shows when it is touched.
     Populated { ticket: u64 },
     /// See [`Job::Policy`].
-    Policy { ticket: u64, result: Result<FetchedPolicy, Box<str>> },
+    Policy { ticket: u64, result: Result<FetchedPolicy, PolicyTrouble> },
     /// See [`Job::Verify`].
     Verified { connection: ConnectionId, right: bool },
     /// See [`Job::OpenEvents`].

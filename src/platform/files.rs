@@ -249,7 +249,9 @@ fn verifies(config: &Config) -> bool {
     let trusts = [TlsLevel::Verify, TlsLevel::MtaSts, TlsLevel::Policy];
     // Whoever comes through TLS may require it all the way (RFC 8689).
     let offers_tls = config.listeners.iter().any(|one| one.security != Security::Clear);
-    offers_tls || groups.chain(mx_levels).any(|level| trusts.contains(&level))
+    // Policies that are being tested are held against certificates, and reports go out by HTTPS.
+    let reports = config.tls_report.is_some();
+    offers_tls || reports || groups.chain(mx_levels).any(|level| trusts.contains(&level))
 }
 
 fn identity(files: &CertificateFiles) -> Result<Identity, FileError> {

@@ -12,6 +12,7 @@ use crate::base::slots::Slot;
 use crate::base::time::Now;
 use crate::base::wheel::Wheel;
 use crate::platform::ring::{BufferToken, Ring};
+use crate::policy::mta_sts::PolicyTrouble;
 use crate::shard::platform::{ConnectionId, FetchedPolicy, IoError, PlatformCounters};
 use crate::spool::segment::{SegmentBytes, SegmentName};
 
@@ -73,7 +74,7 @@ pub(super) enum Notice {
     /// See `Event`.
     Populated { ticket: u64 },
     /// See `Event`.
-    PolicyFetched { ticket: u64, result: Result<FetchedPolicy, Box<str>> },
+    PolicyFetched { ticket: u64, result: Result<FetchedPolicy, PolicyTrouble> },
     /// See `Event`; the client may be gone.
     Verified { connection: ConnectionId, right: bool },
 }

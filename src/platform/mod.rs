@@ -17,6 +17,7 @@ pub mod event_log;
 mod faults;
 pub mod files;
 mod gear;
+mod https;
 mod kernel;
 pub mod listener;
 pub mod machine;
@@ -38,5 +39,6 @@ pub mod supervise;
 pub mod telemetry;
 #[cfg(test)]
 mod tests;
+pub mod tls_reports;
 pub mod user;
 mod way;

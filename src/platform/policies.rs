@@ -6,22 +6,15 @@
 //! Lives on: threads that wait for the network, a few at a time.
 
 use std::io::{self, Read as _};
-use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use ureq::config::Config;
-use ureq::http::Uri;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, Error};
+use ureq::Error;
 
-use crate::base::limits::{POLICY_ADDRESSES_MAX, STS_BYTES_MAX, STS_FETCH_MAX};
+use crate::base::limits::{STS_BYTES_MAX, STS_FETCH_MAX};
 use crate::base::time::WallTime;
 use crate::platform::clock;
-use crate::policy::domain_check::PolicyTrouble;
-use crate::policy::mta_sts::Policy;
+use crate::platform::https::{agent, is_of_certificate, is_of_network};
+use crate::policy::mta_sts::{Policy, PolicyTrouble};
 use crate::shard::platform::{FetchedPolicy, PolicyRequest};
 
 /// The folder of a spool that policies are kept in.
@@ -29,17 +22,22 @@ const FOLDER: &str = "mta-sts";
 
 /// The policy that is asked for: as it is kept, if that is the one, else as it is served now; else,
 /// as long as it holds, what is kept.
-pub(super) fn obtain(spool: &Path, request: &PolicyRequest) -> Result<FetchedPolicy, Box<str>> {
+pub(super) fn obtain(
+    spool: &Path,
+    request: &PolicyRequest,
+) -> Result<FetchedPolicy, PolicyTrouble> {
     let now = clock::now().wall;
     let path = spool.join(FOLDER).join(request.domain.as_str());
     let kept = keep_until_expiry(recall(&path), now);
-    let Some(id) = &request.id else { return kept.ok_or_else(|| "no policy is kept".into()) };
+    let Some(id) = &request.id else {
+        return kept.ok_or_else(|| PolicyTrouble::Unknown("no policy is kept".into()));
+    };
     if let Some(kept) = kept.clone().filter(|kept| kept.id == *id) {
         return Ok(kept);
     }
-    let fetched = fetch(request).map_err(|error| error.to_string()).and_then(|text| {
+    let fetched = fetch(request).and_then(|text| {
         // What is no policy must not take the place of one.
-        Policy::parse(&text).map_err(|error| error.to_string())?;
+        Policy::parse(&text)?;
         Ok(FetchedPolicy { id: id.clone(), text: text.into(), fetched: now })
     });
     match (fetched, kept) {
@@ -53,7 +51,7 @@ pub(super) fn obtain(spool: &Path, request: &PolicyRequest) -> Result<FetchedPol
             tracing::info!(domain = %request.domain, %error, "MTA-STS: the kept policy holds");
             Ok(kept)
         }
-        (Err(error), None) => Err(error.into()),
+        (Err(error), None) => Err(error),
     }
 }
 
@@ -83,20 +81,7 @@ fn remember(path: &Path, fetched: &FetchedPolicy) -> io::Result<()> {
 pub(super) fn fetch(request: &PolicyRequest) -> Result<String, PolicyTrouble> {
     let missing = || PolicyTrouble::Unknown("no certificate authorities".into());
     let authorities = request.authorities.as_ref().ok_or_else(missing)?;
-    let roots = authorities.certificates().map(|der| Certificate::from_der(der).to_owned());
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::Specific(Arc::new(roots.collect())))
-        .unversioned_rustls_crypto_provider(crate::tls::provider())
-        .build();
-    let config = Agent::config_builder()
-        .tls_config(tls)
-        .timeout_global(Some(STS_FETCH_MAX))
-        .max_redirects(0)
-        .https_only(true)
-        .proxy(None)
-        .build();
-    let known = Known { addresses: request.addresses.clone() };
-    let agent = Agent::with_parts(config, DefaultConnector::new(), known);
+    let agent = agent(authorities, request.addresses.clone(), STS_FETCH_MAX);
     let url = format!("https://mta-sts.{}/.well-known/mta-sts.txt", request.domain);
     let mut response = agent.get(&url).call().map_err(|error| trouble(&url, &error))?;
     if response.status() != 200 {
@@ -109,39 +94,13 @@ pub(super) fn fetch(request: &PolicyRequest) -> Result<String, PolicyTrouble> {
 
 /// Whose fault it is that there is no policy: the network's between, or the policy host's.
 fn trouble(url: &str, error: &Error) -> PolicyTrouble {
-    let is_lost = |error: &io::Error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::TimedOut
-                | io::ErrorKind::HostUnreachable
-                | io::ErrorKind::NetworkUnreachable
-                | io::ErrorKind::NetworkDown
-                | io::ErrorKind::PermissionDenied
-        )
-    };
-    let is_between = if let Error::Io(error) = error {
-        is_lost(error)
-    } else {
-        matches!(error, Error::Timeout(_) | Error::ConnectionFailed | Error::HostNotFound)
-    };
     let said = format!("{url}: {error}").into();
-    if is_between { PolicyTrouble::Unknown(said) } else { PolicyTrouble::NotServed(said) }
-}
-
-/// The addresses that our own resolver found.
-#[derive(Debug)]
-struct Known {
-    addresses: Vec<IpAddr>,
-}
-
-impl Resolver for Known {
-    fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
-        let mut found = self.empty();
-        let port = uri.port_u16().unwrap_or(443);
-        for address in self.addresses.iter().take(POLICY_ADDRESSES_MAX) {
-            found.push(SocketAddr::new(*address, port));
-        }
-        if found.is_empty() { Err(Error::HostNotFound) } else { Ok(found) }
+    if is_of_certificate(error) {
+        PolicyTrouble::Untrusted(said)
+    } else if is_of_network(error) {
+        PolicyTrouble::Unknown(said)
+    } else {
+        PolicyTrouble::NotServed(said)
     }
 }
 

@@ -19,6 +19,7 @@ use crate::platform::event_log::EventLogOptions;
 use crate::platform::files::{self, AdminFiles, FileError};
 use crate::platform::standings::Checker;
 use crate::platform::supervise::{Occasion, RunError, StartError};
+use crate::platform::tls_reports::{Ask, Reply, TlsReports};
 use crate::platform::user::{User, UserError};
 use crate::platform::{clock, machine};
 use crate::policy::gate::Board;
@@ -59,6 +60,9 @@ pub enum SettingsError {
     /// There can be no thread that checks domains.
     #[error("domains cannot be checked: {0}")]
     Checker(io::Error),
+    /// There can be no thread that reports, or it is busy.
+    #[error("TLS reports cannot be made: {0}")]
+    TlsReports(io::Error),
 }
 
 /// A relay that is ready to run: all that this machine can refuse has been asked for.
@@ -68,6 +72,7 @@ pub struct Relay {
     log: log::Options,
     settings: Arc<ArcSwap<Settings>>,
     checker: Arc<Checker>,
+    tls_reports: Arc<TlsReports>,
 }
 
 /// What the control thread needs of a relay.
@@ -77,9 +82,15 @@ pub struct Handle {
     pub posts: Posts,
     settings: Arc<ArcSwap<Settings>>,
     checker: Arc<Checker>,
+    tls_reports: Arc<TlsReports>,
 }
 
 impl Handle {
+    /// Ask about reports on TLS: `reply` is called once, or dropped where too many ask.
+    pub fn ask_tls_reports(&self, ask: Ask, reply: Reply) {
+        self.tls_reports.ask(ask, reply);
+    }
+
     /// What `config` means for those who ask this node, or why it cannot be meant.
     pub fn admin_files(&self, config: &Config) -> Result<AdminFiles, SettingsError> {
         files::admin(config, &self.settings.load().clock)
@@ -90,6 +101,7 @@ impl Handle {
         let clock = self.settings.load().clock.clone();
         let settings = settings(config, clock, self.checker.board())?;
         self.checker.set(config).map_err(SettingsError::Checker)?;
+        self.tls_reports.set(config).map_err(SettingsError::TlsReports)?;
         self.settings.store(settings.clone());
         for shard in self.posts.shard_ids() {
             self.posts.post(shard, Crossing::Reload(settings.clone()));
@@ -119,7 +131,9 @@ impl Relay {
         clock.set(clock::now().wall);
         let settings = Arc::new(ArcSwap::new(settings(config, clock, checker.board())?));
         checker.set(config).map_err(SettingsError::Checker)?;
-        Ok(Self { node, log, settings, checker })
+        let tls_reports = TlsReports::new(node.posts(), config.spool.directory.clone());
+        tls_reports.set(config).map_err(SettingsError::TlsReports)?;
+        Ok(Self { node, log, settings, checker, tls_reports: Arc::new(tls_reports) })
     }
 
     /// Where its listeners are, in their order, with the ports that they were given.
@@ -133,12 +147,13 @@ impl Relay {
             posts: self.node.posts(),
             settings: self.settings.clone(),
             checker: self.checker.clone(),
+            tls_reports: self.tls_reports.clone(),
         }
     }
 
     /// Run until it is drained. `tell` is called on each occasion.
     pub fn run(self, tell: impl FnMut(Occasion)) -> Result<(), RunError> {
-        let Self { node, log, settings, checker: _ } = self;
+        let Self { node, log, settings, .. } = self;
         let shared = Arc::new(Shared::new(node.posts().shards()));
         let make =
             move |start: ShardStart| make_shard(start, log, settings.load_full(), shared.clone());

@@ -41,6 +41,7 @@ use crate::policy::domain_check::spf::Senders;
 use crate::policy::signing::Signer;
 use crate::tls::Chain;
 
+pub use crate::policy::mta_sts::PolicyTrouble;
 pub use finding::{Finding, Report, Served, Status, Topic, Verdict};
 
 /// A domain, and what this node is to it.
@@ -92,17 +93,6 @@ pub struct PolicyWanted {
     pub domain: Domain,
     /// Where its policy host is.
     pub addresses: Vec<IpAddr>,
-}
-
-/// Why there is no policy.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PolicyTrouble {
-    /// The web server does not serve it, or not as it must.
-    #[error("{0}")]
-    NotServed(Box<str>),
-    /// It could not be asked from here.
-    #[error("{0}")]
-    Unknown(Box<str>),
 }
 
 /// A check under way.

@@ -46,6 +46,23 @@ pub enum PolicyError {
     Hosts,
 }
 
+/// Why a policy that a domain tells of is not to be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyTrouble {
+    /// The web server does not serve it, or not as it must.
+    #[error("{0}")]
+    NotServed(Box<str>),
+    /// The web server's certificate is wrong.
+    #[error("{0}")]
+    Untrusted(Box<str>),
+    /// What it serves is none.
+    #[error("{0}")]
+    NoPolicy(#[from] PolicyError),
+    /// It could not be asked from here.
+    #[error("{0}")]
+    Unknown(Box<str>),
+}
+
 /// The id in the TXT records at `_mta-sts.DOMAIN`; `None` where there is not one record of this
 /// version exactly, in other words no policy (RFC 8461 §3.1).
 pub fn id<'r>(records: impl Iterator<Item = &'r [u8]>) -> Option<Box<str>> {

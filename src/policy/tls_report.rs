@@ -12,6 +12,7 @@ mod collector;
 mod compose;
 mod ledger;
 mod record;
+mod status;
 mod tally;
 
 pub use collector::{Collector, Found, Session, Trouble};
@@ -22,4 +23,5 @@ pub use mail_auth::report::tlsrpt::{
     FailureDetails, Policy, PolicyDetails, PolicyType, ResultType,
 };
 pub use record::{Target, targets};
+pub use status::{Row, Status, Told};
 pub use tally::Tally;

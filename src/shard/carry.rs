@@ -5,6 +5,7 @@
 //! Lives on: the owner shard.
 
 use std::mem;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::base::limits::{SITE_QUIET_MAX, SITES_MAX};
@@ -134,6 +135,7 @@ impl Delivery {
         endpoint: &Endpoint,
         cx: &mut Context<'_, P>,
     ) {
+        let behalf = self.sites.get(id.0).and_then(|row| self.behalf(row, endpoint, cx));
         let row = self.sites.get_mut(id.0).expect("it has just decided");
         let peer: Box<str> = peer_name(endpoint).into();
         let Some(source) = row.sources.choose(endpoint.address.ip()) else {
@@ -151,11 +153,14 @@ impl Delivery {
         let (level, connector, failed) = row.protection(endpoint, place, cx.settings, cx.now.mono);
         let options = cx.settings.client(place, level, row.tls == TlsLevel::Required);
         let name = PeerName::new(&endpoint.host, endpoint.address.ip());
+        // Why there is none is known, and was counted then.
+        let behalf = behalf.filter(|_| failed.is_none());
         let protection = Protection::new(level, connector, name, failed);
         let connection = cx.platform.connect(endpoint.address, address);
         row.connections.insert(pooled, connection);
         let mut outbound =
             Outbound::new(connection, id, pooled, peer, options, protection, cx.now.mono);
+        outbound.behalf = behalf;
         outbound.pump(cx);
         self.outbound.insert(connection, outbound);
     }
@@ -204,9 +209,14 @@ impl Delivery {
     }
 
     /// The connection is there.
-    pub(crate) fn connected<P: Platform>(&mut self, id: ConnectionId, cx: &mut Context<'_, P>) {
+    pub(crate) fn connected<P: Platform>(
+        &mut self,
+        id: ConnectionId,
+        local: SocketAddr,
+        cx: &mut Context<'_, P>,
+    ) {
         if let Some(outbound) = self.outbound.get_mut(id) {
-            outbound.connected(cx);
+            outbound.connected(local, cx);
         }
     }
 
@@ -320,6 +330,7 @@ impl Delivery {
         let finished = mem::take(&mut outbound.finished);
         if !finished {
             outbound.greeted(cx.now.mono);
+            outbound.tell_ready(cx);
             cx.common.counters.increment(Count::ConnectionsMade);
             cx.common.counters.record(Latency::Connect, outbound.greeted_after);
         }
@@ -397,6 +408,9 @@ impl Delivery {
         let carried = outbound.carried.front().map(|carried| carried.job);
         let finished = mem::take(&mut outbound.finished);
         let peer = outbound.peer.clone();
+        if let Some(failure) = &failure {
+            outbound.tell_failed(failure, cx);
+        }
         let Some(row) = self.sites.get_mut(site.0) else { return };
         if row.connections.remove(&pooled).is_none() {
             return; // The site had let it go.

@@ -5,10 +5,12 @@
 
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
-use crate::mail::address::{Domain, ForwardPath, ReversePath};
+use crate::mail::address::{Domain, ForwardPath, Mailbox, ReversePath};
 use crate::mail::durability::Durability;
+use crate::mail::envelope::TlsWish;
 use crate::mail::outcome::{Outcome, Reason};
 use crate::outcome::counters::Counters;
+use crate::policy::tls_report::Tally;
 use crate::shard::platform::PlatformCounters;
 
 /// Which recipients a command is about: those that meet all that is given; all, if nothing is.
@@ -59,6 +61,12 @@ pub enum Command {
     },
     /// What was counted, and how things stand. Answered by `Answer::Snapshot`.
     Snapshot,
+    /// What was counted of sessions with MX hosts since this was last asked. Answered by
+    /// `Answer::TlsSessions`.
+    TlsSessions,
+    /// Take a message of the node's own. Answered by `Answer::Submitted` once it is on stable
+    /// storage, or by `Answer::Failed`.
+    Submit(Box<Submission>),
     /// Try at once what waits for its next attempt. Answered by `Answer::Changed`.
     Flush(Selector),
     /// Try no more until released; lifetimes go on. Answered by `Answer::Changed`.
@@ -68,6 +76,19 @@ pub enum Command {
     /// Give up, as `Failure::Removed`; `outcome::judge` says who is told. Answered by
     /// `Answer::Changed`.
     Remove(Selector),
+}
+
+/// A message that this node writes itself, beside the shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submission {
+    /// Whom a DSN goes to.
+    pub from: Mailbox,
+    /// Whom it is for.
+    pub to: Mailbox,
+    /// How much TLS counts on its way.
+    pub tls: TlsWish,
+    /// Header and body; CRLF only.
+    pub content: Vec<u8>,
 }
 
 /// What a shard answers.
@@ -88,6 +109,10 @@ pub enum Answer {
     Stats(QueueStats),
     /// What was counted, and how things stand.
     Snapshot(Box<Snapshot>),
+    /// By domain and policy.
+    TlsSessions(Box<Tally>),
+    /// It is stored, under this name.
+    Submitted(MessageId),
     /// So many recipients were changed.
     Changed(u64),
     /// The verb could not be done, in words for the operator.

@@ -19,8 +19,9 @@ use crate::mail::durability::Durability;
 use crate::outcome::counters::{Count, Latency, Size};
 use crate::outcome::dsn::Action;
 use crate::shard::context::Context;
-use crate::shard::filters::Request;
+use crate::shard::filters::Request as ToFilter;
 use crate::shard::memory::Memory;
+use crate::shard::mesh::Request;
 use crate::shard::owed::Owed;
 use crate::shard::platform::{ConnectionId, IoError, Platform};
 use crate::shard::reasons::untried;
@@ -40,7 +41,7 @@ pub(crate) struct Commit {
     /// What is to be verified before it is appended.
     pub(crate) verifying: Verifying,
     /// What is to be filtered, and what need not be any more.
-    pub(crate) to_filter: VecDeque<Request>,
+    pub(crate) to_filter: VecDeque<ToFilter>,
     /// What is to be signed before it is appended.
     pub(crate) signing: SigningQueue,
     /// What is on its way to the disk.
@@ -81,6 +82,8 @@ pub(crate) enum From {
     Answered,
     /// The queue, to finish those whom a DSN is about.
     Dsn(About),
+    /// The control thread, for its answer.
+    Control(Request),
 }
 
 impl From {
@@ -426,11 +429,11 @@ impl Commit {
                 let took = match from {
                     // It had its 250 as soon as it was appended.
                     From::Answered => Duration::ZERO,
-                    From::Session(_) | From::Held(..) | From::Dsn(_) => {
+                    From::Session(_) | From::Held(..) | From::Dsn(_) | From::Control(_) => {
                         cx.mono().since(waiting.since)
                     }
                 };
-                if !matches!(from, From::Dsn(_)) {
+                if !matches!(from, From::Dsn(_) | From::Control(_)) {
                     cx.common.counters.record(Latency::Accept, took);
                 }
                 let stored = CommitEvent::Stored { stored, directory, accepted, from, took };
@@ -440,7 +443,8 @@ impl Commit {
                 let waiting = self.waiting.remove(&id).expect("appended by this shard");
                 match waiting.from {
                     From::Answered => self.owed.push(waiting.stored),
-                    from @ (From::Session(_) | From::Held(..) | From::Dsn(_)) => {
+                    from
+                    @ (From::Session(_) | From::Held(..) | From::Dsn(_) | From::Control(_)) => {
                         self.events.push_back(CommitEvent::Refused { from, why });
                     }
                 }

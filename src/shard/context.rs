@@ -11,6 +11,7 @@ use crate::outcome::counters::Counters;
 use crate::policy::attempts::Attempts;
 use crate::policy::rates::Rates;
 use crate::policy::recipients::Callouts;
+use crate::policy::tls_report::Collector;
 use crate::shard::mesh::Crossing;
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::shard::screening::Screening;
@@ -45,6 +46,8 @@ pub(crate) struct Common {
     pub(crate) screening: Screening,
     /// Which recipients servers behind know, and whose clients wait for that.
     pub(crate) callouts: Callouts<ConnectionId>,
+    /// How sessions with MX hosts came to TLS, for reports to their domains.
+    pub(crate) tls_sessions: Collector,
     /// What is counted.
     pub(crate) counters: Counters,
     /// What this shard sent to itself: it crosses nothing.

@@ -19,6 +19,7 @@ use crate::mail::address::Domain;
 use crate::mail::envelope::TlsWish;
 use crate::mail::outcome::{Failure, Stage};
 use crate::mail::route::{Route, TlsLevel};
+use crate::policy::mta_sts::PolicyTrouble;
 use crate::policy::relay::AddressSet;
 use crate::shard::context::Context;
 use crate::shard::delivery::{Delivery, Job, JobId, SMTP_PORT, SiteId};
@@ -115,7 +116,7 @@ impl Delivery {
     pub(crate) fn policy_fetched<P: Platform>(
         &mut self,
         ticket: u64,
-        result: Result<FetchedPolicy, Box<str>>,
+        result: Result<FetchedPolicy, PolicyTrouble>,
         lookups: &mut Lookups,
         cx: &mut Context<'_, P>,
     ) {
@@ -131,7 +132,11 @@ impl Delivery {
         lookups: &mut Lookups,
         cx: &mut Context<'_, P>,
     ) {
-        let Secured { jobs, hosts, level, tlsa, holds_for } = secured;
+        let Secured { domain, jobs, hosts, level, tlsa, found, holds_for } = secured;
+        if cx.settings.tells_of_tls {
+            let records = tlsa.iter().map(|(host, records)| (&**host, &**records));
+            cx.common.tls_sessions.learn(&domain, &found, records);
+        }
         match hosts {
             Err(failure) => self.not_found(jobs, &failure, lookups, cx),
             Ok(hosts) => self.bring(jobs, &hosts, holds_for, (level, &tlsa), cx),

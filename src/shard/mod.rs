@@ -38,12 +38,14 @@ mod reasons;
 mod recovering;
 mod refusals;
 mod report;
+mod requests;
 mod screening;
 mod securing;
 mod settling;
 mod signing;
 mod site_row;
 mod snapshot;
+mod tls_told;
 mod upstreams;
 mod verifying;
 mod waits;
@@ -69,9 +71,10 @@ use crate::policy::admission::Admission;
 use crate::policy::attempts::Attempts;
 use crate::policy::rates::Rates;
 use crate::policy::recipients::Callouts;
+use crate::policy::tls_report::Collector;
 use crate::queue::Queue;
 use crate::shard::callouts::Callers;
-use crate::shard::commands::{Answer, Command};
+use crate::shard::commands::Answer;
 use crate::shard::commit::{Commit, CommitEvent, From};
 use crate::shard::context::{Common, Context, Timer};
 use crate::shard::delivery::Delivery;
@@ -195,6 +198,7 @@ impl Shard {
                 rates: Rates::default(),
                 screening: Screening::default(),
                 callouts: Callouts::default(),
+                tls_sessions: Collector::default(),
                 counters: Counters::default(),
                 local: VecDeque::new(),
                 plain: Vec::new(),
@@ -215,32 +219,10 @@ impl Shard {
                 self.home.report(*report, &mut self.commit, cx);
             }
             Crossing::Resume { domain, room } => self.home.resume(domain, room),
-            Crossing::Request(request) if request.command == Command::Snapshot => {
-                let snapshot = self.snapshot(platform);
-                request.answer(Answer::Snapshot(Box::new(snapshot)));
-            }
-            Crossing::Request(request) if matches!(request.command, Command::Waits(_)) => {
-                let Command::Waits(id) = request.command else { return };
-                let waits = self.delivery.waits(id);
-                request.answer(Answer::Waits(waits));
-            }
-            Crossing::Request(request) if self.may_come_to_light(&request.command) => {
-                let words = "the spool is being recovered and the message may be in it: ask again";
-                request.answer(Answer::Failed(words.into()));
-            }
-            Crossing::Request(request) => {
-                let cx = context!(self, platform);
-                self.operations.start(request, &mut self.home, &mut self.commit, cx);
-            }
+            Crossing::Request(request) => self.answer(request, platform),
             Crossing::Reload(settings) => self.reload(settings, platform),
             Crossing::Drain => self.start_drain(platform),
         }
-    }
-
-    /// Whether a message is asked for of which it is not known yet whether it is in the queue.
-    fn may_come_to_light(&self, command: &Command) -> bool {
-        let Command::Show(id) = command else { return false };
-        self.recovering.may_find(*id) && self.home.queue.show(*id).is_none()
     }
 
     fn reload<P: Platform>(&mut self, settings: Arc<Settings>, platform: &mut P) {
@@ -249,6 +231,9 @@ impl Shard {
         self.lookups.reconfigure(settings.dns.clone(), settings.own_names.clone());
         self.home.reconfigure(&settings);
         self.settings = settings;
+        if !self.settings.tells_of_tls {
+            self.common.tls_sessions.clear();
+        }
         self.callers.reconfigure(context!(self, platform));
         self.delivery.reconfigure(context!(self, platform));
     }
@@ -309,6 +294,7 @@ impl Shard {
                         }
                         From::Answered => {}
                         From::Dsn(about) => self.home.dsn_stored(&about, &mut self.commit),
+                        From::Control(request) => request.answer(Answer::Submitted(stored.id)),
                     }
                 }
                 CommitEvent::Refused {
@@ -322,6 +308,10 @@ impl Shard {
                 }
                 CommitEvent::Refused { from: From::Dsn(about), why: _ } => {
                     self.home.dsn_refused(&about, &mut self.commit, cx);
+                }
+                CommitEvent::Refused { from: From::Control(request), why } => {
+                    let words = format!("not stored: {why:?}");
+                    request.answer(Answer::Failed(words.into()));
                 }
                 CommitEvent::Noted { id, recipient, directory, at } => {
                     self.home.noted(id, recipient, record_at(directory, at));
@@ -398,11 +388,11 @@ impl Machine for Shard {
                 self.filters.sent(id);
                 self.delivery.sent(id, cx);
             }
-            Event::Connected { connection: id, local: _ } => {
+            Event::Connected { connection: id, local } => {
                 self.lookups.connected(id, cx);
                 self.filters.connected(id);
                 self.callers.connected(id, cx);
-                self.delivery.connected(id, cx);
+                self.delivery.connected(id, local, cx);
             }
             Event::ConnectFailed { connection: id, error } => {
                 let why = error.to_string();

@@ -183,8 +183,8 @@ impl Home {
     }
 }
 
-/// What a DSN of ours is to be signed with: it is from this node.
-fn unsigned<P: Platform>(content: &[u8], cx: &Context<'_, P>) -> Unsigned {
+/// What a message of ours is to be signed with: it is from this node.
+pub(super) fn unsigned<P: Platform>(content: &[u8], cx: &Context<'_, P>) -> Unsigned {
     if cx.settings.signers.is_empty() {
         return Unsigned::default();
     }

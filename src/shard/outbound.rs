@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::mem::take;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::egress::PooledId;
 use crate::shard::context::{Context, Timer};
 use crate::shard::delivery::{JobId, SiteId};
 use crate::shard::platform::{ConnectionId, Platform};
+use crate::shard::tls_told::Behalf;
 use crate::smtp::client::{Client, Event, Options, Transaction};
 use crate::spool::stored::Stored;
 
@@ -32,6 +34,8 @@ pub(super) struct Outbound {
     pub(super) peer: Box<str>,
     options: Arc<Options>,
     pub(super) protection: Protection,
+    /// Whom it is counted for, until it is.
+    pub(super) behalf: Option<Box<Behalf>>,
     /// `None` until the connection is there.
     client: Option<Client>,
     /// What it carries, oldest first.
@@ -84,6 +88,7 @@ impl Outbound {
             peer,
             options,
             protection,
+            behalf: None,
             client: None,
             carried: VecDeque::new(),
             began: now,
@@ -96,7 +101,10 @@ impl Outbound {
     }
 
     /// The connection is there: wait for the greeting.
-    pub(super) fn connected<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+    pub(super) fn connected<P: Platform>(&mut self, local: SocketAddr, cx: &mut Context<'_, P>) {
+        if let Some(behalf) = &mut self.behalf {
+            behalf.leaves(local.ip());
+        }
         self.client = Some(Client::new(self.options.clone(), cx.mono()));
         self.pump(cx);
     }

@@ -15,6 +15,7 @@ use crate::base::slots::Slot;
 use crate::base::time::{Monotonic, Now, WallTime};
 use crate::mail::address::Domain;
 use crate::policy::credentials::Check;
+use crate::policy::mta_sts::PolicyTrouble;
 use crate::shard::mesh::Crossing;
 use crate::spool::segment::{SegmentBytes, SegmentName};
 use crate::tls::Roots;
@@ -66,7 +67,7 @@ pub enum Event<'a> {
     /// `populate` came to its end: the range can be read without waiting for the disk.
     Populated { ticket: u64 },
     /// `fetch_policy` came to its end: the policy, or why there is none.
-    PolicyFetched { ticket: u64, result: Result<FetchedPolicy, Box<str>> },
+    PolicyFetched { ticket: u64, result: Result<FetchedPolicy, PolicyTrouble> },
     /// `verify` came to its end: whether the client's password is right.
     Verified { connection: ConnectionId, right: bool },
     /// Another shard, or the control thread, sent this.

@@ -21,7 +21,8 @@ use crate::mail::outcome::Failure;
 use crate::mail::route::{Host, TlsLevel};
 use crate::mail::status::ENCRYPTION_NEEDED;
 use crate::mail::tlsa::Tlsa;
-use crate::policy::mta_sts::{self, Mode, Policy};
+use crate::policy::mta_sts::{self, Mode, Policy, PolicyTrouble};
+use crate::policy::tls_report::{self, Trouble};
 use crate::shard::context::Context;
 use crate::shard::delivery::JobId;
 use crate::shard::lookup::{Lookups, Target};
@@ -33,6 +34,8 @@ pub(super) type Records = HashMap<Box<str>, Arc<[Tlsa]>>;
 /// MX hosts with what is known of the TLS that they are to have.
 #[derive(Debug)]
 pub(super) struct Secured {
+    /// Whose hosts they are.
+    pub(super) domain: Domain,
     /// Who waits.
     pub(super) jobs: Vec<JobId>,
     /// Hosts that may have the mail; or why there is none.
@@ -40,6 +43,8 @@ pub(super) struct Secured {
     /// What their connections are to have.
     pub(super) level: TlsLevel,
     pub(super) tlsa: Records,
+    /// For reports to the domain.
+    pub(super) found: tls_report::Found,
     pub(super) holds_for: Duration,
 }
 
@@ -75,8 +80,8 @@ struct Gathering {
     doubtful: Vec<(Box<str>, Box<str>)>,
     /// The policy that its record tells of.
     policy_id: Option<Box<str>>,
-    /// The policy itself.
-    policy: Option<Policy>,
+    /// The policy itself, and what is wrong with it, and with records.
+    found: tls_report::Found,
     /// Answers that are to come.
     missing: usize,
     holds_for: Duration,
@@ -107,7 +112,7 @@ impl Securing {
             tlsa: HashMap::new(),
             doubtful: Vec::new(),
             policy_id: None,
-            policy: None,
+            found: tls_report::Found::default(),
             missing: targets.len(),
             holds_for,
         };
@@ -185,13 +190,13 @@ impl Securing {
     pub(super) fn fetched(
         &mut self,
         ticket: u64,
-        result: Result<FetchedPolicy, Box<str>>,
+        result: Result<FetchedPolicy, PolicyTrouble>,
         now: WallTime,
     ) -> Option<Secured> {
         let seeker = self.fetching.remove(&ticket)?;
         let domain = &seeker.0;
         let read = result.and_then(|fetched| {
-            let policy = Policy::parse(&fetched.text).map_err(|error| error.to_string())?;
+            let policy = Policy::parse(&fetched.text)?;
             let until = fetched.fetched + policy.max_age;
             Ok(Kept { id: fetched.id, policy, until })
         });
@@ -208,6 +213,7 @@ impl Securing {
             Err(error) if gathering.policy_id.is_some() => {
                 tracing::info!(%domain, %error, "MTA-STS: no policy could be fetched");
                 gathering.holds_for = gathering.holds_for.min(STS_RETRY);
+                gathering.note((&error).into(), "", &error.to_string());
             }
             Err(_) => {}
         }
@@ -289,14 +295,21 @@ impl Gathering {
             Finding::Records(Found::Tlsa(records)) if answer.authenticated => {
                 self.tlsa.insert(host.into(), records.as_slice().into());
             }
-            Finding::Temporary(reason) => self.doubtful.push((host.into(), reason.clone())),
+            Finding::Temporary(reason) => {
+                self.doubtful.push((host.into(), reason.clone()));
+                self.note(Trouble::Dnssec, host, reason);
+            }
             Finding::Records(_) | Finding::NoRecords | Finding::NoSuchName => {}
         }
     }
 
     fn apply(&mut self, kept: &Kept, now: WallTime) {
         self.holds_for = self.holds_for.min(kept.until.since(now));
-        self.policy = Some(kept.policy.clone());
+        self.found.policy = Some(kept.policy.clone());
+    }
+
+    fn note(&mut self, trouble: Trouble, host: &str, why: &str) {
+        self.found.troubles.push((trouble, host.into(), why.into()));
     }
 
     /// What follows of all that was found. Where a host has records in signed DNS these decide, and
@@ -310,26 +323,32 @@ impl Gathering {
         } else {
             self.keep_enforced(domain)
         };
-        let Self { jobs, hosts, tlsa, holds_for, .. } = self;
+        let Self { jobs, hosts, tlsa, found, holds_for, .. } = self;
         let hosts = match doubt.or(why) {
             Some(why) if hosts.is_empty() => Err(why),
             Some(_) | None => Ok(hosts),
         };
-        Secured { jobs, hosts, level, tlsa, holds_for }
+        Secured { domain: domain.clone(), jobs, hosts, level, tlsa, found, holds_for }
     }
 
     /// Keep the hosts that may have mail which requires nothing; and what is to be said where none
     /// is left.
     fn keep_enforced(&mut self, domain: &Domain) -> (TlsLevel, Option<Failure>) {
-        let enforced = self.policy.as_ref().filter(|policy| policy.mode == Mode::Enforce);
+        let policy = self.found.policy.as_ref();
+        let enforced = policy.filter(|policy| policy.mode == Mode::Enforce);
+        let is_enforced = enforced.is_some();
         let mut why = None;
         if let Some(policy) = enforced {
+            let first = self.hosts.first().map_or_else(Box::default, |host| host.name.clone());
             self.hosts
                 .retain(|host| self.tlsa.contains_key(&host.name) || policy.names(&host.name));
             let words = "none of its MX hosts is one of its MTA-STS policy";
             why = Some(Failure::Tls(format!("{domain}: {words}").into()));
+            if self.hosts.is_empty() {
+                self.note(Trouble::NotNamed, &first, words);
+            }
         }
-        let level = match (self.tlsa.is_empty(), enforced.is_some()) {
+        let level = match (self.tlsa.is_empty(), is_enforced) {
             (true, false) => TlsLevel::Opportunistic,
             (true, true) => TlsLevel::Verify,
             (false, false) => TlsLevel::Dane,
@@ -345,7 +364,7 @@ impl Gathering {
     /// Keep the hosts that may have mail which requires TLS; and what is to be said where none is
     /// left.
     fn keep_named(&mut self, domain: &Domain) -> Failure {
-        let policy = self.policy.as_ref();
+        let policy = self.found.policy.as_ref();
         let is_named =
             |host: &MxHost| policy.is_some_and(|it| it.mode != Mode::None && it.names(&host.name));
         self.hosts.retain(|host| host.authenticated || is_named(host));

@@ -114,6 +114,8 @@ pub struct Settings {
     tls: TlsSettings,
     /// Who is trusted to say who a peer is, where anyone is to be verified.
     pub authorities: Option<Roots>,
+    /// Whether sessions with MX hosts are counted, for reports to their domains.
+    pub tells_of_tls: bool,
     /// Who may log in.
     pub credentials: Arc<Credentials>,
     /// The time that certificates are judged by.
@@ -192,6 +194,7 @@ impl Settings {
             clients,
             tls: TlsSettings::new(config, around)?,
             authorities: around.authorities.clone(),
+            tells_of_tls: config.tls_report.is_some(),
             credentials: around.credentials.clone(),
             clock: around.clock.clone(),
             dns: dns_options(config, &around.resolv_conf),

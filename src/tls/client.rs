@@ -5,8 +5,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
@@ -51,6 +51,12 @@ impl Roots {
         Ok(Self { store: Arc::new(store), certificates: all.into() })
     }
 
+    /// Asks for a certificate of theirs.
+    pub(super) fn verifier(&self) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+        let builder = WebPkiServerVerifier::builder_with_provider(self.store.clone(), provider());
+        builder.build().map_err(TlsError::new)
+    }
+
     /// Their certificates in DER.
     pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
         self.certificates.iter().map(|one| &**one)
@@ -92,12 +98,7 @@ impl Connector {
         identity: Option<&Identity>,
         clock: &Arc<Clock>,
     ) -> Result<Self, TlsError> {
-        let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(
-            roots.store.clone(),
-            provider(),
-        );
-        let verifier = verifier.build().map_err(TlsError::new)?;
-        Self::new(verifier, identity, clock, TLS_SESSIONS_KEPT)
+        Self::new(roots.verifier()?, identity, clock, TLS_SESSIONS_KEPT)
     }
 
     /// Takes a certificate that fits one of `records`: what the peer's domain says of it in signed

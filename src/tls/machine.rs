@@ -6,12 +6,15 @@
 
 use std::io::{self, BufRead as _, Write as _};
 
+use rustls::client::danger::ServerCertVerifier as _;
+use rustls::time_provider::TimeProvider as _;
 use rustls::{
     CertificateError, CipherSuite, ClientConnection, Connection, HandshakeKind, ProtocolVersion,
     ServerConnection,
 };
 
-use crate::tls::client::{Connector, PeerName};
+use crate::tls::client::{Connector, PeerName, Roots};
+use crate::tls::clock::Clock;
 use crate::tls::dane::NoRecordFits;
 use crate::tls::server::Acceptor;
 
@@ -202,6 +205,16 @@ impl Tls {
             resumed: self.connection.handshake_kind() == Some(HandshakeKind::Resumed),
             certified: self.connection.peer_certificates().is_some_and(|chain| !chain.is_empty()),
         })
+    }
+
+    /// Whether the peer's certificate is one of `roots` for its name: what a verifying connector
+    /// asks in the handshake, asked of one that does not.
+    pub fn judge(&self, peer: &PeerName, roots: &Roots, clock: &Clock) -> Result<(), TlsError> {
+        let chain = self.connection.peer_certificates().unwrap_or_default();
+        let [own, others @ ..] = chain else { return Err(TlsError::new("no certificate")) };
+        let now = clock.current_time().ok_or_else(|| TlsError::new("no time"))?;
+        roots.verifier()?.verify_server_cert(own, others, &peer.0, &[], now)?;
+        Ok(())
     }
 
     /// Keying material that this connection alone has (RFC 5705), such as for RFC 9266's

@@ -3,9 +3,12 @@
 usage: https.py FOLDER CERTIFICATE ADDRESS:PORT
 
 GET /.well-known/mta-sts.txt at HOST is FOLDER/HOST, read anew each time; 404 without that.
-FOLDER/ready is there once it listens, and FOLDER/asked has a line for each request.
+What is POSTed to /PATH is kept in FOLDER/posted as a line of JSON: host, path, type and the body,
+uncompressed. FOLDER/ready is there once it listens, and FOLDER/asked has a line for each request.
 """
+import gzip
 import http.server
+import json
 import os
 import ssl
 import sys
@@ -28,6 +31,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        kept = {
+            "host": self.headers["Host"],
+            "path": self.path,
+            "type": self.headers["Content-Type"],
+            "body": json.loads(gzip.decompress(body)),
+        }
+        with open(os.path.join(FOLDER, "posted"), "a") as posted:
+            posted.write(json.dumps(kept) + "\n")
+        self.send_response(201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
 
 HOST, PORT = ADDRESS.rsplit(":", 1)

@@ -13,7 +13,7 @@ use super::signed_dns::{network, start_knot, start_unbound, start_web};
 use super::sink::{ALL, Sink};
 
 /// By host: its address.
-const HOSTS: [(&str, &str); 6] = [
+pub(crate) const HOSTS: [(&str, &str); 6] = [
     ("own", "10.25.0.1"),
     ("authority", "10.25.0.2"),
     ("other", "10.25.0.3"),
@@ -44,11 +44,12 @@ ns           A    127.0.0.1
 ";
 
 /// All of it.
-struct World<'n> {
+pub(crate) struct World<'n> {
     network: &'n Network,
     authority: Authority,
-    sinks: Vec<Sink>,
-    web: tempfile::TempDir,
+    /// In the order of `HOSTS`.
+    pub(crate) sinks: Vec<Sink>,
+    pub(crate) web: tempfile::TempDir,
     _running: Vec<Running>,
     _folder: tempfile::TempDir,
 }
@@ -59,6 +60,11 @@ impl<'n> World<'n> {
     /// another; `sts` and `clear`, which has no TLS, by policies, in which `forged` names `sts`,
     /// though its MX host is `clear`'s.
     fn new(network: &'n Network) -> Self {
+        Self::with(network, "")
+    }
+
+    /// The same, with more lines in its zone.
+    pub(crate) fn with(network: &'n Network, lines: &str) -> Self {
         let authority = Authority::new("an authority");
         let mut zone = ZONE.to_owned();
         for (name, address) in HOSTS {
@@ -70,6 +76,7 @@ impl<'n> World<'n> {
         zone += &format!("_25._tcp.mx.other TLSA 3 1 1 {}\n", hash("unused"));
         ["authority", "other", "sts", "node"].iter().for_each(|name| drop(hash(name)));
         zone += "forged MX 10 mx.clear\n";
+        zone += lines;
         let domains = ["sts", "clear", "forged"];
         for name in domains {
             zone += &format!("_mta-sts.{name} TXT \"v=STSv1; id=1;\"\n");
@@ -99,9 +106,14 @@ impl<'n> World<'n> {
     }
 
     fn node(&self, level: &str) -> Node<'n> {
+        self.node_with(level, "")
+    }
+
+    /// A relay whose mail for MX hosts has such TLS, with more lines in its configuration.
+    pub(crate) fn node_with(&self, level: &str, lines: &str) -> Node<'n> {
         let config = format!(
             "[[listener]]\naddress = \"127.0.0.1:2525\"\ntls = \"starttls\"\n\
-             [dns]\nservers = [\"127.0.0.1\"]\n[site]\ntls = {level:?}\n[tls]\nca = {:?}\n{}",
+             [dns]\nservers = [\"127.0.0.1\"]\n[site]\ntls = {level:?}\n[tls]\nca = {:?}\n{}{lines}",
             self.authority.file(),
             self.authority.section("node")
         );
@@ -109,7 +121,7 @@ impl<'n> World<'n> {
     }
 
     /// What became of a message to this domain.
-    fn event(&self, node: &Node<'_>, kind: &str, domain: &str) -> Value {
+    pub(crate) fn event(&self, node: &Node<'_>, kind: &str, domain: &str) -> Value {
         let to = format!("r@{domain}.example");
         self.event_of(node, kind, &to, &[], "Subject: s\r\n\r\nhello\r\n")
     }
@@ -133,7 +145,7 @@ impl<'n> World<'n> {
     }
 
     /// Say what a policy host serves.
-    fn serve(&self, domain: &str, mode: &str, host: &str) {
+    pub(crate) fn serve(&self, domain: &str, mode: &str, host: &str) {
         let text = format!("version: STSv1\r\nmode: {mode}\r\nmx: {host}\r\nmax_age: 86400\r\n");
         std::fs::write(self.web.path().join(format!("mta-sts.{domain}.example")), text).unwrap();
     }

@@ -35,3 +35,11 @@ pub const TLS_REPORT_WAIT: Duration = Duration::from_secs(20);
 pub const TLS_REPORT_FILE_MAX: u64 = 128 << 20;
 /// Reports that wait to go out; beyond, the oldest are given up.
 pub const TLS_REPORTS_DUE_MAX: usize = 200_000;
+/// Reports whose fate is remembered for operators.
+pub const TLS_REPORTS_TOLD: usize = 20;
+/// Reports that go out before anything else is looked at.
+pub const TLS_REPORTS_BATCH: usize = 100;
+/// Requests of operators that wait.
+pub const TLS_REPORT_ORDERS_MAX: usize = 16;
+/// How long an operator waits for an answer: a report may be on its way meanwhile.
+pub const TLS_REPORT_ANSWER_MAX: Duration = Duration::from_secs(60);

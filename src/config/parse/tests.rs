@@ -109,6 +109,9 @@ fn a_whole_file_means_what_it_says() {
     let names = config.dkim_keys.iter().map(|key| key.identities.len());
     assert!(names.eq([0, 1]));
     assert_eq!(config.arc_domain.as_ref().map(Domain::as_str), Some("example.com"));
+    let reporter = config.tls_report.as_ref().expect("a reporter");
+    assert_eq!(reporter.from.as_str(), "tls-reports@example.com");
+    assert_eq!(&*reporter.organization, "Example, Inc.");
     let keys = config.dkim_keys.iter().map(|key| (key.selector.as_str(), key.subdomains));
     assert_eq!(keys.collect::<Vec<_>>(), [("2026-11", false), ("2026-11-e", true)]);
     assert_eq!(config.queue.retry_first, Duration::from_secs(90));
@@ -289,6 +292,15 @@ fn contradictions_between_right_values_are_refused() {
         (key(&"x.".repeat(120), &"s".repeat(63)), "3: `"),
         (String::from("[[dkim]]\ndomain = \"a\"\nkey = \"/k\""), "1: `selector` is missing in"),
         (String::from("[arc]\ndomain = \"a.example\""), "2: `a.example` has no key"),
+        (
+            String::from("[tls_report]\ncontact = \"c\""),
+            "2: nothing is reported = set `tls_report.f",
+        ),
+        (
+            String::from("[tls_report]\nfrom = \"a@[192.0.2.1]\""),
+            "2: `a@[192.0.2.1]` has no domain",
+        ),
+        (String::from("[tls_report]\nfrom = \"a@b.example\"\ncontact = \"\""), "3: write one line"),
         (String::from("[listener]\naddress = \"127.0.0.1:25\""), "1: `listener` may come several"),
         (String::from("spool = \"/var\""), "1: `spool` is a section, not text = write [spool]"),
         (String::from("[[spool]]"), "1: `spool` is a section, not a list"),

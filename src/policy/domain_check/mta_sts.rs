@@ -92,7 +92,8 @@ fn of_policy(id: &str, advice: &Advice<'_>, known: &Known) -> Option<Finding> {
         Err(PolicyTrouble::Unknown(reason)) => {
             return Some(finding(Status::Unchecked, &reason, FETCH));
         }
-        Err(PolicyTrouble::NotServed(reason)) => {
+        Err(trouble) => {
+            let reason = trouble.to_string();
             let finding = finding(Status::Fail, &reason, FETCH);
             return Some(advice.serve(finding, Mode::Testing));
         }

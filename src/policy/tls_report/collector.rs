@@ -11,7 +11,7 @@ use crate::base::limits::{TLS_REPORT_KNOWN_MAX, TLS_REPORT_POLICY_MAX, TLS_REPOR
 use crate::mail::address::Domain;
 use crate::mail::route::TlsLevel;
 use crate::mail::tlsa::Tlsa;
-use crate::policy::mta_sts;
+use crate::policy::mta_sts::{self, PolicyTrouble};
 use crate::policy::tls_report::tally::Tally;
 use crate::tls::Fault;
 
@@ -72,6 +72,16 @@ pub struct Session<'a> {
     pub own: Option<IpAddr>,
     /// The TLS that it was to have.
     pub level: TlsLevel,
+}
+
+impl From<&PolicyTrouble> for Trouble {
+    fn from(trouble: &PolicyTrouble) -> Self {
+        match trouble {
+            PolicyTrouble::NotServed(_) | PolicyTrouble::Unknown(_) => Self::Fetch,
+            PolicyTrouble::Untrusted(_) => Self::PolicyHost,
+            PolicyTrouble::NoPolicy(_) => Self::NoPolicy,
+        }
+    }
 }
 
 impl Trouble {

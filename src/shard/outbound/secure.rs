@@ -11,7 +11,7 @@ use crate::outcome::counters::Count;
 use crate::shard::context::Context;
 use crate::shard::outbound::Outbound;
 use crate::shard::platform::Platform;
-use crate::tls::{Connector, PeerName, Read, Tls};
+use crate::tls::{Clock, Connector, Fault, PeerName, Read, Roots, Tls, TlsError};
 
 /// What TLS a connection is to have, and has.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(in crate::shard) struct Protection {
     name: PeerName,
     /// From the handshake on.
     tls: Option<Box<Tls>>,
+    /// What was wrong in the handshake.
+    fault: Option<Fault>,
     /// For people: what there is, or why there is none though it was offered.
     words: Option<Arc<str>>,
 }
@@ -38,7 +40,7 @@ impl Protection {
         failed: Option<Arc<str>>,
     ) -> Self {
         let words = failed.map(|why| format!("none: {why}").into());
-        Self { level, connector, name, tls: None, words }
+        Self { level, connector, name, tls: None, fault: None, words }
     }
 
     /// What there is, as events tell it.
@@ -47,8 +49,18 @@ impl Protection {
     }
 
     /// Whether all goes through TLS.
-    pub(super) fn is_up(&self) -> bool {
+    pub(in crate::shard) fn is_up(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_up())
+    }
+
+    /// What a handshake came to nothing for; `None` where there was none.
+    pub(in crate::shard) fn fault(&self) -> Option<Fault> {
+        self.tls.is_some().then(|| self.fault.unwrap_or(Fault::Other))
+    }
+
+    /// Whether the peer is who it is to be, had anyone asked for that.
+    pub(in crate::shard) fn judge(&self, trusted: &Roots, clock: &Clock) -> Result<(), TlsError> {
+        self.tls.as_ref().map_or(Ok(()), |tls| tls.judge(&self.name, trusted, clock))
     }
 
     /// Whether the mail may go out in clear where TLS does not come about.
@@ -107,6 +119,7 @@ impl Outbound {
             }
             Err(error) => {
                 cx.common.counters.increment(Count::TlsOutFailed);
+                self.protection.fault = Some(error.fault());
                 client.fail_handshake(&error.to_string());
             }
         }
