@@ -21,11 +21,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::base::ids::ShardId;
-use crate::base::limits::BUSY_PAUSE;
-use crate::base::limits::CONNECTION_LOOK_AGAIN;
-use crate::base::limits::CONNECTION_YIELD_PAUSE;
 use crate::base::limits::{
-    IDLE_CONNECTION_MAX, SITE_READY_MAX, SITE_SUSPENSION_FIRST, SITE_SUSPENSION_MAX,
+    BUSY_PAUSE, CONNECTION_LOOK_AGAIN, CONNECTION_YIELD_PAUSE, IDLE_CONNECTION_MAX, SITE_READY_MAX,
+    SITE_SUSPENSION_FIRST, SITE_SUSPENSION_MAX,
 };
 use crate::base::prng::Prng;
 use crate::base::time::Monotonic;

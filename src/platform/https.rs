@@ -33,12 +33,28 @@ pub(super) fn agent(authorities: &Roots, addresses: Vec<IpAddr>, longest: Durati
     Agent::with_parts(config, DefaultConnector::new(), Known { addresses })
 }
 
+/// The name of the host that a URL leads to, if it is one and does.
+pub(super) fn host(url: &str) -> Option<String> {
+    url.parse::<Uri>().ok()?.host().map(str::to_owned)
+}
+
+/// Send `body`, which is of this media type; why nobody took it, if so.
+pub(super) fn post(agent: &Agent, url: &str, kind: &str, body: &[u8]) -> Result<(), String> {
+    match agent.post(url).content_type(kind).send(body) {
+        Ok(response) if response.status().is_success() => Ok(()),
+        Ok(response) => Err(response.status().to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Whether the handshake failed for the certificate's sake.
 pub(super) fn is_of_certificate(error: &Error) -> bool {
-    let error = match error {
-        Error::Rustls(error) => Some(error),
-        Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref()),
-        _ => None,
+    let error = if let Error::Rustls(error) = error {
+        Some(error)
+    } else if let Error::Io(error) = error {
+        error.get_ref().and_then(|inner| inner.downcast_ref())
+    } else {
+        None
     };
     matches!(error, Some(rustls::Error::InvalidCertificate(_)))
 }

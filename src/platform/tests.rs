@@ -10,3 +10,4 @@ mod shards;
 mod storm;
 mod stream;
 mod support;
+mod tls_reports;

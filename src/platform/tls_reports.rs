@@ -16,8 +16,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use ureq::http::Uri;
-
 use crate::base::ids::ShardId;
 use crate::base::limits::{
     TLS_REPORT_EVERY, TLS_REPORT_FILE_MAX, TLS_REPORT_ORDERS_MAX, TLS_REPORT_POST_MAX,
@@ -348,15 +346,12 @@ impl Errand<'_> {
     //# the report is submitted … via POST … 2xx
     /// By HTTPS, to a host that mail could go to as well.
     fn post(&mut self, report: &Report, url: &str) -> Result<(), String> {
-        let uri: Uri = url.parse().map_err(|_| "no URL".to_owned())?;
-        let addresses = self.addresses(uri.host().unwrap_or_default())?;
+        let host = https::host(url).ok_or("this is no URL")?;
+        let addresses = self.addresses(&host)?;
         let authorities =
             files::roots(&self.config.tls_authorities).map_err(|error| error.to_string())?;
         let agent = https::agent(&authorities, addresses, TLS_REPORT_POST_MAX);
-        let request = agent.post(url).content_type("application/tlsrpt+gzip");
-        let response = request.send(&report.compressed[..]).map_err(|error| error.to_string())?;
-        let status = response.status();
-        if status.is_success() { Ok(()) } else { Err(status.to_string()) }
+        https::post(&agent, url, "application/tlsrpt+gzip", &report.compressed)
     }
 
     fn addresses(&mut self, host: &str) -> Result<Vec<IpAddr>, String> {
@@ -372,7 +367,8 @@ impl Errand<'_> {
     }
 }
 
-fn recall(path: &Path) -> Option<Ledger> {
+/// What was kept; `None` where that is nothing, or of no use.
+pub(super) fn recall(path: &Path) -> Option<Ledger> {
     let mut content = Vec::new();
     let file = match fs::File::open(path) {
         Ok(file) => file,
@@ -392,7 +388,7 @@ fn recall(path: &Path) -> Option<Ledger> {
 }
 
 /// A crash leaves the file as it was or as it is to be.
-fn remember(path: &Path, ledger: &Ledger) -> io::Result<()> {
+pub(super) fn remember(path: &Path, ledger: &Ledger) -> io::Result<()> {
     let new = path.with_extension("new");
     fs::write(&new, serde_json::to_vec(ledger)?)?;
     fs::rename(&new, path)

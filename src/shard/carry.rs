@@ -13,12 +13,12 @@ use crate::base::slots::Slot;
 use crate::egress::PooledId;
 use crate::egress::cause::{Blame, Cause, Why};
 use crate::egress::endpoints::Endpoint;
-use crate::egress::health::{Purpose, Signal};
+use crate::egress::health::Signal;
 use crate::egress::site::{Action, Origin};
 use crate::mail::outcome::{Failure, Stage};
 use crate::mail::route::TlsLevel;
 use crate::outcome::counters::{Count, Latency};
-use crate::outcome::judge::{Scope, Verdict, judge};
+use crate::outcome::judge::{Verdict, judge};
 use crate::queue::DomainId;
 use crate::shard::context::Context;
 use crate::shard::delivery::{Delivery, JobId, SiteId};
@@ -26,7 +26,7 @@ use crate::shard::lookup::Lookups;
 use crate::shard::mesh::{Attempted, Crossing, Delays, GivenBack, Settlement};
 use crate::shard::outbound::{Outbound, Protection};
 use crate::shard::platform::{ConnectionId, IoError, Platform};
-use crate::shard::settling::{Settling, Way, is_transient, last_peer, peer_name, signal_of};
+use crate::shard::settling::{Settling, Way, is_transient, last_peer, peer_name};
 use crate::shard::site_row::SiteRow;
 use crate::smtp::client::{Event, Settled};
 use crate::tls::PeerName;
@@ -393,74 +393,6 @@ impl Delivery {
         let (site, way) = (outbound.site, Way::of(outbound, &carried));
         self.signal(site, self.purpose(carried.job), signal, cx);
         self.conclude(carried.job, Some(site), Some(way), cx);
-    }
-
-    /// A connection is of no more use.
-    fn closed<P: Platform>(
-        &mut self,
-        id: ConnectionId,
-        failure: Option<(Stage, Failure)>,
-        unsettled: &[u16],
-        cx: &mut Context<'_, P>,
-    ) {
-        let Some(outbound) = self.outbound.get_mut(id) else { return };
-        let (site, pooled) = (outbound.site, outbound.pooled);
-        let carried = outbound.carried.front().map(|carried| carried.job);
-        let finished = mem::take(&mut outbound.finished);
-        let peer = outbound.peer.clone();
-        if let Some(failure) = &failure {
-            outbound.tell_failed(failure, cx);
-        }
-        let Some(row) = self.sites.get_mut(site.0) else { return };
-        if row.connections.remove(&pooled).is_none() {
-            return; // The site had let it go.
-        }
-        match failure {
-            // Nobody failed: the mail may go out in clear, which it does on another connection.
-            Some((Stage::Tls, failure)) if outbound.protection.is_optional() => {
-                row.note_tls_failure(pooled, &failure, cx.mono());
-                row.site.on_closed(pooled, cx.mono());
-            }
-            None if finished => row.site.on_done(pooled, false, cx.mono()),
-            // Idle, or not all had their turn: they go out on another at once.
-            None => row.site.on_closed(pooled, cx.mono()),
-            Some((stage, failure)) => {
-                let blame = match judge(stage, &failure).scope {
-                    Scope::Site => Blame::Endpoint,
-                    Scope::Connection | Scope::Message | Scope::Recipient => Blame::Connection,
-                };
-                if finished {
-                    row.site.on_done(pooled, false, cx.mono());
-                } else {
-                    debug_assert!(carried.is_some() || unsettled.is_empty());
-                    let cause = Cause { stage, failure, peer };
-                    let (now, prng) = (cx.now.mono, &mut cx.common.prng);
-                    let signal = signal_of(&cause.failure);
-                    row.site.on_failed(pooled, blame, cause, now, prng);
-                    let purpose = carried.map_or(Purpose::Delivery, |job| self.purpose(job));
-                    self.signal(site, purpose, signal, cx);
-                }
-            }
-        }
-        self.stir(site);
-    }
-
-    /// Tell a site that a connection of it failed.
-    fn fail<P: Platform>(
-        &mut self,
-        outbound: &Outbound,
-        blame: Blame,
-        cause: Cause,
-        cx: &mut Context<'_, P>,
-    ) {
-        let id = outbound.site;
-        if let Some(row) = self.sites.get_mut(id.0)
-            && row.connections.remove(&outbound.pooled).is_some()
-        {
-            let (now, prng) = (cx.now.mono, &mut cx.common.prng);
-            row.site.on_failed(outbound.pooled, blame, cause, now, prng);
-            self.stir(id);
-        }
     }
 
     /// A site lets a connection go: nothing that becomes of it concerns the site any more.

@@ -53,6 +53,7 @@ mod waits;
 pub mod commands;
 pub mod mesh;
 mod moving;
+mod parting;
 pub mod platform;
 pub mod settings;
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::egress::endpoints::Endpoint;
 use crate::egress::site::SiteKey;
 use crate::mail::address::Domain;
+use crate::mail::envelope::TlsWish;
 use crate::mail::outcome::{Failure, Stage};
 use crate::mail::route::TlsLevel;
 use crate::policy::tls_report::{Session, Trouble};
@@ -43,7 +44,7 @@ impl Behalf {
 
 impl Delivery {
     /// Whom a connection to `endpoint` would be counted for: the domain of the job that waits
-    /// longest. `None` where that is not wanted, or there is to be no TLS.
+    /// longest. `None` where that is not wanted, or TLS counts for nothing.
     pub(super) fn behalf<P: Platform>(
         &self,
         row: &SiteRow,
@@ -55,7 +56,15 @@ impl Delivery {
             return None;
         }
         let JobId(job) = row.site.next_in_line()?;
-        let domain = self.jobs.get(job)?.dispatch.domain.clone();
+        let job = self.jobs.get(job)?;
+        //= RFC 8460 §3
+        //# sending MTAs MUST deliver reports despite any TLS-related failures and SHOULD NOT
+        //# include this SMTP session in the next report.
+        // Nor any other that is held against no policy.
+        if job.wish() == TlsWish::Waived {
+            return None;
+        }
+        let domain = job.dispatch.domain.clone();
         let peer = endpoint.address.ip();
         Some(Box::new(Behalf {
             domain,

@@ -127,11 +127,14 @@ impl Named {
 pub(super) struct NoRecordFits;
 
 fn certificate_error(error: webpki::Error) -> CertificateError {
-    match error {
-        webpki::Error::CertExpired { .. } => CertificateError::Expired,
-        webpki::Error::CertNotValidYet { .. } => CertificateError::NotValidYet,
-        webpki::Error::CertNotValidForName(_) => CertificateError::NotValidForName,
-        error => CertificateError::Other(rustls::OtherError(Arc::new(error))),
+    if matches!(error, webpki::Error::CertExpired { .. }) {
+        CertificateError::Expired
+    } else if matches!(error, webpki::Error::CertNotValidYet { .. }) {
+        CertificateError::NotValidYet
+    } else if matches!(error, webpki::Error::CertNotValidForName(_)) {
+        CertificateError::NotValidForName
+    } else {
+        CertificateError::Other(rustls::OtherError(Arc::new(error)))
     }
 }
 

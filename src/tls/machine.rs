@@ -55,26 +55,36 @@ impl TlsError {
 impl From<rustls::Error> for TlsError {
     fn from(error: rustls::Error) -> Self {
         let rustls::Error::InvalidCertificate(why) = &error else { return Self::new(error) };
-        let words = match why {
-            // The library shows what it does not know as it is written in the source.
-            CertificateError::Other(other) => other.0.to_string(),
-            _ => error.to_string(),
+        // The library shows what it does not know as it is written in the source.
+        let words = if let CertificateError::Other(other) = why {
+            other.0.to_string()
+        } else {
+            error.to_string()
         };
         Self { words: words.into(), fault: fault_of(why) }
     }
 }
 
 fn fault_of(why: &CertificateError) -> Fault {
-    match why {
+    let is_untimely = matches!(
+        why,
         CertificateError::Expired
-        | CertificateError::ExpiredContext { .. }
-        | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. } => Fault::Expired,
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            Fault::OtherName
-        }
-        CertificateError::Other(other) if other.0.is::<NoRecordFits>() => Fault::NoRecordFits,
-        _ => Fault::Untrusted,
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. }
+    );
+    let is_of_others = matches!(
+        why,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+    );
+    if is_untimely {
+        Fault::Expired
+    } else if is_of_others {
+        Fault::OtherName
+    } else if matches!(why, CertificateError::Other(other) if other.0.is::<NoRecordFits>()) {
+        Fault::NoRecordFits
+    } else {
+        Fault::Untrusted
     }
 }
 

@@ -144,15 +144,21 @@ fn a_certificate_is_verified_in_all_that_it_says() {
     shaken(&good, &connector, "MX.example.com.").expect("it is the same name");
     let expired = acceptor(&[known.identity(&["mx.example.com"], 2025)]);
     let stranger = acceptor(&[unknown.identity(&["mx.example.com"], 2030)]);
-    for (acceptor, host, words) in [
-        (&good, "mx.example.net", "not valid for name"),
-        (&good, "192.0.2.1", "not valid for name"),
-        (&expired, "mx.example.com", "expired"),
-        (&stranger, "mx.example.com", "UnknownIssuer"),
+    let judge = |pair: Pair, host| pair.client.judge(&name(host), &known.roots(), &clock());
+    let pair = shaken(&good, &anyone, "mx.example.com").expect("anyone will do");
+    assert_eq!(judge(pair, "mx.example.com"), Ok(()));
+    for (acceptor, host, words, fault) in [
+        (&good, "mx.example.net", "not valid for name", Fault::OtherName),
+        (&good, "192.0.2.1", "not valid for name", Fault::OtherName),
+        (&expired, "mx.example.com", "expired", Fault::Expired),
+        (&stranger, "mx.example.com", "UnknownIssuer", Fault::Untrusted),
     ] {
         let error = shaken(acceptor, &connector, host).err().expect("not to be trusted");
         assert!(error.to_string().contains(words), "{error}");
-        shaken(acceptor, &anyone, host).expect("anyone will do");
+        assert_eq!(error.fault(), fault);
+        // Who takes anyone can still be told who it was.
+        let pair = shaken(acceptor, &anyone, host).expect("anyone will do");
+        assert_eq!(judge(pair, host), Err(error));
     }
 }
 

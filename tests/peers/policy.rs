@@ -113,7 +113,8 @@ impl<'n> World<'n> {
     pub(crate) fn node_with(&self, level: &str, lines: &str) -> Node<'n> {
         let config = format!(
             "[[listener]]\naddress = \"127.0.0.1:2525\"\ntls = \"starttls\"\n\
-             [dns]\nservers = [\"127.0.0.1\"]\n[site]\ntls = {level:?}\n[tls]\nca = {:?}\n{}{lines}",
+             [dns]\nservers = [\"127.0.0.1\"]\n[site]\ntls = {level:?}\n\
+             [tls]\nca = {:?}\n{}{lines}",
             self.authority.file(),
             self.authority.section("node")
         );

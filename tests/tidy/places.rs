@@ -50,6 +50,7 @@ const PLACES: [Place; 5] = [
             "src/platform/supervise.rs",
             // Fetches policies by HTTPS, on threads of its own.
             "src/platform/policies.rs",
+            "src/platform/https.rs",
         ],
     },
     Place {

@@ -23,8 +23,9 @@ pub const TLS_REPORT_TARGET_MAX: usize = 1_024;
 pub const TLS_REPORT_EVERY: Duration = Duration::from_secs(300);
 /// Reports go out over so long after midnight (RFC 8460 §4.1: random delay up to four hours).
 pub const TLS_REPORT_SPREAD: Duration = Duration::from_secs(4 * 3_600);
-/// A report that could not be handed over is tried again after this long,
-pub const TLS_REPORT_RETRY: Duration = Duration::from_secs(3_600);
+/// A report that could not be handed over is tried again after this long, then after twice as long
+/// each time,
+pub const TLS_REPORT_RETRY: Duration = Duration::from_secs(900);
 /// and no more after this (RFC 8460 §5.5).
 pub const TLS_REPORT_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 /// How long one is handed over by HTTPS at most.

@@ -20,8 +20,8 @@ pub(in crate::config) const TLS_REPORT_ORGANIZATION: Knob = Knob {
 
 pub(in crate::config) const TLS_REPORT_CONTACT: Knob = Knob {
     path: "tls_report.contact",
-    kind: Kind::Text { form: "text", default: "`from`" },
-    help: "Whom to ask about a report: an address or a URL.",
+    kind: Kind::Text { form: "mail address", default: "`from`" },
+    help: "Whom to ask about a report; its domain is the one that reports.",
     cost: "nothing",
     takes_effect: TakesEffect::Reload,
 };

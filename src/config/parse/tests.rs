@@ -293,14 +293,17 @@ fn contradictions_between_right_values_are_refused() {
         (String::from("[[dkim]]\ndomain = \"a\"\nkey = \"/k\""), "1: `selector` is missing in"),
         (String::from("[arc]\ndomain = \"a.example\""), "2: `a.example` has no key"),
         (
-            String::from("[tls_report]\ncontact = \"c\""),
+            String::from("[tls_report]\ncontact = \"a@c.example\""),
             "2: nothing is reported = set `tls_report.f",
         ),
         (
             String::from("[tls_report]\nfrom = \"a@[192.0.2.1]\""),
             "2: `a@[192.0.2.1]` has no domain",
         ),
-        (String::from("[tls_report]\nfrom = \"a@b.example\"\ncontact = \"\""), "3: write one line"),
+        (
+            String::from("[tls_report]\nfrom = \"a@b.example\"\norganization = \"\""),
+            "3: write one line",
+        ),
         (String::from("[listener]\naddress = \"127.0.0.1:25\""), "1: `listener` may come several"),
         (String::from("spool = \"/var\""), "1: `spool` is a section, not text = write [spool]"),
         (String::from("[[spool]]"), "1: `spool` is a section, not a list"),

@@ -1,7 +1,6 @@
 //! Read who tells domains how TLS with their MX hosts does: `[tls_report]`.
 
 use crate::base::limits::TLS_REPORT_WORDS_MAX;
-use crate::config::knob::Knob;
 use crate::config::knobs;
 use crate::config::parse::forms;
 use crate::config::reader::{Reader, Section};
@@ -12,21 +11,20 @@ use crate::policy::tls_report::Reporter;
 pub(super) fn read(reader: &mut Reader<'_>, root: &Section<'_>) -> Option<Reporter> {
     let section = reader.table(root, "tls_report");
     let from = reader.text(&section, &knobs::TLS_REPORT_FROM, None, sender);
-    let from = from.map(|given| given.value);
-    let mut words_of = |knob: &'static Knob| {
-        let given = reader.text(&section, knob, None, words)?;
-        if from.is_none() {
+    let organization = reader.text(&section, &knobs::TLS_REPORT_ORGANIZATION, None, words);
+    let contact = reader.text(&section, &knobs::TLS_REPORT_CONTACT, None, sender);
+    let Some(from) = from.map(|given| given.value) else {
+        let places = [organization.map(|it| it.place), contact.map(|it| it.place)];
+        if let Some(place) = places.into_iter().flatten().next() {
             let wrong = Wrong::new("nothing is reported").help("set `tls_report.from`");
-            reader.finder.add(given.place_or(section.place()), wrong);
+            reader.finder.add(place.as_ref().unwrap_or(section.place()), wrong);
         }
-        Some(given.value)
+        return None;
     };
-    let organization = words_of(&knobs::TLS_REPORT_ORGANIZATION);
-    let contact = words_of(&knobs::TLS_REPORT_CONTACT);
-    let from = from?;
+    let organization = organization.map(|given| given.value);
     Some(Reporter {
         organization: organization.unwrap_or_else(|| from.domain().to_string()).into(),
-        contact: contact.unwrap_or_else(|| from.as_str().to_owned()).into(),
+        contact: contact.map_or_else(|| from.clone(), |given| given.value),
         from,
     })
 }

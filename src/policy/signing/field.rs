@@ -35,7 +35,7 @@ enum Often {
 }
 
 /// What is signed: what readers and their programs go by (RFC 6376 §5.4.1).
-const SIGNED: [(&str, Often); 17] = [
+const SIGNED: [(&str, Often); 19] = [
     ("from", Often::OneMore),
     ("to", Often::OneMore),
     ("cc", Often::OneMore),
@@ -53,6 +53,9 @@ const SIGNED: [(&str, Often); 17] = [
     ("references", Often::AsIs),
     ("list-id", Often::AsIs),
     ("feedback-id", Often::AsIs),
+    // RFC 8460 §5.3.
+    ("tls-report-domain", Often::AsIs),
+    ("tls-report-submitter", Often::AsIs),
 ];
 
 /// The signatures that a message is to have, in order; those that are made are in `fields`.

@@ -146,11 +146,13 @@ impl Collector {
             };
             (policy.clone(), details)
         });
+        //= RFC 8460 §1.1
+        //# For DANE the Policy Domain is the "TLSA base domain" of the receiving SMTP server
         let of_host = |(host, records): (&str, &[Tlsa])| {
             let details = PolicyDetails {
                 policy_string: bounded(records.iter().map(ToString::to_string)),
                 mx_host: vec![host.to_owned()],
-                ..PolicyDetails::new(PolicyType::Tlsa, domain.as_str())
+                ..PolicyDetails::new(PolicyType::Tlsa, host)
             };
             (host.into(), details)
         };
@@ -210,7 +212,7 @@ impl Known {
             (PolicyType::Sts, Some((_, details))) => details.clone(),
             (PolicyType::Tlsa, _) => PolicyDetails {
                 mx_host: vec![host.to_owned()],
-                ..PolicyDetails::new(PolicyType::Tlsa, domain.as_str())
+                ..PolicyDetails::new(PolicyType::Tlsa, host)
             },
             (kind, _) => PolicyDetails::new(kind, domain.as_str()),
         }
@@ -218,8 +220,9 @@ impl Known {
 }
 
 fn failure(trouble: Trouble, host: &str, why: &str) -> FailureDetails {
-    let mut why = why.to_owned();
-    why.truncate(why.floor_char_boundary(TLS_REPORT_WORDS_MAX));
+    let fits = |end: &usize| why.is_char_boundary(*end);
+    let end = (0..=TLS_REPORT_WORDS_MAX.min(why.len())).rev().find(fits).unwrap_or(0);
+    let why = why[..end].to_owned();
     FailureDetails {
         receiving_mx_hostname: (!host.is_empty()).then(|| host.to_owned()),
         failure_reason_code: (!why.is_empty()).then_some(why),

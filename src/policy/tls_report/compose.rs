@@ -14,12 +14,12 @@ use crate::policy::tls_report::ledger::Due;
 /// Who reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reporter {
-    /// Reports that go by mail are from it, and its domain is whose report it is.
+    /// Reports that go by mail are from it.
     pub from: Mailbox,
     /// In words.
     pub organization: Box<str>,
-    /// Whom to ask: an address, a URL.
-    pub contact: Box<str>,
+    /// Whom to ask. Its domain is whose report it is.
+    pub contact: Mailbox,
 }
 
 /// A report as it goes out.
@@ -37,13 +37,13 @@ impl Report {
     /// tell by its id.
     pub fn new(due: &Due, reporter: &Reporter) -> io::Result<Self> {
         let seconds = |time: WallTime| time.0 / 1_000;
-        let submitter = reporter.from.domain();
+        let submitter = reporter.contact.domain();
         // The end is the last second within.
         let (begin, end) = (seconds(due.begin), seconds(due.end).saturating_sub(1));
         let content = TlsReport {
             organization_name: Some(reporter.organization.to_string()),
             date_range: DateRange::from_timestamps(begin, end.max(begin)),
-            contact_info: Some(reporter.contact.to_string()),
+            contact_info: Some(reporter.contact.as_str().to_owned()),
             report_id: format!("{begin}.{}@{submitter}", due.domain),
             policies: due.policies.clone(),
         };
@@ -55,14 +55,13 @@ impl Report {
     }
 
     //= RFC 8460 §5.3
-    //# The message header field "TLS-Report-Domain" … "TLS-Report-Submitter" … Subject: Report
-    //# Domain: example.net Submitter: mail.sender.example.com Report-ID: <735ff.e317+bf22029@…>
-    //= RFC 8689 §3
-    //# TLS-Required: No
-    /// The message that carries it to `to`. It goes out though TLS fails: that may be what it says.
+    //# The TLS-Report-Submitter value MUST match the value found in the [RFC5321] domain from the
+    //# contact-info from the report body. … Note that, when sending failure reports via SMTP,
+    //# sending MTAs MUST NOT honor MTA-STS or DANE TLSA failures.
+    /// The message that carries it to `to`.
     pub fn message(&self, to: &str) -> io::Result<Vec<u8>> {
         let mut message = b"TLS-Required: No\r\n".to_vec();
-        let submitter = self.reporter.from.domain().as_str();
+        let submitter = self.reporter.contact.domain().as_str();
         let (from, to) = (self.reporter.from.as_str(), std::iter::once(to));
         let content = &self.content;
         content.write_rfc5322_from_bytes(

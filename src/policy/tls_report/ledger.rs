@@ -41,6 +41,8 @@ pub struct Due {
     at: WallTime,
     /// Not after.
     until: WallTime,
+    /// How often it could not be handed over.
+    tried: u32,
 }
 
 const DAY_MS: i64 = 86_400_000;
@@ -67,8 +69,7 @@ impl Ledger {
     }
 
     //= RFC 8460 §4.1
-    //# It is expected that the generation of reports be done on a 24-hour basis, from 0000 to 2400
-    //# UTC
+    //# The report SHOULD cover a full day, from 0000-2400 UTC.
     /// When the running period ends: the midnight after it began.
     pub fn ends(&self) -> WallTime {
         WallTime((self.since.0.div_euclid(DAY_MS) + 1) * DAY_MS)
@@ -107,7 +108,7 @@ impl Ledger {
         let (begin, until) = (self.since, now + TLS_REPORT_LIFETIME);
         let new = tally.into_domains().map(|(domain, policies)| {
             let at = now + delay();
-            Due { domain, begin, end, policies, targets: None, at, until }
+            Due { domain, begin, end, policies, targets: None, at, until, tried: 0 }
         });
         self.due.extend(new);
         self.due.sort_by_key(|due| Reverse(due.at));
@@ -121,14 +122,15 @@ impl Ledger {
     }
 
     //= RFC 8460 §5.5
-    //# the sender SHOULD attempt redelivery … for up to 24 hours
+    //# a sender SHOULD attempt redelivery for up to 24hrs after the initial attempt. … If multiple
+    //# retries are attempted, ideally they SHOULD be done with exponential backoff.
     /// It could not be handed over: it is tried again, unless it is too old. Whether it is.
     pub fn put_back(&mut self, due: Due, now: WallTime) -> bool {
-        let at = now + TLS_REPORT_RETRY;
+        let at = now + TLS_REPORT_RETRY * 2_u32.saturating_pow(due.tried);
         let is_kept = at <= due.until;
         if is_kept {
             let place = self.due.partition_point(|other| other.at > at);
-            self.due.insert(place, Due { at, ..due });
+            self.due.insert(place, Due { at, tried: due.tried + 1, ..due });
         }
         is_kept
     }
@@ -190,10 +192,13 @@ mod tests {
             tried += 1;
             let other = ledger.pop(now);
             assert_eq!(other.is_some(), tried == 1, "the other one, which nobody puts back");
-            now = now + TLS_REPORT_RETRY;
+            let pause = TLS_REPORT_RETRY * (1 << (tried - 1));
+            assert!(ledger.pop(now + pause - Duration::from_millis(1)).is_none());
+            now = now + pause;
             due = ledger.pop(now).unwrap();
         }
-        assert_eq!((tried, ledger.waiting()), (24, 0));
+        assert!((6..10).contains(&tried), "{tried}");
+        assert_eq!(ledger.waiting(), 0);
     }
 
     #[test]

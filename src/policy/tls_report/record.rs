@@ -84,7 +84,7 @@ mod tests {
             "v=TLSRPTv1; rua=https://reporting.example.com/v1/tlsrpt, mailto:%22t%2Cr%22@e.example";
         assert_eq!(of(&[both]), ["https://reporting.example.com/v1/tlsrpt", "\"t,r\"@e.example"]);
         assert_eq!(of(&["v=spf1 -all", "v=TLSRPTv1;rua=MAILTO:a@e.example?x=y"]), ["a@e.example"]);
-        let many = format!("v=TLSRPTv1;rua={}", vec!["mailto:a@e.example"; 9].join(","));
+        let many = format!("v=TLSRPTv1;rua={}", ["mailto:a@e.example"; 9].join(","));
         assert_eq!(of(&[&many]).len(), TLS_REPORT_TARGETS_MAX);
     }
 

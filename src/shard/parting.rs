@@ -1,0 +1,86 @@
+//! Tell sites of connections that ended or failed.
+//!
+//! In: what connections' machines tell at their end. Out: what sites learn of it. Invariant: what a
+//! site has let go it hears no more of. Lives on: the owner shard.
+
+use std::mem;
+
+use crate::egress::cause::{Blame, Cause};
+use crate::egress::health::Purpose;
+use crate::mail::outcome::{Failure, Stage};
+use crate::outcome::judge::{Scope, judge};
+use crate::shard::context::Context;
+use crate::shard::delivery::Delivery;
+use crate::shard::outbound::Outbound;
+use crate::shard::platform::{ConnectionId, Platform};
+use crate::shard::settling::signal_of;
+
+impl Delivery {
+    /// A connection is of no more use.
+    pub(super) fn closed<P: Platform>(
+        &mut self,
+        id: ConnectionId,
+        failure: Option<(Stage, Failure)>,
+        unsettled: &[u16],
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(outbound) = self.outbound.get_mut(id) else { return };
+        let (site, pooled) = (outbound.site, outbound.pooled);
+        let carried = outbound.carried.front().map(|carried| carried.job);
+        let finished = mem::take(&mut outbound.finished);
+        let peer = outbound.peer.clone();
+        if let Some(failure) = &failure {
+            outbound.tell_failed(failure, cx);
+        }
+        let Some(row) = self.sites.get_mut(site.0) else { return };
+        if row.connections.remove(&pooled).is_none() {
+            return; // The site had let it go.
+        }
+        match failure {
+            // Nobody failed: the mail may go out in clear, which it does on another connection.
+            Some((Stage::Tls, failure)) if outbound.protection.is_optional() => {
+                row.note_tls_failure(pooled, &failure, cx.mono());
+                row.site.on_closed(pooled, cx.mono());
+            }
+            None if finished => row.site.on_done(pooled, false, cx.mono()),
+            // Idle, or not all had their turn: they go out on another at once.
+            None => row.site.on_closed(pooled, cx.mono()),
+            Some((stage, failure)) => {
+                let blame = match judge(stage, &failure).scope {
+                    Scope::Site => Blame::Endpoint,
+                    Scope::Connection | Scope::Message | Scope::Recipient => Blame::Connection,
+                };
+                if finished {
+                    row.site.on_done(pooled, false, cx.mono());
+                } else {
+                    debug_assert!(carried.is_some() || unsettled.is_empty());
+                    let cause = Cause { stage, failure, peer };
+                    let (now, prng) = (cx.now.mono, &mut cx.common.prng);
+                    let signal = signal_of(&cause.failure);
+                    row.site.on_failed(pooled, blame, cause, now, prng);
+                    let purpose = carried.map_or(Purpose::Delivery, |job| self.purpose(job));
+                    self.signal(site, purpose, signal, cx);
+                }
+            }
+        }
+        self.stir(site);
+    }
+
+    /// Tell a site that a connection of it failed.
+    pub(super) fn fail<P: Platform>(
+        &mut self,
+        outbound: &Outbound,
+        blame: Blame,
+        cause: Cause,
+        cx: &mut Context<'_, P>,
+    ) {
+        let id = outbound.site;
+        if let Some(row) = self.sites.get_mut(id.0)
+            && row.connections.remove(&outbound.pooled).is_some()
+        {
+            let (now, prng) = (cx.now.mono, &mut cx.common.prng);
+            row.site.on_failed(outbound.pooled, blame, cause, now, prng);
+            self.stir(id);
+        }
+    }
+}
