@@ -48,7 +48,7 @@ impl Mailbox {
         if local.len() > LOCAL_PART_MAX || text.len() > PATH_MAX - 2 {
             return Err(AddressError::TooLong);
         }
-        if !is_dot_string(local) && !is_quoted_string(local) {
+        if !is_dot_string(local) && !is_quoted_string(local) || has_control(local) {
             return Err(AddressError::Malformed);
         }
         // RFC 5321 §4.1.2 has no place for the trailing dot that `Domain::parse` forgives.
@@ -204,6 +204,12 @@ fn split_route(path: &str) -> Option<(&str, &str)> {
         octet == b':' && !literal
     })?;
     Some((&path[..end], &path[end + 1..]))
+}
+
+/// Whether text is in it that no grammar of ASCII speaks of, and that terminals obey: U+0080 to
+/// U+009F. RFC 5198 §2 keeps them out of text that goes over networks.
+fn has_control(text: &str) -> bool {
+    !text.is_ascii() && text.contains(char::is_control)
 }
 
 /// RFC 5321 §4.1.2 `Dot-string`, with RFC 6531 §3.3 `atext`.

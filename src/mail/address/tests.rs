@@ -177,6 +177,19 @@ fn utf8_is_taken_where_it_was_announced() {
     assert_eq!(Mailbox::parse("a@ü_.example", true), Err(AddressError::Domain));
 }
 
+//= RFC 5198 §2, type=test
+//# The control characters in the C1 range (U+0080 … U+009F) … SHOULD NOT be used
+#[test]
+fn no_address_has_characters_that_terminals_obey() {
+    for control in ('\0'..' ').chain('\x7f'..='\u{9f}') {
+        for local in [format!("ü{control}a"), format!("\"ü{control}\""), format!("{control}")] {
+            let parsed = Mailbox::parse(&format!("{local}@b.example"), true);
+            assert_eq!(parsed, Err(AddressError::Malformed), "{local:?}");
+        }
+    }
+    assert!(Mailbox::parse("ü\u{a0}\u{ad}@b.example", true).is_ok());
+}
+
 //= RFC 5321 §4.5.3.1.3, type=test
 //# The maximum total length of a reverse-path or forward-path is 256 octets (including the
 //# punctuation and element separators).
