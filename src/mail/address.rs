@@ -206,8 +206,8 @@ fn split_route(path: &str) -> Option<(&str, &str)> {
     Some((&path[..end], &path[end + 1..]))
 }
 
-/// Whether text is in it that no grammar of ASCII speaks of, and that terminals obey: U+0080 to
-/// U+009F. RFC 5198 §2 keeps them out of text that goes over networks.
+/// Whether text has control characters above ASCII, U+0080 to U+009F: terminals obey them, and
+/// RFC 6531's grammar, which lets them through, does not mean them.
 fn has_control(text: &str) -> bool {
     !text.is_ascii() && text.contains(char::is_control)
 }

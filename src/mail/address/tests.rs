@@ -177,8 +177,6 @@ fn utf8_is_taken_where_it_was_announced() {
     assert_eq!(Mailbox::parse("a@ü_.example", true), Err(AddressError::Domain));
 }
 
-//= RFC 5198 §2, type=test
-//# The control characters in the C1 range (U+0080 … U+009F) … SHOULD NOT be used
 #[test]
 fn no_address_has_characters_that_terminals_obey() {
     for control in ('\0'..' ').chain('\x7f'..='\u{9f}') {
