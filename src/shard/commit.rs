@@ -83,7 +83,7 @@ pub(crate) enum From {
     /// The queue, to finish those whom a DSN is about.
     Dsn(About),
     /// The control thread, for its answer.
-    Control(Request),
+    Control(Box<Request>),
 }
 
 impl From {

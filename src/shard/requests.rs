@@ -71,10 +71,10 @@ impl Shard {
         let id = message.id;
         let mut chunks = ahead.into_iter();
         let stored = match chunks.try_for_each(|chunk| self.commit.content(id, chunk)) {
-            Ok(()) => self.commit.sign_and_store(message, unsigned, From::Control(request), cx),
+            Ok(()) => self.commit.sign_and_store(message, unsigned, From::Control(Box::new(request)), cx),
             Err(error) => {
                 self.commit.abandon(id);
-                Err((error, From::Control(request)))
+                Err((error, From::Control(Box::new(request))))
             }
         };
         answer_refused(stored);
@@ -84,7 +84,7 @@ impl Shard {
     pub(super) fn store_submitted<P: Platform>(
         &mut self,
         message: NewMessage,
-        request: Request,
+        request: Box<Request>,
         platform: &P,
     ) {
         let now = platform.now().mono;
