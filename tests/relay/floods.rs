@@ -95,8 +95,9 @@ fn pour(stream: &mut TcpStream, block: &[u8], most: usize) -> usize {
 }
 
 //= RFC 5321 §3.8, type=test
-//# An SMTP server MUST NOT intentionally close the connection except: [...] After detecting the
-//# need to shut down the SMTP service and returning a 421 response code.
+//# An SMTP server MUST NOT intentionally close the connection under normal operational circumstances
+//# (see Section 7.8) except: … After detecting the need to shut down the SMTP service and returning a
+//# 421 response code.
 #[test]
 fn connections_over_the_limits_get_421_and_old_ones_go_on() {
     const SESSIONS: usize = 60;
@@ -208,8 +209,7 @@ fn lines_of_commands_that_never_end_are_cut() {
     assert!(codes.len() <= 21 && codes[..codes.len() - 1].iter().all(|code| *code == 500));
 }
 
-//= RFC 3461 §4.2, type=test
-//# the total length of the ORCPT parameter [...] may be up to 500 characters
+// RFC 3461 has ORCPT as one of the parameters that make a command line longer: by 500 octets.
 #[test]
 fn recipients_with_all_that_they_may_carry_are_bounded() {
     const SESSIONS: usize = 10;
