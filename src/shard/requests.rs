@@ -71,7 +71,9 @@ impl Shard {
         let id = message.id;
         let mut chunks = ahead.into_iter();
         let stored = match chunks.try_for_each(|chunk| self.commit.content(id, chunk)) {
-            Ok(()) => self.commit.sign_and_store(message, unsigned, From::Control(Box::new(request)), cx),
+            Ok(()) => {
+                self.commit.sign_and_store(message, unsigned, From::Control(Box::new(request)), cx)
+            }
             Err(error) => {
                 self.commit.abandon(id);
                 Err((error, From::Control(Box::new(request))))

@@ -19,7 +19,8 @@ use crate::policy::recipients::unquoted;
 
 /// The recipients that there are.
 pub struct RecipientList {
-    /// `local@domain` and `@domain` in the form that is compared, each with a line's end.
+    /// `local@domain`, and `domain` for all of one, in the form that is compared, each with a line's
+    /// end. A local part may be empty (`""`), so that `@domain` would say either.
     text: Box<str>,
     /// Where each begins, in their order.
     starts: Box<[u32]>,
@@ -93,8 +94,8 @@ impl RecipientList {
     /// Whether `recipient` is in it, or all of its domain.
     pub fn has(&self, recipient: &Mailbox) -> bool {
         let mut compared = String::with_capacity(recipient.as_str().len());
-        let at = push(recipient, &mut compared);
-        self.contains(&compared) || self.contains(&compared[at..])
+        let domain = push(recipient, &mut compared);
+        self.contains(&compared) || self.contains(&compared[domain..])
     }
 
     fn contains(&self, compared: &str) -> bool {
@@ -112,8 +113,8 @@ fn entry(text: &str, start: u32) -> &str {
 /// Append an entry in the form that is compared.
 fn read(entry: &str, into: &mut String) -> Result<(), String> {
     if let Some(domain) = entry.strip_prefix('@') {
-        let domain = Domain::parse(domain).map_err(|_| format!("`{domain}` is no domain"))?;
-        into.push('@');
+        let domain =
+            Domain::parse(domain).map_err(|_| format!("`{}` is no domain", shown(domain)))?;
         into.push_str(domain.as_str());
         return Ok(());
     }
@@ -135,14 +136,14 @@ fn shown(entry: &str) -> String {
     entry.chars().take(80).flat_map(char::escape_debug).collect()
 }
 
-/// Append a recipient in the form that is compared; returns where its domain begins, `@` included.
+/// Append a recipient in the form that is compared; returns where its domain begins.
 fn push(mailbox: &Mailbox, into: &mut String) -> usize {
     let local = unquoted(mailbox.local_part());
     into.extend(local.chars().flat_map(char::to_lowercase));
-    let at = into.len();
     into.push('@');
+    let domain = into.len();
     into.push_str(mailbox.domain().as_str());
-    at
+    domain
 }
 
 #[cfg(test)]
@@ -201,6 +202,13 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_local_part_is_one_recipient_and_not_the_whole_domain() {
+        let list = RecipientList::parse("\"\"@corp.example").expect("a list");
+        let has = |recipient| list.has(&Mailbox::parse(recipient, false).expect("an address"));
+        assert!(has("\"\"@corp.example") && !has("user@corp.example"));
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_its_line() {
         let nobody = "there is no recipient in it; `@example.com` is every recipient of a domain";
         for (text, expected) in [
@@ -209,6 +217,7 @@ mod tests {
             ("user@a.example OK", "line 1: `user@a.example OK` has more than an address in it"),
             ("us er@a.example", "line 1: `us er@a.example` has more than an address in it"),
             ("a\u{7}@a.example", "line 1: `a\\u{7}@a.example`: malformed address"),
+            ("@a.ex\rample", "line 1: `a.ex\\rample` is no domain"),
             ("# nobody\n", nobody),
             ("", nobody),
         ] {

@@ -13,6 +13,7 @@ mod dns;
 mod form;
 mod milter;
 mod proxy;
+mod recipients;
 mod replies;
 mod reply;
 mod script;
@@ -23,7 +24,7 @@ mod taken;
 mod wire;
 
 /// Every target: its name, which is that of its corpus too, and its check.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 12] = [
+pub(crate) const TARGETS: [(&str, fn(&[u8])); 13] = [
     ("server", server::check),
     ("client", client::check),
     ("spool", spool::check),
@@ -36,4 +37,5 @@ pub(crate) const TARGETS: [(&str, fn(&[u8])); 12] = [
     ("proxy", proxy::check),
     ("milter", milter::check),
     ("form", form::check),
+    ("recipients", recipients::check),
 ];
