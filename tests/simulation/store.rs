@@ -152,6 +152,18 @@ impl Store {
         self.directory(segment).remove_next();
     }
 
+    /// The process ends in good order: first its thread does what was asked of it.
+    pub(crate) fn end(&mut self) {
+        for directory in self.directories.values_mut() {
+            if let Some((number, bytes)) = directory.making.take() {
+                directory.durable.insert(number, vec![0; bytes]);
+            }
+            while !directory.removing.is_empty() {
+                directory.remove_next();
+            }
+        }
+    }
+
     /// The process dies, and perhaps the power fails.
     pub(crate) fn crash(&mut self, agenda: &mut Agenda) {
         for directory in self.directories.values_mut() {

@@ -112,6 +112,7 @@ impl World {
         let over = self.node.as_ref().is_some_and(|node| node.rows.iter().all(|row| row.over));
         if over {
             self.node = None;
+            self.store.end();
             self.end_of_life();
         }
         over
