@@ -80,6 +80,8 @@ pub struct Recovery {
     suspects: Vec<Damage>,
     /// Where the last group that was read ends.
     seen: LogEnd,
+    /// The last segment with a group whose commit failed.
+    abandoned: Option<u32>,
     files: Vec<(u32, File)>,
     tally: Tally,
     damage: Vec<Damage>,
@@ -108,6 +110,7 @@ impl Recovery {
             waiting: Vec::new(),
             suspects: Vec::new(),
             seen: LogEnd::default(),
+            abandoned: None,
             files: Vec::new(),
             tally: Tally::default(),
             damage: Vec::new(),
@@ -243,7 +246,9 @@ impl Recovery {
         self.named.insert(number, Named::Records(Vec::new()));
         for found in Scan::new(bytes, number, nonce) {
             count += 1;
-            let wrong = audit.as_mut().and_then(|audit| audit.see(&found, bytes));
+            let wrong = audit.as_mut().and_then(|audit| {
+                audit.see(&found, bytes).or_else(|| self.beside_abandoned(number, &found))
+            });
             self.take(number, epoch, found);
             // It was written with the first group: what says that this was committed says so of
             // the header.
@@ -255,6 +260,17 @@ impl Recovery {
             }
         }
         count
+    }
+
+    /// The stretch of an index in a segment with a group whose commit failed: such a segment is
+    /// left without an index, and a start would take that group's messages from this one.
+    fn beside_abandoned(&self, number: u32, found: &scan::Found<'_>) -> Option<(u32, u32)> {
+        match found {
+            scan::Found::Record(record) if record.header.kind == RecordKind::Index => {
+                (self.abandoned == Some(number)).then(|| (record.offset, record.bytes()))
+            }
+            scan::Found::Record(_) | scan::Found::Group { .. } | scan::Found::Hole { .. } => None,
+        }
     }
 
     fn take(&mut self, number: u32, epoch: u32, found: scan::Found<'_>) {
@@ -352,6 +368,9 @@ impl Recovery {
         for waiting in std::mem::take(&mut self.waiting) {
             let same_run = waiting.epoch == head.epoch;
             let trust = if same_run { waiting.trust(head) } else { Trust::Unproven };
+            if trust == Trust::Abandoned {
+                self.abandoned = Some(waiting.start.segment);
+            }
             self.apply(&waiting, trust);
         }
         let mut is_gap_known = false;
