@@ -139,6 +139,11 @@ impl Dialogue {
         played
     }
 
+    /// All that it tells.
+    pub(crate) fn tells_all(&self) -> Vec<String> {
+        self.play().told.lines().map(str::to_owned).collect()
+    }
+
     fn play_once(&self, is_cut: impl Fn(usize) -> bool) -> Played {
         let now = Monotonic(0);
         let mut sender = Sender::new(options(self.pipelining, self.chunking), now);

@@ -115,6 +115,35 @@ fn each_stage_has_its_deadline() {
     }
 }
 
+//= RFC 5321 §4.5.3.2, type=test
+//# It MUST use per-command timeouts rather than somehow trying to time the entire mail transaction.
+/// Of a command, not of an octet: who sends one a minute gains nothing.
+#[test]
+fn one_octet_a_minute_gains_no_time() {
+    let minute = Duration::from_secs(60);
+    let envelope = data().says("250 ok\r\n");
+    for (script, minutes, stage) in [
+        (Dialogue::new(), 5, "closed at greeting: TimedOut; []"),
+        (
+            Dialogue::new().says("220 x\r\n").hears("EHLO relay.example\r\n"),
+            5,
+            "closed at EHLO: TimedOut; []",
+        ),
+        (data(), 5, "closed at MAIL: TimedOut; [0, 1]"),
+        (envelope.clone(), 5, "closed at RCPT: TimedOut; [0, 1]"),
+        (envelope.says("250 ok\r\n250 ok\r\n"), 2, "closed at DATA: TimedOut; [0, 1]"),
+    ] {
+        // A reply of several lines has no more time than one of a few octets.
+        let dripped = "250-a line".chars().take(minutes - 1);
+        let script = dripped.fold(script, |script, octet| {
+            script.waits(minute).says(octet.encode_utf8(&mut [0; 4]))
+        });
+        assert!(!script.tells_all().contains(&stage.to_owned()), "{stage}: too early");
+        let told = script.waits(minute).tells_all();
+        assert_eq!(told.last().map(String::as_str), Some(stage), "{told:?}");
+    }
+}
+
 #[test]
 fn replies_out_of_step_end_the_connection() {
     let broken = |stage: &str, reply: &str, unsettled: &str| {

@@ -220,6 +220,50 @@ fn a_greylisting_server_is_tried_again_by_the_schedule() {
     world.audit_rest();
 }
 
+//= RFC 5321 §4.5.4.1, type=test
+//# The sender MUST delay retrying a particular destination after one attempt has failed.
+#[test]
+fn who_puts_off_in_any_place_is_tried_by_the_schedule_and_never_tightly() {
+    const DAY: u64 = 24 * 3_600 * SECOND;
+    let places: [(&str, fn(&mut Moods)); 7] = [
+        ("greeting", |moods| moods.greet_421 = 1_000),
+        ("MAIL, and leaves", |moods| moods.mail_421 = 1_000),
+        ("MAIL", |moods| moods.mail_451 = 1_000),
+        ("RCPT", |moods| moods.rcpt_450 = 1_000),
+        ("DATA", |moods| moods.data_451 = 1_000),
+        ("the end of content", |moods| moods.end_451 = 1_000),
+        ("anywhere, by cutting", |moods| moods.cut = 1_000),
+    ];
+    for (place, set) in places {
+        for messages in [1, 20] {
+            let mut world = world(QUICK, "");
+            let host = world.add_host(1);
+            world.add_domain("mood.example", &[(10, 1)]);
+            set(&mut world.hosts[host].moods);
+            world.hosts[host].chunking = place != "DATA";
+            world.hosts[host].calm_at = u64::MAX;
+            world.boot(1);
+            world.submit(messages, ("user", "mood.example"), 0);
+            world.run_until(DAY);
+            assert_eq!(world.delivered().len(), 0, "{place}");
+            let by_schedule = |attempts: u32| (15..=18).contains(&attempts);
+            let tried = world.hosts[host].attempts.clone();
+            let within = |from: &u64| {
+                tried.iter().filter(|at| (*from..*from + 60 * SECOND).contains(at)).count()
+            };
+            let busiest = tried.iter().map(within).max().unwrap_or(0);
+            // A message that lost its connection for no fault of its own has another at once.
+            let most = 2 * messages;
+            assert!(busiest <= most, "{place}: {busiest} connections in a minute");
+            assert!((15..=18 * most).contains(&tried.len()), "{place}: {} in all", tried.len());
+            let queue = world.queue();
+            let stories = queue.iter().flat_map(|message| &message.recipients);
+            assert!(stories.clone().all(|story| by_schedule(story.attempts)), "{place}");
+            assert_eq!(stories.count(), messages, "{place}");
+        }
+    }
+}
+
 /// The queue once nothing is under way, and what was found out is on disk.
 fn at_rest(world: &mut World) -> Vec<QueuedMessage> {
     loop {

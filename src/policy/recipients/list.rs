@@ -19,8 +19,8 @@ use crate::policy::recipients::unquoted;
 
 /// The recipients that there are.
 pub struct RecipientList {
-    /// `local@domain`, and `domain` for all of one, in the form that is compared, each with a line's
-    /// end. A local part may be empty (`""`), so that `@domain` would say either.
+    /// `local@domain`, and `domain` for all of one, in the form that is compared, each with a
+    /// line's end. A local part may be empty (`""`), so that `@domain` would say either.
     text: Box<str>,
     /// Where each begins, in their order.
     starts: Box<[u32]>,
