@@ -6,7 +6,7 @@ use hickory_proto::op::{MessageType, OpCode};
 use hickory_proto::rr::{DNSClass, RecordType};
 use proptest::prelude::*;
 use relay_fast::base::limits::DNS_MISMATCHES_MAX;
-use relay_fast::dns::{Kind, Transmit, Transport};
+use relay_fast::dns::{Finding, Kind, Transmit, Transport};
 
 use crate::world::*;
 
@@ -127,6 +127,102 @@ fn octets_of_the_other_transport_change_nothing() {
     let bytes = response_to(&again).to_vec().unwrap();
     world.bring(&as_datagram, &bytes);
     assert!(world.heard(1).is_none() && world.open_sockets() == 1);
+}
+
+/// An answer whose record's owner is written so: octets, given where they stand in the message.
+fn with_owner(query: &Transmit, owner: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
+    let mut bytes = response_to(query).to_vec().unwrap();
+    bytes[6..8].copy_from_slice(&1_u16.to_be_bytes());
+    let owner = owner(bytes.len());
+    bytes.extend(owner);
+    // A, IN, 60 seconds, four octets.
+    bytes.extend([0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 66]);
+    bytes
+}
+
+fn pointer(to: usize) -> [u8; 2] {
+    (0xc000 | u16::try_from(to).unwrap()).to_be_bytes()
+}
+
+//= RFC 1035 §4.1.4, type=test
+//# an entire domain name or a list of labels at the end of a domain name is replaced with a pointer
+//# to a prior occurance of the same name.
+#[test]
+fn names_that_point_in_circles_or_ahead_are_malformed() {
+    type Owner = fn(usize) -> Vec<u8>;
+    let owners: [(&str, Owner); 5] = [
+        ("to itself", |at| pointer(at).into()),
+        ("to its own label", |at| [&b"\x01a"[..], &pointer(at)].concat()),
+        ("to one that points back", |at| [pointer(at + 2), pointer(at)].concat()),
+        ("ahead", |at| [&pointer(at + 2)[..], b"\x01a\0"].concat()),
+        ("beyond the end", |_| pointer(0x3fff).into()),
+    ];
+    for (how, owner) in owners {
+        let (mut world, query) = asked();
+        let bytes = with_owner(&query, owner);
+        world.bring(&query, &bytes);
+        // As with any server that talks nonsense: another one is asked.
+        let again = world.sent();
+        assert_ne!(again.server, query.server, "{how}");
+        answer_well(&mut world, &again);
+        assert_eq!(*world.finding(1), v4(&["192.0.2.10"]), "{how}");
+    }
+    // The name that was asked for stands at 12: that is what pointers are for.
+    let (mut world, query) = asked();
+    world.bring(&query, &with_owner(&query, |_| pointer(12).into()));
+    assert_eq!(*world.finding(1), v4(&["192.0.2.66"]));
+}
+
+//= RFC 2181 §5.4.1, type=test
+//# Unauthenticated RRs received and cached from the least trustworthy of those groupings, that is
+//# data from the additional data section, and data from the authority section of a non-authoritative
+//# answer, should not be cached in such a way that they would ever be returned as answers to a
+//# received query.
+#[test]
+fn what_an_answer_says_of_names_that_were_not_asked_for_is_not_believed() {
+    let (mut world, query) = asked();
+    world.answer(&query, |m| {
+        m.add_answer(a("victim.example", 3_600, "192.0.2.66"));
+        m.add_answer(a(LONG, 3_600, "192.0.2.10"));
+        m.add_answer(cname("other.victim.example", 3_600, LONG));
+        m.add_authority(ns("victim.example", "ns.evil.example"));
+        m.add_authority(a("ns.victim.example", 3_600, "192.0.2.66"));
+        m.add_additional(a("mx.victim.example", 3_600, "192.0.2.66"));
+        m.add_additional(mx("victim.example", 3_600, 0, LONG));
+    });
+    assert_eq!(*world.finding(1), v4(&["192.0.2.10"]));
+    let others = [
+        ("victim.example", Kind::A),
+        ("other.victim.example", Kind::A),
+        ("ns.victim.example", Kind::A),
+        ("mx.victim.example", Kind::A),
+        ("victim.example", Kind::Mx),
+    ];
+    for (waiter, (name, kind)) in (2..).zip(others) {
+        assert!(world.ask(name, kind, waiter).is_none(), "{name} was believed");
+        let query = world.sent();
+        world.answer(&query, |_| {});
+        assert_eq!(*world.finding(waiter), Finding::NoRecords, "{name}");
+    }
+    assert!(world.ask(LONG, Kind::A, 9).is_some(), "what was asked for is known");
+}
+
+/// A name's owner may say what it is an alias of, and not what there is at the other end of it.
+#[test]
+fn an_alias_into_another_zone_is_followed_there_and_what_comes_along_is_not_cached() {
+    let (mut world, query) = asked();
+    world.answer(&query, |m| {
+        m.add_answer(cname(LONG, 60, "bank.test"));
+        m.add_answer(a("bank.test", 3_600, "192.0.2.66"));
+    });
+    // For the name that was asked for it counts: whoever owns that could say so without an alias.
+    assert_eq!(*world.finding(1), v4(&["192.0.2.66"]));
+    assert!(world.ask("bank.test", Kind::A, 2).is_none(), "its neighbour was believed");
+    let query = world.sent();
+    world.answer(&query, |m| {
+        m.add_answer(a("bank.test", 60, "192.0.2.77"));
+    });
+    assert_eq!(*world.finding(2), v4(&["192.0.2.77"]));
 }
 
 proptest! {
