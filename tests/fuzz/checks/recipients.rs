@@ -14,7 +14,7 @@ pub(crate) fn check(data: &[u8]) {
         Ok(list) => assert_lists(&list, &text),
         Err(ListError::Line { line, what }) => {
             assert!((1..=text.lines().count()).contains(&line));
-            let entry = text.lines().nth(line - 1).unwrap().trim();
+            let entry = text.lines().nth(line - 1).expect("one of its lines").trim();
             assert!(!entry.is_empty() && !entry.starts_with('#'), "{entry:?}");
             assert!(what.len() < 2_000, "{} octets of complaint", what.len());
             assert_clean(&what);
@@ -38,7 +38,7 @@ fn assert_lists(list: &RecipientList, text: &str) {
     for entry in &listed {
         assert!(list.has(entry), "{entry:?}");
         let shouted = entry.as_str().to_ascii_uppercase();
-        assert!(list.has(&Mailbox::parse(&shouted, true).unwrap()), "{shouted}");
+        assert!(list.has(&Mailbox::parse(&shouted, true).expect("an address")), "{shouted}");
     }
     let all = domains.iter().chain(listed.iter().map(Mailbox::domain));
     for domain in all {
