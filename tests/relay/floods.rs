@@ -95,9 +95,9 @@ fn pour(stream: &mut TcpStream, block: &[u8], most: usize) -> usize {
 }
 
 //= RFC 5321 §3.8, type=test
-//# An SMTP server MUST NOT intentionally close the connection under normal operational circumstances
-//# (see Section 7.8) except: … After detecting the need to shut down the SMTP service and returning a
-//# 421 response code.
+//# An SMTP server MUST NOT intentionally close the connection under normal operational
+//# circumstances (see Section 7.8) except: … After detecting the need to shut down the SMTP service
+//# and returning a 421 response code.
 #[test]
 fn connections_over_the_limits_get_421_and_old_ones_go_on() {
     const SESSIONS: usize = 60;

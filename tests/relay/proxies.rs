@@ -209,3 +209,33 @@ fn everyone_is_not_a_proxy() {
         assert!(said.contains("everyone could say to be anyone"), "{said}");
     }
 }
+
+/// An IPv6 client has a /64 at least: whoever comes from all of it comes from one address.
+#[test]
+fn a_flood_from_one_ipv6_network_is_one_clients_and_others_go_on() {
+    const EACH: usize = 5;
+    let sink = Sink::start();
+    let limits = format!("[limits]\nsessions = 100\nsessions_per_address = {EACH}\n");
+    let node = node_with(&sink, PROXY, &limits);
+    let connect = |address: &str| {
+        let mut client = Client::unread(node.listen[0]);
+        client.write(format!("PROXY TCP6 {address} 2001:db8::25 1234 25\r\n"));
+        let code = client.reply().code;
+        (code == 220).then_some(client)
+    };
+    let old = connect("2001:db8:1:3::1");
+    let held: Vec<Client> = (0..300_u32)
+        .filter_map(|number| {
+            let (high, low) = (number.wrapping_mul(0x9e37) & 0xffff, number);
+            connect(&format!("2001:db8:1:2:{high:x}:{low:x}::{high:x}"))
+        })
+        .collect();
+    assert_eq!(held.len(), EACH, "all of them are 2001:db8:1:2::/64");
+    assert!((node.metric("relay_fast_sessions_refused_total") - 295.0).abs() < 0.5);
+    let mut old = old.expect("the first of its network");
+    assert_eq!(old.say("EHLO client.example").code, 250);
+    assert!(connect("2001:db8:1:3::2").is_some(), "its neighbours have their own");
+    assert!(connect("2001:db8:1:1:ffff:ffff:ffff:ffff").is_some());
+    drop(held);
+    wait_for("room for the flooded network", || connect("2001:db8:1:2::1"));
+}

@@ -175,9 +175,9 @@ fn names_that_point_in_circles_or_ahead_are_malformed() {
 
 //= RFC 2181 §5.4.1, type=test
 //# Unauthenticated RRs received and cached from the least trustworthy of those groupings, that is
-//# data from the additional data section, and data from the authority section of a non-authoritative
-//# answer, should not be cached in such a way that they would ever be returned as answers to a
-//# received query.
+//# data from the additional data section, and data from the authority section of a
+//# non-authoritative answer, should not be cached in such a way that they would ever be returned as
+//# answers to a received query.
 #[test]
 fn what_an_answer_says_of_names_that_were_not_asked_for_is_not_believed() {
     let (mut world, query) = asked();

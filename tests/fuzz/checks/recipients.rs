@@ -1,4 +1,4 @@
-//! Lists of recipients: who is listed is found, in any case, and nobody else; errors have their line.
+//! Lists of recipients: who is listed is found in any case, nobody else is; errors have their line.
 //!
 //! Input: the text of a list.
 
