@@ -44,6 +44,8 @@ pub enum Of {
     Sender,
     /// Names that clients call themselves in EHLO.
     Hello,
+    /// Domains that URLs in messages lead to.
+    Url,
 }
 
 /// What is done about who is on a list.
@@ -136,7 +138,7 @@ impl BlockList {
                 let mapped: Ipv6Addr = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
                 self.name_of(mapped.into())
             }
-            (Of::Sender | Of::Hello, _) => self.name("invalid"),
+            (Of::Sender | Of::Hello | Of::Url, _) => self.name("invalid"),
         }
     }
 }
@@ -169,12 +171,14 @@ pub struct Found {
 #[derive(Debug)]
 pub struct Inquiry {
     lists: Arc<[BlockList]>,
-    /// By list.
+    /// By list; then those of the message's URLs.
     rows: Vec<Row>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Row {
+    /// The list's.
+    place: usize,
     /// What is asked; `None`: nothing can be.
     name: Option<Name>,
     /// What no list has on it.
@@ -202,7 +206,7 @@ enum Standing {
 impl Inquiry {
     /// To those lists.
     pub fn new(lists: Arc<[BlockList]>) -> Self {
-        let rows = vec![Row::default(); lists.len()];
+        let rows = (0..lists.len()).map(|place| Row { place, ..Row::default() }).collect();
         Self { lists, rows }
     }
 
@@ -217,26 +221,59 @@ impl Inquiry {
     }
 
     /// Ask about this client and what it says now: what lists are to be asked for that was not.
-    /// Those of which `rests` says so are not asked.
+    /// Those of which `rests` says so are not asked. What URLs led to is forgotten.
     pub fn ask(
         &mut self,
         subject: Subject<'_>,
         rests: impl Fn(&BlockList) -> bool,
     ) -> Vec<Question> {
-        for (list, row) in self.lists.iter().zip(&mut self.rows) {
+        self.rows.truncate(self.lists.len());
+        for (place, (list, row)) in self.lists.iter().zip(&mut self.rows).enumerate() {
             let (name, who) = match (list.of, subject.sender) {
                 (Of::Client, _) => (list.name_of(subject.client), subject.client.to_string()),
                 (Of::Hello, _) => (list.name(subject.hello), subject.hello.to_owned()),
                 (Of::Sender, Some(domain)) => (list.name(domain.as_str()), domain.to_string()),
-                (Of::Sender, None) => (None, String::new()),
+                (Of::Sender, None) | (Of::Url, _) => (None, String::new()),
             };
             if name.is_none() || name != row.name {
                 let proof = list.proof(subject.client);
                 let is_asked = name.is_some() && !rests(list);
                 let standing = if is_asked { Standing::New } else { Standing::Off };
-                *row = Row { name, proof, who: who.into(), standing };
+                *row = Row { place, name, proof, who: who.into(), standing };
             }
         }
+        self.open()
+    }
+
+    /// Whether URLs are asked about.
+    pub fn asks_for_urls(&self) -> bool {
+        self.lists.iter().any(|list| list.of == Of::Url)
+    }
+
+    /// Ask about the domains that URLs of the message of this client lead to.
+    pub fn ask_urls(
+        &mut self,
+        domains: &[Box<str>],
+        client: IpAddr,
+        rests: impl Fn(&BlockList) -> bool,
+    ) -> Vec<Question> {
+        let lists = self.lists.clone();
+        let asked = lists.iter().enumerate();
+        for (place, list) in asked.filter(|(_, list)| list.of == Of::Url && !rests(list)) {
+            for who in domains.iter().flat_map(|domain| registered(domain)) {
+                let name = list.name(who);
+                let is_new = self.rows.iter().all(|row| row.place != place || row.name != name);
+                if name.is_some() && is_new {
+                    let (proof, who) = (list.proof(client), who.into());
+                    self.rows.push(Row { place, name, proof, who, standing: Standing::New });
+                }
+            }
+        }
+        self.open()
+    }
+
+    /// The questions of what is to be asked.
+    fn open(&mut self) -> Vec<Question> {
         let mut questions: Vec<Question> = Vec::new();
         for row in &mut self.rows {
             if let (Standing::New, Some(name)) = (&row.standing, &row.name) {
@@ -253,8 +290,8 @@ impl Inquiry {
     /// Name servers have answered, or could not: what else is to be asked then.
     pub fn handle_answer(&mut self, answer: &Answer) -> Vec<Question> {
         let mut questions = Vec::new();
-        for (list, row) in self.lists.iter().zip(&mut self.rows) {
-            questions.extend(row.learn(list, answer));
+        for row in &mut self.rows {
+            questions.extend(row.learn(&self.lists[row.place], answer));
         }
         questions
     }
@@ -280,16 +317,16 @@ impl Inquiry {
 
     /// Whether a list that would have it refused has yet to answer.
     pub fn is_open(&self) -> bool {
-        let mut rows = self.lists.iter().zip(&self.rows);
-        rows.any(|(list, row)| {
-            list.action == Action::Reject
+        self.rows.iter().any(|row| {
+            self.lists[row.place].action == Action::Reject
                 && matches!(row.standing, Standing::Open | Standing::Doubted { .. })
         })
     }
 
     /// The next list that it turned out to be on; each is told once.
     pub fn poll_found(&mut self) -> Option<Found> {
-        self.rows.iter_mut().enumerate().find_map(|(place, row)| {
+        self.rows.iter_mut().find_map(|row| {
+            let place = row.place;
             let Standing::On { answer, text, is_told: told @ false } = &mut row.standing else {
                 return None;
             };
@@ -303,16 +340,15 @@ impl Inquiry {
     //= RFC 5321 §4.5.1
     //# SMTP systems are expected to make every reasonable effort to accept mail directed to
     //# Postmaster from any other system on the Internet.
-    /// Why none of its mail for this recipient is taken; whoever is on a list by mistake can tell
-    /// the postmaster.
+    /// Why none of its mail for this recipient is taken, or not this message; whoever is on a list
+    /// by mistake can tell the postmaster.
     pub fn refusal(&self, to: &ForwardPath) -> Option<Reply> {
         if is_postmaster(to) {
             return None;
         }
-        let mut rows = self.lists.iter().zip(&self.rows);
-        let (zone, row, text) = rows.find_map(|(list, row)| match &row.standing {
-            Standing::On { text, .. } if list.action == Action::Reject => {
-                Some((&list.zone, row, text))
+        let (zone, row, text) = self.rows.iter().find_map(|row| match &row.standing {
+            Standing::On { text, .. } if self.lists[row.place].action == Action::Reject => {
+                Some((&self.lists[row.place].zone, row, text))
             }
             Standing::New | Standing::Open | Standing::Doubted { .. } => None,
             Standing::On { .. } | Standing::Off => None,
@@ -376,6 +412,13 @@ impl Row {
 //= RFC 5782 §2.1
 //# The TXT record describes the reason that the IP address is listed in the DNSxL, and is often
 //# used as the text of an SMTP error response
+/// The names that a list of domains may have of this one: it has what somebody registered, which is
+/// two or three labels, as `a.example` or `a.co.example`.
+fn registered(domain: &str) -> impl Iterator<Item = &str> {
+    let starts = domain.rmatch_indices('.').map(|(at, _)| at + 1).chain([0]);
+    starts.skip(1).take(2).map(|at| &domain[at..])
+}
+
 /// A list's own words, in one line that is fit for a reply.
 fn words(answer: &Answer) -> Box<str> {
     let Finding::Records(Records::Txt(texts)) = &answer.finding else { return "".into() };

@@ -7,14 +7,16 @@
 //! through is a fault. Lives on: the home shard, one a message.
 //!
 //! Parts are found as RFC 2046 has them, and where readers of mail differ, in every way that one of
-//! them might: a name that some reader would show is seen. Contents are not decoded, so that what
-//! is in an archive, or in a part that calls itself something else, is for milters.
+//! them might: a name that some reader would show is seen. Of contents text alone is decoded, for
+//! the domains of its URLs where block lists are asked about these; what is in an archive, or in a
+//! part that calls itself something else, is for milters.
 
 mod names;
 mod parameters;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod urls;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -91,7 +91,7 @@ struct Inbound {
     presenting: bool,
     /// What block lists are asked about its client.
     screen: Option<Box<Screen>>,
-    /// A recipient waits for what they say.
+    /// A recipient, or the end of content, waits for what they say.
     screening: bool,
     /// The earliest timer that is set for this session.
     armed: Option<Monotonic>,
@@ -282,7 +282,7 @@ impl Ingress {
         if !inbound.waits() {
             inbound.session.handle_deadline(cx.mono());
         }
-        self.go_on_with_rcpt(connection, commit, cx);
+        self.go_on_screened(connection, commit, cx);
         self.settle(connection, commit, cx);
     }
 
@@ -384,7 +384,7 @@ impl Inbound {
                 return self.hold(rest, cx);
             }
             if self.receiving.is_some() && commit.memory.wants(self.session.content_waiting()) {
-                self.on_chunk(commit);
+                self.on_chunk(commit, cx);
             }
             if rest.is_empty() || self.session.is_over() {
                 return;
@@ -402,7 +402,7 @@ impl Inbound {
                 Event::Mail => self.on_mail(commit, cx),
                 Event::Rcpt => self.on_rcpt(commit, cx),
                 Event::Content => self.on_content(commit, cx),
-                Event::ContentFull => self.on_chunk(commit),
+                Event::ContentFull => self.on_chunk(commit, cx),
                 Event::End => self.on_end(commit, cx),
                 Event::Aborted => self.abandon(commit),
                 Event::Password => self.on_password(cx),

@@ -38,3 +38,8 @@ pub const BLOCK_REST: Duration = Duration::from_secs(60);
 /// Addresses of strangers whose connections, and whose messages, are counted by rate, a shard; the
 /// least recent are forgotten first.
 pub const RATE_ROWS_MAX: usize = 65_536;
+/// Domains of URLs in one message that block lists are asked about; mail that people write has few,
+/// and what is sent by the thousand leads to one or two.
+pub const URL_DOMAINS_MAX: usize = 20;
+/// Octets of a word of text that is looked at for URLs.
+pub const URL_WORD_MAX: usize = 1_024;

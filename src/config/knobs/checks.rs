@@ -28,9 +28,9 @@ pub(in crate::config) const BLOCK_LIST_ZONE: Knob = Knob {
 
 pub(in crate::config) const BLOCK_LIST_OF: Knob = Knob {
     path: "block_list[].of",
-    kind: Kind::Choice { default: "client", words: &["client", "sender", "hello"] },
-    help: "What it is asked for: the client's address, the reverse-path's domain, or EHLO's name.",
-    cost: "sender: strangers choose what is asked",
+    kind: Kind::Choice { default: "client", words: &["client", "sender", "hello", "url"] },
+    help: "Asked for the client's address, the reverse-path, EHLO's name, or domains of URLs.",
+    cost: "sender, url: strangers choose what is asked; url: text is decoded and looked through",
     takes_effect: TakesEffect::Reload,
 };
 

@@ -54,6 +54,7 @@ fn block_lists(reader: &mut Reader<'_>, root: &Section<'_>) -> Vec<BlockList> {
         let of = match reader.choice(&section, &knobs::BLOCK_LIST_OF) {
             "sender" => Of::Sender,
             "hello" => Of::Hello,
+            "url" => Of::Url,
             _ => Of::Client,
         };
         let answers = answers(reader, &section);

@@ -375,3 +375,46 @@ proptest! {
         prop_assert_eq!(verdict(&mut inquiry), in_order);
     }
 }
+
+#[test]
+fn domains_of_urls_are_asked_for_as_somebody_registered_them_and_for_one_message() {
+    let lists = [
+        list("bl.example", Of::Client, Action::Reject),
+        list("uri.example", Of::Url, Action::Reject),
+        list("told.example", Of::Url, Action::Log),
+    ];
+    let world = World(&[
+        ("bad.test.uri.example", "127.0.0.2"),
+        ("bad.test.uri.example", "seen in spam"),
+        ("bad.test.told.example", "127.0.0.2"),
+    ]);
+    let mut inquiry = inquiry(&lists);
+    assert!(inquiry.asks_for_urls());
+    let asked = inquiry.ask(client(CLIENT), nobody_rests);
+    assert_eq!(asked.len(), 1, "nothing is known of URLs yet");
+    world.settle(&mut inquiry, asked, &[]);
+    let address = CLIENT.parse().unwrap();
+    let urls = |inquiry: &mut Inquiry, domains: &[&str]| {
+        let domains: Vec<Box<str>> = domains.iter().map(|one| Box::from(*one)).collect();
+        inquiry.ask_urls(&domains, address, nobody_rests)
+    };
+    let asked = urls(&mut inquiry, &["www.a.good.test", "good.test"]);
+    let names: Vec<_> = asked.iter().map(|question| question.name.as_str()).collect();
+    let expected = ["good.test.uri.example", "a.good.test.uri.example"];
+    let told = ["good.test.told.example", "a.good.test.told.example"];
+    assert_eq!(names, [expected, told].concat(), "two labels and three, each once");
+    world.settle(&mut inquiry, asked, &[1, 0]);
+    assert_eq!(verdict(&mut inquiry), (None, vec![]));
+    // Others may be found further on; what is known is not asked again.
+    let asked = urls(&mut inquiry, &["good.test", "www.bad.test"]);
+    assert_eq!(asked.len(), 4, "{asked:?}");
+    assert!(inquiry.is_open());
+    world.settle(&mut inquiry, asked, &[2, 0, 1]);
+    let words = "550 5.7.1 bad.test is on the block list uri.example: seen in spam";
+    assert_eq!(verdict(&mut inquiry), (Some(words.to_owned()), vec![1, 2]));
+    assert_eq!(inquiry.refusal(&to("postmaster@corp.example")), None);
+    // The next message is another one.
+    assert_eq!(inquiry.ask(client(CLIENT), nobody_rests), []);
+    assert_eq!(verdict(&mut inquiry), (None, vec![]));
+    assert_eq!(inquiry.ask_urls(&["bad.test".into()], address, |_| true), [], "they rest");
+}

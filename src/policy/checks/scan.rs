@@ -10,6 +10,7 @@ use memchr::memchr;
 
 use crate::base::limits::{CHECK_BOUNDARY_MAX, CHECK_DEPTH_MAX, CHECK_FAULTS_MAX, CHECK_FIELD_MAX};
 use crate::policy::checks::parameters::{Comments, parse};
+use crate::policy::checks::urls::{Coding, Urls};
 use crate::policy::checks::{Fault, Rules, names};
 
 /// Checks content as it comes.
@@ -31,6 +32,10 @@ pub struct ContentCheck {
     /// `From:` names several mailboxes.
     has_authors: bool,
     faults: Vec<Fault>,
+    /// What finds URLs, where they are wanted.
+    urls: Option<Box<Urls>>,
+    /// The body that comes in is text.
+    in_text: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +65,7 @@ enum Kind {
     From,
     ContentType,
     ContentDisposition,
+    ContentTransferEncoding,
     /// Not read.
     Other,
 }
@@ -70,6 +76,9 @@ struct Part {
     /// It is a message, with a header section of its own.
     is_message: bool,
     has_type: bool,
+    /// Some reader would show it as text.
+    is_text: bool,
+    coding: Coding,
 }
 
 #[derive(Debug)]
@@ -101,6 +110,11 @@ const SENDER: usize = 1;
 const DATE: usize = 2;
 
 impl ContentCheck {
+    /// At the start of content, whose URLs are found too.
+    pub fn with_urls(rules: Arc<Rules>) -> Self {
+        Self { urls: Some(Box::default()), ..Self::new(rules) }
+    }
+
     /// At the start of content.
     pub fn new(rules: Arc<Rules>) -> Self {
         Self {
@@ -114,29 +128,48 @@ impl ContentCheck {
             seen: [false; ONCE.len()],
             has_authors: false,
             faults: Vec::new(),
+            urls: None,
+            in_text: false,
         }
+    }
+
+    /// Domains of URLs in text that were found since this was last called.
+    pub fn take_domains(&mut self) -> Vec<Box<str>> {
+        let urls = self.urls.as_mut();
+        urls.map_or_else(Vec::new, |urls| urls.take().map(Box::from).collect())
     }
 
     /// Octets of memory held.
     pub fn memory(&self) -> usize {
         let boundaries = self.boundaries.iter().map(|one| one.text.capacity()).sum::<usize>();
         let field = self.field.as_ref().map_or(0, |field| field.value.capacity());
-        self.line.capacity() + field + boundaries
+        let urls = self.urls.as_ref().map_or(0, |urls| urls.memory());
+        self.line.capacity() + field + boundaries + urls
     }
 
     /// Take the next piece.
     pub fn push(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
-        while !rest.is_empty() && self.place != Place::Rest {
-            let Some(end) = memchr(b'\n', rest) else { return self.hold(rest) };
+        while !rest.is_empty() {
+            let end = if self.place == Place::Rest { None } else { memchr(b'\n', rest) };
+            self.read_text(&rest[..end.map_or(rest.len(), |end| end + 1)]);
+            let Some(end) = end else { return self.hold(rest) };
             self.hold(&rest[..end]);
             self.end_line();
             rest = &rest[end + 1..];
         }
     }
 
+    /// Look for URLs in a piece of a body, the boundary behind it perhaps included.
+    fn read_text(&mut self, piece: &[u8]) {
+        let is_body = matches!(self.place, Place::Body | Place::Rest);
+        if let Some(urls) = self.urls.as_mut().filter(|_| is_body && self.in_text) {
+            urls.push(piece);
+        }
+    }
+
     /// All of it has come: what is wrong with it.
-    pub fn end(mut self) -> Vec<Fault> {
+    pub fn end(&mut self) -> Vec<Fault> {
         if !self.line.is_empty() || self.is_cut {
             self.end_line();
         }
@@ -144,7 +177,10 @@ impl ContentCheck {
         if self.place == Place::Top {
             self.end_top();
         }
-        self.faults
+        if let Some(urls) = &mut self.urls {
+            urls.end();
+        }
+        std::mem::take(&mut self.faults)
     }
 
     /// Hold what counts of a piece of a line.
@@ -213,6 +249,7 @@ impl ContentCheck {
             Some(_) => Kind::Other,
             None if is(Kind::ContentType.name()) => Kind::ContentType,
             None if is(Kind::ContentDisposition.name()) => Kind::ContentDisposition,
+            None if is(Kind::ContentTransferEncoding.name()) => Kind::ContentTransferEncoding,
             None => Kind::Other,
         };
         let mut field = Field { kind, value: Vec::new(), is_cut: false };
@@ -239,6 +276,7 @@ impl ContentCheck {
                 self.content_type(&value);
             }
             Kind::ContentDisposition => self.attachment(&value),
+            Kind::ContentTransferEncoding => self.part.coding = Coding::of(&value),
             Kind::Other => {}
         }
     }
@@ -256,6 +294,7 @@ impl ContentCheck {
         let parts = parse(value, Comments::Are);
         let is_message = parts.head.starts_with(b"message/");
         self.part.is_message = is_message || (self.part.has_type && self.part.is_message);
+        self.part.is_text |= parts.head.starts_with(b"text/");
         self.part.has_type = true;
         if !parts.head.starts_with(b"multipart/") {
             return;
@@ -287,9 +326,10 @@ impl ContentCheck {
         }
         self.boundaries.truncate(place + 1);
         let Boundary { text: boundary, is_digest } = &self.boundaries[place];
-        self.part = Part { is_message: *is_digest, has_type: false };
+        self.part = Part { is_message: *is_digest, ..Part::default() };
         let is_last = text[boundary.len()..].starts_with(b"--");
         self.place = if is_last { Place::Body } else { Place::Part };
+        self.in_text = false; // What is behind the last part is shown nowhere.
         true
     }
 
@@ -299,6 +339,13 @@ impl ContentCheck {
             self.end_top();
         }
         let part = std::mem::take(&mut self.part);
+        //= RFC 2045 §5.2
+        //# Default RFC 822 messages without a MIME Content-Type header are taken by this protocol
+        //# to be plain text in the US-ASCII character set
+        self.in_text = part.is_text || !part.has_type;
+        if let Some(urls) = &mut self.urls {
+            urls.begin(part.coding);
+        }
         self.place = match part.is_message {
             true => Place::Part,
             false if self.boundaries.is_empty() => Place::Rest,
@@ -341,6 +388,7 @@ impl Kind {
             Self::From => "From",
             Self::ContentType => "Content-Type",
             Self::ContentDisposition => "Content-Disposition",
+            Self::ContentTransferEncoding => "Content-Transfer-Encoding",
             Self::Other => "",
         }
     }

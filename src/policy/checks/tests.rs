@@ -286,3 +286,45 @@ proptest! {
         prop_assert_eq!(check.end(), whole);
     }
 }
+
+/// Domains of URLs that are found in content that comes in pieces of this size.
+fn domains(content: &str, size: usize) -> Vec<Box<str>> {
+    let mut check = ContentCheck::with_urls(Arc::default());
+    let mut found = Vec::new();
+    for piece in content.as_bytes().chunks(size) {
+        check.push(piece);
+        found.extend(check.take_domains());
+    }
+    check.end();
+    found.extend(check.take_domains());
+    found
+}
+
+#[test]
+fn urls_are_found_in_parts_that_are_shown_as_text() {
+    let base64 = "aHR0cDovL2Jhc2U2NC50ZXN0LyBhbmQg\r\nd3d3LnNlY29uZC50ZXN0\r\n";
+    let content = format!(
+        "Subject: see http://header.test\r\n\
+         Content-Type: multipart/mixed; boundary=\"b\"\r\n\r\n\
+         http://preamble.test\r\n\
+         --b\r\n\r\nplain: http://plain.test/x\r\n\
+         --b\r\nContent-Type: text/html\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\
+         <a href=3D\"http://www.qu=\r\noted.test/\">\r\n\
+         --b\r\nContent-Transfer-Encoding: base64\r\nContent-Type: text/plain\r\n\r\n{base64}\
+         --b\r\nContent-Type: application/octet-stream\r\n\r\nhttp://binary.test\r\n\
+         --b\r\nContent-Type: message/rfc822\r\n\r\n\
+         Subject: x\r\n\r\nhttp://inner.test\r\n\
+         --b--\r\nhttp://epilogue.test\r\n"
+    );
+    let expected: [Box<str>; 5] =
+        ["plain.test", "www.quoted.test", "base64.test", "www.second.test", "inner.test"]
+            .map(Box::from);
+    for size in [1, 2, 3, 7, 64, usize::MAX] {
+        assert_eq!(domains(&content, size), expected, "pieces of {size}");
+    }
+    let bare = "Subject: x\r\n\r\nhttp://bare.test";
+    assert_eq!(domains(bare, 5), ["bare.test".into()], "no MIME is text");
+    let mut check = ContentCheck::new(Arc::default());
+    check.push(bare.as_bytes());
+    assert_eq!(check.take_domains(), [], "where nobody asks nothing is looked for");
+}

@@ -8,16 +8,21 @@ use crate::shard::ingress::Inbound;
 use crate::shard::platform::Platform;
 use crate::smtp::answer::Answer;
 
-/// A check under way, and what is done about what it finds.
+/// A check under way, and what is done about what it finds; `None`: it looks for URLs alone.
 #[derive(Debug)]
 pub(super) struct Checking {
     check: ContentCheck,
-    mode: Mode,
+    mode: Option<Mode>,
 }
 
 impl Checking {
     pub(super) fn push(&mut self, chunk: &[u8]) {
         self.check.push(chunk);
+    }
+
+    /// Domains of URLs that were found since this was last called.
+    pub(super) fn take_domains(&mut self) -> Vec<Box<str>> {
+        self.check.take_domains()
     }
 
     /// Octets of memory held.
@@ -29,8 +34,15 @@ impl Checking {
 impl Inbound {
     /// What checks the message to come, where that is wanted.
     pub(super) fn checking<P: Platform>(&self, cx: &Context<'_, P>) -> Option<Box<Checking>> {
-        let mode = cx.settings.checks(self.client.listener)?;
-        let check = ContentCheck::new(cx.settings.check_rules.clone());
+        let mode = cx.settings.checks(self.client.listener);
+        let rules = cx.settings.check_rules.clone();
+        let check = match self.wants_urls() {
+            true => ContentCheck::with_urls(rules),
+            false => {
+                mode?;
+                ContentCheck::new(rules)
+            }
+        };
         Some(Box::new(Checking { check, mode }))
     }
 
@@ -38,16 +50,16 @@ impl Inbound {
     pub(super) fn check<P: Platform>(
         &self,
         id: MessageId,
-        checking: Checking,
+        checking: &mut Checking,
         cx: &mut Context<'_, P>,
     ) -> Result<(), Answer> {
         let faults = checking.check.end();
-        let Some(reply) = refusal(&faults) else { return Ok(()) };
+        let Some((mode, reply)) = checking.mode.zip(refusal(&faults)) else { return Ok(()) };
         let is_attachment = faults[0].is_attachment();
         let count = if is_attachment { Count::ChecksAttachment } else { Count::ChecksForm };
         cx.common.counters.increment(count);
         let (client, found) = (self.client.peer.ip(), told(&faults));
-        match checking.mode {
+        match mode {
             Mode::Log => {
                 tracing::info!(%id, %client, "its checks would refuse this message: {found}");
                 Ok(())

@@ -18,6 +18,7 @@ use crate::shard::ingress::Inbound;
 use crate::shard::ingress::checking::Checking;
 use crate::shard::ingress::filtering::Kept;
 use crate::shard::ingress::gate::refusal_of_signers;
+use crate::shard::ingress::screening::Screened;
 use crate::shard::platform::Platform;
 use crate::shard::refusals::{answer_to, refusal};
 use crate::shard::verifying::Subject;
@@ -32,6 +33,8 @@ pub(super) struct Receiving {
     pub(super) scan: ContentScan,
     /// What checks its form, where that is wanted.
     checking: Option<Box<Checking>>,
+    /// Its last chunk, while its end waits for block lists.
+    last: Option<Vec<u8>>,
     care: Care,
     /// Its content, where milters are to see it first: then nothing of it is stored yet.
     kept: Option<Kept>,
@@ -66,7 +69,8 @@ impl Receiving {
             (Care::Sign(signing), Some(kept)) => (Care::None, Some(kept.signed_by(signing))),
             as_they_are => as_they_are,
         };
-        Self { id, scan: ContentScan::new(), checking, care, kept, refused: None }
+        let scan = ContentScan::new();
+        Self { id, scan, checking, last: None, care, kept, refused: None }
     }
 
     /// See a chunk as it came.
@@ -94,9 +98,14 @@ impl Receiving {
         }
     }
 
-    /// Take the last chunk; what is left to be stored with the message, and to be done before.
+    /// Whether all of it has come.
+    pub(super) fn is_whole(&self) -> bool {
+        self.last.is_some()
+    }
+
+    /// Take the last chunk, which was looked at; what is left to be stored with the message, and to
+    /// be done before.
     fn end(&mut self, chunk: Vec<u8>, now: WallTime, commit: &mut Commit) -> (Vec<u8>, Work) {
-        self.look_at(&chunk);
         match std::mem::replace(&mut self.care, Care::None) {
             Care::None => (chunk, Work::Sign(Unsigned::default())),
             Care::Sign(mut signing) => {
@@ -141,7 +150,8 @@ impl Receiving {
             Care::Verify(reader) => reader.memory(),
         };
         let checking = self.checking.as_ref().map_or(0, |checking| checking.memory());
-        held + checking + self.kept.as_ref().map_or(0, Kept::memory)
+        let last = self.last.as_ref().map_or(0, Vec::capacity);
+        held + checking + last + self.kept.as_ref().map_or(0, Kept::memory)
     }
 }
 
@@ -157,15 +167,81 @@ impl Inbound {
     }
 
     /// A chunk is full, or memory is short: it goes to the spool ahead of its message.
-    pub(super) fn on_chunk(&mut self, commit: &mut Commit) {
+    pub(super) fn on_chunk<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
         let chunk = self.session.take_content();
         let receiving = self.receiving.as_mut().expect("content was answered with go on");
         receiving.push(chunk, commit);
+        if let Some(mut checking) = receiving.checking.take() {
+            self.screen_urls(&mut checking, cx);
+            self.receiving.as_mut().expect("it is coming in").checking = Some(checking);
+        }
     }
 
+    /// All of a message has come: what is wrong with it is said at once; else it waits for what
+    /// block lists say of its URLs, and is stored.
     pub(super) fn on_end<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
         let content = self.session.take_content();
-        let mut receiving = self.receiving.take().expect("content was answered with go on");
+        let receiving = self.receiving.as_mut().expect("content was answered with go on");
+        receiving.look_at(&content);
+        receiving.last = Some(content);
+        let id = receiving.id;
+        if let Some(mut checking) = receiving.checking.take() {
+            if let Err(answer) = self.check(id, &mut checking, cx) {
+                self.drop_content(id, commit, cx);
+                return self.session.answer(answer, cx.mono());
+            }
+            self.screen_urls(&mut checking, cx);
+        }
+        if let Some(answer) = self.judge_end(commit, cx) {
+            self.session.answer(answer, cx.mono());
+        }
+    }
+
+    /// Forget a message that is not taken.
+    fn drop_content<P: Platform>(
+        &mut self,
+        id: MessageId,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) {
+        cx.common.counters.increment(Count::RefusedContent);
+        self.receiving = None;
+        commit.abandon(id);
+    }
+
+    /// What is said to the end of content; `None`: it waits for block lists, or for its commit.
+    pub(super) fn judge_end<P: Platform>(
+        &mut self,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) -> Option<Answer> {
+        let id = self.receiving.as_ref()?.id;
+        let screened = self.screened_end(cx);
+        self.screening = matches!(screened, Screened::Wait);
+        let answer = match screened {
+            Screened::Wait => return None,
+            Screened::Refuse(answer) => answer,
+            Screened::Pass => match self.take_whole(commit, cx) {
+                Ok(None) => {
+                    self.committing = Some(id);
+                    return None;
+                }
+                Ok(Some(in_memory)) => return Some(Answer::stored(InMemory::id(&in_memory))),
+                Err(answer) => answer,
+            },
+        };
+        self.drop_content(id, commit, cx);
+        Some(answer)
+    }
+
+    /// Store a message all of which has come, or say why not.
+    fn take_whole<P: Platform>(
+        &mut self,
+        commit: &mut Commit,
+        cx: &mut Context<'_, P>,
+    ) -> Result<Option<InMemory>, Answer> {
+        let mut receiving = self.receiving.take().expect("its end has come");
+        let content = receiving.last.take().expect("its end has come");
         let (content, work) = receiving.end(content, cx.now.wall, commit);
         let checked = match receiving.refused {
             Some(error) => Err(answer_to(error)),
@@ -175,30 +251,13 @@ impl Inbound {
                 .check(cx.settings.content_limits)
                 .map_err(|reply: Reply| Answer::from(reply)),
         };
-        let id = receiving.id;
-        let checked = match (checked, receiving.checking.take()) {
-            (Ok(()), Some(checking)) => self.check(id, *checking, cx),
-            (checked, _) => checked,
-        };
-        let stored = checked.and_then(|()| match receiving.kept.take() {
+        checked.and_then(|()| match receiving.kept.take() {
             Some(kept) => self.submit(receiving, kept, (content, work), commit, cx),
             None => {
                 let message = self.message(receiving, content, cx);
                 self.store(message, work, commit, cx)
             }
-        });
-        match stored {
-            Ok(None) => self.committing = Some(id),
-            Ok(Some(in_memory)) => {
-                let answer = Answer::stored(InMemory::id(&in_memory));
-                self.session.answer(answer, cx.mono());
-            }
-            Err(answer) => {
-                cx.common.counters.increment(Count::RefusedContent);
-                commit.abandon(id);
-                self.session.answer(answer, cx.mono());
-            }
-        }
+        })
     }
 
     /// Drop what was taken of a message that will not be.

@@ -1,7 +1,8 @@
 //! Have strangers' recipients wait until block lists have said whether these clients are on them.
 //!
 //! A client that may relay is asked nothing about. One that nobody can vouch for later is asked
-//! about when it connects, any other one when it says MAIL, so that RCPT seldom waits.
+//! about when it connects, any other one when it says MAIL, so that RCPT seldom waits; where URLs
+//! in its message lead is asked while that comes in, so that the end of content seldom does.
 
 use std::sync::Arc;
 
@@ -9,9 +10,11 @@ use crate::base::limits::BLOCK_DEADLINE;
 use crate::base::time::Monotonic;
 use crate::dns::{self, Question};
 use crate::outcome::counters::Count;
-use crate::policy::block_lists::{Action, Inquiry, Subject};
+use crate::policy::block_lists::{Action, BlockList, Inquiry, Subject};
 use crate::shard::commit::Commit;
 use crate::shard::context::Context;
+use crate::shard::ingress::checking::Checking;
+use crate::shard::ingress::message::Receiving;
 use crate::shard::ingress::{Inbound, Ingress};
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::smtp::answer::Answer;
@@ -72,6 +75,60 @@ impl Inbound {
         self.ask_lists(&questions, cx);
     }
 
+    /// Whether domains of URLs in its message are asked about.
+    pub(super) fn wants_urls(&self) -> bool {
+        self.screen.as_ref().is_some_and(|screen| screen.inquiry.asks_for_urls())
+    }
+
+    /// Ask about the domains that URLs in its message lead to, as far as it has come.
+    pub(super) fn screen_urls<P: Platform>(
+        &mut self,
+        checking: &mut Checking,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(screen) = &mut self.screen else { return };
+        let domains = checking.take_domains();
+        if domains.is_empty() {
+            return;
+        }
+        let client = self.client.peer.ip().to_canonical();
+        let (rests, now) = (&cx.common.screening.rests, cx.now.mono);
+        let rests = |list: &BlockList| rests.rests(&list.zone, now);
+        let questions = screen.inquiry.ask_urls(&domains, client, rests);
+        screen.due = cx.mono() + BLOCK_DEADLINE;
+        self.ask_lists(&questions, cx);
+    }
+
+    /// What is known when a message is to be stored.
+    pub(super) fn screened_end<P: Platform>(&mut self, cx: &mut Context<'_, P>) -> Screened {
+        if !self.wants_urls() {
+            return Screened::Pass;
+        }
+        if !self.is_known(cx) {
+            return Screened::Wait;
+        }
+        let envelope = self.session.envelope();
+        let mut paths = envelope.into_iter().flat_map(|envelope| &envelope.recipients);
+        // It is refused as a whole, unless it is the postmaster's alone.
+        let screen = self.screen.as_ref();
+        let refusal =
+            paths.find_map(|to| screen.and_then(|it| it.inquiry.refusal(&to.forward_path)));
+        refusal.map_or(Screened::Pass, |reply| Screened::Refuse(reply.into()))
+    }
+
+    /// Whether lists have said all that they will say in time.
+    fn is_known<P: Platform>(&mut self, cx: &mut Context<'_, P>) -> bool {
+        let Some(screen) = &mut self.screen else { return true };
+        if screen.inquiry.is_open() {
+            if screen.due > cx.mono() {
+                return false;
+            }
+            screen.inquiry.give_up();
+            self.tell_found(cx);
+        }
+        true
+    }
+
     fn ask_lists<P: Platform>(&mut self, questions: &[Question], cx: &mut Context<'_, P>) {
         let Some(screen) = &mut self.screen else { return };
         for question in questions {
@@ -91,13 +148,8 @@ impl Inbound {
 
     /// What is known of the client at RCPT.
     pub(super) fn screened<P: Platform>(&mut self, cx: &mut Context<'_, P>) -> Screened {
-        let Some(screen) = &mut self.screen else { return Screened::Pass };
-        if screen.inquiry.is_open() {
-            if screen.due > cx.mono() {
-                return Screened::Wait;
-            }
-            screen.inquiry.give_up();
-            self.tell_found(cx);
+        if !self.is_known(cx) {
+            return Screened::Wait;
         }
         let refusal = self.screen.as_ref().zip(self.session.recipient());
         let refusal = refusal.and_then(|(screen, to)| screen.inquiry.refusal(&to.forward_path));
@@ -139,14 +191,15 @@ impl Ingress {
             let Some(inbound) = self.sessions.get_mut(connection) else { continue };
             inbound.hear(answer, cx);
             if inbound.screening {
-                self.go_on_with_rcpt(connection, commit, cx);
+                self.go_on_screened(connection, commit, cx);
                 self.settle(connection, commit, cx);
             }
         }
     }
 
-    /// Answer the recipient that waits for block lists, if they have spoken or it is too late.
-    pub(super) fn go_on_with_rcpt<P: Platform>(
+    /// Answer the recipient, or the end of content, that waits for block lists, if they have spoken
+    /// or it is too late.
+    pub(super) fn go_on_screened<P: Platform>(
         &mut self,
         connection: ConnectionId,
         commit: &mut Commit,
@@ -156,7 +209,12 @@ impl Ingress {
         if !inbound.screening {
             return;
         }
-        if let Some(answer) = inbound.judge_rcpt(commit, cx) {
+        let is_end = inbound.receiving.as_ref().is_some_and(Receiving::is_whole);
+        let answer = match is_end {
+            true => inbound.judge_end(commit, cx),
+            false => inbound.judge_rcpt(commit, cx),
+        };
+        if let Some(answer) = answer {
             inbound.go_on(answer, commit, cx);
         }
     }

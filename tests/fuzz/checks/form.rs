@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use relay_fast::base::limits::{
-    CHECK_BOUNDARY_MAX, CHECK_DEPTH_MAX, CHECK_FAULTS_MAX, CHECK_FIELD_MAX,
+    CHECK_BOUNDARY_MAX, CHECK_DEPTH_MAX, CHECK_FAULTS_MAX, CHECK_FIELD_MAX, URL_DOMAINS_MAX,
 };
+use relay_fast::mail::address::Domain;
 use relay_fast::policy::checks::{ContentCheck, Fault, Rules, refusal};
 
 use super::cuts::Cuts;
@@ -32,6 +33,12 @@ pub(crate) fn check(data: &[u8]) {
     assert!(without.iter().all(|fault| !fault.is_attachment()));
     let is_whole = whole.len() < CHECK_FAULTS_MAX;
     assert!(!is_whole || without.iter().collect::<Vec<_>>() == form, "{whole:?} {without:?}");
+    let led_to = domains(&[content]);
+    assert_eq!(led_to, domains(&Cuts::Free(cuts).pieces(content)), "a cut matters");
+    assert!(led_to.len() <= URL_DOMAINS_MAX);
+    for domain in &led_to {
+        assert_eq!(Domain::parse(domain).map(|one| one.as_str() == &**domain), Ok(true));
+    }
     match refusal(&whole) {
         None => assert!(whole.is_empty()),
         Some(reply) => assert!(!reply.to_string().contains(['\r', '\n'])),
@@ -46,4 +53,17 @@ fn faults(rules: &Arc<Rules>, pieces: &[&[u8]]) -> Vec<Fault> {
         assert!(check.memory() <= most, "{} octets", check.memory());
     }
     check.end()
+}
+
+/// Where URLs lead.
+fn domains(pieces: &[&[u8]]) -> Vec<Box<str>> {
+    let mut check = ContentCheck::with_urls(Arc::default());
+    let mut found = Vec::new();
+    for piece in pieces {
+        check.push(piece);
+        found.extend(check.take_domains());
+    }
+    check.end();
+    found.extend(check.take_domains());
+    found
 }
