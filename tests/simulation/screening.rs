@@ -12,9 +12,15 @@ use crate::zone::Owner;
 const LISTS: &str = "[[block_list]]\nzone = \"bl.example\"\n\
     [[block_list]]\nzone = \"rhs.example\"\nof = \"sender\"\n";
 
-/// One shard that takes mail for `corp.example` of strangers that are on no list.
+const OF_URLS: &str = "[[block_list]]\nzone = \"uri.example\"\nof = \"url\"\n";
+
 fn world() -> World {
-    let text = config(STANDARD, &format!("{}{LISTS}", relay_domain("203.0.113.1")));
+    world_with(LISTS)
+}
+
+/// One shard that takes mail for `corp.example` of strangers that are on none of these lists.
+fn world_with(lists: &str) -> World {
+    let text = config(STANDARD, &format!("{}{lists}", relay_domain("203.0.113.1")));
     // The clients here are strangers.
     let text = text.replace("198.51.100.0/24", "198.18.0.0/15");
     let mut world = World::new(7, settings(&text));
@@ -117,4 +123,59 @@ fn a_crash_amid_questions_loses_nothing_that_was_acknowledged() {
     assert!(world.delivered().len() >= 36, "{}", world.delivered().len());
     world.ledger.audit();
     world.audit_rest();
+}
+
+#[test]
+fn the_end_of_content_waits_for_silent_lists_no_longer_than_the_bound() {
+    let mut world = world_with(OF_URLS);
+    world.zone.lossy = 1_000;
+    world.submit(4, ("user", "corp.example"), 0);
+    world.run_for(deadline() - SECOND);
+    assert_eq!(world.acknowledged(), 0, "the end of content waits");
+    world.run_for(2 * SECOND);
+    assert_eq!((world.acknowledged(), world.delivered().len()), (4, 4));
+    world.ledger.audit();
+    world.audit_rest();
+}
+
+#[test]
+fn messages_with_a_link_to_a_listed_domain_are_refused_and_others_are_taken() {
+    let mut world = world_with(OF_URLS);
+    world.zone.truncating = 300;
+    let on = Owner::Host(vec!["127.0.0.2".parse().unwrap()]);
+    world.zone.names.insert("shop3.example.uri.example".into(), on);
+    world.submit(40, ("user", "corp.example"), 0);
+    world.run_for(60 * SECOND);
+    let delivered = world.delivered();
+    assert_eq!(delivered.len(), 36, "{delivered:?}");
+    assert!(delivered.iter().all(|number| number % 10 != 3), "{delivered:?}");
+    // Two names of each shop, two questions more of the one that is on it.
+    assert!(world.zone.asked <= 40, "{} questions", world.zone.asked);
+    world.ledger.audit();
+    world.audit_rest();
+}
+
+#[test]
+fn a_drain_and_a_crash_amid_the_end_of_content_lose_nothing_that_was_acknowledged() {
+    for crashes in [false, true] {
+        let mut world = world_with(OF_URLS);
+        world.zone.lossy = 1_000;
+        world.submit(8, ("user", "corp.example"), 0);
+        world.run_for(SECOND);
+        if crashes {
+            world.crash();
+        } else {
+            world.drain();
+            while !world.reap() {
+                world.run_for(100 * MS);
+            }
+            assert_eq!(world.acknowledged(), 4, "each of four sessions has its answer");
+        }
+        world.boot(1);
+        world.zone.lossy = 0;
+        world.run_for(600 * SECOND);
+        assert!(world.delivered().len() >= 4, "{}", world.delivered().len());
+        world.ledger.audit();
+        world.audit_rest();
+    }
 }

@@ -76,10 +76,12 @@ impl World {
     }
 }
 
-/// A content with the mark of its number at both ends, lines that begin with a dot, and filler.
+/// A content with the mark of its number at both ends, a link to one of ten shops, lines that begin
+/// with a dot, and filler.
 fn content(number: u64, filler: usize, agenda: &mut Agenda) -> Vec<u8> {
     let head = format!("Ledger: {number}\r\nFrom: a@{BACK}\r\nSubject: mail {number}\r\n\r\n");
-    let mut content = head.into_bytes();
+    let link = format!("<https://www.shop{}.example/?mail={number}>\r\n", number % 10);
+    let mut content = (head + &link).into_bytes();
     let end = content.len() + filler;
     while content.len() < end {
         let line: &[u8] = match agenda.prng.below(8) {
