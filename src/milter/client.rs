@@ -214,7 +214,13 @@ impl Client {
         self.packets.push(bytes);
         while self.phase != Phase::Over {
             let stage = self.stage();
+            let is_idle = self.agreed.is_some() && self.talk.is_none();
+            let is_midway = self.packets.is_midway();
             let handled = match self.packets.next() {
+                // The next message must not find the rest of it in the place of its answer.
+                Ok(None) if is_idle && is_midway => {
+                    Err(Failure::Protocol("words without a message", stage))
+                }
                 Ok(None) => return,
                 Ok(Some((what, data))) => match (&mut self.talk, self.agreed) {
                     (_, None) => Agreed::read_packet(what, data).map(Step::Agreed),

@@ -378,6 +378,20 @@ fn a_connection_that_ended_while_it_was_idle_says_so() {
 }
 
 #[test]
+fn an_octet_without_a_message_ends_the_connection() {
+    let one = letter(&visitor(1), &[]);
+    let mut client = begun(&one, 6, 0x000F_7080);
+    output(&mut client, Some(&one));
+    say(&mut client, &[(b'c', b""), (b'c', b""), (b'c', b"")]);
+    assert_eq!(verdict(&mut client), Some(Verdict::Accept));
+    assert_eq!(client.fit(&one.visitor), Fit::Same);
+    // The beginning of a packet: its end would stand where the next message's answer belongs.
+    client.handle_bytes(&[0], start());
+    assert!(client.is_over() && client.poll_event().is_none());
+    assert_eq!(client.fit(&one.visitor), Fit::No);
+}
+
+#[test]
 fn each_step_has_its_time() {
     let letter = letter(&visitor(25_000), &[]);
     let later = |seconds| start() + Duration::from_secs(seconds);

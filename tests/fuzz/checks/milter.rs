@@ -115,7 +115,7 @@ impl<'a> Play<'a> {
         let (heard, told) = (Vec::new(), String::new());
         let mut play = Self { client, now, letter: None, waiting, heard, told };
         play.client.handle_connected();
-        play.settle();
+        play.go_on();
         for packet in packets {
             let cuts = cuts.map(Cuts::LinesAnd);
             let pieces = cuts.map_or_else(|| vec![&packet[..]], |cuts| cuts.pieces(packet));
@@ -123,6 +123,7 @@ impl<'a> Play<'a> {
                 play.client.handle_bytes(piece, play.now);
                 play.settle();
             }
+            play.go_on();
         }
         play.end(flags)
     }
@@ -148,17 +149,24 @@ impl<'a> Play<'a> {
         self.told
     }
 
+    /// A message begins behind a packet, never within one: what comes between two messages must not
+    /// depend on the cuts.
+    fn go_on(&mut self) {
+        self.settle();
+        while self.letter.is_none()
+            && let Some(next) = self.waiting.as_slice().first()
+            && self.client.fit(&next.visitor) != Fit::No
+        {
+            self.waiting.next();
+            self.letter = Some(next);
+            self.client.begin(&next.visitor, self.now);
+            self.settle();
+        }
+    }
+
     fn settle(&mut self) {
         for round in 0.. {
             assert!(round < PIECES, "it goes round in circles");
-            if self.letter.is_none()
-                && let Some(next) = self.waiting.as_slice().first()
-                && self.client.fit(&next.visitor) != Fit::No
-            {
-                self.waiting.next();
-                self.letter = Some(next);
-                self.client.begin(&next.visitor, self.now);
-            }
             let before = self.heard.len();
             self.client.take_output(self.letter, &mut self.heard, self.now);
             let event = self.client.poll_event();
