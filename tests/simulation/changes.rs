@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use relay_fast::shard::mesh::Crossing;
 use relay_fast::shard::platform::Event;
 
-use crate::agenda::SECOND;
+use crate::agenda::{MS, SECOND};
 use crate::node::settings;
 use crate::peer::Reach;
 use crate::scenarios::{STANDARD, relay_domain, world};
@@ -110,4 +110,31 @@ fn a_drain_ends_as_soon_as_what_is_under_way_has() {
     // Its deadline, when connections are cut, is at 30 s.
     world.run_for(5 * SECOND);
     assert!(world.reap(), "no connection is waited for that has nothing to carry");
+}
+
+/// Seed 1175, while it was that storm: what the first process asked for came to pass in the second
+/// one, which had asked for it too.
+#[test]
+fn a_segment_that_was_going_when_a_drain_ended_is_not_there_for_the_next_process() {
+    let mut world = world(STANDARD, "");
+    world.remove_time = SECOND;
+    world.add_host(1);
+    world.add_domain("a.example", &[(10, 1)]);
+    world.boot(1);
+    world.submit(400, ("user", "a.example"), 0);
+    while !(world.delivered().len() == 400 && world.store.is_removing()) {
+        assert!(world.agenda.now < 60 * SECOND, "the last segments go when all was delivered");
+        world.run_for(MS);
+    }
+    world.drain();
+    while !world.node.as_ref().is_some_and(|node| node.rows.iter().all(|row| row.over)) {
+        world.run_for(MS);
+    }
+    assert!(world.store.is_removing(), "the drain does not wait for it");
+    assert!(world.reap());
+    world.boot(1);
+    world.submit(400, ("user", "a.example"), 0);
+    world.run_for(60 * SECOND);
+    assert_eq!(world.delivered().len(), 800);
+    world.audit_rest();
 }

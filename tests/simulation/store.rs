@@ -152,6 +152,11 @@ impl Store {
         self.directory(segment).remove_next();
     }
 
+    /// Whether a file is about to go.
+    pub(crate) fn is_removing(&self) -> bool {
+        self.directories.values().any(|directory| !directory.removing.is_empty())
+    }
+
     /// The process ends in good order: first its thread does what was asked of it.
     pub(crate) fn end(&mut self) {
         for directory in self.directories.values_mut() {

@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) commit_time: u64,
     /// Opening a segment of an earlier life takes up to so long.
     pub(crate) open_time: u64,
+    /// How long a segment's removal takes.
+    pub(crate) remove_time: u64,
     /// Between one shard and another.
     last_crossing: BTreeMap<(usize, usize), u64>,
 }
@@ -67,6 +69,7 @@ impl World {
             due_steps: Vec::new(),
             commit_time: 5 * MS,
             open_time: 10 * MS,
+            remove_time: 20 * MS,
             last_crossing: BTreeMap::new(),
         }
     }
@@ -241,7 +244,7 @@ impl World {
                 }
                 Call::Remove(segment) => {
                     self.store.start_remove(segment);
-                    self.bring(shard, 20 * MS, Arrival::Removed(segment));
+                    self.bring(shard, self.remove_time, Arrival::Removed(segment));
                 }
                 Call::Commit { segment, offset, bytes } => {
                     self.store.start_commit(segment, offset, bytes);
