@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn it_listens_spools_and_relays_where_it_is_told() {
         let place = Place {
-            folder: Path::new("/work/x"),
+            folder: Path::new("/srv/x"),
             listen: "127.0.0.1:9".parse().unwrap(),
             upstream: "127.0.0.1:8".parse().unwrap(),
         };
@@ -109,8 +109,8 @@ mod tests {
             "exim_path = /sbin/exim4",
             "local_interfaces = 127.0.0.1",
             "daemon_smtp_ports = 9",
-            "spool_directory = /work/x/spool",
-            "log_file_path = /work/x/spool/log/%slog",
+            "spool_directory = /srv/x/spool",
+            "log_file_path = /srv/x/spool/log/%slog",
             "smtp_accept_max = 0",
             "smtp_accept_queue_per_connection = 0",
             "  route_list = * 127.0.0.1",
