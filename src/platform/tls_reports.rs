@@ -343,7 +343,9 @@ impl Errand<'_> {
     }
 
     //= RFC 8460 §5.4
-    //# the report is submitted … via POST … 2xx
+    //# The report MAY be delivered by POST to HTTPS. If compressed, the report SHOULD use the media
+    //# type "application/tlsrpt+gzip" … The receiving system MUST return a "successful" response
+    //# from its HTTPS server
     /// By HTTPS, to a host that mail could go to as well.
     fn post(&mut self, report: &Report, url: &str) -> Result<(), String> {
         let host = https::host(url).ok_or("this is no URL")?;

@@ -75,8 +75,7 @@ mod tests {
     }
 
     //= RFC 8460 §3.1, type=test
-    //# The report will be sent by mail to reports@example.com … or POSTed to
-    //# https://reporting.example.com/v1/tlsrpt
+    //# "v=TLSRPTv1;rua=mailto:reports@example.com"
     #[test]
     fn the_record_names_addresses_of_either_kind() {
         assert_eq!(of(&["v=TLSRPTv1;rua=mailto:reports@example.com"]), ["reports@example.com"]);
