@@ -43,7 +43,7 @@ fn told_of(policy: &Value) -> (&str, u64, u64, Vec<&str>) {
 //= RFC 8460 §3, type=test
 //# In the case of https, reports should be submitted via POST … In the case of mailto, reports
 //# should be submitted to the specified email address … Reports sent via SMTP MUST contain a valid
-//# DKIM signature by the reporting domain.
+//# … signature by the reporting domain.
 #[test]
 fn domains_are_told_how_tls_with_their_hosts_does() {
     let Some(python) = dkimpy() else { return };
