@@ -1,8 +1,9 @@
-//! Floor 0: limits, ids, time and small containers. Imports nothing of ours.
+//! Floor 0: limits, ids, time, text and small containers. Imports nothing of ours.
 
 pub mod ids;
 pub mod limits;
 pub mod prng;
 pub mod slots;
+pub mod text;
 pub mod time;
 pub mod wheel;

@@ -6,8 +6,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::base::limits::CONFIG_ERRORS_MAX;
-use crate::base::limits::EXCERPT_MAX;
+use crate::base::limits::{CONFIG_ERRORS_MAX, EXCERPT_MAX};
+use crate::base::text::head;
 use crate::config::units::Wrong;
 
 /// Where a value was given.
@@ -131,11 +131,11 @@ impl<'a> Finder<'a> {
     }
 
     fn in_file(&self, range: &Range<usize>, wrong: Wrong) -> Problem {
-        let at = floor(self.text, range.start);
+        let at = head(self.text, range.start).len();
         let line = self.line(at);
         let start = self.text[..at].rfind('\n').map_or(0, |before| before + 1);
         let end = self.text[at..].find('\n').map_or(self.text.len(), |after| at + after);
-        let until = floor(self.text, range.end.clamp(at, end));
+        let until = head(self.text, range.end.clamp(at, end)).len();
         let column = self.text[start..at].chars().count();
         let width = self.text[at..until].chars().count().max(1);
         let excerpt = (column + width <= EXCERPT_MAX).then(|| {
@@ -168,12 +168,6 @@ fn printable(c: char) -> char {
         c if c.is_control() => '\u{fffd}',
         c => c,
     }
-}
-
-/// The last boundary of a character at or before `at`.
-fn floor(text: &str, at: usize) -> usize {
-    let at = at.min(text.len());
-    (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use memchr::memchr;
 
 use crate::base::limits::{REPLY_LINE_MAX, REPLY_LINES_MAX, REPLY_TEXT_MAX};
+use crate::base::text::head;
 use crate::mail::status::{EnhancedStatus, Reply, ReplyCode};
 
 /// Why a peer's words are no reply. All end the connection: nothing after them can be trusted.
@@ -150,8 +151,7 @@ impl Begun {
     /// Append what still fits.
     fn keep(&mut self, text: &str) {
         let room = REPLY_TEXT_MAX - self.text.len();
-        let fits = (0..=room.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-        self.text.push_str(&text[..fits.unwrap_or(0)]);
+        self.text.push_str(head(text, room));
     }
 
     fn code(&self) -> ReplyCode {

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use mail_auth::report::tlsrpt::{FailureDetails, PolicyDetails, PolicyType, ResultType};
 
 use crate::base::limits::{TLS_REPORT_KNOWN_MAX, TLS_REPORT_POLICY_MAX, TLS_REPORT_WORDS_MAX};
+use crate::base::text::head;
 use crate::mail::address::Domain;
 use crate::mail::route::TlsLevel;
 use crate::mail::tlsa::Tlsa;
@@ -220,9 +221,7 @@ impl Known {
 }
 
 fn failure(trouble: Trouble, host: &str, why: &str) -> FailureDetails {
-    let fits = |end: &usize| why.is_char_boundary(*end);
-    let end = (0..=TLS_REPORT_WORDS_MAX.min(why.len())).rev().find(fits).unwrap_or(0);
-    let why = why[..end].to_owned();
+    let why = head(why, TLS_REPORT_WORDS_MAX).to_owned();
     FailureDetails {
         receiving_mx_hostname: (!host.is_empty()).then(|| host.to_owned()),
         failure_reason_code: (!why.is_empty()).then_some(why),

@@ -22,6 +22,7 @@
 //! | 42 | | reply text, detail, peer |
 
 use crate::base::limits::{DETAIL_MAX, PEER_MAX, REPLY_TEXT_MAX, STATE_BYTES_MAX};
+use crate::base::text::head;
 use crate::base::time::WallTime;
 use crate::mail::outcome::{Reason, Stage};
 use crate::mail::status::{EnhancedStatus, Reply, ReplyCode};
@@ -87,9 +88,9 @@ fn encode_pending(
     let status = reason.map_or(none, |reason| reason.status);
     let own = enhanced.unwrap_or(none);
     let texts = [
-        cut(reply.map_or("", |reply| &reply.text), REPLY_TEXT_MAX),
-        cut(reason.map_or("", |reason| &reason.detail), DETAIL_MAX),
-        cut(reason.map_or("", |reason| &reason.peer), PEER_MAX),
+        head(reply.map_or("", |reply| &reply.text), REPLY_TEXT_MAX),
+        head(reason.map_or("", |reason| &reason.detail), DETAIL_MAX),
+        head(reason.map_or("", |reason| &reason.peer), PEER_MAX),
     ];
     let stage = reason.map_or(0, |reason| stage_code(reason.stage));
     out.extend_from_slice(&[0, flags, stage, status.class]);
@@ -103,15 +104,6 @@ fn encode_pending(
         out.extend_from_slice(&bytes.to_le_bytes());
     }
     texts.iter().for_each(|text| out.extend_from_slice(text.as_bytes()));
-}
-
-/// The start of `text` that fits in `max` octets and ends with a whole character.
-fn cut(text: &str, max: usize) -> &str {
-    let mut end = text.len().min(max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 fn stage_code(stage: Stage) -> u8 {
