@@ -337,6 +337,14 @@ fn recipients(path: &Path) -> Result<(PathBuf, Arc<RecipientList>), FileError> {
     Ok((path.into(), Arc::new(list)))
 }
 
+/// Write a file anew: whoever is killed meanwhile leaves it as it was or as it is to be.
+pub(super) fn replace(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    fs::write(&new, content)?;
+    fs::rename(&new, path)
+}
+
 /// The machine's resolver configuration; none leaves the resolver's own defaults.
 pub(super) fn resolv_conf() -> String {
     fs::read_to_string(RESOLV_CONF).unwrap_or_default()

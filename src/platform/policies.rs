@@ -6,14 +6,14 @@
 //! Lives on: threads that wait for the network, a few at a time.
 
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ureq::Error;
 
 use crate::base::limits::{STS_BYTES_MAX, STS_FETCH_MAX};
 use crate::base::time::WallTime;
-use crate::platform::clock;
 use crate::platform::https::{agent, is_of_certificate, is_of_network};
+use crate::platform::{clock, files};
 use crate::policy::mta_sts::{Policy, PolicyTrouble};
 use crate::shard::platform::{FetchedPolicy, PolicyRequest};
 
@@ -71,9 +71,7 @@ fn recall(path: &Path) -> Option<FetchedPolicy> {
 fn remember(path: &Path, fetched: &FetchedPolicy) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
-    let new = PathBuf::from(format!("{}.new", path.display()));
-    std::fs::write(&new, format!("{} {}\n{}", fetched.id, fetched.fetched.0, fetched.text))?;
-    std::fs::rename(&new, path)
+    files::replace(path, format!("{} {}\n{}", fetched.id, fetched.fetched.0, fetched.text))
 }
 
 /// The text that the domain's policy host serves, at most `STS_BYTES_MAX`. Redirects are not

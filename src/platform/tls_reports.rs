@@ -389,9 +389,6 @@ pub(super) fn recall(path: &Path) -> Option<Ledger> {
         .ok()
 }
 
-/// A crash leaves the file as it was or as it is to be.
 pub(super) fn remember(path: &Path, ledger: &Ledger) -> io::Result<()> {
-    let new = path.with_extension("new");
-    fs::write(&new, serde_json::to_vec(ledger)?)?;
-    fs::rename(&new, path)
+    files::replace(path, serde_json::to_vec(ledger)?)
 }
