@@ -5,7 +5,6 @@
 //! stable storage, so a crash loses neither. Lives on: the home shard.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::base::limits::DSN_RETRY;
 use crate::base::slots::Slot;
@@ -22,7 +21,7 @@ use crate::shard::mesh::{Attempted, Report};
 use crate::shard::platform::Platform;
 use crate::shard::reasons::{original, taken, untried};
 use crate::spool::log::LogError;
-use crate::spool::stored::{NewMessage, Origin, Standing, Stored};
+use crate::spool::stored::{NewMessage, Standing, Stored};
 
 impl Home {
     /// RFC 3461 §5.2.2: the next hop will not report success, so this is as far as we can tell.
@@ -114,17 +113,8 @@ impl Home {
             stored: stored.clone(),
             recipients: reasons.iter().map(|(index, _)| *index).collect(),
         };
-        let dsn = NewMessage {
-            id,
-            has_eight_bit: !dsn.content.is_ascii(),
-            is_quarantined: false,
-            envelope: Arc::new(dsn.envelope),
-            received: cx.now.wall,
-            intake: Duration::ZERO,
-            prefix: Vec::new(),
-            content: dsn.content,
-            origin: Origin::Own,
-        };
+        let has_eight_bit = !dsn.content.is_ascii();
+        let dsn = NewMessage::own(id, dsn.envelope, dsn.content, has_eight_bit, cx.now.wall);
         let unsigned = unsigned(&dsn.content, cx);
         let stored = commit.sign_and_store(dsn, unsigned, From::Dsn(about), cx);
         self.check_dsn(stored, commit, cx);

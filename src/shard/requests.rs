@@ -3,9 +3,6 @@
 //! In: requests. Out: answers, at once, piece by piece, or once a commit has ended. Lives on: each
 //! shard.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use crate::base::limits::RECORD_CONTENT_MAX;
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::mail::envelope::{BodyType, Envelope, Notify, Recipient};
@@ -17,7 +14,7 @@ use crate::shard::mesh::Request;
 use crate::shard::notices::unsigned;
 use crate::shard::platform::Platform;
 use crate::spool::log::{LogError, Room};
-use crate::spool::stored::{NewMessage, Origin};
+use crate::spool::stored::NewMessage;
 
 impl Shard {
     /// Answer `request`, or see that it will be answered.
@@ -122,16 +119,6 @@ fn message<P: Platform>(
     let mut chunks: Vec<_> =
         submission.content.chunks(RECORD_CONTENT_MAX).map(<[u8]>::to_vec).collect();
     let content = chunks.pop().unwrap_or_default();
-    let message = NewMessage {
-        id: commit.next_id(),
-        has_eight_bit: !submission.content.is_ascii(),
-        is_quarantined: false,
-        envelope: Arc::new(envelope),
-        received: cx.now.wall,
-        intake: Duration::ZERO,
-        prefix: Vec::new(),
-        content,
-        origin: Origin::Own,
-    };
-    (message, chunks)
+    let (id, has_eight_bit) = (commit.next_id(), !submission.content.is_ascii());
+    (NewMessage::own(id, envelope, content, has_eight_bit, cx.now.wall), chunks)
 }

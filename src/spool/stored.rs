@@ -100,6 +100,27 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
+    /// A message that the node writes itself: `content` is its last chunk.
+    pub fn own(
+        id: MessageId,
+        envelope: Envelope,
+        content: Vec<u8>,
+        has_eight_bit: bool,
+        now: WallTime,
+    ) -> Self {
+        Self {
+            id,
+            envelope: Arc::new(envelope),
+            received: now,
+            intake: Duration::ZERO,
+            prefix: Vec::new(),
+            content,
+            has_eight_bit,
+            is_quarantined: false,
+            origin: Origin::Own,
+        }
+    }
+
     /// What events can tell of it while nothing of it is in the spool. `content_bytes`: of all of
     /// its content.
     pub fn as_stored(&self, content_bytes: u64) -> Stored {
