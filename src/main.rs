@@ -25,7 +25,7 @@ use relay_fast::platform::telemetry;
 use relay_fast::platform::tls_reports::Ask;
 
 use crate::verbs::{
-    CANNOT_BE_READ, check, check_domain, dkim, queue, rules, spool, summary, tls_reports,
+    CANNOT_BE_READ, check, check_domain, classify, dkim, queue, rules, spool, summary, tls_reports,
 };
 
 mod verbs;
@@ -59,6 +59,7 @@ fn main() -> ExitCode {
             unreachable!("answered above, with codes of their own")
         }
         Some(Verb::Passwd(change)) => passwd::run(change).map_err(Box::from),
+        Some(Verb::Classify { replies, peer }) => classify(&cli.node, replies, peer),
         Some(Verb::Report { since }) => summary(&cli.node, since),
     };
     match done {

@@ -9,6 +9,7 @@ use relay_fast::config::options::AdminAddress;
 use relay_fast::config::{Config, duration};
 use relay_fast::control::access::{Access, token_text};
 use relay_fast::control::check_domain::{self, CheckDomain};
+use relay_fast::control::classify::classified;
 use relay_fast::control::cli::{NodeFlags, QueueVerb, SpoolVerb, TlsReportsVerb};
 use relay_fast::control::dkim::DkimVerb;
 use relay_fast::control::queue::{Node, ask};
@@ -16,6 +17,7 @@ use relay_fast::control::serve::Rules;
 use relay_fast::control::spool::Teller;
 use relay_fast::control::{report, tls_reports};
 use relay_fast::mail::address::Domain;
+use relay_fast::outcome::classes::Classifier;
 use relay_fast::platform::files::AdminFiles;
 use relay_fast::platform::machine::machine;
 use relay_fast::platform::spool_dir::QuietSpool;
@@ -100,6 +102,24 @@ fn running(node: &NodeFlags) -> Result<Node, Box<dyn Error>> {
         (AdminAddress::Tcp(_) | AdminAddress::Unix(_), _) => None,
     };
     Ok(Node::new(admin.clone(), token))
+}
+
+pub(crate) fn classify(
+    node: &NodeFlags,
+    replies: &[String],
+    peer: &str,
+) -> Result<(), Box<dyn Error>> {
+    let own = node.load(&machine())?.bounce_rules;
+    let classifier = own.as_deref().map(files::classifier).transpose()?;
+    let classifier = classifier.unwrap_or_else(Classifier::shipped);
+    let say = |line: &str| print!("{}", classified(&classifier, peer, [line].into_iter()));
+    replies.iter().for_each(|reply| say(reply));
+    if replies.is_empty() {
+        for line in io::stdin().lines() {
+            say(&line?);
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn summary(node: &NodeFlags, since: &str) -> Result<(), Box<dyn Error>> {

@@ -35,6 +35,8 @@ mod auth;
 mod check_domain;
 #[path = "relay/checks.rs"]
 mod checks;
+#[path = "relay/classes.rs"]
+mod classes;
 #[path = "relay/command_line.rs"]
 mod command_line;
 #[path = "relay/confined.rs"]

@@ -48,6 +48,7 @@ pub const ALL: &[&Knob] = &[
     &HOT_MEMORY,
     &SPOOL_RESERVE,
     &EVENT_RETENTION,
+    &BOUNCE_RULES,
     &ADMIN_LISTEN,
     &ADMIN_GROUP,
     &ADMIN_TOKEN,

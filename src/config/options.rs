@@ -59,6 +59,8 @@ pub struct Config {
     pub spool: SpoolOptions,
     /// How long event logs are kept.
     pub event_retention: Duration,
+    /// The file of an operator's own rules of what kind of refusal a reply is.
+    pub bounce_rules: Option<PathBuf>,
     /// At least one; a listener's place here is its number everywhere.
     pub listeners: Vec<Listener>,
     /// Certificates that this node shows to clients, chosen by the name that they ask for.

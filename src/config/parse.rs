@@ -85,6 +85,8 @@ fn read<'d>(
     let spool = spool(reader, &root, flags, machine);
     let events = reader.table(&root, "events");
     let event_retention = reader.duration(&events, &knobs::EVENT_RETENTION).value;
+    let bounces = reader.table(&root, "bounces");
+    let bounce_rules = reader.text(&bounces, &knobs::BOUNCE_RULES, None, forms::path);
     let admin = admin::read(reader, &root, flags);
     let inbound = inbound::read(reader, &root, flags, &admin.listen);
     let outbound = outbound::read(reader, &root, flags, hostname.as_ref());
@@ -109,6 +111,7 @@ fn read<'d>(
         drain_deadline,
         spool: spool?,
         event_retention,
+        bounce_rules: bounce_rules.map(|given| given.value.into()),
         listeners: inbound.listeners,
         certificates: inbound.certificates,
         credentials: inbound.credentials,

@@ -98,6 +98,14 @@ pub enum Verb {
     },
     /// Set a name's password in a file of credentials: asked for twice, or one line of stdin
     Passwd(Passwd),
+    /// Say what class replies are, and which rule says so; of stdin, a line each, without any
+    Classify {
+        /// Replies, as `550 5.1.1 No such user`
+        replies: Vec<String>,
+        /// Who says so, as `mx1.example.net[192.0.2.1]:25`: some rules go by that
+        #[arg(long, default_value = "", value_name = "HOST")]
+        peer: String,
+    },
     /// Sum up the event log: rates and times to delivery by domain and upstream
     Report {
         /// How far back, as 30m, 1h, 2d

@@ -37,6 +37,7 @@ pub fn render(shards: &[Snapshot]) -> String {
             }
         }
     }
+    refusals(&mut out, &sum);
     platform(&mut out, shards);
     let failing = shards.first().map_or(0, |shard| shard.domains.len());
     let help = "Signing and relay domains that fail their check.";
@@ -71,6 +72,22 @@ fn buckets<T: std::fmt::Display>(
     let _ = writeln!(out, "{name}_count {count}");
 }
 
+/// Why recipients wait, and were given up.
+fn refusals(out: &mut String, sum: &Counters) {
+    let name = "relay_fast_refusals_total";
+    head(
+        out,
+        name,
+        "Attempts that failed, by what came of it and the class of the reply.",
+        "counter",
+    );
+    for (place, outcome) in ["deferred", "bounced"].into_iter().enumerate() {
+        for (class, counts) in sum.refusals() {
+            line(out, name, &format!("outcome=\"{outcome}\",class=\"{class}\""), counts[place]);
+        }
+    }
+}
+
 /// What happened below the shards, by shard: an uneven load shows here.
 fn platform(out: &mut String, shards: &[Snapshot]) {
     type Field = fn(&Snapshot) -> u64;
@@ -103,6 +120,7 @@ fn platform(out: &mut String, shards: &[Snapshot]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::classes::Class;
     use crate::outcome::counters::{Count, Latency, Size};
     use crate::shard::platform::PlatformCounters;
     use std::time::Duration;
@@ -113,6 +131,7 @@ mod tests {
         counters.add(Count::Delivered, 3);
         counters.record(Latency::Commit, Duration::from_millis(2));
         counters.measure(Size::GroupMessages, 3);
+        counters.refused(Class::RateLimit, false);
         let platform = PlatformCounters::default();
         let shard = Snapshot {
             counters,
@@ -127,6 +146,8 @@ mod tests {
         assert_eq!(text.matches(&format!("# TYPE {outcomes} counter")).count(), 1);
         assert!(text.contains(&format!("{outcomes}{{outcome=\"delivered\"}} 6\n")));
         assert!(text.contains("relay_fast_spool_commit_seconds_count 2\n"));
+        let refusals = "relay_fast_refusals_total{outcome=\"deferred\",class=\"rate-limit\"} 2\n";
+        assert!(text.contains(refusals));
         for bucket in ["{le=\"2\"} 0", "{le=\"4\"} 2", "{le=\"4096\"} 2", "{le=\"+Inf\"} 2"] {
             let line = format!("relay_fast_spool_group_messages_bucket{bucket}\n");
             assert!(text.contains(&line), "{line}");

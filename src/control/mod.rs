@@ -4,12 +4,13 @@
 //! takes connections, [`access`] judges who may ask, [`http`] answers. The same
 //! folder holds the other end: the subcommands that ask a running node ([`queue`]), the report
 //! over its event logs ([`report`]), what is told of a spool that no node runs on ([`spool`]), who
-//! changes a file of credentials ([`passwd`]), what is told of a domain ([`check_domain`]), and of
-//! reports on TLS ([`tls_reports`]).
+//! changes a file of credentials ([`passwd`]), what is told of a domain ([`check_domain`]), of
+//! reports on TLS ([`tls_reports`]), and of a reply ([`classify`]).
 
 pub mod access;
 pub mod api;
 pub mod check_domain;
+pub mod classify;
 pub mod cli;
 pub mod commands;
 pub mod dkim;

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::base::limits::COMMIT_GROUP_MAX;
+use crate::outcome::classes::Class;
 use crate::outcome::counters::histogram::Histogram;
 use crate::outcome::counters::sizes::Sizes;
 
@@ -309,6 +310,8 @@ pub struct Counters {
     counts: [u64; COUNTS.len()],
     latencies: [Histogram; LATENCIES.len()],
     sizes: [Sizes; SIZES.len()],
+    /// Recipients that wait, and that were given up, by the class of their refusal.
+    refused: [[u64; Class::ALL.len()]; 2],
 }
 
 impl Default for Counters {
@@ -317,6 +320,7 @@ impl Default for Counters {
             counts: [0; COUNTS.len()],
             latencies: std::array::from_fn(|_| Histogram::default()),
             sizes: std::array::from_fn(|_| Sizes::default()),
+            refused: [[0; Class::ALL.len()]; 2],
         }
     }
 }
@@ -342,6 +346,18 @@ impl Counters {
     /// The value of a count.
     pub fn count(&self, count: Count) -> u64 {
         self.counts[count as usize]
+    }
+
+    /// One more recipient was refused so; whether it was given up for that.
+    pub fn refused(&mut self, class: Class, is_over: bool) {
+        let count = &mut self.refused[usize::from(is_over)][class as usize];
+        *count = count.wrapping_add(1);
+    }
+
+    /// Recipients that were refused, by class: those that wait for it, those that were given up.
+    pub fn refusals(&self) -> impl Iterator<Item = (Class, [u64; 2])> + '_ {
+        let [waits, over] = &self.refused;
+        Class::ALL.into_iter().map(|class| (class, [waits[class as usize], over[class as usize]]))
     }
 
     /// Note that something took so long.
@@ -374,6 +390,10 @@ impl Counters {
         }
         for (mine, theirs) in self.sizes.iter_mut().zip(&other.sizes) {
             mine.merge(theirs);
+        }
+        let theirs = other.refused.iter().flatten();
+        for (mine, theirs) in self.refused.iter_mut().flatten().zip(theirs) {
+            *mine = mine.wrapping_add(*theirs);
         }
     }
 
@@ -439,7 +459,12 @@ mod tests {
         two.record(Latency::Commit, Duration::from_secs(1));
         one.measure(Size::GroupMessages, 7);
         two.measure(Size::GroupMessages, 1);
+        one.refused(Class::Quota, true);
+        two.refused(Class::Quota, true);
+        two.refused(Class::Greylisted, false);
         one.merge(&two);
+        let refused: Vec<_> = one.refusals().filter(|(_, counts)| *counts != [0, 0]).collect();
+        assert_eq!(refused, [(Class::Quota, [0, 2]), (Class::Greylisted, [1, 0])]);
         assert_eq!(one.size(Size::GroupMessages).sum(), 8);
         assert_eq!(one.count(Count::Delivered), 5);
         assert_eq!(one.count(Count::QueueReady), 10);

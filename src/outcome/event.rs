@@ -130,6 +130,9 @@ pub struct Event<'a> {
     /// The status of the judgement.
     #[serde(with = "form::optional_text", default, skip_serializing_if = "Option::is_none")]
     pub status: Option<EnhancedStatus>,
+    /// What kind of refusal that is: one of `outcome::classes`.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    pub class: Cow<'a, str>,
     /// The peer's words, or ours where no peer spoke.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub reply: Cow<'a, str>,
@@ -193,6 +196,7 @@ mod tests {
             stage: Some(Stage::Rcpt),
             code: Some(450),
             status: Some(EnhancedStatus::new(4, 7, 1)),
+            class: "greylisted".into(),
             reply: "greylisted\n\"later\"".into(),
             attempt: 2,
             next_attempt: Some(WallTime(1_795_491_721_000)),
@@ -221,7 +225,7 @@ mod tests {
             \"durability\":\"memory\",\"site\":\"mx.b.example\",\
             \"peer\":\"mx.b.example[192.0.2.1]:25\",\"tls\":\"TLS1.3\",\
             \"stage\":\"RCPT\",\"code\":450,\"status\":\"4.7.1\",\
-            \"reply\":\"greylisted\\n\\\"later\\\"\",\"attempt\":2,\
+            \"class\":\"greylisted\",\"reply\":\"greylisted\\n\\\"later\\\"\",\"attempt\":2,\
             \"next_attempt\":\"2026-11-24T03:42:01.000Z\",\
             \"delays\":{\"before_queue\":0.001,\"in_queue\":60.0,\"connect\":0.0,\
             \"transmit\":0.042}}\n";
@@ -276,6 +280,7 @@ mod tests {
             stage: None,
             code: None,
             status: None,
+            class: "".into(),
             reply: "".into(),
             attempt: 0,
             next_attempt: None,

@@ -11,9 +11,11 @@ use hashbrown::HashMap;
 
 use crate::base::limits::REPORT_ROWS_MAX;
 use crate::outcome::event::{Event, Kind};
+use crate::outcome::report::classes::Classes;
 use crate::outcome::report::row::Row;
 use crate::outcome::report::times::Times;
 
+mod classes;
 mod row;
 mod times;
 
@@ -29,6 +31,7 @@ pub struct Report {
     all: Row,
     domains: Table,
     upstreams: Table,
+    classes: Classes,
 }
 
 impl Report {
@@ -45,6 +48,7 @@ impl Report {
                 self.all.add(event);
                 self.domains.row(&event.domain).add(event);
                 self.upstreams.row(way(event)).add(event);
+                self.classes.add(event);
             }
             Kind::Held | Kind::Released => {}
             Kind::Quarantined | Kind::Refused | Kind::Discarded | Kind::Verified => {}
@@ -74,7 +78,8 @@ impl fmt::Display for Report {
         )?;
         self.domains.write("destination domain", &self.all, f)?;
         writeln!(f)?;
-        self.upstreams.write("upstream", &self.all, f)
+        self.upstreams.write("upstream", &self.all, f)?;
+        self.classes.fmt(f)
     }
 }
 
@@ -174,6 +179,7 @@ mod tests {
             stage: None,
             code: None,
             status: None,
+            class: "".into(),
             reply: "".into(),
             attempt: 1,
             next_attempt: None,
@@ -191,8 +197,9 @@ mod tests {
             report.add(&event(Kind::Delivered, "big.example", "one", 40));
         }
         report.add(&event(Kind::Received, "big.example", "", 0));
-        report.add(&event(Kind::Bounced, "big.example", "one", 40));
-        report.add(&event(Kind::Deferred, "slow.example", "", 40));
+        let of = |class: &'static str, event| Event { class: class.into(), ..event };
+        report.add(&of("bad-mailbox", event(Kind::Bounced, "big.example", "one", 40)));
+        report.add(&of("rate-limit", event(Kind::Deferred, "slow.example", "", 40)));
         report.add(&event(Kind::Delivered, "slow.example", "", 90_000));
         report.add(&event(Kind::Expired, "gone.example", "", 0));
         report.add(&event(Kind::Held, "gone.example", "", 0));
@@ -212,6 +219,11 @@ one                     10      90.0%      0.0%    10.0%    40 ms    40 ms
 (direct to MX)           1     100.0%     50.0%     0.0%  1.5 min  1.5 min
 (none reached)           1       0.0%         -   100.0%        -        -
 all                     12      83.3%      8.3%    16.7%    40 ms  1.5 min
+
+why             bounced  deferred
+bad-mailbox           1         0
+rate-limit            0         1
+(not said)            1         0
 ";
         assert_eq!(report.to_string(), expected);
     }

@@ -14,11 +14,12 @@ use rustix::fs::Mode;
 use rustix::process::umask;
 
 use crate::base::limits::{
-    ADMIN_TOKEN_MAX, CREDENTIALS_BYTES_MAX, PEM_BYTES_MAX, RECIPIENTS_BYTES_MAX,
+    ADMIN_TOKEN_MAX, CLASS_FILE_MAX, CREDENTIALS_BYTES_MAX, PEM_BYTES_MAX, RECIPIENTS_BYTES_MAX,
 };
 use crate::config::Config;
 use crate::config::options::{CertificateFiles, DkimKey, Recipients};
 use crate::mail::route::{Route, TlsLevel};
+use crate::outcome::classes::{Classifier, RulesError};
 use crate::platform::confine;
 use crate::platform::relay::SettingsError;
 use crate::policy::credentials::{Credentials, CredentialsError};
@@ -67,6 +68,9 @@ pub enum FileError {
     /// It is no list of recipients.
     #[error("{0}, {1}")]
     Recipients(PathBuf, ListError),
+    /// It has no rules of replies.
+    #[error("{0}: {1}")]
+    Rules(PathBuf, RulesError),
     /// It is not text.
     #[error("{0} is not text")]
     NotText(PathBuf),
@@ -134,7 +138,8 @@ pub(super) fn paths(config: &Config) -> impl Iterator<Item = &Path> {
     let admin = &config.admin;
     let asking = admin.token.as_deref().into_iter().chain(admin.client_authorities.as_deref());
     let pem = pairs.chain(clients).chain(authorities).chain(signing);
-    pem.chain(credentials).chain(asking).chain(recipient_files(config))
+    let rules = config.bounce_rules.as_deref();
+    pem.chain(credentials).chain(asking).chain(recipient_files(config)).chain(rules)
 }
 
 /// What the control thread needs of the files that `config` names; a secret, so never printed.
@@ -192,6 +197,7 @@ pub fn surroundings(
             .map(recipients)
             .collect::<Result<_, _>>()?,
         clock,
+        classifier: config.bounce_rules.as_deref().map(classifier).transpose()?,
         board,
     })
 }
@@ -343,6 +349,14 @@ pub(super) fn replace(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> 
     new.push(".new");
     fs::write(&new, content)?;
     fs::rename(&new, path)
+}
+
+/// Rules of what kind of refusal a reply is.
+pub fn classifier(path: &Path) -> Result<Arc<Classifier>, FileError> {
+    let octets = read(path, CLASS_FILE_MAX)?;
+    let text = std::str::from_utf8(&octets).map_err(|_| FileError::NotText(path.into()))?;
+    let read = Classifier::new(Some(text));
+    read.map(Arc::new).map_err(|error| FileError::Rules(path.into(), error))
 }
 
 /// The machine's resolver configuration; none leaves the resolver's own defaults.

@@ -9,6 +9,7 @@ use crate::base::time::WallTime;
 use crate::mail::outcome::{Reason, Stage};
 use crate::mail::status::{EnhancedStatus, Reply};
 use crate::mail::verified::Verified;
+use crate::outcome::classes::Class;
 use crate::outcome::counters::Count;
 use crate::outcome::event::{Delays, Event, Kind};
 use crate::shard::context::Context;
@@ -75,6 +76,7 @@ impl Journal {
     ) {
         let forward_path = &stored.envelope.recipients[usize::from(recipient)].forward_path;
         let (stage, code, status, reply) = words(said);
+        let class = class(kind, said, cx);
         let to = forward_path.as_str();
         tracing::debug!(id = %stored.id, to, peer = attempt.peer, code, reply, "{kind:?}");
         self.sequence += 1;
@@ -98,6 +100,7 @@ impl Journal {
             stage,
             code,
             status,
+            class: class.map_or("", Class::as_str).into(),
             reply: reply.into(),
             attempt: attempt.number,
             next_attempt: attempt.next,
@@ -109,6 +112,22 @@ impl Journal {
         cx.platform.log_events(&self.line);
         cx.common.counters.increment(Count::EventsWritten);
     }
+}
+
+/// What kind of refusal it is that a recipient waits for, or is given up for; counted.
+fn class<P: Platform>(kind: Kind, said: Said<'_>, cx: &mut Context<'_, P>) -> Option<Class> {
+    let is_over = match kind {
+        Kind::Deferred => false,
+        Kind::Bounced | Kind::Expired => true,
+        Kind::Received | Kind::Delivered | Kind::Removed | Kind::Held | Kind::Released => {
+            return None;
+        }
+        Kind::Quarantined | Kind::Refused | Kind::Discarded | Kind::Verified => return None,
+    };
+    let Said::Refused(reason) = said else { return None };
+    let class = cx.settings.classifier.class(reason);
+    cx.common.counters.refused(class, is_over);
+    Some(class)
 }
 
 /// Stage, reply code, enhanced status and text.

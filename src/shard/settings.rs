@@ -20,6 +20,7 @@ use crate::mail::address::Domain;
 use crate::mail::durability::Durability;
 use crate::mail::route::{Route, TlsLevel, UpstreamId};
 use crate::mail::tlsa::Tlsa;
+use crate::outcome::classes::Classifier;
 use crate::policy::admission::AdmissionLimits;
 use crate::policy::authenticity::{Mode, Verifier};
 use crate::policy::block_lists::BlockList;
@@ -34,17 +35,18 @@ use crate::policy::relay::{AddressSet, DomainSet, RelayPolicy};
 use crate::policy::signing::{Signer, Signers};
 use crate::queue::backoff::Schedule;
 use crate::shard::delivery::SMTP_PORT;
-use crate::smtp::client::StartTls;
 use crate::smtp::content::LineEndings;
 use crate::smtp::deadline::Deadlines;
 use crate::smtp::{client, server};
 use crate::tls::{Acceptor, Clock, Connector, Roots, TlsError};
 
+mod clients;
 pub(crate) mod filters;
 mod proxies;
 mod surroundings;
 mod tls;
 
+use clients::Clients;
 use filters::{Filters, ListenerFilters};
 use proxies::Proxies;
 pub use surroundings::Surroundings;
@@ -116,6 +118,8 @@ pub struct Settings {
     pub authorities: Option<Roots>,
     /// Whether sessions with MX hosts are counted, for reports to their domains.
     pub tells_of_tls: bool,
+    /// What kind of refusal a reply is.
+    pub classifier: Arc<Classifier>,
     /// Who may log in.
     pub credentials: Arc<Credentials>,
     /// The time that certificates are judged by.
@@ -143,15 +147,6 @@ pub struct GroupSettings {
     pub limits: SiteLimits,
     /// What TLS connections to them have.
     pub tls: TlsLevel,
-}
-
-/// How connections from a source are run: in clear, with TLS where it is offered, with TLS or not.
-#[derive(Debug)]
-struct Clients {
-    clear: Arc<client::Options>,
-    opportunistic: Arc<client::Options>,
-    secured: Arc<client::Options>,
-    required: Arc<client::Options>,
 }
 
 impl Settings {
@@ -195,6 +190,7 @@ impl Settings {
             tls: TlsSettings::new(config, around)?,
             authorities: around.authorities.clone(),
             tells_of_tls: config.tls_report.is_some(),
+            classifier: around.classifier.clone().unwrap_or_else(Classifier::shipped),
             credentials: around.credentials.clone(),
             clock: around.clock.clone(),
             dns: dns_options(config, &around.resolv_conf),
@@ -355,26 +351,6 @@ fn server_options(config: &Config, listener: &options::Listener) -> Arc<server::
         },
         ..defaults
     })
-}
-
-impl Clients {
-    fn new(source: &Source) -> Self {
-        let options = |start_tls| {
-            Arc::new(client::Options {
-                hello: source.hello.as_ref().into(),
-                deadlines: client::Deadlines::default(),
-                use_pipelining: true,
-                use_chunking: true,
-                start_tls,
-            })
-        };
-        Self {
-            clear: options(StartTls::Never),
-            opportunistic: options(StartTls::IfOffered),
-            secured: options(StartTls::Always),
-            required: options(StartTls::Required),
-        }
-    }
 }
 
 fn relay_policy(config: &Config) -> RelayPolicy {

@@ -119,6 +119,14 @@ pub(in crate::config) const SPOOL_RESERVE: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const BOUNCE_RULES: Knob = Knob {
+    path: "bounces.rules",
+    kind: Kind::Text { form: "path", default: "none: the shipped rules alone" },
+    help: "Your own rules of what class a reply is, tried before the shipped ones.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const EVENT_RETENTION: Knob = Knob {
     path: "events.retention",
     kind: Kind::Duration {

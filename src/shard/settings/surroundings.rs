@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use crate::outcome::classes::Classifier;
 use crate::policy::credentials::Credentials;
 use crate::policy::gate::Board;
 use crate::policy::recipients::RecipientList;
@@ -34,6 +35,8 @@ pub struct Surroundings {
     pub recipients: HashMap<PathBuf, Arc<RecipientList>>,
     /// The time that certificates are judged by.
     pub clock: Arc<Clock>,
+    /// What kind of refusal a reply is; `None`: by the shipped rules.
+    pub classifier: Option<Arc<Classifier>>,
     /// Domains that fail their check.
     pub board: Arc<Board>,
 }
