@@ -46,6 +46,7 @@ pub(crate) fn envelope() -> Envelope {
         tls: TlsWish::Unsaid,
         ret: None,
         envelope_id: None,
+        handling: None,
         recipients: vec![recipient],
     }
 }

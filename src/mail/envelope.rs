@@ -1,6 +1,7 @@
 //! A message's envelope: reverse-path, recipients, and what the client asked for each.
 
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
+use crate::mail::handling::Handling;
 
 /// How the content is encoded, by the BODY parameter of MAIL (RFC 6152, RFC 3030).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -117,6 +118,8 @@ pub struct Envelope {
     pub ret: Option<Ret>,
     /// ENVID, if given, decoded from xtext.
     pub envelope_id: Option<Box<str>>,
+    /// For whom it is, before what else it goes, and when; `None` where nothing is said of it.
+    pub handling: Option<Box<Handling>>,
     /// At least one, at most `RECIPIENTS_MAX`, in the order given.
     pub recipients: Vec<Recipient>,
 }

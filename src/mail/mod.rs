@@ -3,6 +3,7 @@
 pub mod address;
 pub mod durability;
 pub mod envelope;
+pub mod handling;
 pub mod outcome;
 pub mod route;
 pub mod status;

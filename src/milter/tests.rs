@@ -54,6 +54,7 @@ fn letter(visitor: &Arc<Visitor>, body: &[&[u8]]) -> Letter {
             tls: TlsWish::Unsaid,
             ret: None,
             envelope_id: None,
+            handling: None,
             recipients: vec![recipient("<r@b.example>"), recipient("<t@c.example>")],
         },
         fields: vec![

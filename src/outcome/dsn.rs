@@ -132,6 +132,7 @@ pub fn compose(request: &DsnRequest<'_>) -> Dsn {
         },
         ret: None,
         envelope_id: None,
+        handling: None,
         recipients: vec![Recipient {
             forward_path: ForwardPath::Mailbox(sender),
             notify: Notify::Never,

@@ -110,6 +110,7 @@ fn message<P: Platform>(
         tls: submission.tls,
         ret: None,
         envelope_id: None,
+        handling: None,
         recipients: vec![Recipient {
             forward_path: ForwardPath::Mailbox(submission.to.clone()),
             notify: Notify::Default,

@@ -1,4 +1,6 @@
-//! THE description of the spool's bytes on disk; version 1.
+//! THE description of the spool's bytes on disk; version 2.
+//!
+//! Version 1 is read as well: its messages have no handling, and that is all.
 //!
 //! All numbers are little-endian. Checksums are CRC-32C. Offsets are octets from the file's start.
 //!
@@ -19,7 +21,7 @@
 //! |---|---|---|
 //! | 0 | 8 | `RELAYSEG` |
 //! | 8 | 4 | checksum of 12..64 |
-//! | 12 | 4 | version, 1 |
+//! | 12 | 4 | version, 1 or 2 |
 //! | 16 | 8 | identity: random, the same in all segments of a directory |
 //! | 24 | 8 | nonce: random, this segment's own |
 //! | 32 | 4 | number, as in the file's name |
@@ -127,7 +129,9 @@ pub const GROUP_ALIGN: u32 = 4_096;
 /// Octets of a segment's header block.
 pub const SEGMENT_HEADER_BYTES: u32 = GROUP_ALIGN;
 /// The version of the format that this file describes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// The oldest one that is read.
+pub const VERSION_OLDEST: u32 = 1;
 /// Octets of a record's header.
 pub const RECORD_HEADER_BYTES: u32 = 40;
 /// What a record's start is a multiple of.
@@ -253,7 +257,7 @@ impl SegmentHeader {
             return HeaderBlock::Invalid;
         }
         match u32_at(used, 12) {
-            VERSION => HeaderBlock::Valid(Self {
+            VERSION_OLDEST..=VERSION => HeaderBlock::Valid(Self {
                 identity: u64_at(used, 16),
                 nonce: u64_at(used, 24),
                 number: u32_at(used, 32),

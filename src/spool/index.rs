@@ -17,7 +17,7 @@
 //! | Message | | | State | | | Done | | |
 //! |---|---|---|---|---|---|---|---|---|
 //! | 0 | 1 | 1 | 0 | 1 | 2 | 0 | 1 | 3 |
-//! | 1 | 1 | 1: see the record itself | 1 | 8 | message id | 1 | 8 | message id |
+//! | 1 | 1 | 1: see the record itself; 2: has a handling | 1 | 8 | message id | 1 | 8 | message id |
 //! | 2 | 2 | recipients | 9 | | *standing* | | | |
 //! | 4 | 2 | standings | | | | | | |
 //! | 6 | 8 | message id | | | | | | |
@@ -27,9 +27,9 @@
 //! | 26 | 8 | received: milliseconds since 1970, signed | | | | | | |
 //! | 34 | 8 | octets of the message as it is sent | | | | | | |
 //! | 42 | 8 | XXH3 of the reverse-path | | | | | | |
-//! | 50 | | *domains*, *standings* (of a moved message) | | | | | | |
+//! | 50 | | *handling*, *domains*, *standings* (of a moved message) | | | | | | |
 //!
-//! A domain is its octets in one octet and its text as the client wrote it, empty for
+//! A handling is as in the record (`record/handling.rs`). A domain is its octets in one octet and its text as the client wrote it, empty for
 //! `<Postmaster>`. A standing is recipient (2), 0 pending, 1 held or 2 final (1), and the state
 //! block's first octet in the segment (4); then, unless it is final, attempts (4) and due (8,
 //! milliseconds since 1970, signed). A message with content in other segments, and one that was
@@ -40,11 +40,13 @@ use std::ops::Range;
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
 use crate::mail::address::ReversePath;
+use crate::mail::handling::Handling;
 use crate::spool::format::{
     HeaderBlock, LogEnd, RECORD_HEADER_BYTES, Record, RecordKind, SEGMENT_HEADER_BYTES,
     SegmentHeader, trailer,
 };
 use crate::spool::record::MessageView;
+use crate::spool::record::handling;
 use crate::spool::record::reader::Reader;
 use crate::spool::record::state::{StateBlock, Summary};
 use crate::spool::stored::EnvelopeAt;
@@ -56,6 +58,7 @@ const MESSAGE: u8 = 1;
 const STATE: u8 = 2;
 const DONE: u8 = 3;
 const SEE_RECORD: u8 = 1;
+const HAS_HANDLING: u8 = 2;
 
 /// What a segment's groups have in common.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,6 +138,10 @@ impl Builder {
         let paths = view.paths().filter(|_| is_here);
         let said = paths.and_then(|(reverse_path, mut forward_paths)| {
             self.put(&ReversePath::hash_of(reverse_path).to_le_bytes());
+            if let Some(said) = view.handling() {
+                self.entries[start + 1] = HAS_HANDLING;
+                handling::encode(&said, &mut self.entries);
+            }
             forward_paths.try_for_each(|path| self.push_domain(path?))
         });
         if said.is_none() {
@@ -253,6 +260,7 @@ pub(super) struct MessageEntry<'a> {
     pub(super) recipients: u16,
     /// More is to be known than is said here.
     pub(super) see_record: bool,
+    handling: Option<&'a [u8]>,
     domains: &'a [u8],
     standings: u16,
     rest: &'a [u8],
@@ -286,12 +294,17 @@ impl<'a> Entry<'a> {
 
 impl<'a> MessageEntry<'a> {
     fn read(reader: &mut Reader<'a>) -> Option<Self> {
-        let see_record = reader.u8()? & SEE_RECORD != 0;
+        let flags = reader.u8()?;
+        let see_record = flags & SEE_RECORD != 0;
         let [recipients, standings] = [reader.u16()?, reader.u16()?];
         let id = MessageId(reader.u64()?);
         let [offset, bytes, live] = [reader.u32()?, reader.u32()?, reader.u32()?];
         let (received, octets) = (WallTime(reader.i64()?), reader.u64()?);
         let reverse_path = reader.u64()?;
+        let handling = (flags & HAS_HANDLING != 0).then(|| reader.rest());
+        if handling.is_some() {
+            handling::decode(reader)?;
+        }
         let domains = reader.rest();
         for _ in 0..if see_record { 0 } else { recipients } {
             let bytes = reader.u8()?;
@@ -311,6 +324,7 @@ impl<'a> MessageEntry<'a> {
             reverse_path,
             recipients,
             see_record,
+            handling,
             domains,
             standings,
             rest,
@@ -320,6 +334,11 @@ impl<'a> MessageEntry<'a> {
     /// Where the record is, if the index is that of segment `number`.
     pub(super) fn at(&self, number: u32) -> EnvelopeAt {
         EnvelopeAt { segment: number, offset: self.offset, bytes: self.bytes }
+    }
+
+    /// How the sender wants it handled, where something was said of it.
+    pub(super) fn handling(&self) -> Option<Handling> {
+        handling::decode(&mut Reader::new(self.handling?))
     }
 
     /// The recipients' domains as text, in the envelope's order.

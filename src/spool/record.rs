@@ -19,13 +19,13 @@
 //! | 34 | 2 | octets of the reverse-path; 0: null |
 //! | 36 | 2 | octets of ENVID |
 //! | 38 | 2 | flags: 1 eight-bit, 2 SMTPUTF8, 4 ENVID, 8 client, 16 of IPv6, 32 `memory`, |
-//! | | | 64 held, 128 REQUIRETLS, 256 `TLS-Required: No` |
+//! | | | 64 held, 128 REQUIRETLS, 256 `TLS-Required: No`, 512 has a handling |
 //! | 40 | 1 | BODY: 0 7BIT, 1 8BITMIME, 2 BINARYMIME |
 //! | 41 | 1 | RET: 0 none, 1 FULL, 2 HDRS |
 //! | 42 | 2 | listener |
 //! | 44 | 16 | client address, IPv4 in the first four |
 //! | 60 | 4 | milliseconds from MAIL to the end of data |
-//! | 64 | | **body**: prefix, reverse-path, ENVID, recipients |
+//! | 64 | | **body**: prefix, reverse-path, ENVID, *handling* (if it has one), recipients |
 //! | | | **state blocks** (of a moved message) |
 //! | | 16 each | **extents**: segment, offset, octets, checksum of the content there |
 //!
@@ -38,7 +38,7 @@
 //! | 7 | 1 | 1: has ORCPT |
 //! | 8 | | forward-path, type, address |
 //!
-//! State blocks: `record/state.rs`.
+//! Handling: `record/handling.rs`. State blocks: `record/state.rs`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -50,8 +50,10 @@ use crate::mail::durability::Durability;
 use crate::mail::envelope::{
     BodyType, Envelope, Notify, OriginalRecipient, Recipient, Ret, TlsWish,
 };
+use crate::mail::handling::Handling;
 use crate::spool::stored::Origin;
 
+pub(super) mod handling;
 pub(super) mod reader;
 pub(super) mod state;
 
@@ -71,6 +73,7 @@ const IN_MEMORY: u16 = 32;
 const QUARANTINED: u16 = 64;
 const TLS_REQUIRED: u16 = 128;
 const TLS_WAIVED: u16 = 256;
+const HAS_HANDLING: u16 = 512;
 
 /// Where a stretch of a message's content lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +173,7 @@ fn encode_fixed(
     flags |= if envelope.smtp_utf8 { SMTP_UTF8 } else { 0 };
     flags |= if envelope_id.is_some() { HAS_ENVELOPE_ID } else { 0 };
     flags |= if head.is_quarantined { QUARANTINED } else { 0 };
+    flags |= if envelope.handling.is_some() { HAS_HANDLING } else { 0 };
     flags |= match envelope.tls {
         TlsWish::Unsaid => 0,
         TlsWish::Required => TLS_REQUIRED,
@@ -212,6 +216,9 @@ fn encode_body(
     out.extend_from_slice(head.prefix);
     out.extend_from_slice(envelope.reverse_path.as_str().as_bytes());
     out.extend_from_slice(envelope.envelope_id.as_deref().unwrap_or("").as_bytes());
+    if let Some(handling) = &envelope.handling {
+        handling::encode(handling, out);
+    }
     envelope.recipients.iter().try_for_each(|recipient| encode_recipient(recipient, out))
 }
 
@@ -381,6 +388,7 @@ impl<'a> MessageView<'a> {
         };
         let envelope_id = reader.text(self.short(36).into())?;
         let has_envelope_id = self.short(38) & HAS_ENVELOPE_ID != 0;
+        let handling = self.take_handling(&mut reader)?;
         let recipients = (0..self.recipients()).map(|_| recipient(&mut reader));
         let recipients: Vec<Recipient> = recipients.collect::<Option<_>>()?;
         let envelope = Envelope {
@@ -405,6 +413,7 @@ impl<'a> MessageView<'a> {
                 _ => return None,
             },
             envelope_id: has_envelope_id.then(|| envelope_id.into()),
+            handling: handling.map(Box::new),
             recipients,
         };
         (reader.is_empty() && !envelope.recipients.is_empty()).then_some(envelope)
@@ -415,6 +424,7 @@ impl<'a> MessageView<'a> {
         let mut reader = Reader::new(self.body.get(self.prefix_bytes()..)?);
         let reverse_path = reader.text(self.short(34).into())?;
         reader.bytes(self.short(36).into())?;
+        self.take_handling(&mut reader)?;
         let forward_paths = (0..self.recipients()).map(move |_| {
             let [path, kind, address] = [reader.u16()?, reader.u16()?, reader.u16()?];
             reader.bytes(2)?;
@@ -423,6 +433,21 @@ impl<'a> MessageView<'a> {
             Some(path)
         });
         Some((reverse_path, forward_paths))
+    }
+
+    /// How the sender wants it handled, where something was said of it.
+    pub(super) fn handling(&self) -> Option<Handling> {
+        let mut reader = Reader::new(self.body.get(self.prefix_bytes()..)?);
+        reader.bytes(usize::from(self.short(34)) + usize::from(self.short(36)))?;
+        self.take_handling(&mut reader)?
+    }
+
+    /// Take the handling, if there is one; `None`: it cannot be understood.
+    fn take_handling(&self, reader: &mut Reader<'_>) -> Option<Option<Handling>> {
+        match self.short(38) & HAS_HANDLING {
+            0 => Some(None),
+            _ => handling::decode(reader).map(Some),
+        }
     }
 
     fn prefix_bytes(&self) -> usize {

@@ -36,6 +36,7 @@ pub(crate) fn envelope(id: MessageId, recipients: u16) -> Envelope {
         tls: TlsWish::Unsaid,
         ret: None,
         envelope_id: Some(id.to_string().into()),
+        handling: None,
         recipients: (0..recipients).map(recipient).collect(),
     }
 }

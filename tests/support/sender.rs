@@ -35,6 +35,7 @@ pub(crate) fn envelope(recipients: &[&str]) -> Envelope {
         tls: TlsWish::Unsaid,
         ret: None,
         envelope_id: None,
+        handling: None,
         recipients: recipients.collect(),
     }
 }

@@ -22,6 +22,7 @@ fn envelope() -> Envelope {
         tls: TlsWish::Unsaid,
         ret: None,
         envelope_id: None,
+        handling: None,
         recipients: vec![recipient("r@b.example", Notify::Default)],
     }
 }

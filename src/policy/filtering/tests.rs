@@ -39,6 +39,7 @@ fn letter(content: &[u8]) -> Letter {
             tls: TlsWish::Unsaid,
             ret: None,
             envelope_id: None,
+            handling: None,
             recipients: vec![recipient("<r@b.example>"), recipient("<t@c.example>")],
         },
         fields,

@@ -150,6 +150,7 @@ mod tests {
             tls: TlsWish::Unsaid,
             ret: None,
             envelope_id: None,
+            handling: None,
             recipients: Vec::new(),
         };
         change(&mut envelope);

@@ -199,6 +199,7 @@ impl Session {
             tls: if require_tls { TlsWish::Required } else { TlsWish::Unsaid },
             ret: parameters.ret,
             envelope_id: parameters.envelope_id,
+            handling: None,
             recipients: Vec::new(),
         };
         self.transaction = Some(Transaction { envelope, size_declared: size });

@@ -31,6 +31,7 @@ fn envelope(recipients: usize) -> Envelope {
         tls: TlsWish::Unsaid,
         ret: Some(Ret::Headers),
         envelope_id: Some("QQ314159".into()),
+        handling: None,
         recipients: (0..recipients).map(recipient).collect(),
     }
 }
@@ -78,6 +79,7 @@ fn messages_read_back() {
         tls: TlsWish::Unsaid,
         ret: None,
         envelope_id: None,
+        handling: None,
         recipients: envelope(1).recipients,
     };
     let binary = Envelope {
@@ -89,7 +91,10 @@ fn messages_read_back() {
     for origin in [Origin::Own, v4, v6] {
         let wishes = TlsWish::ALL.map(|tls| Envelope { tls, ..null.clone() });
         let others = [envelope(1), envelope(RECIPIENTS_MAX), binary.clone()];
-        for envelope in wishes.into_iter().chain(others) {
+        let handlings = handling::tests::some().into_iter();
+        let handled =
+            handlings.map(|handling| Envelope { handling: handling.boxed(), ..envelope(2) });
+        for envelope in wishes.into_iter().chain(others).chain(handled) {
             let head = head(origin);
             let bytes = encoded(&head, &envelope);
             let view = MessageView::decode(&bytes).expect("valid");

@@ -6,6 +6,7 @@ use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
 use crate::mail::address::{Domain, ReversePath};
 use crate::mail::envelope::Envelope;
+use crate::mail::handling::Handling;
 use crate::spool::format::Record;
 use crate::spool::index::{Entry, MessageEntry};
 use crate::spool::letter::Segments;
@@ -28,6 +29,8 @@ pub struct RecoveredMessage {
     pub reverse_path: u64,
     /// Octets of the message as it is sent.
     pub bytes: u64,
+    /// How its sender wants it handled, where something was said of it.
+    pub handling: Option<Box<Handling>>,
     /// The recipients that are not final, in the envelope's order; at least one.
     pub pending: Vec<PendingRecipient>,
 }
@@ -116,6 +119,7 @@ impl Found {
             received,
             reverse_path: entry.reverse_path,
             bytes: entry.octets,
+            handling: entry.handling().map(Box::new),
             pending,
         })
     }
@@ -126,14 +130,15 @@ impl Found {
         let record = Record::decode(map.bytes(), at.offset, at.offset.checked_add(at.bytes)?)?;
         let view = MessageView::decode(record.payload)?;
         let (received, bytes) = (view.received(), view.bytes());
-        let Envelope { reverse_path, recipients, .. } = view.envelope()?;
+        let Envelope { reverse_path, handling, recipients, .. } = view.envelope()?;
         let pending = (0u16..).zip(recipients).filter_map(|(recipient, asked)| {
             let domain = asked.forward_path.domain().cloned();
             self.pending(recipient, domain, received, view.is_quarantined())
         });
         let (pending, reverse_path) =
             (pending.collect(), ReversePath::hash_of(reverse_path.as_str()));
-        Some(RecoveredMessage { id: self.id, at, received, reverse_path, bytes, pending })
+        let id = self.id;
+        Some(RecoveredMessage { id, at, received, reverse_path, bytes, handling, pending })
     }
 
     /// How a recipient stands; `None`: it is final.

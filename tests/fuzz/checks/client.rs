@@ -112,6 +112,7 @@ fn envelope(shape: u8, body_type: BodyType, smtp_utf8: bool) -> Envelope {
         tls: if shape & 0x20 != 0 { TlsWish::Required } else { TlsWish::Unsaid },
         ret: (shape & 0x80 != 0).then_some(Ret::Headers),
         envelope_id: Some("id+=1".into()),
+        handling: None,
         recipients: (0..=shape & 7).map(recipient).collect(),
     }
 }

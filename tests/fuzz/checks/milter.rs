@@ -71,6 +71,7 @@ fn letter(flags: u8) -> Letter {
         tls: TlsWish::Unsaid,
         ret: None,
         envelope_id: None,
+        handling: None,
         recipients: vec![recipient("b@b.example"), recipient("c@b.example")],
     };
     let field = |text: &str| Field::new(text.as_bytes().to_vec()).expect("a field");

@@ -40,6 +40,7 @@ fn question(recipient: Mailbox) -> Transaction {
         tls: TlsWish::Unsaid,
         ret: None,
         envelope_id: None,
+        handling: None,
         recipients: vec![recipient],
     };
     Transaction {

@@ -1,0 +1,10 @@
+//! Bounds of who sends, and of how a sender wants a message handled.
+
+/// Octets of a tenant's name.
+pub const TENANT_NAME_MAX: usize = 64;
+/// Octets of a campaign's name.
+pub const CAMPAIGN_NAME_MAX: usize = 128;
+/// The priorities that RFC 6710 knows go from this below zero to this above.
+pub const PRIORITY_MAX: i8 = 9;
+// Their lengths are one octet each on disk.
+const _: () = assert!(TENANT_NAME_MAX <= 255 && CAMPAIGN_NAME_MAX <= 255);

@@ -1,0 +1,180 @@
+//! How a sender wants a message handled: for whom it is, before what else it goes, and when.
+//!
+//! Most messages say nothing of this, and carry nothing for it.
+
+use std::borrow::Borrow;
+use std::fmt;
+
+use crate::base::limits::{CAMPAIGN_NAME_MAX, PRIORITY_MAX, TENANT_NAME_MAX};
+use crate::base::time::WallTime;
+
+/// What is wrong with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing is there.
+    #[error("it is empty")]
+    Empty,
+    /// More octets than are taken.
+    #[error("it is longer than {0} octets")]
+    TooLong(usize),
+    /// An octet that names do not have.
+    #[error("it has something else than letters, digits and one of `._-+@:/=`")]
+    Character,
+}
+
+/// Whether a name may have this octet: what needs no quoting in a header, a URL's path, a log
+/// line or a metric.
+fn is_of_name(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"._-+@:/=".contains(&octet)
+}
+
+fn parse(text: &str, octets_max: usize) -> Result<Box<str>, NameError> {
+    match text.len() {
+        0 => Err(NameError::Empty),
+        octets if octets > octets_max => Err(NameError::TooLong(octets_max)),
+        _ if !text.bytes().all(is_of_name) => Err(NameError::Character),
+        _ => Ok(text.into()),
+    }
+}
+
+/// Who sends: a customer of the node. 1 to `TENANT_NAME_MAX` octets; case counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TenantName(Box<str>);
+
+/// What it is sent for, of one tenant. 1 to `CAMPAIGN_NAME_MAX` octets; case counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CampaignName(Box<str>);
+
+impl TenantName {
+    /// The name that `text` is.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        parse(text, TENANT_NAME_MAX).map(Self)
+    }
+
+    /// As it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl CampaignName {
+    /// The name that `text` is.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        parse(text, CAMPAIGN_NAME_MAX).map(Self)
+    }
+
+    /// As it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TenantName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for CampaignName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for TenantName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How much a message's time counts (RFC 6710 §5): from -9 to 9, 0 where nothing is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Priority(i8);
+
+impl Priority {
+    /// `None`: out of range.
+    pub fn new(value: i8) -> Option<Self> {
+        (-PRIORITY_MAX..=PRIORITY_MAX).contains(&value).then_some(Self(value))
+    }
+
+    /// From -9 to 9.
+    pub fn value(self) -> i8 {
+        self.0
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What becomes of a message that is not delivered by its time (RFC 2852 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Late {
+    /// `R`: it is returned.
+    Return,
+    /// `N`: its sender is told, and it goes on.
+    Notify,
+}
+
+/// By when a message is to be delivered (RFC 2852).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DeliverBy {
+    /// The time.
+    pub at: WallTime,
+    /// What then.
+    pub late: Late,
+    /// `T`: each relay that takes it tells of that.
+    pub trace: bool,
+}
+
+/// All that a sender says of this. The default says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Handling {
+    /// Who sends.
+    pub tenant: Option<TenantName>,
+    /// What for; `None` where there is no tenant.
+    pub campaign: Option<CampaignName>,
+    /// Before what else of its tenant it goes.
+    pub priority: Priority,
+    /// Nobody is to have it before (RFC 4865).
+    pub hold_until: Option<WallTime>,
+    /// By when it is to be delivered.
+    pub deliver_by: Option<DeliverBy>,
+}
+
+impl Handling {
+    /// As an envelope has it: `None` where nothing is said.
+    pub fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_needs_no_quoting() {
+        let long = "a".repeat(TENANT_NAME_MAX);
+        for right in ["a", "acme", "Acme-2.eu_1", "app@acme.example", "2026/11:news+x=y", &long] {
+            assert_eq!(TenantName::parse(right).map(|name| name.to_string()), Ok(right.into()));
+        }
+        assert_eq!(TenantName::parse(""), Err(NameError::Empty));
+        let longer = long + "a";
+        assert_eq!(TenantName::parse(&longer), Err(NameError::TooLong(TENANT_NAME_MAX)));
+        assert!(CampaignName::parse(&longer).is_ok());
+        for wrong in ["a b", "a\r\n", "a\0", "\u{e4}", "a,b", "a\"", "a<b>", "a;b", "a\\b", "a%"] {
+            assert_eq!(TenantName::parse(wrong), Err(NameError::Character), "{wrong:?}");
+            assert_eq!(CampaignName::parse(wrong), Err(NameError::Character), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn priorities_end_at_nine() {
+        let values = [-128, -10, -9, 0, 9, 10, 127].map(Priority::new);
+        let values = values.map(|priority| priority.map(Priority::value));
+        assert_eq!(values, [None, None, Some(-9), Some(0), Some(9), None, None]);
+    }
+}
