@@ -55,6 +55,7 @@ impl Waiting {
             reverse_path: 7,
             content_bytes: 10_240,
             last_attempt: false,
+            handling: None,
             hot: None,
         };
         let place = usize::try_from(number % DOMAINS as u64).expect("few domains");

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::WallTime;
 use crate::mail::address::{Domain, Mailbox, ReversePath};
+use crate::mail::handling::{CampaignName, TenantName};
 use crate::shard::commands::{
     QueueState, QueueStats, QueuedMessage, QueuedRecipient, RecipientStory, Selector,
 };
@@ -22,6 +23,12 @@ pub struct Select {
     /// A reverse-path, with or without brackets; nothing between them is the null reverse-path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reverse_path: Option<String>,
+    /// A tenant's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// A campaign's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
     /// Everything: asked for where nothing else is given.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
@@ -43,10 +50,19 @@ impl Select {
                 .map(|mailbox| ReversePath(Some(mailbox)))
                 .map_err(|error| format!("reverse-path {path}: {error}")),
         });
+        let tenant = self
+            .tenant
+            .as_deref()
+            .map(|name| TenantName::parse(name).map_err(|error| format!("tenant {name}: {error}")));
+        let campaign = self.campaign.as_deref().map(|name| {
+            CampaignName::parse(name).map_err(|error| format!("campaign {name}: {error}"))
+        });
         Ok(Selector {
             id: id.transpose()?,
             domain: domain.transpose()?,
             reverse_path: reverse_path.transpose()?,
+            tenant: tenant.transpose()?,
+            campaign: campaign.transpose()?,
         })
     }
 }

@@ -246,8 +246,14 @@ pub struct Selection {
     /// Reverse-path; `<>` is the null reverse-path
     #[arg(long, value_name = "ADDRESS")]
     pub reverse_path: Option<String>,
+    /// Name of who sends
+    #[arg(long, value_name = "NAME")]
+    pub tenant: Option<String>,
+    /// Name of what it is sent for
+    #[arg(long, value_name = "NAME")]
+    pub campaign: Option<String>,
     /// Everything in the queue
-    #[arg(long, conflicts_with_all = ["id", "domain", "reverse_path"])]
+    #[arg(long, conflicts_with_all = ["id", "domain", "reverse_path", "tenant", "campaign"])]
     pub all: bool,
 }
 
@@ -279,6 +285,8 @@ impl From<&Selection> for Select {
             id: selection.id.clone(),
             domain: selection.domain.clone(),
             reverse_path: selection.reverse_path.clone(),
+            tenant: selection.tenant.clone(),
+            campaign: selection.campaign.clone(),
             all: selection.all,
             limit: None,
         }

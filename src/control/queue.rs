@@ -148,6 +148,8 @@ fn pairs(select: &Select) -> Vec<(&'static str, String)> {
         ("id", select.id.clone()),
         ("domain", select.domain.clone()),
         ("reverse_path", select.reverse_path.clone()),
+        ("tenant", select.tenant.clone()),
+        ("campaign", select.campaign.clone()),
         ("all", all),
         ("limit", limit),
     ];

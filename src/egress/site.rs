@@ -126,11 +126,11 @@ impl<J: Copy> Site<J> {
     }
 
     /// Take a job, or say why not and until when. `probe`: this job is to find out whether the site
-    /// works, suspended or not.
+    /// works, suspended or not. `sender`: whose it is, of those of its home.
     pub fn push(
         &mut self,
         job: J,
-        origin: Origin,
+        (origin, sender): (Origin, u64),
         probe: bool,
         now: Monotonic,
     ) -> Result<(), Busy> {
@@ -147,7 +147,7 @@ impl<J: Copy> Site<J> {
             return Err(Busy { why: Why::Full(self.line.len()), until: now + BUSY_PAUSE });
         }
         self.callbacks.came();
-        self.line.push(origin.home, Item { job, lost: false });
+        self.line.push(origin.home, sender, Item { job, lost: false });
         Ok(())
     }
 

@@ -5,6 +5,8 @@
 use std::borrow::Borrow;
 use std::fmt;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::base::limits::{CAMPAIGN_NAME_MAX, PRIORITY_MAX, TENANT_NAME_MAX};
 use crate::base::time::WallTime;
 
@@ -145,6 +147,14 @@ pub struct Handling {
 }
 
 impl Handling {
+    /// A number by which tenants and their campaigns are told apart; 0: nobody's.
+    pub fn sender(&self) -> u64 {
+        let hash = |name: &str| xxh3_64(name.as_bytes());
+        let tenant = self.tenant.as_ref().map_or(0, |name| hash(name.as_str()));
+        let campaign = self.campaign.as_ref().map_or(0, |name| hash(name.as_str()));
+        tenant ^ campaign.rotate_left(17)
+    }
+
     /// As an envelope has it: `None` where nothing is said.
     pub fn boxed(self) -> Option<Box<Self>> {
         (self != Self::default()).then(|| Box::new(self))

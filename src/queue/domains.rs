@@ -20,8 +20,12 @@ pub struct DomainId(pub Slot);
 pub(super) struct DomainRow {
     pub(super) name: Domain,
     pub(super) hash: u64,
-    /// First entries of the runs that are ready, in order of departure. Linked by `Entry::lane`.
+    /// First entries of the runs that are ready, in order of departure; none where it has branches.
+    /// Linked by `Entry::lane`.
     pub(super) line: List,
+    /// The branches that may depart (`lanes.rs`), and how many there are with those that may not.
+    pub(super) lanes: List,
+    pub(super) branches: u32,
     /// Entries that are not ready. Linked by `Entry::lane`.
     pub(super) rest: List,
     /// Its place in the ring of domains that may depart.
@@ -38,6 +42,8 @@ pub(super) struct DomainRow {
     /// Recipients that came back since the window last grew.
     pub(super) returned: u32,
     pub(super) ready: u32,
+    /// Those of `ready` that an operator stopped.
+    pub(super) stopped: u32,
     pub(super) dispatched: u32,
     pub(super) deferred: u32,
     pub(super) held: u32,
@@ -58,6 +64,8 @@ impl DomainRow {
             name: name.clone(),
             hash,
             line: List::default(),
+            lanes: List::default(),
+            branches: 0,
             rest: List::default(),
             ring: Links::default(),
             in_ring: false,
@@ -67,6 +75,7 @@ impl DomainRow {
             window: u32::MAX,
             returned: 0,
             ready: 0,
+            stopped: 0,
             dispatched: 0,
             deferred: 0,
             held: 0,
@@ -87,7 +96,7 @@ impl DomainRow {
 
     /// Whether a departure may leave now.
     pub(super) fn may_depart(&self) -> bool {
-        self.ready > 0 && !self.parked && self.dispatched < self.window
+        self.ready > self.stopped && !self.parked && self.dispatched < self.window
     }
 
     pub(super) fn ring(&mut self) -> &mut Links {

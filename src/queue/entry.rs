@@ -1,7 +1,7 @@
 //! What the queue keeps in RAM of a message and of each of its recipients, and no more.
 //!
 //! Addresses, headers and replies stay in the spool; the queue holds where they are. A message with
-//! one recipient costs 110 bytes here: a [`Message`] row, an [`Entry`] row, its share of the index
+//! one recipient costs 114 bytes here: a [`Message`] row, an [`Entry`] row, its share of the index
 //! by id (`tests.rs` adds it up). What differs by destination domain is held once for each domain
 //! (`domains.rs`).
 //!
@@ -12,6 +12,7 @@ use std::num::NonZeroU32;
 
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
+use crate::mail::handling::Handling;
 use crate::queue::clock::Clock;
 use crate::queue::list::{Links, NONE};
 use crate::queue::table::{Named, Table};
@@ -54,6 +55,8 @@ pub struct NewMessage<H> {
     pub reverse_path: u64,
     /// Octets of content, for people; more than `u32::MAX` counts as `u32::MAX`.
     pub content_bytes: u64,
+    /// How its sender wants it handled: whose turn is its turn.
+    pub handling: Option<Box<Handling>>,
     /// The message in RAM and its octets there, for the first attempt.
     pub hot: Option<(H, usize)>,
 }
@@ -84,7 +87,7 @@ pub enum State {
     Held,
 }
 
-/// A message's row. 64 bytes, and no more.
+/// A message's row. 68 bytes, and no more.
 #[derive(Debug)]
 pub(super) struct Message {
     id: Halves,
@@ -99,6 +102,8 @@ pub(super) struct Message {
     pub(super) cursor: u32,
     /// Its place among the hot ones, or `NONE`.
     pub(super) hot: u32,
+    /// Whose it is (`flows.rs`), or `NONE`.
+    pub(super) flow: u32,
     /// The next one in its bucket of the index by id, or `NONE`.
     pub(super) same_bucket: u32,
     /// Its place among the messages that were received in the same second.
@@ -148,7 +153,7 @@ impl From<Halves> for u64 {
 }
 
 // The budget of 128 bytes a recipient stands on these two.
-const _: () = assert!(Table::<Message>::ROW_BYTES == 64);
+const _: () = assert!(Table::<Message>::ROW_BYTES == 68);
 const _: () = assert!(Table::<Entry>::ROW_BYTES == 44);
 
 const DELAY_REPORTED: u16 = 1 << 14;
@@ -169,6 +174,7 @@ impl Message {
             content_bytes: u32::try_from(message.content_bytes).unwrap_or(u32::MAX),
             cursor: NONE,
             hot: NONE,
+            flow: NONE,
             same_bucket: NONE,
             age: Links::default(),
             generation,

@@ -134,6 +134,7 @@ mod tests {
             last_attempt: false,
             reverse_path: 0,
             content_bytes: 0,
+            handling: None,
             hot: None,
         };
         let row = messages.insert(Message::new(&message, 0, Clock::default()));

@@ -21,8 +21,10 @@ mod calendar;
 mod clock;
 mod domains;
 mod entry;
+mod flows;
 mod hot;
 mod index;
+mod lanes;
 mod list;
 mod operator;
 mod ready;
@@ -42,6 +44,7 @@ use crate::mail::address::Domain;
 pub use crate::queue::deferred::{Deferral, Due};
 pub use crate::queue::domains::DomainId;
 pub use crate::queue::entry::{EnvelopeAt, NewMessage, RecipientState, RecordAt, State};
+pub use crate::queue::flows::{Stop, Weights};
 pub use crate::queue::operator::{Operated, Place, Selector, Verb};
 pub use crate::queue::ready::{Departure, Recipients};
 pub use crate::queue::view::{DomainStats, MessageView, Queued, RecipientView, Stats};
@@ -54,8 +57,10 @@ use crate::queue::calendar::Calendar;
 use crate::queue::clock::Clock;
 use crate::queue::domains::Domains;
 use crate::queue::entry::{Entry, Message};
+use crate::queue::flows::Flows;
 use crate::queue::hot::Hot;
 use crate::queue::index::IdIndex;
+use crate::queue::lanes::Lanes;
 use crate::queue::list::{List, NONE};
 use crate::queue::table::Table;
 use crate::queue::view::Counts;
@@ -67,6 +72,8 @@ pub struct Queue<H> {
     messages: Table<Message>,
     entries: Table<Entry>,
     domains: Domains,
+    flows: Flows,
+    lanes: Lanes,
     ids: IdIndex,
     hot: Hot<H>,
     /// Domains that may depart. Linked by `DomainRow::ring`.
@@ -100,6 +107,8 @@ impl<H> Queue<H> {
             messages: Table::default(),
             entries: Table::default(),
             domains: Domains::default(),
+            flows: Flows::default(),
+            lanes: Lanes::default(),
             ids: IdIndex::default(),
             hot: Hot::new(hot_bytes_max),
             ring: List::default(),
@@ -108,6 +117,11 @@ impl<H> Queue<H> {
             parks: BTreeSet::new(),
             counts: Counts::default(),
         }
+    }
+
+    /// Let tenants share destinations by these weights.
+    pub fn set_weights(&mut self, weights: Weights) {
+        self.flows.set_weights(weights);
     }
 
     /// The time is `now`: to be said before anything else of a moment is. By how many milliseconds
@@ -131,6 +145,7 @@ impl<H> Queue<H> {
         }
         let row = Message::new(&message, self.messages.generation(), self.clock);
         let row = self.messages.insert(row);
+        self.messages[row].flow = self.flows.enter(message.handling.as_deref());
         self.counts.content_bytes += u64::from(self.messages[row].content_bytes);
         self.ids.insert(row, &mut self.messages);
         self.keep_age(row);
@@ -206,6 +221,7 @@ impl<H> Queue<H> {
         let id = self.messages[message].id();
         self.ids.remove(message, &mut self.messages);
         let row = self.messages.remove(message);
+        self.flows.leave(row.flow);
         self.counts.content_bytes -= u64::from(row.content_bytes);
         Finished::Done { id, envelope: row.envelope() }
     }

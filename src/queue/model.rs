@@ -11,9 +11,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::time::Monotonic;
 
+mod operations;
 mod rows;
+mod senders;
 
+use operations::operation;
 use rows::{ModelMessage, ModelRecipient};
+use senders::{handling, stop, tenant, tenant_of};
 
 #[derive(Clone, Debug)]
 enum Operation {
@@ -29,6 +33,8 @@ enum Operation {
     /// The wall clock is set ahead by so many seconds, or back.
     SetClock(i32),
     Operate(Verb, Which),
+    /// A tenant or a campaign of it is stopped, or goes on.
+    Stop(u8, bool),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,6 +42,7 @@ struct Which {
     message: Option<usize>,
     domain: Option<u8>,
     reverse_path: Option<u64>,
+    tenant: Option<u8>,
 }
 
 struct Pair {
@@ -48,6 +55,8 @@ struct Pair {
     /// By what the wall clock was set ahead.
     ahead: i64,
     ids: u64,
+    /// Of `stop(0..)`.
+    stopped: [bool; 3],
 }
 
 fn domain(number: u8) -> Domain {
@@ -68,6 +77,7 @@ impl Pair {
             now: 1_000_000,
             ahead: 0,
             ids: 0,
+            stopped: [false; 3],
         };
         pair.follow();
         pair
@@ -104,6 +114,7 @@ impl Pair {
             Operation::Advance(seconds) => self.advance(i64::from(*seconds)),
             Operation::SetClock(seconds) => self.set_clock(i64::from(*seconds)),
             Operation::Operate(verb, which) => self.operate(*verb, *which),
+            Operation::Stop(which, on) => self.stop(*which, *on),
         }
         self.forget_unqueued_parks();
         self.check();
@@ -158,10 +169,13 @@ impl Pair {
         };
         let name = number(self.queue.domain(departure.domain).expect("it has recipients"));
         assert!(!self.parked.contains_key(&name), "a parked domain departed");
+        let id = self.queue.message(departure.message).expect("it is queued").id.0;
+        let stopped = senders::is_stopped(id, self.stopped);
         let message = self.by_slot(departure.message);
         for index in departure.recipients.as_slice() {
             let row = message.recipients.get_mut(index).expect("a recipient");
             assert_eq!((row.state, row.domain), (State::Ready, name));
+            assert!(!stopped, "a stopped one departed");
             row.state = State::Dispatched;
         }
         self.departures.push(departure);
@@ -169,13 +183,21 @@ impl Pair {
 
     /// Without departures in flight and not parked, what is ready must go.
     fn check_nothing_departs(&self) {
-        for row in self.messages.values().flat_map(|message| message.recipients.values()) {
+        let going = self.messages.iter().filter(|(id, _)| !senders::is_stopped(**id, self.stopped));
+        for row in going.flat_map(|(_, message)| message.recipients.values()) {
             let same = |other: &&ModelRecipient| other.domain == row.domain;
             let all = self.messages.values().flat_map(|message| message.recipients.values());
             let in_flight = all.filter(same).any(|other| other.state == State::Dispatched);
             let waits = in_flight || self.parked.contains_key(&row.domain);
             assert!(row.state != State::Ready || waits, "{row:?} should depart");
         }
+    }
+
+    fn stop(&mut self, which: u8, on: bool) {
+        let before = std::mem::replace(&mut self.stopped[usize::from(which)], on);
+        let changed =
+            if on { self.queue.stop(&stop(which)) } else { self.queue.start(&stop(which)) };
+        assert_eq!(changed, before != on);
     }
 
     fn by_slot(&mut self, slot: Slot) -> &mut ModelMessage {
@@ -344,6 +366,8 @@ impl Pair {
         let selector = Selector {
             id: which.message.map(|place| MessageId(1 + place as u64)),
             domain: which.domain.map(domain),
+            tenant: which.tenant.map(tenant),
+            campaign: None,
             reverse_path: which.reverse_path,
         };
         let mut chosen = Vec::new();
@@ -351,7 +375,8 @@ impl Pair {
             for (index, row) in &message.recipients {
                 let takes = which.message.is_none_or(|place| *id == 1 + place as u64)
                     && which.domain.is_none_or(|number| row.domain == number)
-                    && which.reverse_path.is_none_or(|hash| *id % 3 == hash);
+                    && which.reverse_path.is_none_or(|hash| *id % 3 == hash)
+                    && which.tenant.is_none_or(|whose| tenant_of(*id) == Some(whose));
                 if takes {
                     chosen.push((*id, *index));
                 }
@@ -419,6 +444,7 @@ impl Pair {
         let stats = self.queue.stats();
         assert_eq!(Stats { row_bytes: stats.row_bytes, ..Stats::default() }, stats);
         assert!(self.queue.ring.is_empty() && self.queue.parks.is_empty());
+        assert!(self.queue.lanes.is_empty() && self.queue.flows.is_empty());
         assert_eq!(self.queue.deferred.first(), None);
         assert_eq!((self.queue.ages.young.first(), self.queue.ages.old.first()), (None, None));
     }
@@ -442,33 +468,9 @@ fn new_message(id: u64, received: WallTime) -> NewMessage<u64> {
         last_attempt: false,
         reverse_path: id % 3,
         content_bytes: 5,
+        handling: handling(id).boxed(),
         hot: Some((id, 300)),
     }
-}
-
-fn operation() -> impl Strategy<Value = Operation> {
-    let recipient = (0..4u8, proptest::option::weighted(0.9, 0..6u8));
-    let some = proptest::option::of::<std::ops::Range<u8>>;
-    let which = (some(0..20), some(0..4), some(0..3)).prop_map(|(message, domain, path)| Which {
-        message: message.map(usize::from),
-        domain,
-        reverse_path: path.map(u64::from),
-    });
-    let verbs = vec![Verb::Flush, Verb::Hold, Verb::Release, Verb::Remove];
-    let verb = prop::sample::select(verbs);
-    prop_oneof![
-        4 => proptest::collection::vec(recipient, 0..6).prop_map(Operation::Insert),
-        8 => Just(Operation::Pop),
-        4 => any::<usize>().prop_map(Operation::Finish),
-        4 => (any::<usize>(), 0..30u8).prop_map(|(which, wait)| Operation::Defer(which, wait)),
-        2 => (any::<usize>(), 0..30u8).prop_map(|(which, wait)| Operation::Postpone(which, wait)),
-        3 => (any::<usize>(), proptest::option::of(1..20u8))
-            .prop_map(|(which, wait)| Operation::Park(which, wait)),
-        1 => (0..4u8, 0..4u32).prop_map(|(number, room)| Operation::Unpark(number, room)),
-        2 => (0..40u8).prop_map(Operation::Advance),
-        1 => (-1_000_000_000..1_000_000_000).prop_map(Operation::SetClock),
-        1 => (verb, which).prop_map(|(verb, which)| Operation::Operate(verb, which)),
-    ]
 }
 
 proptest! {

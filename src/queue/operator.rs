@@ -8,8 +8,10 @@ use crate::base::limits::OPERATED_BATCH_MAX;
 use crate::base::limits::QUEUE_SCAN_MAX;
 use crate::base::slots::Slot;
 use crate::mail::address::Domain;
+use crate::mail::handling::{CampaignName, TenantName};
 use crate::queue::Queue;
 use crate::queue::entry::{Entry, Message, State};
+use crate::queue::flows::Flows;
 use crate::queue::list::NONE;
 use crate::queue::tag::Mark;
 
@@ -35,13 +37,26 @@ pub struct Selector {
     pub domain: Option<Domain>,
     /// Of messages with a reverse-path of this hash.
     pub reverse_path: Option<u64>,
+    /// Of this tenant's messages.
+    pub tenant: Option<TenantName>,
+    /// Of this campaign's, whosever it is.
+    pub campaign: Option<CampaignName>,
 }
 
 impl Selector {
     /// Whether a scan over all messages is to stop at this one.
-    pub(super) fn takes(&self, message: &Message) -> bool {
+    pub(super) fn takes(&self, message: &Message, flows: &Flows) -> bool {
         self.id.is_none_or(|id| message.id() == id)
             && self.reverse_path.is_none_or(|hash| message.reverse_path() == hash)
+            && flows.is_of(message.flow, self.tenant.as_ref(), self.campaign.as_ref())
+    }
+
+    /// The destination domain, if all of it is meant.
+    pub(super) fn whole_domain(&self) -> Option<&Domain> {
+        let Self { id, domain, reverse_path, tenant, campaign } = self;
+        let is_whole =
+            id.is_none() && reverse_path.is_none() && tenant.is_none() && campaign.is_none();
+        domain.as_ref().filter(|_| is_whole)
     }
 }
 
@@ -76,12 +91,10 @@ pub struct Operated {
 impl<H> Queue<H> {
     /// Do `verb` to what `selector` selects, from `from` on.
     pub fn operate(&mut self, verb: Verb, selector: &Selector, from: Place) -> Operated {
-        let (entries, next) = match selector {
-            Selector { id: Some(id), .. } => (self.select_id(*id, selector), None),
-            Selector { id: None, domain: Some(name), reverse_path: None } => {
-                self.select_domain(verb, name, from)
-            }
-            Selector { .. } => self.select_rows(selector, from),
+        let (entries, next) = match (selector.id, selector.whole_domain()) {
+            (Some(id), _) => (self.select_id(id, selector), None),
+            (None, Some(name)) => self.select_domain(verb, name, from),
+            (None, None) => self.select_rows(selector, from),
         };
         let mut operated = Operated { next, ..Operated::default() };
         for entry in entries {
@@ -97,7 +110,7 @@ impl<H> Queue<H> {
 
     /// The entries of a message that are selected.
     pub(super) fn selected_of(&self, row: u32, by: &Selector) -> Vec<u32> {
-        if !self.messages.get(row).is_some_and(|message| by.takes(message)) {
+        if !self.messages.get(row).is_some_and(|message| by.takes(message, &self.flows)) {
             return Vec::new();
         }
         let mut entries = self.entries_of(row);

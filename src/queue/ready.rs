@@ -1,4 +1,5 @@
-//! Choose what departs next: fair between domains, and inside a domain between messages.
+//! Choose what departs next: fair between domains, and inside a domain between senders
+//! (`lanes.rs`) and messages.
 //!
 //! Domains that may depart stand in a ring; each turn takes one *run* from the next domain's line:
 //! up to `TRANSACTION_RECIPIENTS_MAX` recipients of one message. What is left of a run goes to the
@@ -17,6 +18,7 @@ use crate::base::slots::Slot;
 use crate::base::time::WallTime;
 use crate::queue::domains::DomainRow;
 use crate::queue::entry::{Entry, State};
+use crate::queue::lanes::End;
 use crate::queue::list::{ring_insert, ring_remove};
 use crate::queue::tag::Mark;
 use crate::queue::{Deferral, DomainId, Queue};
@@ -43,6 +45,11 @@ impl Recipients {
             Self::Many(indices) => indices,
         }
     }
+
+    /// How many.
+    fn count(&self) -> i32 {
+        i32::try_from(self.as_slice().len()).expect("at most TRANSACTION_RECIPIENTS_MAX")
+    }
 }
 
 /// What goes to the owner of `domain` next. Each recipient is to come back by `finish` or `defer`,
@@ -66,9 +73,13 @@ impl<H> Queue<H> {
             return None;
         }
         let domain = self.ring.head;
-        let first = self.domains.rows[domain].line.head;
+        let leaf = self.leaf_in_turn(domain);
+        let first = leaf.map_or(self.domains.rows[domain].line.head, |leaf| self.first_of(leaf));
         let message = self.entries[first].message;
-        let recipients = self.take_run(domain, first);
+        let recipients = self.take_run(first);
+        if let Some(leaf) = leaf {
+            self.charge(leaf, recipients.count());
+        }
         self.settle(domain);
         self.rotate(domain);
         Some(Departure {
@@ -80,7 +91,7 @@ impl<H> Queue<H> {
     }
 
     /// Dispatch the first of the run that `first` heads.
-    fn take_run(&mut self, domain: u32, first: u32) -> Recipients {
+    fn take_run(&mut self, first: u32) -> Recipients {
         let index = self.entries[first].tag.index();
         let mut next = self.dispatch(first);
         if next.is_none() {
@@ -92,9 +103,9 @@ impl<H> Queue<H> {
             next = self.dispatch(entry);
         }
         if let Some(left) = next {
-            let line = &mut self.domains.rows[domain].line;
-            line.remove(&mut self.entries, left, Entry::lane);
-            line.push_back(&mut self.entries, left, Entry::lane);
+            let (line, entries) = self.line_at(self.stands(left));
+            line.remove(entries, left, Entry::lane);
+            line.push_back(entries, left, Entry::lane);
         }
         Recipients::Many(indices.into())
     }
@@ -220,54 +231,60 @@ impl<H> Queue<H> {
 
     /// Put `entry` at the end of its domain's line: into the last run if that is its message's.
     pub(super) fn line_up(&mut self, entry: u32) {
-        let line = &mut self.domains.rows[self.entries[entry].domain].line;
-        let message = self.entries[entry].message;
-        let last = Some(line.tail)
-            .filter(|last| self.entries.get(*last).is_some_and(|e| e.message == message));
+        let stand = self.stand(entry);
+        let (line, entries) = self.line_at(stand);
+        let message = entries[entry].message;
+        let last =
+            Some(line.tail).filter(|last| entries.get(*last).is_some_and(|e| e.message == message));
         match last {
-            Some(head) => ring_insert(&mut self.entries, entry, head, Entry::chain),
+            Some(head) => ring_insert(entries, entry, head, Entry::chain),
             None => {
-                ring_insert(&mut self.entries, entry, entry, Entry::chain);
-                line.push_back(&mut self.entries, entry, Entry::lane);
-                self.entries[entry].tag.set(Mark::HEAD);
+                ring_insert(entries, entry, entry, Entry::chain);
+                line.push_back(entries, entry, Entry::lane);
+                entries[entry].tag.set(Mark::HEAD);
             }
         }
+        self.stood(stand, End::Back);
     }
 
     /// Put `entry` at the front of its domain's line.
     pub(super) fn line_up_front(&mut self, entry: u32) {
-        let line = &mut self.domains.rows[self.entries[entry].domain].line;
-        let message = self.entries[entry].message;
+        let stand = self.stand(entry);
+        let (line, entries) = self.line_at(stand);
+        let message = entries[entry].message;
         let first = Some(line.head)
-            .filter(|first| self.entries.get(*first).is_some_and(|e| e.message == message));
+            .filter(|first| entries.get(*first).is_some_and(|e| e.message == message));
         match first {
             Some(head) => {
-                ring_insert(&mut self.entries, entry, head, Entry::chain);
-                line.replace(&mut self.entries, head, entry, Entry::lane);
-                self.entries[head].tag.clear(Mark::HEAD);
+                ring_insert(entries, entry, head, Entry::chain);
+                line.replace(entries, head, entry, Entry::lane);
+                entries[head].tag.clear(Mark::HEAD);
             }
             None => {
-                ring_insert(&mut self.entries, entry, entry, Entry::chain);
-                line.push_front(&mut self.entries, entry, Entry::lane);
+                ring_insert(entries, entry, entry, Entry::chain);
+                line.push_front(entries, entry, Entry::lane);
             }
         }
-        self.entries[entry].tag.set(Mark::HEAD);
+        entries[entry].tag.set(Mark::HEAD);
+        self.stood(stand, End::Front);
     }
 
     /// Take `entry` out of its domain's line; the next of its run takes its place, if it headed it.
     pub(super) fn leave_line(&mut self, entry: u32) {
-        let line = &mut self.domains.rows[self.entries[entry].domain].line;
-        let next = ring_remove(&mut self.entries, entry, Entry::chain);
-        let tag = &mut self.entries[entry].tag;
+        let stand = self.stands(entry);
+        let (line, entries) = self.line_at(stand);
+        let next = ring_remove(entries, entry, Entry::chain);
+        let tag = &mut entries[entry].tag;
         let headed = tag.has(Mark::HEAD);
         tag.clear(Mark::HEAD);
         match next.filter(|_| headed) {
             Some(next) => {
-                line.replace(&mut self.entries, entry, next, Entry::lane);
-                self.entries[next].tag.set(Mark::HEAD);
+                line.replace(entries, entry, next, Entry::lane);
+                entries[next].tag.set(Mark::HEAD);
             }
-            None if headed => line.remove(&mut self.entries, entry, Entry::lane),
+            None if headed => line.remove(entries, entry, Entry::lane),
             None => {}
         }
+        self.left(stand);
     }
 }

@@ -5,6 +5,7 @@ use crate::base::limits::{OPERATED_BATCH_MAX, TOP_DOMAINS_LOOKED_MAX, TRANSACTIO
 
 mod ends;
 mod operated;
+mod shares;
 
 const DELAY: Duration = Duration::from_secs(4 * 3_600);
 const LIFETIME: Duration = Duration::from_secs(5 * 86_400);
@@ -31,6 +32,7 @@ fn message(id: u64, received: WallTime) -> NewMessage<&'static str> {
         last_attempt: false,
         reverse_path: id % 2,
         content_bytes: 10_000,
+        handling: None,
         hot: None,
     }
 }
@@ -282,7 +284,7 @@ fn a_queued_recipient_costs_128_bytes_at_most() {
     }
     let rows = bench.queue.stats().row_bytes;
     let each = LIVE + (rows + bench.queue.ids.bytes() as u64) as f64 / MESSAGES as f64;
-    assert!(each <= 119.0, "{each} bytes: what the process needs beside is not counted here");
+    assert!(each <= 123.0, "{each} bytes: what the process needs beside is not counted here");
     let departures = bench.pop_all();
     departures.iter().for_each(|departure| bench.finish(departure));
     let left = bench.queue.stats();

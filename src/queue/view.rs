@@ -8,7 +8,7 @@ use crate::base::time::WallTime;
 use crate::mail::address::Domain;
 use crate::queue::domains::DomainRow;
 use crate::queue::entry::{EnvelopeAt, RecordAt, State, from_seconds};
-use crate::queue::list::NONE;
+use crate::queue::list::{List, NONE};
 use crate::queue::operator::{Place, Selector};
 use crate::queue::{DomainId, Queue};
 
@@ -230,17 +230,15 @@ impl<H> Queue<H> {
         limit: usize,
     ) -> (Vec<MessageView>, Option<Place>) {
         let limit = limit.clamp(1, OPERATED_BATCH_MAX);
-        match selector {
-            Selector { id: Some(id), .. } => {
-                let row = self.ids.find(*id, &self.messages);
+        match (selector.id, selector.whole_domain()) {
+            (Some(id), _) => {
+                let row = self.ids.find(id, &self.messages);
                 let entries = row.map(|row| (row, self.selected_of(row, selector)));
                 let view = entries.filter(|(_, entries)| !entries.is_empty());
                 (view.into_iter().map(|(row, entries)| self.view(row, entries)).collect(), None)
             }
-            Selector { id: None, domain: Some(name), reverse_path: None } => {
-                self.list_domain(name, from, limit)
-            }
-            Selector { .. } => self.list_rows(selector, from, limit),
+            (None, Some(name)) => self.list_domain(name, from, limit),
+            (None, None) => self.list_rows(selector, from, limit),
         }
     }
 
@@ -339,7 +337,8 @@ impl<H> Queue<H> {
             let next = move |entry: &u32| Some(self.entries[*entry].chain_next());
             std::iter::successors(Some(head), move |entry| next(entry).filter(|e| *e != head))
         };
-        std::iter::successors(some(self.domains.rows[domain].line.head), lane).flat_map(run)
+        let heads = move |line: List| std::iter::successors(some(line.head), lane);
+        self.lines_of(domain).into_iter().flat_map(heads).flat_map(run)
     }
 }
 

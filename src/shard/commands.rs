@@ -8,6 +8,7 @@ use crate::base::time::WallTime;
 use crate::mail::address::{Domain, ForwardPath, Mailbox, ReversePath};
 use crate::mail::durability::Durability;
 use crate::mail::envelope::TlsWish;
+use crate::mail::handling::{CampaignName, TenantName};
 use crate::mail::outcome::{Outcome, Reason};
 use crate::outcome::counters::Counters;
 use crate::policy::tls_report::Tally;
@@ -22,6 +23,10 @@ pub struct Selector {
     pub domain: Option<Domain>,
     /// Of messages with this reverse-path.
     pub reverse_path: Option<ReversePath>,
+    /// Of this tenant's messages.
+    pub tenant: Option<TenantName>,
+    /// Of this campaign's.
+    pub campaign: Option<CampaignName>,
 }
 
 impl Selector {

@@ -208,9 +208,10 @@ impl Delivery {
         let row = self.jobs.get(job.0).expect("a job is held until it is reported");
         let origin =
             Origin { home: row.dispatch.home, domain: row.dispatch.departure.domain.0.to_bits() };
+        let sender = row.dispatch.stored.envelope.handling.as_ref().map_or(0, |it| it.sender());
         let probe = row.choice == Choice::Probe;
         let site = &mut self.sites.get_mut(id.0).expect("known by its key").site;
-        match site.push(job, origin, probe, cx.mono()) {
+        match site.push(job, (origin, sender), probe, cx.mono()) {
             Ok(()) => self.stir(id),
             Err(busy) => {
                 let why = busy.why.to_string();

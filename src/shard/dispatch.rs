@@ -85,6 +85,7 @@ impl Home {
             last_attempt,
             reverse_path: found.reverse_path,
             content_bytes: found.bytes,
+            handling: found.handling,
             hot: None,
         };
         let recipients = found.pending.iter().map(|pending| {
@@ -121,6 +122,7 @@ impl Home {
             last_attempt: false,
             reverse_path: ReversePath::hash_of(stored.envelope.reverse_path.as_str()),
             content_bytes: stored.bytes(),
+            handling: stored.envelope.handling.clone(),
             hot: stored.is_hot().then(|| (stored.clone(), stored.memory())),
         };
         let (own, held) = (&cx.settings.hostname, stored.is_quarantined);

@@ -113,6 +113,8 @@ fn select(selector: &Selector) -> Select {
             .reverse_path
             .as_ref()
             .map(|path| ReversePath::hash_of(path.as_str())),
+        tenant: selector.tenant.clone(),
+        campaign: selector.campaign.clone(),
     }
 }
 

@@ -17,7 +17,7 @@
 //! | Message | | | State | | | Done | | |
 //! |---|---|---|---|---|---|---|---|---|
 //! | 0 | 1 | 1 | 0 | 1 | 2 | 0 | 1 | 3 |
-//! | 1 | 1 | 1: see the record itself; 2: has a handling | 1 | 8 | message id | 1 | 8 | message id |
+//! | 1 | 1 | 1 see record, 2 *handling* | 1 | 8 | message id | 1 | 8 | message id |
 //! | 2 | 2 | recipients | 9 | | *standing* | | | |
 //! | 4 | 2 | standings | | | | | | |
 //! | 6 | 8 | message id | | | | | | |
@@ -29,11 +29,12 @@
 //! | 42 | 8 | XXH3 of the reverse-path | | | | | | |
 //! | 50 | | *handling*, *domains*, *standings* (of a moved message) | | | | | | |
 //!
-//! A handling is as in the record (`record/handling.rs`). A domain is its octets in one octet and its text as the client wrote it, empty for
-//! `<Postmaster>`. A standing is recipient (2), 0 pending, 1 held or 2 final (1), and the state
-//! block's first octet in the segment (4); then, unless it is final, attempts (4) and due (8,
-//! milliseconds since 1970, signed). A message with content in other segments, and one that was
-//! quarantined, is to be seen itself, and has neither domains nor standings here.
+//! A handling is as in the record (`record/handling.rs`). A domain is its octets in one octet and
+//! its text as the client wrote it, empty for `<Postmaster>`. A standing is recipient (2), 0
+//! pending, 1 held or 2 final (1), and the state block's first octet in the segment (4); then,
+//! unless it is final, attempts (4) and due (8, milliseconds since 1970, signed). A message with
+//! content in other segments, and one that was quarantined, is to be seen itself, and has neither
+//! domains nor standings here.
 
 use std::ops::Range;
 

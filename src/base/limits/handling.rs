@@ -6,5 +6,10 @@ pub const TENANT_NAME_MAX: usize = 64;
 pub const CAMPAIGN_NAME_MAX: usize = 128;
 /// The priorities that RFC 6710 knows go from this below zero to this above.
 pub const PRIORITY_MAX: i8 = 9;
+/// How much of a destination a tenant gets beside others, where nobody says how much; what may be
+/// said is from 1 to the other.
+pub const TENANT_WEIGHT_DEFAULT: u16 = 10;
+/// See above. A tenant's turn is as many recipients: others wait for so many.
+pub const TENANT_WEIGHT_MAX: u16 = 1_000;
 // Their lengths are one octet each on disk.
 const _: () = assert!(TENANT_NAME_MAX <= 255 && CAMPAIGN_NAME_MAX <= 255);

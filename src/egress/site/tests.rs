@@ -176,7 +176,7 @@ impl World {
     fn push(&mut self, shard: usize, from: Origin, probe: bool) -> Result<u32, Busy> {
         self.jobs += 1;
         let (job, row) = (self.jobs, &mut self.shards[shard]);
-        row.site.push(job, from, probe, self.now)?;
+        row.site.push(job, (from, 0), probe, self.now)?;
         row.inside.insert(job);
         self.settle(shard);
         Ok(job)

@@ -1,0 +1,301 @@
+//! Know what is queued for whom: tenants, and what each of them sends as one.
+//!
+//! In: how the senders of messages want them handled; weights; what operators stop. Out: the *flow*
+//! of a message: its tenant, its campaign and the band of its priority. Messages of which nothing
+//! is said have the flow `NONE`, which costs nothing here.
+//!
+//! Cost: a row a flow and a tenant that has messages in the queue; they go when their last message
+//! does. What is stopped is remembered as long as it is stopped.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::base::limits::TENANT_WEIGHT_DEFAULT;
+use crate::mail::handling::{CampaignName, Handling, Priority, TenantName};
+use crate::queue::list::{Links, List, NONE};
+use crate::queue::table::Table;
+
+/// Tenants by name, and how much of a destination each gets beside the others.
+pub type Weights = Arc<HashMap<TenantName, u16>>;
+
+/// What an operator can stop: all that a tenant sends, or one campaign of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stop {
+    /// Whose.
+    pub tenant: TenantName,
+    /// `None`: all.
+    pub campaign: Option<CampaignName>,
+}
+
+/// Priorities that are told apart: each band has twice the share of the one below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Band(u8);
+
+impl Band {
+    /// Where nothing is said.
+    pub(super) const NORMAL: Self = Self(2);
+
+    pub(super) fn of(priority: Priority) -> Self {
+        Self(match priority.value() {
+            ..=-5 => 0,
+            -4..=-1 => 1,
+            0 => 2,
+            1..=4 => 3,
+            5.. => 4,
+        })
+    }
+
+    /// Recipients a turn.
+    pub(super) fn quantum(self) -> i32 {
+        1 << self.0
+    }
+}
+
+/// A tenant with messages in the queue.
+#[derive(Debug)]
+pub(super) struct TenantRow {
+    /// `None`: mail without one that says something else, a priority perhaps.
+    pub(super) name: Option<TenantName>,
+    /// Recipients a turn.
+    pub(super) quantum: i32,
+    stopped: bool,
+    /// Linked by `FlowRow::siblings`.
+    flows: List,
+}
+
+/// What a tenant sends as one.
+#[derive(Debug)]
+pub(super) struct FlowRow {
+    pub(super) tenant: u32,
+    pub(super) campaign: Option<CampaignName>,
+    pub(super) band: Band,
+    hash: u64,
+    messages: u32,
+    stopped: bool,
+    siblings: Links,
+    /// Its leaves, one a domain. Linked by `Lane::kin`.
+    pub(super) leaves: List,
+}
+
+impl FlowRow {
+    fn siblings(&mut self) -> &mut Links {
+        &mut self.siblings
+    }
+}
+
+/// All flows with messages in the queue.
+#[derive(Debug, Default)]
+pub(super) struct Flows {
+    rows: Table<FlowRow>,
+    tenants: Table<TenantRow>,
+    by_key: HashTable<u32>,
+    by_name: HashMap<Option<TenantName>, u32>,
+    weights: Weights,
+    stops: BTreeSet<Stop>,
+}
+
+impl Flows {
+    /// The flow of a message that is handled so, which has one more message now.
+    pub(super) fn enter(&mut self, handling: Option<&Handling>) -> u32 {
+        let Some(handling) = handling else { return NONE };
+        let Handling { tenant, campaign, priority, .. } = handling;
+        let (campaign, band) =
+            (campaign.as_ref().filter(|_| tenant.is_some()), Band::of(*priority));
+        if tenant.is_none() && band == Band::NORMAL {
+            return NONE;
+        }
+        let flow = self.intern(tenant.as_ref(), campaign, band);
+        self.rows[flow].messages += 1;
+        flow
+    }
+
+    fn intern(
+        &mut self,
+        tenant: Option<&TenantName>,
+        campaign: Option<&CampaignName>,
+        band: Band,
+    ) -> u32 {
+        let hash = hash_of(tenant, campaign, band);
+        let Self { rows, tenants, by_key, .. } = self;
+        let same = |row: &u32| {
+            let flow = &rows[*row];
+            flow.band == band
+                && flow.campaign.as_ref() == campaign
+                && tenants[flow.tenant].name.as_ref() == tenant
+        };
+        if let Some(row) = by_key.find(hash, same) {
+            return *row;
+        }
+        let stopped = tenant.is_some_and(|tenant| {
+            let stop = Stop { tenant: tenant.clone(), campaign: campaign.cloned() };
+            stop.campaign.is_some() && self.stops.contains(&stop)
+        });
+        let tenant = self.intern_tenant(tenant);
+        let flow = self.rows.insert(FlowRow {
+            tenant,
+            campaign: campaign.cloned(),
+            band,
+            hash,
+            messages: 0,
+            stopped,
+            siblings: Links::default(),
+            leaves: List::default(),
+        });
+        self.tenants[tenant].flows.push_back(&mut self.rows, flow, FlowRow::siblings);
+        let rows = &self.rows;
+        self.by_key.insert_unique(hash, flow, |row| rows[*row].hash);
+        flow
+    }
+
+    fn intern_tenant(&mut self, name: Option<&TenantName>) -> u32 {
+        let name = name.cloned();
+        if let Some(row) = self.by_name.get(&name) {
+            return *row;
+        }
+        let stop = name.clone().map(|tenant| Stop { tenant, campaign: None });
+        let row = self.tenants.insert(TenantRow {
+            quantum: self.quantum(name.as_ref()),
+            stopped: stop.is_some_and(|stop| self.stops.contains(&stop)),
+            name: name.clone(),
+            flows: List::default(),
+        });
+        self.by_name.insert(name, row);
+        row
+    }
+
+    fn quantum(&self, tenant: Option<&TenantName>) -> i32 {
+        let weight = tenant.and_then(|tenant| self.weights.get(tenant).copied());
+        weight.unwrap_or(TENANT_WEIGHT_DEFAULT).into()
+    }
+
+    /// A message of `flow` has left the queue.
+    pub(super) fn leave(&mut self, flow: u32) {
+        if flow == NONE {
+            return;
+        }
+        self.rows[flow].messages -= 1;
+        if self.rows[flow].messages > 0 {
+            return;
+        }
+        let tenant = self.rows[flow].tenant;
+        self.tenants[tenant].flows.remove(&mut self.rows, flow, FlowRow::siblings);
+        let gone = self.rows.remove(flow);
+        assert!(gone.leaves.is_empty(), "a flow in line");
+        match self.by_key.find_entry(gone.hash, |other| *other == flow) {
+            Ok(entry) => drop(entry.remove()),
+            Err(_) => unreachable!("every row is indexed"),
+        }
+        if self.tenants[tenant].flows.is_empty() {
+            let gone = self.tenants.remove(tenant);
+            self.by_name.remove(&gone.name);
+        }
+    }
+
+    pub(super) fn row(&self, flow: u32) -> Option<&FlowRow> {
+        if flow == NONE { None } else { self.rows.get(flow) }
+    }
+
+    pub(super) fn row_mut(&mut self, flow: u32) -> Option<&mut FlowRow> {
+        if flow == NONE { None } else { Some(&mut self.rows[flow]) }
+    }
+
+    /// The tenant of a flow; `NONE` for mail without one, whatever else it says.
+    pub(super) fn tenant_of(&self, flow: u32) -> u32 {
+        let named = self.row(flow).filter(|row| self.tenants[row.tenant].name.is_some());
+        named.map_or(NONE, |row| row.tenant)
+    }
+
+    /// Recipients a turn of a flow, beside others of its tenant.
+    pub(super) fn quantum_of_flow(&self, flow: u32) -> i32 {
+        self.row(flow).map_or(Band::NORMAL, |row| row.band).quantum()
+    }
+
+    /// Recipients a turn of a tenant, beside others.
+    pub(super) fn quantum_of_tenant(&self, tenant: u32) -> i32 {
+        let row = Some(tenant).filter(|tenant| *tenant != NONE);
+        row.map_or(TENANT_WEIGHT_DEFAULT.into(), |row| self.tenants[row].quantum)
+    }
+
+    /// Whether nothing of `flow` is to depart.
+    pub(super) fn is_stopped(&self, flow: u32) -> bool {
+        let row = self.row(flow);
+        row.is_some_and(|row| row.stopped || self.tenants[row.tenant].stopped)
+    }
+
+    /// Whether a message of `flow` is of this tenant and this campaign, as far as they are named.
+    pub(super) fn is_of(
+        &self,
+        flow: u32,
+        tenant: Option<&TenantName>,
+        campaign: Option<&CampaignName>,
+    ) -> bool {
+        if tenant.is_none() && campaign.is_none() {
+            return true;
+        }
+        self.row(flow).is_some_and(|row| {
+            tenant.is_none_or(|_| self.tenants[row.tenant].name.as_ref() == tenant)
+                && campaign.is_none_or(|_| row.campaign.as_ref() == campaign)
+        })
+    }
+
+    /// The flows that a stop is about.
+    pub(super) fn meant_by(&self, stop: &Stop) -> Vec<u32> {
+        let Some(tenant) = self.by_name.get(&Some(stop.tenant.clone())) else {
+            return Vec::new();
+        };
+        let some = |row: u32| Some(row).filter(|row| *row != NONE);
+        let first = some(self.tenants[*tenant].flows.head);
+        let all = std::iter::successors(first, |row| some(self.rows[*row].siblings.next));
+        let is_meant =
+            |row: &u32| stop.campaign.is_none() || self.rows[*row].campaign == stop.campaign;
+        all.filter(is_meant).collect()
+    }
+
+    /// Remember that this is stopped, or is no more. The leaves are for the caller to tell.
+    pub(super) fn set_stopped(&mut self, stop: &Stop, stopped: bool) {
+        if stopped {
+            self.stops.insert(stop.clone());
+        } else {
+            self.stops.remove(stop);
+        }
+        match &stop.campaign {
+            None => {
+                if let Some(row) = self.by_name.get(&Some(stop.tenant.clone())) {
+                    self.tenants[*row].stopped = stopped;
+                }
+            }
+            Some(_) => {
+                for row in self.meant_by(stop) {
+                    self.rows[row].stopped = stopped;
+                }
+            }
+        }
+    }
+
+    pub(super) fn stops(&self) -> &BTreeSet<Stop> {
+        &self.stops
+    }
+
+    /// Share by these weights from the next turns on.
+    pub(super) fn set_weights(&mut self, weights: Weights) {
+        self.weights = weights;
+        for (name, row) in self.by_name.clone() {
+            self.tenants[row].quantum = self.quantum(name.as_ref());
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.len() + self.tenants.len() + self.by_key.len() + self.by_name.len() == 0
+    }
+}
+
+fn hash_of(tenant: Option<&TenantName>, campaign: Option<&CampaignName>, band: Band) -> u64 {
+    let hash = |name: &str| xxh3_64(name.as_bytes());
+    let tenant = tenant.map_or(0, |name| hash(name.as_str()));
+    let campaign = campaign.map_or(0, |name| hash(name.as_str()));
+    tenant ^ campaign.rotate_left(17) ^ u64::from(band.0).rotate_left(40)
+}
