@@ -10,6 +10,7 @@ mod inbound;
 mod milters;
 mod node;
 mod outbound;
+mod senders;
 mod tls_report;
 
 use std::time::Duration;
@@ -17,7 +18,8 @@ use std::time::Duration;
 use crate::config::knob::Knob;
 
 pub(super) use self::{
-    admin::*, checks::*, dkim::*, inbound::*, milters::*, node::*, outbound::*, tls_report::*,
+    admin::*, checks::*, dkim::*, inbound::*, milters::*, node::*, outbound::*, senders::*,
+    tls_report::*,
 };
 
 const SECOND: u64 = 1;
@@ -136,6 +138,14 @@ pub const ALL: &[&Knob] = &[
     &MILTER_CONNECT,
     &MILTER_COMMAND,
     &MILTER_END,
+    &SENDERS_FIELDS,
+    &SENDERS_TENANT_FIELD,
+    &SENDERS_CAMPAIGN_FIELD,
+    &TENANT_NAME,
+    &TENANT_WEIGHT,
+    &TENANT_LOGINS,
+    &TENANT_LISTENERS,
+    &TENANT_QUEUED,
     &RETRY_FIRST,
     &RETRY_FACTOR,
     &RETRY_LONGEST,

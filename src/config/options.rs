@@ -15,9 +15,11 @@ use ipnet::IpNet;
 
 mod admin;
 mod checks;
+mod senders;
 
 pub use admin::{AdminAddress, AdminOptions};
 pub use checks::CheckOptions;
+pub use senders::{SenderOptions, Tenant};
 
 use crate::config::origin::InForce;
 use crate::mail::address::{Domain, Mailbox};
@@ -99,6 +101,8 @@ pub struct Config {
     pub checks: CheckOptions,
     /// Who filters what comes in, in this order; their names are unique.
     pub milters: Vec<Milter>,
+    /// For whom the node sends.
+    pub senders: SenderOptions,
     /// When deferred recipients are tried again, and how long they are kept.
     pub queue: QueueOptions,
     /// Name servers; empty means those of resolv.conf.

@@ -13,6 +13,7 @@ mod forms;
 mod inbound;
 mod milters;
 mod outbound;
+mod senders;
 #[cfg(test)]
 mod tests;
 mod tls_report;
@@ -96,6 +97,7 @@ fn read<'d>(
     let checks = checks::read(reader, &root, &inbound.listeners);
     let memory = inbound.limits.memory_bytes;
     let milters = milters::read(reader, &root, &inbound.listeners, memory);
+    let senders = senders::read(reader, &root, &inbound.listeners);
     let queue = queue(reader, &root);
     let dns = reader.table(&root, "dns");
     let dns_servers = reader.list(&dns, &knobs::DNS_SERVERS, forms::dns_server);
@@ -131,6 +133,7 @@ fn read<'d>(
         tls_report,
         checks,
         milters,
+        senders,
         queue,
         dns_servers: dns_servers.into_iter().flatten().map(|given| given.value).collect(),
         in_force: Vec::new(),

@@ -147,6 +147,12 @@ pub struct Handling {
 }
 
 impl Handling {
+    /// Tenant and campaign as text, empty where there is none.
+    pub fn labels(&self) -> (&str, &str) {
+        let tenant = self.tenant.as_ref().map_or("", TenantName::as_str);
+        (tenant, self.campaign.as_ref().map_or("", CampaignName::as_str))
+    }
+
     /// A number by which tenants and their campaigns are told apart; 0: nobody's.
     pub fn sender(&self) -> u64 {
         let hash = |name: &str| xxh3_64(name.as_bytes());

@@ -122,6 +122,8 @@ counts! {
         "Commands that were answered with 4xx or 5xx.";
     RefusedContent Counter "relay_fast_commands_refused_total" "command=\"content\""
         "Commands that were answered with 4xx or 5xx.";
+    TenantsRefused Counter "relay_fast_tenants_refused_total" ""
+        "Messages that were put off, since their tenant has too many recipients in the queue.";
     UnlistedRecipients Counter "relay_fast_unknown_recipients_total" "by=\"list\""
         "Recipients of relay domains that were refused since there is none of that name.";
     UnknownRecipients Counter "relay_fast_unknown_recipients_total" "by=\"callout\""

@@ -100,6 +100,12 @@ pub struct Event<'a> {
     /// Its destination domain.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub domain: Cow<'a, str>,
+    /// Who sends, where that is known.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    pub tenant: Cow<'a, str>,
+    /// What it is sent for.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    pub campaign: Cow<'a, str>,
     /// Octets of content.
     pub size: u64,
     /// What the 250 to its content was worth; lines of earlier versions do not say it.
@@ -186,6 +192,8 @@ mod tests {
             reverse_path: "s@a.example".into(),
             recipient: "r@b.example".into(),
             domain: "b.example".into(),
+            tenant: "acme".into(),
+            campaign: "news".into(),
             size: 10_240,
             durability: Durability::Memory,
             site: "mx.b.example".into(),
@@ -221,7 +229,8 @@ mod tests {
     fn a_line_is_as_documented() {
         let expected = "{\"sequence\":7,\"time\":\"2026-11-24T03:41:01.007Z\",\"shard\":3,\
             \"kind\":\"deferred\",\"id\":\"0000000000001\",\"reverse_path\":\"s@a.example\",\
-            \"recipient\":\"r@b.example\",\"domain\":\"b.example\",\"size\":10240,\
+            \"recipient\":\"r@b.example\",\"domain\":\"b.example\",\"tenant\":\"acme\",\
+            \"campaign\":\"news\",\"size\":10240,\
             \"durability\":\"memory\",\"site\":\"mx.b.example\",\
             \"peer\":\"mx.b.example[192.0.2.1]:25\",\"tls\":\"TLS1.3\",\
             \"stage\":\"RCPT\",\"code\":450,\"status\":\"4.7.1\",\

@@ -169,6 +169,8 @@ mod tests {
             reverse_path: "".into(),
             recipient: "".into(),
             domain: domain.into(),
+            tenant: "".into(),
+            campaign: "".into(),
             durability: Durability::Commit,
             size: 0,
             site: "".into(),

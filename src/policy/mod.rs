@@ -18,6 +18,7 @@ pub mod pace;
 pub mod rates;
 pub mod recipients;
 pub mod relay;
+pub mod senders;
 pub mod signing;
 pub mod tls_report;
 pub mod zone;

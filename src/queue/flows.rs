@@ -13,13 +13,28 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::base::limits::TENANT_WEIGHT_DEFAULT;
+use crate::base::limits::{TENANT_QUEUED_DEFAULT, TENANT_WEIGHT_DEFAULT};
 use crate::mail::handling::{CampaignName, Handling, Priority, TenantName};
 use crate::queue::list::{Links, List, NONE};
 use crate::queue::table::Table;
 
-/// Tenants by name, and how much of a destination each gets beside the others.
-pub type Weights = Arc<HashMap<TenantName, u16>>;
+/// What holds for a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Recipients a turn, where tenants share a destination.
+    pub weight: u16,
+    /// Recipients that it may have in the queue.
+    pub queued_max: u64,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { weight: TENANT_WEIGHT_DEFAULT, queued_max: TENANT_QUEUED_DEFAULT }
+    }
+}
+
+/// Tenants of whom something is said.
+pub type Tenants = Arc<HashMap<TenantName, Terms>>;
 
 /// What an operator can stop: all that a tenant sends, or one campaign of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,8 +74,11 @@ impl Band {
 pub(super) struct TenantRow {
     /// `None`: mail without one that says something else, a priority perhaps.
     pub(super) name: Option<TenantName>,
-    /// Recipients a turn.
-    pub(super) quantum: i32,
+    terms: Terms,
+    /// Recipients in the queue.
+    recipients: u64,
+    /// They are more than it may have.
+    over: bool,
     stopped: bool,
     /// Linked by `FlowRow::siblings`.
     flows: List,
@@ -93,8 +111,11 @@ pub(super) struct Flows {
     tenants: Table<TenantRow>,
     by_key: HashTable<u32>,
     by_name: HashMap<Option<TenantName>, u32>,
-    weights: Weights,
+    terms: Tenants,
     stops: BTreeSet<Stop>,
+    /// Those who have more in the queue than they may, and whether that changed since it was asked.
+    over: BTreeSet<TenantName>,
+    over_changed: bool,
 }
 
 impl Flows {
@@ -157,7 +178,9 @@ impl Flows {
         }
         let stop = name.clone().map(|tenant| Stop { tenant, campaign: None });
         let row = self.tenants.insert(TenantRow {
-            quantum: self.quantum(name.as_ref()),
+            terms: self.terms(name.as_ref()),
+            recipients: 0,
+            over: false,
             stopped: stop.is_some_and(|stop| self.stops.contains(&stop)),
             name: name.clone(),
             flows: List::default(),
@@ -166,9 +189,40 @@ impl Flows {
         row
     }
 
-    fn quantum(&self, tenant: Option<&TenantName>) -> i32 {
-        let weight = tenant.and_then(|tenant| self.weights.get(tenant).copied());
-        weight.unwrap_or(TENANT_WEIGHT_DEFAULT).into()
+    fn terms(&self, tenant: Option<&TenantName>) -> Terms {
+        tenant.and_then(|tenant| self.terms.get(tenant).copied()).unwrap_or_default()
+    }
+
+    /// A recipient of a message of `flow` is in the queue, or has left it.
+    pub(super) fn count(&mut self, flow: u32, change: i64) {
+        if let Some(row) = self.row(flow) {
+            let tenant = row.tenant;
+            let row = &mut self.tenants[tenant];
+            row.recipients = row.recipients.checked_add_signed(change).expect("as many leave");
+            self.weigh(tenant);
+        }
+    }
+
+    /// See whether a tenant has more in the queue than it may.
+    fn weigh(&mut self, tenant: u32) {
+        let row = &self.tenants[tenant];
+        let Some(name) = &row.name else { return };
+        let is_over = row.recipients > row.terms.queued_max;
+        if is_over == row.over {
+            return;
+        }
+        if is_over {
+            self.over.insert(name.clone());
+        } else {
+            self.over.remove(name);
+        }
+        self.tenants[tenant].over = is_over;
+        self.over_changed = true;
+    }
+
+    /// Those who have more in the queue than they may, if they are others than when this was asked.
+    pub(super) fn over(&mut self) -> Option<&BTreeSet<TenantName>> {
+        std::mem::take(&mut self.over_changed).then_some(&self.over)
     }
 
     /// A message of `flow` has left the queue.
@@ -216,7 +270,7 @@ impl Flows {
     /// Recipients a turn of a tenant, beside others.
     pub(super) fn quantum_of_tenant(&self, tenant: u32) -> i32 {
         let row = Some(tenant).filter(|tenant| *tenant != NONE);
-        row.map_or(TENANT_WEIGHT_DEFAULT.into(), |row| self.tenants[row].quantum)
+        row.map_or_else(Terms::default, |row| self.tenants[row].terms).weight.into()
     }
 
     /// Whether nothing of `flow` is to depart.
@@ -279,11 +333,12 @@ impl Flows {
         &self.stops
     }
 
-    /// Share by these weights from the next turns on.
-    pub(super) fn set_weights(&mut self, weights: Weights) {
-        self.weights = weights;
+    /// These terms hold from now on.
+    pub(super) fn set_terms(&mut self, terms: Tenants) {
+        self.terms = terms;
         for (name, row) in self.by_name.clone() {
-            self.tenants[row].quantum = self.quantum(name.as_ref());
+            self.tenants[row].terms = self.terms(name.as_ref());
+            self.weigh(row);
         }
     }
 

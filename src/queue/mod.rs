@@ -40,11 +40,12 @@ use crate::base::ids::MessageId;
 use crate::base::slots::Slot;
 use crate::base::time::{Now, WallTime};
 use crate::mail::address::Domain;
+use crate::mail::handling::TenantName;
 
 pub use crate::queue::deferred::{Deferral, Due};
 pub use crate::queue::domains::DomainId;
 pub use crate::queue::entry::{EnvelopeAt, NewMessage, RecipientState, RecordAt, State};
-pub use crate::queue::flows::{Stop, Weights};
+pub use crate::queue::flows::{Stop, Tenants, Terms};
 pub use crate::queue::operator::{Operated, Place, Selector, Verb};
 pub use crate::queue::ready::{Departure, Recipients};
 pub use crate::queue::view::{DomainStats, MessageView, Queued, RecipientView, Stats};
@@ -119,9 +120,15 @@ impl<H> Queue<H> {
         }
     }
 
-    /// Let tenants share destinations by these weights.
-    pub fn set_weights(&mut self, weights: Weights) {
-        self.flows.set_weights(weights);
+    /// These terms hold for tenants from now on, and the defaults for all others.
+    pub fn set_tenants(&mut self, tenants: Tenants) {
+        self.flows.set_terms(tenants);
+    }
+
+    /// The tenants that have more in the queue than they may, if they are others than when this was
+    /// asked before.
+    pub fn over(&mut self) -> Option<&BTreeSet<TenantName>> {
+        self.flows.over()
     }
 
     /// The time is `now`: to be said before anything else of a moment is. By how many milliseconds
@@ -170,6 +177,7 @@ impl<H> Queue<H> {
         let due = self.clock.own(state.due);
         let entry = self.entries.insert(Entry::new(message, domain, index, due, &state));
         self.join_siblings(message, entry);
+        self.flows.count(self.messages[message].flow, 1);
         let state = match state {
             RecipientState { held: true, .. } => State::Held,
             RecipientState { due, .. } if due > now => State::Deferred,
@@ -199,6 +207,7 @@ impl<H> Queue<H> {
         self.settle(domain);
         self.leave_siblings(message, entry);
         self.entries.remove(entry);
+        self.flows.count(self.messages[message].flow, -1);
         let left = self.domains.rows[domain].recipients();
         self.domains.resized(domain, left + 1);
         if left == 0 {

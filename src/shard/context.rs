@@ -1,12 +1,13 @@
 //! What every part of a shard works with: the kernel, the time, and what is set.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::base::ids::ShardId;
 use crate::base::prng::Prng;
 use crate::base::time::{Monotonic, Now};
 use crate::base::wheel::Wheel;
+use crate::mail::handling::TenantName;
 use crate::outcome::counters::Counters;
 use crate::policy::attempts::Attempts;
 use crate::policy::rates::Rates;
@@ -40,6 +41,8 @@ pub(crate) struct Common {
     pub(crate) timers: Wheel<Timer>,
     /// Who guesses passwords.
     pub(crate) attempts: Attempts,
+    /// Tenants that have more in the queue than they may.
+    pub(crate) outran: BTreeSet<TenantName>,
     /// How often strangers came.
     pub(crate) rates: Rates,
     /// What block lists are asked about strangers.

@@ -145,6 +145,9 @@ impl Home {
     pub(crate) fn drive<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
         self.expire(commit, cx);
         self.start_moves(cx);
+        if let Some(outran) = self.queue.over() {
+            cx.common.outran.clone_from(outran);
+        }
         while let Some((departure, stored)) = self.in_hand.pop_front() {
             if let Some(kept) = self.depart(departure, stored, cx) {
                 self.in_hand.push_front(kept);
@@ -254,6 +257,7 @@ impl Home {
     pub(crate) fn reconfigure(&mut self, settings: &Settings) {
         let schedule = &settings.schedule;
         self.queue.set_ages(schedule.delay_report_after, schedule.lifetime);
+        self.queue.set_tenants(settings.tenants.clone());
         self.loads.set_excess(settings.shard_excess_percent);
     }
 

@@ -29,6 +29,7 @@ mod auth;
 mod checking;
 mod filtering;
 mod gate;
+mod labelling;
 mod message;
 mod pacing;
 mod proxied;
@@ -423,6 +424,7 @@ impl Inbound {
         let refusal = self
             .refusal_of_sender(cx)
             .or_else(|| refusal(commit.admission()))
+            .or_else(|| self.refusal_of_tenant(cx))
             .or_else(|| self.sends_too_often(cx));
         let answer = match refusal {
             None => {

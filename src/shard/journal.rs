@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::base::time::WallTime;
+use crate::mail::handling::Handling;
 use crate::mail::outcome::{Reason, Stage};
 use crate::mail::status::{EnhancedStatus, Reply};
 use crate::mail::verified::Verified;
@@ -78,6 +79,8 @@ impl Journal {
         let (stage, code, status, reply) = words(said);
         let class = class(kind, said, cx);
         let to = forward_path.as_str();
+        let handling = stored.envelope.handling.as_deref();
+        let (tenant, campaign) = handling.map_or(("", ""), Handling::labels);
         tracing::debug!(id = %stored.id, to, peer = attempt.peer, code, reply, "{kind:?}");
         self.sequence += 1;
         self.line.clear();
@@ -90,6 +93,8 @@ impl Journal {
             reverse_path: stored.envelope.reverse_path.as_str().into(),
             recipient: to.into(),
             domain: forward_path.domain().map_or("", |domain| domain.as_str()).into(),
+            tenant: tenant.into(),
+            campaign: campaign.into(),
             size: stored.bytes(),
             durability: stored.origin.durability(),
             site: attempt.site.into(),

@@ -57,7 +57,7 @@ mod parting;
 pub mod platform;
 pub mod settings;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::base::ids::ShardId;
@@ -173,6 +173,7 @@ impl Shard {
         let schedule = &settings.schedule;
         let queue = Queue::new(schedule.delay_report_after, schedule.lifetime, settings.hot_bytes);
         let mut home = Home::new(queue, shared.loads.clone());
+        home.reconfigure(&settings);
         shared.loads.set_excess(settings.shard_excess_percent);
         home.follow(now);
         let split = |(directory, log, recovery)| ((directory, log), (directory, recovery));
@@ -196,6 +197,7 @@ impl Shard {
                 prng,
                 timers: Wheel::new(now.mono),
                 attempts: Attempts::default(),
+                outran: BTreeSet::new(),
                 rates: Rates::default(),
                 screening: Screening::default(),
                 callouts: Callouts::default(),

@@ -32,7 +32,9 @@ use crate::policy::pace::Pace;
 use crate::policy::rates::RateLimits;
 use crate::policy::recipients::{self, Check, RecipientList};
 use crate::policy::relay::{AddressSet, DomainSet, RelayPolicy};
+use crate::policy::senders::Senders;
 use crate::policy::signing::{Signer, Signers};
+use crate::queue::Tenants;
 use crate::queue::backoff::Schedule;
 use crate::shard::delivery::SMTP_PORT;
 use crate::smtp::content::LineEndings;
@@ -43,6 +45,7 @@ use crate::tls::{Acceptor, Clock, Connector, Roots, TlsError};
 mod clients;
 pub(crate) mod filters;
 mod proxies;
+mod senders;
 mod surroundings;
 mod tls;
 
@@ -118,6 +121,10 @@ pub struct Settings {
     pub authorities: Option<Roots>,
     /// Whether sessions with MX hosts are counted, for reports to their domains.
     pub tells_of_tls: bool,
+    /// How it is known who sends.
+    pub senders: Arc<Senders>,
+    /// What holds for those of whom something is said.
+    pub tenants: Tenants,
     /// What kind of refusal a reply is.
     pub classifier: Arc<Classifier>,
     /// Who may log in.
@@ -190,6 +197,8 @@ impl Settings {
             tls: TlsSettings::new(config, around)?,
             authorities: around.authorities.clone(),
             tells_of_tls: config.tls_report.is_some(),
+            senders: Arc::new(senders::senders(config)),
+            tenants: senders::tenants(config),
             classifier: around.classifier.clone().unwrap_or_else(Classifier::shipped),
             credentials: around.credentials.clone(),
             clock: around.clock.clone(),

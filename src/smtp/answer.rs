@@ -146,6 +146,9 @@ impl Answer {
     pub const MESSAGE_TOO_BIG: Self = Self::known(552, (5, 3, 4), "Message too big");
     /// No room for a message now.
     pub const NO_ROOM: Self = Self::known(452, (4, 3, 1), "Insufficient storage");
+    /// Its sender has more in the queue than it may.
+    pub const TENANT_OUTRAN: Self =
+        Self::known(452, (4, 3, 1), "Too many of your messages are waiting here, come again later");
     /// The spool is being opened: this node has just started.
     pub const STARTING: Self = Self::known(451, (4, 3, 2), "Starting, try again in a moment");
     /// A text line over the limit (RFC 5321 §4.5.3.1.10).

@@ -6,6 +6,12 @@ pub const TENANT_NAME_MAX: usize = 64;
 pub const CAMPAIGN_NAME_MAX: usize = 128;
 /// The priorities that RFC 6710 knows go from this below zero to this above.
 pub const PRIORITY_MAX: i8 = 9;
+/// Tenants of whom the configuration says something.
+pub const TENANTS_MAX: usize = 10_000;
+/// Recipients that a tenant may have in the queue, a shard, where nobody says how many.
+pub const TENANT_QUEUED_DEFAULT: u64 = 10_000_000;
+/// The most that may be said of it: 12 GiB of memory.
+pub const TENANT_QUEUED_MAX: u64 = 100_000_000;
 /// How much of a destination a tenant gets beside others, where nobody says how much; what may be
 /// said is from 1 to the other.
 pub const TENANT_WEIGHT_DEFAULT: u16 = 10;
@@ -13,3 +19,5 @@ pub const TENANT_WEIGHT_DEFAULT: u16 = 10;
 pub const TENANT_WEIGHT_MAX: u16 = 1_000;
 // Their lengths are one octet each on disk.
 const _: () = assert!(TENANT_NAME_MAX <= 255 && CAMPAIGN_NAME_MAX <= 255);
+/// Octets of the name of a header field that says who sends.
+pub const LABEL_FIELD_NAME_MAX: usize = 64;

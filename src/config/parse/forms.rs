@@ -10,12 +10,13 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::base::limits::GROUP_NAME_MAX;
+use crate::base::limits::{GROUP_NAME_MAX, LABEL_FIELD_NAME_MAX};
 use crate::config::options::{DomainPattern, Recipients, Upstream, User};
 use crate::config::suggest;
 use crate::config::units::Wrong;
 use crate::egress::upstream;
 use crate::mail::address::{Domain, Mailbox};
+use crate::mail::handling::TenantName;
 use crate::mail::route::TlsLevel;
 use crate::milter::{Address, NoAddress};
 use crate::policy::recipients::Unverified;
@@ -200,6 +201,22 @@ pub(super) fn milter_name(text: &str) -> Result<String, Wrong> {
         let what =
             format!("`{text}` is no name: 1 to {GROUP_NAME_MAX} letters, digits, `-`, `_`, `.`");
         return Err(Wrong::new(what));
+    }
+    Ok(text.to_owned())
+}
+
+/// A customer's name.
+pub(super) fn tenant_name(text: &str) -> Result<TenantName, Wrong> {
+    let wrong = |error| Wrong::new(format!("`{text}` is no name of a tenant: {error}"));
+    TenantName::parse(text).map_err(wrong)
+}
+
+/// The name of a header field (RFC 5322 §3.6.8).
+pub(super) fn field_name(text: &str) -> Result<String, Wrong> {
+    let is_name = text.bytes().all(|octet| octet.is_ascii_graphic() && octet != b':');
+    if !is_name || !(1..=LABEL_FIELD_NAME_MAX).contains(&text.len()) {
+        let what = format!("`{text}` is no name of a header field: 1 to {LABEL_FIELD_NAME_MAX}");
+        return Err(Wrong::new(what + " printable octets but `:`"));
     }
     Ok(text.to_owned())
 }

@@ -4,6 +4,7 @@ mod checks;
 mod knobs;
 mod milters;
 mod recipients;
+mod senders;
 
 use std::time::Duration;
 

@@ -62,8 +62,9 @@ type Sender = (&'static str, i8, usize, u16);
 /// A queue in which all of them have been, and whose message is which.
 fn bench(senders: &[Sender], weights: &[(&str, u16)]) -> (Bench, HashMap<u64, &'static str>) {
     let (mut bench, mut whose) = (Bench::new(), HashMap::new());
-    let weights = weights.iter().map(|(name, weight)| (tenant(name), *weight));
-    bench.queue.set_weights(Arc::new(weights.collect()));
+    let terms = |weight| Terms { weight, ..Terms::default() };
+    let tenants = weights.iter().map(|(name, weight)| (tenant(name), terms(*weight)));
+    bench.queue.set_tenants(Arc::new(tenants.collect()));
     for (name, priority, messages, recipients) in senders {
         let first = bench.ids + 1;
         bench.send(*messages, *recipients, &handling(name, *priority));
@@ -212,4 +213,32 @@ fn operators_select_by_tenant_and_campaign() {
     }
     let removed = bench.queue.operate(Verb::Remove, &of(Some(tenant("acme")), None), Place(0));
     assert_eq!((removed.touched.len(), bench.counts()[0]), (5, 2));
+}
+
+#[test]
+fn it_is_told_who_has_too_much_and_when_no_more() {
+    let mut bench = Bench::new();
+    let terms = |queued_max| Terms { queued_max, ..Terms::default() };
+    let small = |queued_max| Arc::new(HashMap::from([(tenant("acme"), terms(queued_max))]));
+    bench.queue.set_tenants(small(3));
+    let over = |bench: &mut Bench| bench.queue.over().map(|all| all.iter().cloned().collect());
+    let acme: Vec<TenantName> = vec![tenant("acme")];
+    bench.send(100, 1, &handling("globex", 0));
+    bench.send(1, 3, &handling("acme", 0));
+    assert_eq!(over(&mut bench), None);
+    bench.send(1, 1, &handling("acme/news", 9));
+    assert_eq!(over(&mut bench), Some(acme.clone()));
+    assert_eq!(over(&mut bench), None, "it was told");
+    let mut left = 4;
+    while left > 3 {
+        let departure = bench.pop();
+        let of_acme = bench.number(&departure) > 100;
+        bench.finish(&departure);
+        left -= if of_acme { departure.recipients.as_slice().len() } else { 0 };
+    }
+    assert_eq!(over(&mut bench), Some(Vec::new()));
+    bench.queue.set_tenants(small(0));
+    let is_left = !bench.queue.list(&all(), Place::default(), 1_000).0.is_empty();
+    assert!(is_left);
+    assert_eq!(over(&mut bench).unwrap_or_default(), if left > 0 { acme } else { Vec::new() });
 }

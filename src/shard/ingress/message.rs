@@ -11,12 +11,15 @@ use crate::outcome::counters::Count;
 use crate::policy::authenticity::{ContentReader, Facts};
 use crate::policy::content::ContentScan;
 use crate::policy::content::received::{Protocol, Received};
+use crate::policy::senders::Sender;
+use crate::policy::senders::labels::{LabelError, LabelReader, Labels};
 use crate::policy::signing::{Signing, Unsigned};
 use crate::shard::commit::{Commit, From, InMemory};
 use crate::shard::context::Context;
 use crate::shard::ingress::Inbound;
 use crate::shard::ingress::checking::Checking;
 use crate::shard::ingress::filtering::Kept;
+use crate::shard::ingress::labelling::label;
 use crate::shard::ingress::gate::refusal_of_signers;
 use crate::shard::ingress::screening::Screened;
 use crate::shard::platform::Platform;
@@ -31,6 +34,9 @@ use crate::spool::stored::{NewMessage, Origin};
 pub(super) struct Receiving {
     pub(super) id: MessageId,
     pub(super) scan: ContentScan,
+    /// What reads who sends it, where its header may say so, and who does.
+    labels: Option<Box<LabelReader>>,
+    sender: Sender,
     /// What checks its form, where that is wanted.
     checking: Option<Box<Checking>>,
     /// Its last chunk, while its end waits for block lists.
@@ -63,14 +69,36 @@ pub(super) enum Work {
 
 impl Receiving {
     /// Of a message of which nothing has come.
-    fn new(id: MessageId, checking: Option<Box<Checking>>, care: Care, kept: Option<Kept>) -> Self {
+    fn new(
+        id: MessageId,
+        labels: Option<Box<LabelReader>>,
+        checking: Option<Box<Checking>>,
+        care: Care,
+        kept: Option<Kept>,
+    ) -> Self {
         let (care, kept) = match (care, kept) {
             // Signed is what milters make of it.
             (Care::Sign(signing), Some(kept)) => (Care::None, Some(kept.signed_by(signing))),
             as_they_are => as_they_are,
         };
         let scan = ContentScan::new();
-        Self { id, scan, checking, last: None, care, kept, refused: None }
+        let sender = Sender::default();
+        Self { id, scan, labels, sender, checking, last: None, care, kept, refused: None }
+    }
+
+    /// Take out what is not to be passed on, and read it.
+    fn unlabel(&mut self, chunk: Vec<u8>) -> Vec<u8> {
+        match &mut self.labels {
+            Some(labels) => labels.push(chunk),
+            None => chunk,
+        }
+    }
+
+    /// The last of it has come: what was held back of it, and what its header said of who sends.
+    fn end_labels(&mut self) -> Result<(Vec<u8>, Labels), LabelError> {
+        let Some(labels) = self.labels.take() else { return Ok(Default::default()) };
+        let (rest, said) = labels.end();
+        said.map(|said| (rest, said))
     }
 
     /// See a chunk as it came.
@@ -83,6 +111,7 @@ impl Receiving {
 
     /// Take a chunk of content, and pass on what can be.
     fn push(&mut self, chunk: Vec<u8>, commit: &mut Commit) {
+        let chunk = self.unlabel(chunk);
         self.look_at(&chunk);
         let passed = match &mut self.care {
             Care::None => chunk,
@@ -151,7 +180,8 @@ impl Receiving {
         };
         let checking = self.checking.as_ref().map_or(0, |checking| checking.memory());
         let last = self.last.as_ref().map_or(0, Vec::capacity);
-        held + checking + last + self.kept.as_ref().map_or(0, Kept::memory)
+        let labels = self.labels.as_ref().map_or(0, |labels| labels.memory());
+        held + labels + checking + last + self.kept.as_ref().map_or(0, Kept::memory)
     }
 }
 
@@ -162,7 +192,9 @@ impl Inbound {
             return self.session.answer(answer, cx.mono());
         }
         let id = commit.next_id();
-        self.receiving = Some(Receiving::new(id, self.checking(cx), self.care(cx), self.kept(cx)));
+        let (labels, checking) = (self.label_reader(cx), self.checking(cx));
+        let (care, kept) = (self.care(cx), self.kept(cx));
+        self.receiving = Some(Receiving::new(id, labels, checking, care, kept));
         self.session.answer(Answer::GO_ON, cx.mono());
     }
 
@@ -182,9 +214,26 @@ impl Inbound {
     pub(super) fn on_end<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
         let content = self.session.take_content();
         let receiving = self.receiving.as_mut().expect("content was answered with go on");
+        let id = receiving.id;
+        let mut content = receiving.unlabel(content);
+        let sender = match receiving.end_labels() {
+            Ok((mut rest, said)) => {
+                content.append(&mut rest);
+                self.sender(said, cx)
+            }
+            Err(error) => Err(error.reply().into()),
+        };
+        let receiving = self.receiving.as_mut().expect("it is coming in");
         receiving.look_at(&content);
         receiving.last = Some(content);
-        let id = receiving.id;
+        match sender {
+            Ok(sender) => receiving.sender = sender,
+            Err(answer) => {
+                self.drop_content(id, commit, cx);
+                return self.session.answer(answer, cx.mono());
+            }
+        }
+        let receiving = self.receiving.as_mut().expect("it is coming in");
         if let Some(mut checking) = receiving.checking.take() {
             if let Err(answer) = self.check(id, &mut checking, cx) {
                 self.drop_content(id, commit, cx);
@@ -310,6 +359,7 @@ impl Inbound {
         if facts.tls_waived && envelope.tls == TlsWish::Unsaid {
             envelope.tls = TlsWish::Waived;
         }
+        label(&mut envelope, receiving.sender);
         if let Some(mailbox) = cx.settings.relay.postmaster_mailbox() {
             envelope.place_postmaster(mailbox);
         }

@@ -23,9 +23,7 @@ impl Inbound {
     pub(super) fn care<P: Platform>(&self, cx: &Context<'_, P>) -> Care {
         let (settings, client) = (&cx.settings, &self.client);
         let header_bytes_max = settings.header_bytes_max();
-        let is_trusted =
-            self.is_vouched() || settings.relay.may_relay(client.listener, client.peer.ip());
-        match (is_trusted, settings.verify(client.listener), self.session.envelope()) {
+        match (self.is_trusted(cx), settings.verify(client.listener), self.session.envelope()) {
             (true, _, Some(envelope)) if !settings.signers.is_empty() => {
                 let reverse_path = envelope.reverse_path.0.as_ref();
                 let domain = reverse_path.map(|mailbox| mailbox.domain().clone());

@@ -16,6 +16,7 @@ fn file_with(knob: &Knob, value: &str) -> (String, usize) {
         "dkim[]" => "domain = \"d.example\"\nselector = \"s\"\nkey = \"/k\"\n",
         "source[]" => "address = \"192.0.2.1\"\ncertificate = \"c\"\nkey = \"k\"\n",
         "milter[]" => "name = \"m\"\naddress = \"127.0.0.1:1\"\n",
+        "tenant[]" => "name = \"t\"\n",
         "block_list[]" => "zone = \"l.example\"\n",
         "certificate[]" => "file = \"c\"\nkey = \"k\"\n",
         _ => "",

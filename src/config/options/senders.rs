@@ -1,0 +1,29 @@
+//! For whom the node sends.
+
+use crate::mail::handling::TenantName;
+use crate::policy::senders::labels::FieldNames;
+use crate::smtp::sasl::Name;
+
+/// Who sends, and how it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SenderOptions {
+    /// The header fields that say so; `None`: none is read.
+    pub fields: Option<FieldNames>,
+    /// Those of whom something is said; there may be others. Their names are unique.
+    pub tenants: Vec<Tenant>,
+}
+
+/// A customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    /// What it is called.
+    pub name: TenantName,
+    /// Recipients a turn, where tenants share a destination.
+    pub weight: u16,
+    /// Who logs in as one of these sends for it; no other tenant has them.
+    pub logins: Vec<Name>,
+    /// What comes in here is its: places in `listeners`, of which no other tenant has any.
+    pub listeners: Vec<u16>,
+    /// Recipients in the queue, a shard: with more, it is told to come again later.
+    pub queued_max: u64,
+}

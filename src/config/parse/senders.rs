@@ -1,0 +1,109 @@
+//! Read for whom the node sends: `[senders]` and the tables of `[[tenant]]`.
+
+use std::net::SocketAddr;
+
+use crate::base::limits::TENANTS_MAX;
+use crate::config::knob::Knob;
+use crate::config::knobs;
+use crate::config::options::{Listener, SenderOptions, Tenant};
+use crate::config::parse::{default_text, forms};
+use crate::config::reader::{Given, Reader, Section};
+use crate::config::units::Wrong;
+use crate::policy::senders::labels::FieldNames;
+
+/// In the file's order.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    root: &Section<'_>,
+    listeners: &[Listener],
+) -> SenderOptions {
+    let fields = fields(reader, root);
+    let mut tenants: Vec<Tenant> = Vec::new();
+    for section in reader.tables(root, "tenant", "tenant[]") {
+        let Some(tenant) = tenant(reader, &section, listeners) else { continue };
+        match conflict(&tenants, &tenant) {
+            Some(wrong) => reader.finder.add(section.place(), wrong),
+            None => tenants.push(tenant),
+        }
+    }
+    SenderOptions { fields, tenants }
+}
+
+fn fields(reader: &mut Reader<'_>, root: &Section<'_>) -> Option<FieldNames> {
+    let section = reader.table(root, "senders");
+    let choice = reader.choice(&section, &knobs::SENDERS_FIELDS);
+    let mut name = |knob: &'static Knob| {
+        let given = reader.text(&section, knob, None, forms::field_name);
+        let given: Given<String> = given.unwrap_or_else(|| default_text(reader, &section, knob));
+        Box::<str>::from(given.value)
+    };
+    let tenant = name(&knobs::SENDERS_TENANT_FIELD);
+    let campaign = name(&knobs::SENDERS_CAMPAIGN_FIELD);
+    if tenant.eq_ignore_ascii_case(&campaign) {
+        let wrong = Wrong::new(format!("tenant and campaign are both said by {tenant}"));
+        reader.finder.add(section.place(), wrong);
+    }
+    (choice != "ignore").then_some(FieldNames { tenant, campaign, keep: choice == "keep" })
+}
+
+fn tenant(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    listeners: &[Listener],
+) -> Option<Tenant> {
+    let name = reader.required(section, &knobs::TENANT_NAME, forms::tenant_name);
+    let weight = reader.count(section, &knobs::TENANT_WEIGHT, None, 0);
+    let logins = reader.list(section, &knobs::TENANT_LOGINS, forms::identity);
+    if logins.is_none() {
+        reader.note(section, &knobs::TENANT_LOGINS, "none".to_owned(), None);
+    }
+    let of_listeners = of_listeners(reader, section, listeners);
+    let queued = reader.count(section, &knobs::TENANT_QUEUED, None, 0);
+    Some(Tenant {
+        name: name?.value,
+        weight: u16::try_from(weight).expect("the knob's range is small"),
+        logins: logins.unwrap_or_default().into_iter().map(|given| given.value).collect(),
+        listeners: of_listeners,
+        queued_max: queued,
+    })
+}
+
+/// The places of the listeners that are named.
+fn of_listeners(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    listeners: &[Listener],
+) -> Vec<u16> {
+    let named = reader.list(section, &knobs::TENANT_LISTENERS, forms::socket_address);
+    let Some(named) = named else {
+        reader.note(section, &knobs::TENANT_LISTENERS, "none".to_owned(), None);
+        return Vec::new();
+    };
+    let has = |address: SocketAddr| listeners.iter().any(|one| one.address == address);
+    for given in named.iter().filter(|given| !has(given.value)) {
+        let wrong = Wrong::new(format!("no listener has the address {}", given.value));
+        let wrong = wrong.help("write it as in `address` of its [[listener]]");
+        reader.finder.add(given.place_or(section.place()), wrong);
+    }
+    let is_named = |listener: &Listener| named.iter().any(|given| given.value == listener.address);
+    let places = (0u16..).zip(listeners).filter(|(_, listener)| is_named(listener));
+    places.map(|(place, _)| place).collect()
+}
+
+fn conflict(tenants: &[Tenant], tenant: &Tenant) -> Option<Wrong> {
+    if tenants.len() == TENANTS_MAX {
+        return Some(Wrong::new(format!("there are {TENANTS_MAX} tenants already")));
+    }
+    tenants.iter().find_map(|other| {
+        let words = if other.name == tenant.name {
+            return Some(Wrong::new(format!("there are two tenants named `{}`", tenant.name)));
+        } else if let Some(both) = tenant.logins.iter().find(|one| other.logins.contains(one)) {
+            format!("login `{}`", both.as_str())
+        } else if tenant.listeners.iter().any(|one| other.listeners.contains(one)) {
+            "a listener".to_owned()
+        } else {
+            return None;
+        };
+        Some(Wrong::new(format!("{words} is `{}`'s already", other.name)))
+    })
+}

@@ -1,0 +1,81 @@
+//! `[senders]` and `[[tenant]]`: what is read, and what is refused.
+
+use super::{problems, read_file};
+use crate::base::limits::{TENANT_QUEUED_DEFAULT, TENANT_WEIGHT_DEFAULT};
+use crate::config::options::Tenant;
+use crate::mail::handling::TenantName;
+use crate::policy::senders::labels::FieldNames;
+use crate::smtp::sasl::Name;
+
+#[test]
+fn nobody_is_known_unless_said() {
+    let senders = read_file("").senders;
+    assert_eq!((senders.fields, senders.tenants), (None, Vec::new()));
+}
+
+#[test]
+fn tenants_are_read_in_their_order() {
+    let config = read_file(
+        r#"
+[senders]
+fields = "keep"
+tenant_field = "X-Customer"
+[[listener]]
+address = "127.0.0.1:2525"
+[[listener]]
+address = "127.0.0.1:2526"
+[[tenant]]
+name = "globex"
+[[tenant]]
+name = "acme"
+weight = 30
+logins = ["app1", "app2@acme.example"]
+listeners = ["127.0.0.1:2526"]
+queued = 1000
+"#,
+    );
+    let (tenant, campaign) = ("X-Customer".into(), "X-Campaign".into());
+    let fields = FieldNames { tenant, campaign, keep: true };
+    assert_eq!(config.senders.fields, Some(fields));
+    let name = |text| TenantName::parse(text).unwrap();
+    let login = |text: &str| Name::prepare(text.as_bytes()).unwrap();
+    let globex = Tenant {
+        name: name("globex"),
+        weight: TENANT_WEIGHT_DEFAULT,
+        logins: Vec::new(),
+        listeners: Vec::new(),
+        queued_max: TENANT_QUEUED_DEFAULT,
+    };
+    let acme = Tenant {
+        name: name("acme"),
+        weight: 30,
+        logins: vec![login("app1"), login("app2@acme.example")],
+        listeners: vec![1],
+        queued_max: 1_000,
+    };
+    assert_eq!(config.senders.tenants, [globex, acme]);
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let one = "[[tenant]]\nname = \"a\"\n";
+    let two = "[[tenant]]\nname = \"b\"\n";
+    let with = |line: &str| format!("{one}{line}\n{two}{line}\n");
+    let address = "listeners = [\"127.0.0.1:2525\"]";
+    for (text, expected) in [
+        (one.repeat(2), "3: there are two tenants named `a`"),
+        ("[[tenant]]\nname = \"a b\"".to_owned(), "2: `a b` is no name of a tenant: it has"),
+        (with("logins = [\"x\"]"), "4: login `x` is `a`'s already"),
+        (
+            format!("[[listener]]\naddress = \"127.0.0.1:2525\"\n{}", with(address)),
+            "6: a listener is `a`'s already",
+        ),
+        (format!("{one}listeners = [\"127.0.0.1:9\"]"), "3: no listener has the address"),
+        (format!("{one}weight = 0"), "3: "),
+        ("[senders]\ntenant_field = \"X: y\"".to_owned(), "2: `X: y` is no name of a header"),
+        ("[senders]\ntenant_field = \"x-campaign\"".to_owned(), "1: tenant and campaign are"),
+    ] {
+        let problems = problems(&text);
+        assert!(problems[0].starts_with(expected), "{problems:?} for {text}");
+    }
+}
