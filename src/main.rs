@@ -13,6 +13,7 @@ use relay_fast::control::check_domain::USAGE;
 use relay_fast::control::cli::{Cli, NodeFlags, Verb};
 use relay_fast::control::commands::Shards;
 use relay_fast::control::passwd;
+use relay_fast::control::pauses::Pauses;
 use relay_fast::control::serve::{Rules, serve};
 use relay_fast::control::tls_reports::TlsReports;
 use relay_fast::platform::doors::open_doors;
@@ -91,7 +92,8 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let admin: Vec<_> = doors.iter().map(|door| door.address.to_string()).collect();
     let shards = Shards::new(config.cores, move |shard, crossing| posts.post(shard, crossing));
     let doors = doors.into_iter().map(|door| (door.address, door.socket));
-    serve(doors, shards, reports(handle.clone()), rules.clone())?;
+    let ways = (reports(handle.clone()), pauses(handle.clone()));
+    serve(doors, shards, ways, rules.clone())?;
     if config.admin.tells_token() {
         tracing::warn!("the admin token crosses the network in clear: name a certificate");
     }
@@ -110,6 +112,15 @@ fn reports(handle: Handle) -> TlsReports {
     TlsReports::new(move |at_once, reply| {
         handle.ask_tls_reports(if at_once { Ask::Hurry } else { Ask::Show }, reply);
     })
+}
+
+/// The way to who keeps what is paused.
+fn pauses(handle: Handle) -> Pauses {
+    let all = handle.clone();
+    Pauses::new(
+        move || all.pauses(),
+        move |pause, paused| handle.set_pause(pause, paused).map_err(|error| error.to_string()),
+    )
 }
 
 /// A log has a line for each thing that happens.

@@ -79,6 +79,8 @@ mod refusals;
 mod reload;
 #[path = "relay/seen.rs"]
 mod seen;
+#[path = "relay/senders.rs"]
+mod senders;
 #[path = "relay/service.rs"]
 mod service;
 #[path = "relay/spool.rs"]

@@ -19,6 +19,7 @@ mod tests;
 mod tls_report;
 
 use std::fmt::Debug;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -99,8 +100,7 @@ fn read<'d>(
     let milters = milters::read(reader, &root, &inbound.listeners, memory);
     let senders = senders::read(reader, &root, &inbound.listeners);
     let queue = queue(reader, &root);
-    let dns = reader.table(&root, "dns");
-    let dns_servers = reader.list(&dns, &knobs::DNS_SERVERS, forms::dns_server);
+    let dns_servers = dns_servers(reader, &root);
     Some(Config {
         hostname: hostname?,
         postmaster: postmaster.map(|given| given.value),
@@ -135,9 +135,15 @@ fn read<'d>(
         milters,
         senders,
         queue,
-        dns_servers: dns_servers.into_iter().flatten().map(|given| given.value).collect(),
+        dns_servers,
         in_force: Vec::new(),
     })
+}
+
+fn dns_servers(reader: &mut Reader<'_>, root: &Section<'_>) -> Vec<SocketAddr> {
+    let section = reader.table(root, "dns");
+    let servers = reader.list(&section, &knobs::DNS_SERVERS, forms::dns_server);
+    servers.into_iter().flatten().map(|given| given.value).collect()
 }
 
 fn flag<'d>(name: &'static str, text: Option<&'d String>) -> Option<FlagValue<'d>> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::WallTime;
 use crate::mail::address::{Domain, Mailbox, ReversePath};
-use crate::mail::handling::{CampaignName, TenantName};
+use crate::mail::handling::{CampaignName, Handling, TenantName};
 use crate::shard::commands::{
     QueueState, QueueStats, QueuedMessage, QueuedRecipient, RecipientStory, Selector,
 };
@@ -112,6 +112,12 @@ pub struct Message {
     pub id: String,
     /// Without brackets.
     pub reverse_path: String,
+    /// Who sends, where that is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tenant: String,
+    /// What it is sent for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub campaign: String,
     /// When it was accepted.
     pub accepted: String,
     /// When it expires.
@@ -143,9 +149,12 @@ pub struct Story {
 
 impl From<&QueuedMessage> for Message {
     fn from(message: &QueuedMessage) -> Self {
+        let (tenant, campaign) = message.handling.as_deref().map_or(("", ""), Handling::labels);
         Self {
             id: message.id.to_string(),
             reverse_path: message.reverse_path.as_str().to_owned(),
+            tenant: tenant.to_owned(),
+            campaign: campaign.to_owned(),
             accepted: message.accepted.to_rfc3339(),
             expires: message.expires.to_rfc3339(),
             bytes: message.bytes,

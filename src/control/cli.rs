@@ -15,6 +15,7 @@ use crate::config::parse::{File, load};
 use crate::control::api::Select;
 use crate::control::check_domain::CheckDomain;
 use crate::control::dkim::DkimVerb;
+use crate::control::pauses::Whose;
 use crate::control::queue::Ask;
 
 /// An SMTP relay for bulk-campaign sending nodes: stored before 250.
@@ -223,6 +224,23 @@ pub enum QueueVerb {
     Release(Selection),
     /// Give up without a bounce, and forget
     Remove(Selection),
+    /// Let what a tenant sends wait, or one campaign of it, until it is resumed; restarts keep it
+    Pause(Sender),
+    /// Undo `pause`
+    Resume(Sender),
+    /// List what is paused
+    Paused,
+}
+
+/// Who sends.
+#[derive(Args)]
+pub struct Sender {
+    /// Name of who sends
+    #[arg(long, value_name = "NAME")]
+    pub tenant: String,
+    /// Name of what it is sent for; else all of the tenant's is meant
+    #[arg(long, value_name = "NAME")]
+    pub campaign: Option<String>,
 }
 
 /// What is asked about reports on TLS.
@@ -293,6 +311,12 @@ impl From<&Selection> for Select {
     }
 }
 
+impl From<&Sender> for Whose {
+    fn from(sender: &Sender) -> Self {
+        Self { tenant: sender.tenant.clone(), campaign: sender.campaign.clone() }
+    }
+}
+
 impl From<&QueueVerb> for Ask {
     fn from(verb: &QueueVerb) -> Self {
         match verb {
@@ -307,6 +331,9 @@ impl From<&QueueVerb> for Ask {
             QueueVerb::Hold(selection) => Self::Verb("hold", selection.into()),
             QueueVerb::Release(selection) => Self::Verb("release", selection.into()),
             QueueVerb::Remove(selection) => Self::Verb("remove", selection.into()),
+            QueueVerb::Pause(sender) => Self::Pause(sender.into(), true),
+            QueueVerb::Resume(sender) => Self::Pause(sender.into(), false),
+            QueueVerb::Paused => Self::Paused,
         }
     }
 }

@@ -11,15 +11,16 @@ use axum::{Json, Router};
 use crate::base::limits::{LIST_ROWS_MAX, STATS_DOMAINS_DEFAULT};
 use crate::control::api::{Changed, Message, Refusal, Row, Select, Stats};
 use crate::control::commands::{Shards, Silent};
+use crate::control::pauses::Pauses;
 use crate::control::tls_reports::TlsReports;
-use crate::control::{metrics, tls_reports};
+use crate::control::{metrics, pauses, tls_reports};
 use crate::shard::commands::{
     Answer, Command, QueueState, QueueStats, QueuedMessage, RecipientStory, Selector, Snapshot,
     Wait,
 };
 
 /// All that is answered.
-pub(super) fn router(shards: Shards, reports: TlsReports) -> Router {
+pub(super) fn router(shards: Shards, reports: TlsReports, pauses: Pauses) -> Router {
     let queue = Router::new()
         .route("/healthz", get(healthz))
         .route("/metrics", get(exposition))
@@ -28,7 +29,7 @@ pub(super) fn router(shards: Shards, reports: TlsReports) -> Router {
         .route("/queue/stats", get(stats))
         .route("/queue/{verb}", post(operate))
         .with_state(shards);
-    queue.merge(tls_reports::router(reports))
+    queue.merge(pauses::router(pauses)).merge(tls_reports::router(reports))
 }
 
 /// A refusal with its status.

@@ -17,6 +17,7 @@ pub mod dkim;
 pub mod http;
 pub mod metrics;
 pub mod passwd;
+pub mod pauses;
 pub mod queue;
 pub mod report;
 pub mod serve;

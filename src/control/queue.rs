@@ -9,6 +9,7 @@ use ureq::{Agent, RequestBuilder};
 use crate::base::limits::LIST_ROWS_MAX;
 use crate::config::options::AdminAddress;
 use crate::control::api::{Changed, Message, Refusal, Row, Select, Stats};
+use crate::control::pauses::{self, Done, Whose};
 use crate::control::unix::Unix;
 use crate::policy::tls_report::Status;
 
@@ -23,6 +24,10 @@ pub enum Ask {
     Stats(Select),
     /// `flush`, `hold`, `release` or `remove`, by selection.
     Verb(&'static str, Select),
+    /// Pause a tenant or a campaign, or let it go on.
+    Pause(Whose, bool),
+    /// All that is paused.
+    Paused,
 }
 
 /// Why there is no answer, in words for the terminal.
@@ -45,6 +50,10 @@ pub fn ask(node: &Node, ask: &Ask) -> Result<String, AskError> {
         }
         Ask::Show(id) => Ok(message(&node.get(&format!("show/{id}"), &Select::default())?)),
         Ask::Stats(select) => Ok(stats(&node.get("stats", select)?)),
+        Ask::Pause(whose, paused) => {
+            Ok(pauses::done(whose, *paused, node.set_pause(whose, *paused)?))
+        }
+        Ask::Paused => Ok(pauses::shown(&node.pauses()?)),
         Ask::Verb(verb, select) => {
             let Changed { recipients } = node.post(verb, select)?;
             let done = match *verb {
@@ -89,6 +98,16 @@ impl Node {
     pub fn send_tls_reports(&self) -> Result<Status, AskError> {
         let request = self.agent.post(self.url("tls-reports/send"));
         self.read(self.prepare(request, &Select::default()).send_empty())
+    }
+
+    fn pauses(&self) -> Result<Vec<Whose>, AskError> {
+        self.get("paused", &Select::default())
+    }
+
+    fn set_pause(&self, whose: &Whose, paused: bool) -> Result<Done, AskError> {
+        let Whose { tenant, campaign } = whose.clone();
+        let select = Select { tenant: Some(tenant), campaign, ..Select::default() };
+        self.post(if paused { "pause" } else { "resume" }, &select)
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str, select: &Select) -> Result<T, AskError> {
@@ -181,10 +200,15 @@ fn rows(rows: &[Row], limit: usize) -> String {
 
 fn message(message: &Message) -> String {
     let mut out = String::new();
-    let Message { id, reverse_path, accepted, expires, bytes, durability, recipients } = message;
+    let Message { id, reverse_path, accepted, expires, bytes, durability, .. } = message;
     let _ = writeln!(out, "{id} from <{reverse_path}>, {bytes} octets");
+    match (message.tenant.as_str(), message.campaign.as_str()) {
+        ("", _) => {}
+        (tenant, "") => drop(writeln!(out, "sent by {tenant}")),
+        (tenant, campaign) => drop(writeln!(out, "sent by {tenant} for {campaign}")),
+    }
     let _ = writeln!(out, "accepted {accepted} (durability {durability}), expires {expires}");
-    for story in recipients {
+    for story in &message.recipients {
         let _ = writeln!(out, "\n<{}>: {}", story.recipient, story.state);
         let tries = story.attempts;
         match &story.next_attempt {

@@ -23,6 +23,7 @@ pub mod listener;
 pub mod machine;
 pub mod manager;
 mod name_servers;
+pub mod pauses;
 mod policies;
 pub mod probe;
 pub mod relay;

@@ -17,12 +17,14 @@ use crate::platform::channels::Posts;
 use crate::platform::confine::{ConfineError, confine};
 use crate::platform::event_log::EventLogOptions;
 use crate::platform::files::{self, AdminFiles, FileError};
+use crate::platform::pauses::{PauseError, Pauses};
 use crate::platform::standings::Checker;
 use crate::platform::supervise::{Occasion, RunError, StartError};
 use crate::platform::tls_reports::{Ask, Reply, TlsReports};
 use crate::platform::user::{User, UserError};
 use crate::platform::{clock, machine};
 use crate::policy::gate::Board;
+use crate::queue::Pause;
 use crate::shard::mesh::Crossing;
 use crate::shard::settings::Settings;
 use crate::shard::{Shard, Shared, Start};
@@ -46,6 +48,9 @@ pub enum PrepareError {
     /// A file is of no use.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// What operators paused cannot be known.
+    #[error("what is paused cannot be read: {0}")]
+    Pauses(#[from] PauseError),
 }
 
 /// Why a configuration cannot be put in force on this machine.
@@ -73,6 +78,7 @@ pub struct Relay {
     settings: Arc<ArcSwap<Settings>>,
     checker: Arc<Checker>,
     tls_reports: Arc<TlsReports>,
+    pauses: Arc<Pauses>,
 }
 
 /// What the control thread needs of a relay.
@@ -83,12 +89,23 @@ pub struct Handle {
     settings: Arc<ArcSwap<Settings>>,
     checker: Arc<Checker>,
     tls_reports: Arc<TlsReports>,
+    pauses: Arc<Pauses>,
 }
 
 impl Handle {
     /// Ask about reports on TLS: `reply` is called once, or dropped where too many ask.
     pub fn ask_tls_reports(&self, ask: Ask, reply: Reply) {
         self.tls_reports.ask(ask, reply);
+    }
+
+    /// All that operators paused.
+    pub fn pauses(&self) -> Vec<Pause> {
+        self.pauses.all().iter().cloned().collect()
+    }
+
+    /// Pause, or let go on; whether that changes anything.
+    pub fn set_pause(&self, pause: &Pause, paused: bool) -> Result<bool, PauseError> {
+        self.pauses.set(pause, paused)
     }
 
     /// What `config` means for those who ask this node, or why it cannot be meant.
@@ -133,7 +150,9 @@ impl Relay {
         checker.set(config).map_err(SettingsError::Checker)?;
         let tls_reports = TlsReports::new(node.posts(), config.spool.directory.clone());
         tls_reports.set(config).map_err(SettingsError::TlsReports)?;
-        Ok(Self { node, log, settings, checker, tls_reports: Arc::new(tls_reports) })
+        let tls_reports = Arc::new(tls_reports);
+        let pauses = Arc::new(Pauses::open(&config.spool.directory, node.posts())?);
+        Ok(Self { node, log, settings, checker, tls_reports, pauses })
     }
 
     /// Where its listeners are, in their order, with the ports that they were given.
@@ -148,15 +167,19 @@ impl Relay {
             settings: self.settings.clone(),
             checker: self.checker.clone(),
             tls_reports: self.tls_reports.clone(),
+            pauses: self.pauses.clone(),
         }
     }
 
     /// Run until it is drained. `tell` is called on each occasion.
     pub fn run(self, tell: impl FnMut(Occasion)) -> Result<(), RunError> {
-        let Self { node, log, settings, .. } = self;
+        let Self { node, log, settings, pauses, .. } = self;
         let shared = Arc::new(Shared::new(node.posts().shards()));
-        let make =
-            move |start: ShardStart| make_shard(start, log, settings.load_full(), shared.clone());
+        let make = move |start: ShardStart| {
+            let mut shard = make_shard(start, log, settings.load_full(), shared.clone())?;
+            shard.pause(&pauses.all());
+            Ok(shard)
+        };
         node.run(make, tell).map(drop)
     }
 }

@@ -1,7 +1,7 @@
 //! What the queue keeps in RAM of a message and of each of its recipients, and no more.
 //!
 //! Addresses, headers and replies stay in the spool; the queue holds where they are. A message with
-//! one recipient costs 114 bytes here: a [`Message`] row, an [`Entry`] row, its share of the index
+//! one recipient costs 110 bytes here: a [`Message`] row, an [`Entry`] row, its share of the index
 //! by id (`tests.rs` adds it up). What differs by destination domain is held once for each domain
 //! (`domains.rs`).
 //!
@@ -87,7 +87,7 @@ pub enum State {
     Held,
 }
 
-/// A message's row. 68 bytes, and no more.
+/// A message's row. 64 bytes, and no more.
 #[derive(Debug)]
 pub(super) struct Message {
     id: Halves,
@@ -100,8 +100,6 @@ pub(super) struct Message {
     pub(super) content_bytes: u32,
     /// The entry before the one that was asked for last, in the ring of the message's entries.
     pub(super) cursor: u32,
-    /// Its place among the hot ones, or `NONE`.
-    pub(super) hot: u32,
     /// Whose it is (`flows.rs`), or `NONE`.
     pub(super) flow: u32,
     /// The next one in its bucket of the index by id, or `NONE`.
@@ -153,7 +151,7 @@ impl From<Halves> for u64 {
 }
 
 // The budget of 128 bytes a recipient stands on these two.
-const _: () = assert!(Table::<Message>::ROW_BYTES == 68);
+const _: () = assert!(Table::<Message>::ROW_BYTES == 64);
 const _: () = assert!(Table::<Entry>::ROW_BYTES == 44);
 
 const DELAY_REPORTED: u16 = 1 << 14;
@@ -173,7 +171,6 @@ impl Message {
             bytes: 0,
             content_bytes: u32::try_from(message.content_bytes).unwrap_or(u32::MAX),
             cursor: NONE,
-            hot: NONE,
             flow: NONE,
             same_bucket: NONE,
             age: Links::default(),

@@ -1,11 +1,11 @@
 //! Know what is queued for whom: tenants, and what each of them sends as one.
 //!
-//! In: how the senders of messages want them handled; weights; what operators stop. Out: the *flow*
-//! of a message: its tenant, its campaign and the band of its priority. Messages of which nothing
-//! is said have the flow `NONE`, which costs nothing here.
+//! In: how the senders of messages want them handled; terms; what operators pause. Out: a message's
+//! *flow*: its tenant, its campaign and the band of its priority. Messages of which nothing is said
+//! have the flow `NONE`, which costs nothing here.
 //!
 //! Cost: a row a flow and a tenant that has messages in the queue; they go when their last message
-//! does. What is stopped is remembered as long as it is stopped.
+//! does. What is paused is remembered as long as it is.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -36,9 +36,9 @@ impl Default for Terms {
 /// Tenants of whom something is said.
 pub type Tenants = Arc<HashMap<TenantName, Terms>>;
 
-/// What an operator can stop: all that a tenant sends, or one campaign of it.
+/// What an operator can pause: all that a tenant sends, or one campaign of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Stop {
+pub struct Pause {
     /// Whose.
     pub tenant: TenantName,
     /// `None`: all.
@@ -112,7 +112,7 @@ pub(super) struct Flows {
     by_key: HashTable<u32>,
     by_name: HashMap<Option<TenantName>, u32>,
     terms: Tenants,
-    stops: BTreeSet<Stop>,
+    pauses: BTreeSet<Pause>,
     /// Those who have more in the queue than they may, and whether that changed since it was asked.
     over: BTreeSet<TenantName>,
     over_changed: bool,
@@ -151,8 +151,8 @@ impl Flows {
             return *row;
         }
         let stopped = tenant.is_some_and(|tenant| {
-            let stop = Stop { tenant: tenant.clone(), campaign: campaign.cloned() };
-            stop.campaign.is_some() && self.stops.contains(&stop)
+            let pause = Pause { tenant: tenant.clone(), campaign: campaign.cloned() };
+            pause.campaign.is_some() && self.pauses.contains(&pause)
         });
         let tenant = self.intern_tenant(tenant);
         let flow = self.rows.insert(FlowRow {
@@ -176,12 +176,12 @@ impl Flows {
         if let Some(row) = self.by_name.get(&name) {
             return *row;
         }
-        let stop = name.clone().map(|tenant| Stop { tenant, campaign: None });
+        let pause = name.clone().map(|tenant| Pause { tenant, campaign: None });
         let row = self.tenants.insert(TenantRow {
             terms: self.terms(name.as_ref()),
             recipients: 0,
             over: false,
-            stopped: stop.is_some_and(|stop| self.stops.contains(&stop)),
+            stopped: pause.is_some_and(|pause| self.pauses.contains(&pause)),
             name: name.clone(),
             flows: List::default(),
         });
@@ -295,42 +295,42 @@ impl Flows {
         })
     }
 
-    /// The flows that a stop is about.
-    pub(super) fn meant_by(&self, stop: &Stop) -> Vec<u32> {
-        let Some(tenant) = self.by_name.get(&Some(stop.tenant.clone())) else {
+    /// The flows that a pause is about.
+    pub(super) fn meant_by(&self, pause: &Pause) -> Vec<u32> {
+        let Some(tenant) = self.by_name.get(&Some(pause.tenant.clone())) else {
             return Vec::new();
         };
         let some = |row: u32| Some(row).filter(|row| *row != NONE);
         let first = some(self.tenants[*tenant].flows.head);
         let all = std::iter::successors(first, |row| some(self.rows[*row].siblings.next));
         let is_meant =
-            |row: &u32| stop.campaign.is_none() || self.rows[*row].campaign == stop.campaign;
+            |row: &u32| pause.campaign.is_none() || self.rows[*row].campaign == pause.campaign;
         all.filter(is_meant).collect()
     }
 
     /// Remember that this is stopped, or is no more. The leaves are for the caller to tell.
-    pub(super) fn set_stopped(&mut self, stop: &Stop, stopped: bool) {
+    pub(super) fn set_stopped(&mut self, pause: &Pause, stopped: bool) {
         if stopped {
-            self.stops.insert(stop.clone());
+            self.pauses.insert(pause.clone());
         } else {
-            self.stops.remove(stop);
+            self.pauses.remove(pause);
         }
-        match &stop.campaign {
+        match &pause.campaign {
             None => {
-                if let Some(row) = self.by_name.get(&Some(stop.tenant.clone())) {
+                if let Some(row) = self.by_name.get(&Some(pause.tenant.clone())) {
                     self.tenants[*row].stopped = stopped;
                 }
             }
             Some(_) => {
-                for row in self.meant_by(stop) {
+                for row in self.meant_by(pause) {
                     self.rows[row].stopped = stopped;
                 }
             }
         }
     }
 
-    pub(super) fn stops(&self) -> &BTreeSet<Stop> {
-        &self.stops
+    pub(super) fn pauses(&self) -> &BTreeSet<Pause> {
+        &self.pauses
     }
 
     /// These terms hold from now on.

@@ -1,8 +1,11 @@
 //! Keep the newest messages in RAM for their first attempt, within a bound of octets.
 //!
-//! The oldest leave first: they are on disk. Each step is O(1), dropping one included.
+//! The oldest leave first: they are on disk. Each step is O(1), dropping one included. What is
+//! known of a message that is not in RAM costs nothing here.
 
-use crate::queue::list::{Links, List, NONE};
+use hashbrown::HashTable;
+
+use crate::queue::list::{Links, List};
 use crate::queue::table::Table;
 
 /// Messages in RAM; `H` is what holds one, as an `Arc` of it.
@@ -11,6 +14,7 @@ pub(super) struct Hot<H> {
     rows: Table<HotRow<H>>,
     /// Oldest first.
     order: List,
+    by_message: HashTable<u32>,
     bytes: usize,
     bytes_max: usize,
 }
@@ -29,43 +33,49 @@ impl<H> HotRow<H> {
     }
 }
 
+/// Fibonacci hashing: rows are small numbers, given out one after another.
+fn hash_of(message: u32) -> u64 {
+    u64::from(message).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
+}
+
 impl<H> Hot<H> {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { rows: Table::default(), order: List::default(), bytes: 0, bytes_max }
+        let (rows, order, by_message) = (Table::default(), List::default(), HashTable::new());
+        Self { rows, order, by_message, bytes: 0, bytes_max }
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Keep `handle`; its place, or `NONE` where it is larger than the bound.
-    pub(super) fn insert(&mut self, handle: H, bytes: usize, message: u32) -> u32 {
+    /// Keep `handle` of `message`, which is not here, unless it is larger than the bound.
+    pub(super) fn insert(&mut self, handle: H, bytes: usize, message: u32) {
         if bytes > self.bytes_max {
-            return NONE;
+            return;
         }
         self.bytes += bytes;
-        let row = self.rows.insert(HotRow { handle, bytes, message, order: Links::default() });
-        self.order.push_back(&mut self.rows, row, HotRow::order);
-        row
-    }
-
-    /// Drop the oldest, if there is more than the bound allows; the message it belonged to.
-    pub(super) fn drop_oldest(&mut self) -> Option<u32> {
-        if self.bytes <= self.bytes_max {
-            return None;
+        let Self { rows, by_message, .. } = self;
+        let row = rows.insert(HotRow { handle, bytes, message, order: Links::default() });
+        self.order.push_back(rows, row, HotRow::order);
+        by_message.insert_unique(hash_of(message), row, |row| hash_of(rows[*row].message));
+        while self.bytes > self.bytes_max {
+            self.remove(self.rows[self.order.head].message);
         }
-        let (oldest, message) = (self.order.head, self.rows[self.order.head].message);
-        self.remove(oldest);
-        Some(message)
     }
 
-    pub(super) fn remove(&mut self, row: u32) {
+    /// Forget `message`, if it is here.
+    pub(super) fn remove(&mut self, message: u32) {
+        let is_its = |row: &u32| self.rows[*row].message == message;
+        let Ok(entry) = self.by_message.find_entry(hash_of(message), is_its) else { return };
+        let (row, _) = entry.remove();
         self.order.remove(&mut self.rows, row, HotRow::order);
         self.bytes -= self.rows.remove(row).bytes;
     }
 
-    pub(super) fn handle(&self, row: u32) -> Option<&H> {
-        self.rows.get(row).map(|row| &row.handle)
+    pub(super) fn handle(&self, message: u32) -> Option<&H> {
+        let is_its = |row: &u32| self.rows[*row].message == message;
+        let row = self.by_message.find(hash_of(message), is_its)?;
+        Some(&self.rows[*row].handle)
     }
 }
 
@@ -76,12 +86,17 @@ mod tests {
     #[test]
     fn the_oldest_leave_first_and_only_as_many_as_must() {
         let mut hot = Hot::new(10);
-        let kept: Vec<u32> = [(4, 0), (4, 1)].map(|(n, m)| hot.insert('x', n, m)).to_vec();
-        assert_eq!((hot.drop_oldest(), hot.bytes()), (None, 8));
+        hot.insert('x', 4, 0);
+        hot.insert('x', 4, 1);
+        assert_eq!(hot.bytes(), 8);
         hot.insert('y', 5, 2);
-        assert_eq!((hot.drop_oldest(), hot.drop_oldest(), hot.bytes()), (Some(0), None, 9));
-        hot.remove(kept[1]);
-        assert_eq!(hot.bytes(), 5);
-        assert_eq!(hot.insert('z', 11, 3), NONE, "larger than all the room");
+        let here = |hot: &Hot<char>| (0..4).filter(|n| hot.handle(*n).is_some()).collect();
+        let all: Vec<u32> = here(&hot);
+        assert_eq!((all, hot.bytes()), (vec![1, 2], 9));
+        hot.remove(1);
+        hot.remove(1);
+        hot.insert('z', 11, 3);
+        let all: Vec<u32> = here(&hot);
+        assert_eq!((all, hot.bytes()), (vec![2], 5), "one is larger than all the room");
     }
 }

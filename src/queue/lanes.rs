@@ -17,11 +17,13 @@
 //!
 //! A leaf that an operator stopped is in no ring; what stands in it, however much, costs nothing.
 
+use std::collections::BTreeSet;
+
 use hashbrown::HashTable;
 
 use crate::queue::Queue;
 use crate::queue::entry::Entry;
-use crate::queue::flows::{FlowRow, Stop};
+use crate::queue::flows::{FlowRow, Pause};
 use crate::queue::list::{Links, List, NONE};
 use crate::queue::table::Table;
 
@@ -313,31 +315,42 @@ impl<H> Queue<H> {
     }
 
     fn stopped_lines(&self, domain: u32) -> impl Iterator<Item = List> {
-        let flows = self.flows.stops().iter().flat_map(|stop| self.flows.meant_by(stop));
-        let flows: std::collections::BTreeSet<u32> = flows.collect();
+        let flows = self.flows.pauses().iter().flat_map(|pause| self.flows.meant_by(pause));
+        let flows: BTreeSet<u32> = flows.collect();
         let leaves =
             flows.into_iter().filter_map(move |flow| self.lanes.find((domain, true, flow)));
         leaves.map(|leaf| self.lanes.rows[leaf].line)
     }
 
-    /// Let nothing of what `stop` means depart any more, until `start`; what is with owners goes
+    /// Let nothing of what `pause` means depart any more, until `resume`; what is with owners goes
     /// on. Whether that is new. Cost: the domains where it has recipients in line.
-    pub fn stop(&mut self, stop: &Stop) -> bool {
-        self.set_stopped(stop, true)
+    pub fn pause(&mut self, pause: &Pause) -> bool {
+        self.set_stopped(pause, true)
     }
 
-    /// Undo a `stop`; whether there was one.
-    pub fn start(&mut self, stop: &Stop) -> bool {
-        self.set_stopped(stop, false)
+    /// These are paused from now on, and nothing else is.
+    pub fn set_pauses(&mut self, pauses: &BTreeSet<Pause>) {
+        let before = self.flows.pauses().clone();
+        for over in before.difference(pauses) {
+            self.resume(over);
+        }
+        for new in pauses.difference(&before) {
+            self.pause(new);
+        }
     }
 
-    fn set_stopped(&mut self, stop: &Stop, stopped: bool) -> bool {
-        if self.flows.stops().contains(stop) == stopped {
+    /// Undo a `pause`; whether there was one.
+    pub fn resume(&mut self, pause: &Pause) -> bool {
+        self.set_stopped(pause, false)
+    }
+
+    fn set_stopped(&mut self, pause: &Pause, stopped: bool) -> bool {
+        if self.flows.pauses().contains(pause) == stopped {
             return false;
         }
-        let meant = self.flows.meant_by(stop);
+        let meant = self.flows.meant_by(pause);
         let before: Vec<bool> = meant.iter().map(|flow| self.flows.is_stopped(*flow)).collect();
-        self.flows.set_stopped(stop, stopped);
+        self.flows.set_stopped(pause, stopped);
         for (flow, before) in meant.into_iter().zip(before) {
             if self.flows.is_stopped(flow) != before {
                 self.leaves_stopped(flow, stopped);

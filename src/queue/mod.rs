@@ -45,7 +45,7 @@ use crate::mail::handling::TenantName;
 pub use crate::queue::deferred::{Deferral, Due};
 pub use crate::queue::domains::DomainId;
 pub use crate::queue::entry::{EnvelopeAt, NewMessage, RecipientState, RecordAt, State};
-pub use crate::queue::flows::{Stop, Tenants, Terms};
+pub use crate::queue::flows::{Pause, Tenants, Terms};
 pub use crate::queue::operator::{Operated, Place, Selector, Verb};
 pub use crate::queue::ready::{Departure, Recipients};
 pub use crate::queue::view::{DomainStats, MessageView, Queued, RecipientView, Stats};
@@ -157,7 +157,7 @@ impl<H> Queue<H> {
         self.ids.insert(row, &mut self.messages);
         self.keep_age(row);
         if let Some((handle, bytes)) = message.hot {
-            self.keep_hot(row, handle, bytes);
+            self.hot.insert(handle, bytes, row);
         }
         for (index, domain, state) in recipients {
             self.insert_entry(row, index, domain, state, now);
@@ -186,13 +186,6 @@ impl<H> Queue<H> {
         self.attach(entry, state);
         self.domains.resized(domain, self.domains.rows[domain].recipients() - 1);
         self.settle(domain);
-    }
-
-    fn keep_hot(&mut self, message: u32, handle: H, bytes: usize) {
-        self.messages[message].hot = self.hot.insert(handle, bytes, message);
-        while let Some(oldest) = self.hot.drop_oldest() {
-            self.messages[oldest].hot = NONE;
-        }
     }
 
     /// A dispatched recipient is final: delivered, bounced, expired or removed, and that is on disk
@@ -226,7 +219,7 @@ impl<H> Queue<H> {
 
     fn forget_message(&mut self, message: u32) -> Finished {
         self.forget_age(message);
-        self.cool_row(message);
+        self.hot.remove(message);
         let id = self.messages[message].id();
         self.ids.remove(message, &mut self.messages);
         let row = self.messages.remove(message);
@@ -238,20 +231,13 @@ impl<H> Queue<H> {
     /// The message in RAM, as long as it is hot.
     pub fn hot(&self, message: Slot) -> Option<&H> {
         let row = self.messages.find(message)?;
-        self.hot.handle(self.messages[row].hot)
+        self.hot.handle(row)
     }
 
     /// Drop the message from RAM, if it is hot: its first attempt is over.
     pub fn cool(&mut self, message: Slot) {
         if let Some(row) = self.messages.find(message) {
-            self.cool_row(row);
-        }
-    }
-
-    fn cool_row(&mut self, message: u32) {
-        match std::mem::replace(&mut self.messages[message].hot, NONE) {
-            NONE => {}
-            hot => self.hot.remove(hot),
+            self.hot.remove(row);
         }
     }
 

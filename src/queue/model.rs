@@ -34,7 +34,7 @@ enum Operation {
     SetClock(i32),
     Operate(Verb, Which),
     /// A tenant or a campaign of it is stopped, or goes on.
-    Stop(u8, bool),
+    Pause(u8, bool),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -114,7 +114,7 @@ impl Pair {
             Operation::Advance(seconds) => self.advance(i64::from(*seconds)),
             Operation::SetClock(seconds) => self.set_clock(i64::from(*seconds)),
             Operation::Operate(verb, which) => self.operate(*verb, *which),
-            Operation::Stop(which, on) => self.stop(*which, *on),
+            Operation::Pause(which, on) => self.stop(*which, *on),
         }
         self.forget_unqueued_parks();
         self.check();
@@ -196,7 +196,7 @@ impl Pair {
     fn stop(&mut self, which: u8, on: bool) {
         let before = std::mem::replace(&mut self.stopped[usize::from(which)], on);
         let changed =
-            if on { self.queue.stop(&stop(which)) } else { self.queue.start(&stop(which)) };
+            if on { self.queue.pause(&stop(which)) } else { self.queue.resume(&stop(which)) };
         assert_eq!(changed, before != on);
     }
 

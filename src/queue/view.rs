@@ -7,7 +7,7 @@ use crate::base::slots::Slot;
 use crate::base::time::WallTime;
 use crate::mail::address::Domain;
 use crate::queue::domains::DomainRow;
-use crate::queue::entry::{EnvelopeAt, RecordAt, State, from_seconds};
+use crate::queue::entry::{Entry, EnvelopeAt, RecordAt, State, from_seconds};
 use crate::queue::list::{List, NONE};
 use crate::queue::operator::{Place, Selector};
 use crate::queue::{DomainId, Queue};
@@ -294,7 +294,7 @@ impl<H> Queue<H> {
             received: self.clock.wall(from_seconds(message.received)),
             content_bytes: message.content_bytes,
             reverse_path: message.reverse_path(),
-            hot: message.hot != NONE,
+            hot: self.hot.handle(row).is_some(),
             remaining: message.remaining,
             expired: message.expired(),
         }
@@ -316,11 +316,20 @@ impl<H> Queue<H> {
             parked,
             parked_until: (parked && domain.parked_until > 0)
                 .then(|| self.clock.wall(WallTime(domain.parked_until))),
-            why: parked.then(|| domain.why.clone()).flatten(),
+            why: self.why(entry, parked),
             attempts: entry.tag.attempts(),
             due: self.clock.wall(from_seconds(entry.due)),
             reason_at: entry.reason_at(self.messages[entry.message].log()),
         }
+    }
+
+    /// Why an entry that is ready does not depart, as far as that is known here.
+    fn why(&self, entry: &Entry, parked: bool) -> Option<Box<str>> {
+        let flow = self.messages[entry.message].flow;
+        if entry.state() == State::Ready && self.flows.is_stopped(flow) {
+            return Some("an operator paused its tenant or campaign".into());
+        }
+        parked.then(|| self.domains.rows[entry.domain].why.clone()).flatten()
     }
 
     /// The entries of a domain: those in line in their order, then the others.

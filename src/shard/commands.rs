@@ -8,7 +8,7 @@ use crate::base::time::WallTime;
 use crate::mail::address::{Domain, ForwardPath, Mailbox, ReversePath};
 use crate::mail::durability::Durability;
 use crate::mail::envelope::TlsWish;
-use crate::mail::handling::{CampaignName, TenantName};
+use crate::mail::handling::{CampaignName, Handling, TenantName};
 use crate::mail::outcome::{Outcome, Reason};
 use crate::outcome::counters::Counters;
 use crate::policy::tls_report::Tally;
@@ -182,6 +182,8 @@ pub struct QueuedMessage {
     pub id: MessageId,
     /// Whom a DSN goes to.
     pub reverse_path: ReversePath,
+    /// How its sender wants it handled.
+    pub handling: Option<Box<Handling>>,
     /// When it was accepted.
     pub accepted: WallTime,
     /// When it expires.

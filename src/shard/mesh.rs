@@ -5,6 +5,7 @@
 //! `DISPATCH_CREDITS_MAX` dispatches and as many reports lie between two shards, and neither ever
 //! waits for the other.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::base::time::{Monotonic, WallTime};
 use crate::mail::address::Domain;
 use crate::mail::outcome::Reason;
 use crate::mail::status::Reply;
-use crate::queue::{Departure, DomainId};
+use crate::queue::{Departure, DomainId, Pause};
 use crate::shard::commands::{Answer, Command};
 use crate::shard::settings::Settings;
 use crate::spool::stored::Stored;
@@ -38,6 +39,8 @@ pub enum Crossing {
     Request(Request),
     /// From the control thread: work by this configuration from now on.
     Reload(Arc<Settings>),
+    /// This is paused from now on, and nothing else.
+    Pauses(Arc<BTreeSet<Pause>>),
     /// From the control thread: stop accepting, finish what is in flight, then leave.
     Drain,
 }

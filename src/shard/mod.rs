@@ -73,7 +73,7 @@ use crate::policy::attempts::Attempts;
 use crate::policy::rates::Rates;
 use crate::policy::recipients::Callouts;
 use crate::policy::tls_report::Collector;
-use crate::queue::Queue;
+use crate::queue::{Pause, Queue};
 use crate::shard::callouts::Callers;
 use crate::shard::commands::Answer;
 use crate::shard::commit::{Commit, CommitEvent, From};
@@ -224,6 +224,7 @@ impl Shard {
             Crossing::Resume { domain, room } => self.home.resume(domain, room),
             Crossing::Request(request) => self.answer(request, platform),
             Crossing::Reload(settings) => self.reload(settings, platform),
+            Crossing::Pauses(pauses) => self.pause(&pauses),
             Crossing::Drain => self.start_drain(platform),
         }
     }
@@ -325,6 +326,11 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Let nothing of these depart, and everything else.
+    pub fn pause(&mut self, pauses: &BTreeSet<Pause>) {
+        self.home.queue.set_pauses(pauses);
     }
 
     /// What is to be done when nothing happens meanwhile.

@@ -209,6 +209,7 @@ impl Home {
         Some(QueuedMessage {
             id,
             reverse_path: stored.envelope.reverse_path.clone(),
+            handling: stored.envelope.handling.clone(),
             accepted: stored.received,
             expires: view.message.received + cx.settings.schedule.lifetime,
             bytes: stored.bytes(),

@@ -21,3 +21,5 @@ pub const TENANT_WEIGHT_MAX: u16 = 1_000;
 const _: () = assert!(TENANT_NAME_MAX <= 255 && CAMPAIGN_NAME_MAX <= 255);
 /// Octets of the name of a header field that says who sends.
 pub const LABEL_FIELD_NAME_MAX: usize = 64;
+/// Tenants and campaigns that are paused at a time.
+pub const PAUSES_MAX: usize = 10_000;

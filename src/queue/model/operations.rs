@@ -25,7 +25,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
         1 => (0..4u8, 0..4u32).prop_map(|(number, room)| Operation::Unpark(number, room)),
         2 => (0..40u8).prop_map(Operation::Advance),
         1 => (-1_000_000_000..1_000_000_000).prop_map(Operation::SetClock),
-        1 => (0..3u8, any::<bool>()).prop_map(|(which, on)| Operation::Stop(which, on)),
+        1 => (0..3u8, any::<bool>()).prop_map(|(which, on)| Operation::Pause(which, on)),
         1 => (verb, which).prop_map(|(verb, which)| Operation::Operate(verb, which)),
     ]
 }

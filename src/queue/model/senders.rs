@@ -1,16 +1,16 @@
 //! Whose the naive model's messages are, by their numbers.
 
 use crate::mail::handling::{CampaignName, Handling, Priority, TenantName};
-use crate::queue::Stop;
+use crate::queue::Pause;
 
 pub(super) fn tenant(number: u8) -> TenantName {
     TenantName::parse(["acme", "globex"][usize::from(number)]).expect("a name")
 }
 
 /// What can be stopped: both tenants, and a campaign of the first.
-pub(super) fn stop(which: u8) -> Stop {
+pub(super) fn stop(which: u8) -> Pause {
     let campaign = (which == 2).then(|| CampaignName::parse("news").expect("a name"));
-    Stop { tenant: tenant(which % 2), campaign }
+    Pause { tenant: tenant(which % 2), campaign }
 }
 
 /// Whose a message is.

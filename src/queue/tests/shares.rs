@@ -23,9 +23,9 @@ fn handling(whose: &str, priority: i8) -> Handling {
     }
 }
 
-fn stop(whose: &str) -> Stop {
+fn stop(whose: &str) -> Pause {
     let Handling { tenant, campaign, .. } = handling(whose, 0);
-    Stop { tenant: tenant.expect("a tenant's"), campaign }
+    Pause { tenant: tenant.expect("a tenant's"), campaign }
 }
 
 impl Bench {
@@ -162,9 +162,9 @@ fn what_comes_back_goes_first_and_is_not_paid_twice() {
 fn what_is_stopped_stays_until_it_goes_on_and_nothing_else_does() {
     let senders = [("acme/news", 0, 10, 1), ("acme", 0, 10, 1), ("globex", 0, 10, 1)];
     let (mut bench, whose) = bench(&senders, &[]);
-    assert!(bench.queue.stop(&stop("acme/news")));
-    assert!(!bench.queue.stop(&stop("acme/news")), "it is stopped already");
-    assert!(bench.queue.stop(&stop("acme")));
+    assert!(bench.queue.pause(&stop("acme/news")));
+    assert!(!bench.queue.pause(&stop("acme/news")), "it is stopped already");
+    assert!(bench.queue.pause(&stop("acme")));
     let sent = bench.departed(10, &whose);
     assert_eq!(sent, BTreeMap::from([("globex", 10)]));
     assert_eq!(bench.queue.pop_ready(), None);
@@ -173,17 +173,17 @@ fn what_is_stopped_stays_until_it_goes_on_and_nothing_else_does() {
     bench.send(1, 1, &handling("acme", 0));
     assert_eq!(bench.queue.pop_ready(), None);
     // The tenant goes on, its campaign does not.
-    assert!(bench.queue.start(&stop("acme")));
+    assert!(bench.queue.resume(&stop("acme")));
     assert_eq!(bench.pop_all().len(), 11);
-    assert!(bench.queue.start(&stop("acme/news")));
+    assert!(bench.queue.resume(&stop("acme/news")));
     assert_eq!(bench.pop_all().len(), 10);
-    assert!(!bench.queue.start(&stop("acme/news")));
+    assert!(!bench.queue.resume(&stop("acme/news")));
 }
 
 #[test]
 fn a_stop_holds_for_who_has_nothing_in_the_queue_yet() {
     let mut bench = Bench::new();
-    bench.queue.stop(&stop("acme/news"));
+    bench.queue.pause(&stop("acme/news"));
     bench.send(3, 1, &handling("acme/news", 0));
     bench.send(2, 1, &handling("acme/news", 9));
     bench.send(1, 1, &handling("acme/other", 0));

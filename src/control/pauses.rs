@@ -1,0 +1,139 @@
+//! `relay-fast queue pause`, `resume` and `paused`: let what a tenant or a campaign sends wait.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+
+use crate::control::http::Refused;
+use crate::mail::handling::{CampaignName, TenantName};
+use crate::queue::Pause;
+
+/// All that is paused.
+type All = dyn Fn() -> Vec<Pause> + Send + Sync;
+/// Pause, or let go on; whether that changes anything, or why it cannot be.
+type Set = dyn Fn(&Pause, bool) -> Result<bool, String> + Send + Sync;
+
+/// The way to who keeps what is paused.
+#[derive(Clone)]
+pub struct Pauses {
+    all: Arc<All>,
+    set: Arc<Set>,
+}
+
+impl fmt::Debug for Pauses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pauses")
+    }
+}
+
+/// Who, or what of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whose {
+    /// A tenant's name.
+    pub tenant: String,
+    /// One campaign of it; else all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
+}
+
+/// What an order did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// It was otherwise before.
+    pub changed: bool,
+}
+
+impl Pauses {
+    /// Reached by these two.
+    pub fn new(
+        all: impl Fn() -> Vec<Pause> + Send + Sync + 'static,
+        set: impl Fn(&Pause, bool) -> Result<bool, String> + Send + Sync + 'static,
+    ) -> Self {
+        Self { all: Arc::new(all), set: Arc::new(set) }
+    }
+
+    fn order(&self, whose: &Whose, paused: bool) -> Result<Json<Done>, Refused> {
+        let wrong = |error: String| Refused(StatusCode::BAD_REQUEST, error);
+        let pause = whose.parse().map_err(wrong)?;
+        let changed = (self.set)(&pause, paused);
+        let changed = changed.map_err(|error| Refused(StatusCode::INSUFFICIENT_STORAGE, error))?;
+        Ok(Json(Done { changed }))
+    }
+}
+
+impl Whose {
+    fn parse(&self) -> Result<Pause, String> {
+        let name = |error| format!("tenant {}: {error}", self.tenant);
+        let tenant = TenantName::parse(&self.tenant).map_err(name)?;
+        let campaign = self.campaign.as_deref().map(|name| {
+            CampaignName::parse(name).map_err(|error| format!("campaign {name}: {error}"))
+        });
+        Ok(Pause { tenant, campaign: campaign.transpose()? })
+    }
+}
+
+impl From<&Pause> for Whose {
+    fn from(pause: &Pause) -> Self {
+        let campaign = pause.campaign.as_ref().map(ToString::to_string);
+        Self { tenant: pause.tenant.to_string(), campaign }
+    }
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.campaign {
+            Some(campaign) => write!(f, "campaign {campaign} of {}", self.tenant),
+            None => write!(f, "all of {}", self.tenant),
+        }
+    }
+}
+
+/// What is answered of them.
+pub(super) fn router(pauses: Pauses) -> Router {
+    Router::new()
+        .route("/queue/paused", get(paused))
+        .route("/queue/pause", post(pause))
+        .route("/queue/resume", post(resume))
+        .with_state(pauses)
+}
+
+async fn paused(State(pauses): State<Pauses>) -> Json<Vec<Whose>> {
+    Json((pauses.all)().iter().map(Whose::from).collect())
+}
+
+async fn pause(
+    State(pauses): State<Pauses>,
+    Query(whose): Query<Whose>,
+) -> Result<Json<Done>, Refused> {
+    pauses.order(&whose, true)
+}
+
+async fn resume(
+    State(pauses): State<Pauses>,
+    Query(whose): Query<Whose>,
+) -> Result<Json<Done>, Refused> {
+    pauses.order(&whose, false)
+}
+
+/// For a terminal: what an order did.
+pub fn done(whose: &Whose, paused: bool, done: Done) -> String {
+    match (paused, done.changed) {
+        (true, true) => format!("{whose} is paused: what is with peers goes on, the rest waits\n"),
+        (true, false) => format!("{whose} was paused already\n"),
+        (false, true) => format!("{whose} goes on\n"),
+        (false, false) => format!("{whose} was not paused\n"),
+    }
+}
+
+/// For a terminal: all that is paused.
+pub fn shown(all: &[Whose]) -> String {
+    if all.is_empty() {
+        return "nothing is paused\n".to_owned();
+    }
+    all.iter().map(|whose| format!("{whose}\n")).collect()
+}
