@@ -67,6 +67,15 @@ impl WallTime {
         self.timestamp().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
     }
 
+    /// Read an RFC 3339 date-time of 1970 or later; any offset, any fraction of a second.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        // Nothing else that ISO 8601 or RFC 9557 have: weeks, a space for the T, names of zones.
+        let is_plain =
+            text.bytes().all(|octet| octet.is_ascii_digit() || b"-:.+TtZz".contains(&octet));
+        let time = text.parse::<jiff::Timestamp>().ok().filter(|_| is_plain && text.len() >= 20)?;
+        Some(Self(time.as_millisecond())).filter(|time| time.0 >= 0)
+    }
+
     fn timestamp(self) -> jiff::Timestamp {
         jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::MAX)
     }
@@ -115,6 +124,34 @@ mod tests {
         let time = WallTime(1_795_491_661_007);
         assert_eq!(time.to_rfc5322(), "Tue, 24 Nov 2026 03:41:01 +0000");
         assert_eq!(time.to_rfc3339(), "2026-11-24T03:41:01.007Z");
+    }
+
+    #[test]
+    fn rfc_3339_is_read_and_nothing_else() {
+        for right in [
+            "2026-11-24T03:41:01.007Z",
+            "2026-11-24t03:41:01.007z",
+            "2026-11-24T05:11:01.007+01:30",
+            "2026-11-23T19:41:01.007999-08:00",
+        ] {
+            let time = WallTime::from_rfc3339(right);
+            assert_eq!(time, Some(WallTime(1_795_491_661_007)), "{right}");
+        }
+        for wrong in [
+            "",
+            "2026-11-24",
+            "2026-11-24T03:41:01",
+            "2026-11-24 03:41:01Z",
+            "2026-13-24T03:41:01Z",
+            "2026-11-24T25:41:01Z",
+            "20261124T034101Z",
+            "2026-11-24T03:41:01Z[UTC]",
+            "2026-11-24T03:41:01Z ",
+            "1969-12-31T23:59:59Z",
+            "-00001-12-31T23:59:59Z",
+        ] {
+            assert_eq!(WallTime::from_rfc3339(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

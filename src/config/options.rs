@@ -183,6 +183,10 @@ pub struct Listener {
     pub verify: Option<Mode>,
     /// How clients can log in.
     pub auth: Auth,
+    /// Clients can say priorities.
+    pub offers_priorities: bool,
+    /// For how long clients can have messages held; zero: not at all.
+    pub hold: Duration,
     /// What is done about a bare CR or LF.
     pub line_endings: LineEndings,
     /// When a message gets its 250.

@@ -4,6 +4,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -108,6 +109,25 @@ impl Priority {
 impl fmt::Display for Priority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// How long a message is to be held before anyone has it (RFC 4865 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hold {
+    /// `HOLDFOR`: so long from when it came in.
+    For(Duration),
+    /// `HOLDUNTIL`: up to this time.
+    Until(WallTime),
+}
+
+impl Hold {
+    /// Until when, of a message that came in at `now`.
+    pub fn until(self, now: WallTime) -> WallTime {
+        match self {
+            Self::For(duration) => now + duration,
+            Self::Until(time) => time,
+        }
     }
 }
 

@@ -73,6 +73,10 @@ impl Home {
         // Times of an earlier run, by a clock that may have been set since. What was accepted in
         // the future is new; what seems to be too old is tried once more before it bounces.
         let received = found.received.min(now);
+        let hold_until = found.handling.as_ref().and_then(|handling| handling.hold_until);
+        let hold_until = hold_until.filter(|until| *until > now);
+        // Its lifetime begins when it is let go.
+        let received = hold_until.unwrap_or(received);
         let last_attempt = now.since(received) >= schedule.lifetime;
         let latest = now - schedule.lifetime + LAST_ATTEMPT_WITHIN.min(schedule.lifetime);
         let message = NewMessage {
@@ -93,7 +97,11 @@ impl Home {
             let at_once = last_attempt || pending.attempts == 0;
             let state = RecipientState {
                 attempts: u16::try_from(pending.attempts).unwrap_or(u16::MAX),
-                due: if at_once { now } else { schedule.due_again(pending.due, now) },
+                due: match hold_until {
+                    Some(until) if pending.attempts == 0 => until,
+                    _ if at_once => now,
+                    _ => schedule.due_again(pending.due, now),
+                },
                 held: pending.held,
                 reason_at: pending.last.map(|at| record_at(directory, at)),
             };
@@ -114,10 +122,14 @@ impl Home {
         counters.increment(Count::MessagesReceived);
         counters.add(Count::RecipientsReceived, stored.envelope.recipients.len() as u64);
         counters.add(Count::BytesReceived, stored.content_bytes);
+        let handling = &stored.envelope.handling;
+        // Its lifetime begins when it is let go.
+        let hold_until = handling.as_ref().and_then(|handling| handling.hold_until);
+        let hold_until = hold_until.filter(|until| *until > stored.received);
         let message = NewMessage {
             id: stored.id,
             envelope: queue_place(directory, at),
-            received: stored.received,
+            received: hold_until.unwrap_or(stored.received),
             delay_reported: false,
             last_attempt: false,
             reverse_path: ReversePath::hash_of(stored.envelope.reverse_path.as_str()),
@@ -128,7 +140,8 @@ impl Home {
         let (own, held) = (&cx.settings.hostname, stored.is_quarantined);
         let recipients = (0u16..).zip(&stored.envelope.recipients).map(|(index, recipient)| {
             let domain = recipient.forward_path.domain().unwrap_or(own);
-            (index, domain, RecipientState { held, ..RecipientState::default() })
+            let due = hold_until.unwrap_or_default();
+            (index, domain, RecipientState { held, due, ..RecipientState::default() })
         });
         self.queue.insert(message, recipients, cx.now.wall);
         for index in (0u16..).take(stored.envelope.recipients.len()) {

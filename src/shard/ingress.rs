@@ -424,6 +424,7 @@ impl Inbound {
         let refusal = self
             .refusal_of_sender(cx)
             .or_else(|| refusal(commit.admission()))
+            .or_else(|| self.refusal_of_hold(cx))
             .or_else(|| self.refusal_of_tenant(cx))
             .or_else(|| self.sends_too_often(cx));
         let answer = match refusal {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use crate::base::limits::HOLD_SECONDS_MAX;
 use crate::config::options::{self, Config, DomainPattern, Recipients};
 use crate::dns;
 use crate::egress::health::GroupHealth;
@@ -39,6 +40,7 @@ use crate::queue::backoff::Schedule;
 use crate::shard::delivery::SMTP_PORT;
 use crate::smtp::content::LineEndings;
 use crate::smtp::deadline::Deadlines;
+use crate::smtp::extension::Offered;
 use crate::smtp::{client, server};
 use crate::tls::{Acceptor, Clock, Connector, Roots, TlsError};
 
@@ -348,6 +350,11 @@ fn server_options(config: &Config, listener: &options::Listener) -> Arc<server::
         errors_max: config.limits.errors,
         security: listener.security,
         auth: listener.auth,
+        extensions: Offered {
+            priority: listener.offers_priorities,
+            hold_seconds: u32::try_from(listener.hold.as_secs()).unwrap_or(HOLD_SECONDS_MAX),
+            ..defaults.extensions
+        },
         line_endings: match listener.line_endings {
             options::LineEndings::Strict => LineEndings::Strict,
             options::LineEndings::Normalize => LineEndings::Normalize,

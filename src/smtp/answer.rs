@@ -146,6 +146,9 @@ impl Answer {
     pub const MESSAGE_TOO_BIG: Self = Self::known(552, (5, 3, 4), "Message too big");
     /// No room for a message now.
     pub const NO_ROOM: Self = Self::known(452, (4, 3, 1), "Insufficient storage");
+    /// HOLDFOR or HOLDUNTIL of a client that may not relay (RFC 4865: for submission).
+    pub const HOLDS_FOR_OTHERS: Self =
+        Self::known(550, (5, 7, 1), "Messages are held for those alone who may relay here");
     /// Its sender has more in the queue than it may.
     pub const TENANT_OUTRAN: Self =
         Self::known(452, (4, 3, 1), "Too many of your messages are waiting here, come again later");

@@ -5,6 +5,7 @@
 
 use std::io::Write;
 
+use crate::base::limits::HOLD_SECONDS_MAX;
 use crate::smtp::sasl::Mechanism;
 use crate::smtp::xclient;
 
@@ -22,7 +23,14 @@ pub struct Offered {
     pub auth: bool,
     /// REQUIRETLS (RFC 8689 §3), where all goes through TLS.
     pub require_tls: bool,
+    /// MT-PRIORITY (RFC 6710 §4).
+    pub priority: bool,
+    /// FUTURERELEASE (RFC 4865 §4): seconds that a message can be held; 0: it is not offered.
+    pub hold_seconds: u32,
 }
+
+/// After all that could be asked for.
+const FAR: &str = "9999-12-31T23:59:59Z";
 
 /// What else the reply to EHLO says.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +53,15 @@ pub struct Particulars<'a> {
 
 impl Offered {
     /// All that is implemented.
-    pub const ALL: Self =
-        Self { chunking: true, binary_mime: true, smtp_utf8: true, auth: true, require_tls: true };
+    pub const ALL: Self = Self {
+        chunking: true,
+        binary_mime: true,
+        smtp_utf8: true,
+        auth: true,
+        require_tls: true,
+        priority: true,
+        hold_seconds: HOLD_SECONDS_MAX,
+    };
 
     /// Whether BODY=BINARYMIME is taken: BDAT alone could carry it.
     pub fn takes_binary(self) -> bool {
@@ -76,6 +91,14 @@ impl Offered {
         }
         if self.require_tls && is_secured {
             out.extend_from_slice(b"250-REQUIRETLS\r\n");
+        }
+        if self.priority {
+            out.extend_from_slice(b"250-MT-PRIORITY\r\n");
+        }
+        if self.hold_seconds > 0 {
+            // The date has no bound of its own.
+            write!(out, "250-FUTURERELEASE {} {FAR}\r\n", self.hold_seconds)
+                .expect("a Vec takes all");
         }
         if !mechanisms.is_empty() {
             out.extend_from_slice(b"250-AUTH");
@@ -114,7 +137,8 @@ mod tests {
         Offered::ALL.write(&PARTICULARS, &mut out);
         let expected = "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n\
             250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250-STARTTLS\r\n\
-            250-REQUIRETLS\r\n\
+            250-REQUIRETLS\r\n250-MT-PRIORITY\r\n\
+            250-FUTURERELEASE 2592000 9999-12-31T23:59:59Z\r\n\
             250-AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN\r\n\
             250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT\r\n\
             250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250 LIMITS RCPTMAX=100\r\n";
@@ -124,7 +148,8 @@ mod tests {
     #[test]
     fn what_is_switched_off_is_not_offered() {
         let mut out = Vec::new();
-        let offered = Offered { chunking: false, smtp_utf8: false, ..Offered::ALL };
+        let less = Offered { priority: false, hold_seconds: 0, ..Offered::ALL };
+        let offered = Offered { chunking: false, smtp_utf8: false, ..less };
         let particulars = Particulars {
             start_tls: false,
             is_secured: false,
@@ -135,6 +160,10 @@ mod tests {
         offered.write(&particulars, &mut out);
         let text = String::from_utf8_lossy(&out).into_owned();
         let off = ["CHUNKING", "BINARYMIME", "SMTPUTF8", "STARTTLS", "REQUIRETLS"];
-        assert!(off.iter().chain(&["AUTH", "XCLIENT"]).all(|word| !text.contains(word)));
+        assert!(
+            off.iter()
+                .chain(&["AUTH", "XCLIENT", "MT-PRIORITY", "FUTURERELEASE"])
+                .all(|word| !text.contains(word))
+        );
     }
 }

@@ -1,12 +1,17 @@
-//! Read the parameters of MAIL and RCPT (RFC 1870, 3030, 3461, 6152, 6531, 6533, 8689).
+//! Read the parameters of MAIL and RCPT (RFC 1870, 3030, 3461, 4865, 6152, 6531,
+//! 6533, 6710, 8689).
 //!
 //! In: what follows the path. Out: typed parameters, or the answer that refuses them.
 //! Invariant: an unknown parameter is 555, a known one given twice or malformed is 501, and what
 //! came in xtext is decoded to printable octets, since it goes into header fields of a DSN.
 
+use std::time::Duration;
+
 use crate::base::limits::{AUTH_PARAMETER_MAX, ENVID_MAX, ORCPT_MAX};
+use crate::base::time::WallTime;
 use crate::mail::address::Mailbox;
 use crate::mail::envelope::{BodyType, Notify, OriginalRecipient, Ret};
+use crate::mail::handling::{Hold, Priority};
 use crate::smtp::answer::Answer;
 use crate::smtp::extension::Offered;
 
@@ -21,6 +26,10 @@ pub struct MailParameters {
     pub smtp_utf8: bool,
     /// REQUIRETLS.
     pub require_tls: bool,
+    /// MT-PRIORITY.
+    pub priority: Option<Priority>,
+    /// HOLDFOR or HOLDUNTIL.
+    pub hold: Option<Hold>,
     /// RET.
     pub ret: Option<Ret>,
     /// ENVID, decoded.
@@ -47,6 +56,14 @@ impl MailParameters {
                 }
                 (name, value) if offered.require_tls && name.eq_ignore_ascii_case("REQUIRETLS") => {
                     flag(&mut read.require_tls, value)?;
+                }
+                (name, Some(value))
+                    if offered.priority && name.eq_ignore_ascii_case("MT-PRIORITY") =>
+                {
+                    once(&mut read.priority, priority(value))?;
+                }
+                (name, Some(value)) if offered.hold_seconds > 0 && is_hold(name) => {
+                    once(&mut read.hold, hold(name, value, offered.hold_seconds))?;
                 }
                 (name, Some(value)) if name.eq_ignore_ascii_case("RET") => {
                     once(&mut read.ret, ret(value))?;
@@ -144,6 +161,26 @@ fn flag(place: &mut bool, value: Option<&str>) -> Result<(), Answer> {
     }
     *place = true;
     Ok(())
+}
+
+/// From -9 to 9 (RFC 6710 §4), no digit too many.
+fn priority(value: &str) -> Option<Priority> {
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    let is_one = digits.len() == 1 && digits.bytes().all(|octet| octet.is_ascii_digit());
+    if is_one { Priority::new(value.parse().ok()?) } else { None }
+}
+
+fn is_hold(name: &str) -> bool {
+    name.eq_ignore_ascii_case("HOLDFOR") || name.eq_ignore_ascii_case("HOLDUNTIL")
+}
+
+/// Seconds, no more than are on offer, or a date-time (RFC 4865 §4).
+fn hold(name: &str, value: &str, seconds_max: u32) -> Option<Hold> {
+    if name.eq_ignore_ascii_case("HOLDUNTIL") {
+        return WallTime::from_rfc3339(value).map(Hold::Until);
+    }
+    let seconds = number(value).filter(|seconds| (1..=seconds_max.into()).contains(seconds))?;
+    Some(Hold::For(Duration::from_secs(seconds)))
 }
 
 fn body_type(value: &str, offered: Offered) -> Option<BodyType> {
@@ -280,12 +317,15 @@ mod tests {
 
     #[test]
     fn every_parameter_of_mail_is_read() {
-        let text = " size=1234 BODY=BinaryMIME SMTPUTF8 RequireTLS RET=hdrs ENVID=QQ+2B314";
+        let text = " size=1234 BODY=BinaryMIME SMTPUTF8 RequireTLS RET=hdrs ENVID=QQ+2B314 \
+            mt-priority=-3 HoldFor=60";
         let expected = MailParameters {
             size: Some(1_234),
             body_type: Some(BodyType::BinaryMime),
             smtp_utf8: true,
             require_tls: true,
+            priority: Priority::new(-3),
+            hold: Some(Hold::For(Duration::from_secs(60))),
             ret: Some(Ret::Headers),
             envelope_id: Some("QQ+314".into()),
             auth: None,
@@ -298,7 +338,7 @@ mod tests {
     //# 555 MAIL FROM/RCPT TO parameters not recognized or not implemented
     #[test]
     fn unknown_parameters_are_told_from_malformed_ones() {
-        for text in [" X=1", " AUTHENTIC=<>", " MT-PRIORITY=1", " NOTIFY=NEVER", " HOLDFOR=1"] {
+        for text in [" X=1", " AUTHENTIC=<>", " MT-OTHER=1", " NOTIFY=NEVER", " HOLDS=1"] {
             assert_eq!(mail(text), Err(Answer::UNKNOWN_PARAMETER), "{text}");
         }
         let malformed = [
@@ -347,6 +387,36 @@ mod tests {
         let without = Offered { auth: false, ..Offered::ALL };
         let unknown = MailParameters::parse(" AUTH=<>", without);
         assert_eq!(unknown, Err(Answer::UNKNOWN_PARAMETER));
+    }
+
+    #[test]
+    fn priorities_and_holds_are_as_their_grammar_has_them() {
+        for value in -9..=9 {
+            let read = mail(&format!(" MT-PRIORITY={value}")).expect("in range");
+            assert_eq!(read.priority, Priority::new(value));
+        }
+        let until = mail(" HOLDUNTIL=2026-11-24T03:41:01Z").expect("a date");
+        assert_eq!(until.hold, Some(Hold::Until(WallTime(1_795_491_661_000))));
+        for wrong in [
+            "MT-PRIORITY=10",
+            "MT-PRIORITY=-10",
+            "MT-PRIORITY=+1",
+            "MT-PRIORITY=01",
+            "MT-PRIORITY=",
+            "MT-PRIORITY=1 MT-PRIORITY=1",
+            "HOLDFOR=0",
+            "HOLDFOR=-1",
+            "HOLDFOR=2592001",
+            "HOLDUNTIL=tomorrow",
+            "HOLDFOR=1 HOLDUNTIL=2026-11-24T03:41:01Z",
+        ] {
+            assert_eq!(mail(&format!(" {wrong}")), Err(Answer::BAD_PARAMETER), "{wrong}");
+        }
+        let offered = Offered { priority: false, hold_seconds: 0, ..Offered::ALL };
+        for unknown in [" MT-PRIORITY=1", " HOLDFOR=1", " HOLDUNTIL=2026-11-24T03:41:01Z"] {
+            let read = MailParameters::parse(unknown, offered);
+            assert_eq!(read, Err(Answer::UNKNOWN_PARAMETER), "{unknown}");
+        }
     }
 
     #[test]

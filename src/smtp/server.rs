@@ -25,6 +25,7 @@ use crate::base::limits::{
 };
 use crate::base::time::Monotonic;
 use crate::mail::envelope::{Envelope, Recipient};
+use crate::mail::handling::Hold;
 use crate::smtp::answer::Answer;
 use crate::smtp::command::{Chunk, Hello};
 use crate::smtp::content::LineEndings;
@@ -212,6 +213,7 @@ enum Question {
 struct Transaction {
     envelope: Envelope,
     size_declared: Option<u64>,
+    hold: Option<Hold>,
 }
 
 impl Session {
@@ -411,6 +413,11 @@ impl Session {
     /// The transaction's envelope, from [`Event::Mail`] on. It has no recipients at first.
     pub fn envelope(&self) -> Option<&Envelope> {
         self.transaction.as_ref().map(|transaction| &transaction.envelope)
+    }
+
+    /// How long the client wants the message held.
+    pub fn hold(&self) -> Option<Hold> {
+        self.transaction.as_ref().and_then(|transaction| transaction.hold)
     }
 
     /// Take the envelope away, once, at [`Event::End`]: at least one recipient, body type final.

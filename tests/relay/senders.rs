@@ -3,7 +3,7 @@
 use relay_fast::outcome::event::Kind;
 use rustix::process::Signal;
 
-use crate::client::Client;
+use crate::client::{Client, message};
 use crate::node::{Node, to_upstream, wait_for};
 use crate::sink::Sink;
 
@@ -167,4 +167,62 @@ fn who_outruns_the_drain_is_put_off_and_nobody_else_is() {
     wait_for("room", || {
         (client.say("MAIL FROM:<a@a.example>").code == 250).then(|| client.say("RSET").code)
     });
+}
+
+const TIMES: &str = "priorities = \"offer\"\nhold = \"2h\"\n";
+
+/// A node whose listener lets clients say when, with a relay domain for strangers.
+fn with_times(sink: &Sink, relay_for: &str) -> Node {
+    let mut node = Node::idle("");
+    let more = "[[relay_domain]]\ndomains = [\"b.example\"]\nupstream = \"smart\"\n";
+    let config = to_upstream(&sink.address.to_string(), more);
+    let listener = format!("[[listener]]\n{relay_for}{TIMES}");
+    node.configure(&config.replace("[[listener]]\n", &listener));
+    node
+}
+
+#[test]
+fn what_is_to_be_held_is_held_over_a_restart_and_then_goes() {
+    let sink = Sink::start();
+    let mut node = with_times(&sink, "");
+    node.run(2);
+    let mut client = Client::connect(node.listen[0]);
+    let offered = client.say("EHLO client.example").text;
+    for line in ["MT-PRIORITY", "FUTURERELEASE 7200 9999-12-31T23:59:59Z"] {
+        assert!(offered.contains(line), "{offered}");
+    }
+    client.send("<a@a.example> HOLDFOR=3600", &["<long@b.example>"], &message("long"));
+    client.send("<a@a.example> HOLDFOR=1", &["<short@b.example>"], &message("short"));
+    let past = "<a@a.example> HOLDUNTIL=2001-01-01T00:00:00Z MT-PRIORITY=9";
+    client.send(past, &["<past@b.example>"], &message("past"));
+    for wrong in ["HOLDFOR=7201", "HOLDUNTIL=9998-12-31T23:59:59Z", "HOLDFOR=soon"] {
+        assert_eq!(client.say(&format!("MAIL FROM:<a@a.example> {wrong}")).code, 501, "{wrong}");
+    }
+    let taken = [sink.wait_for_mail_to("past@b.example"), sink.wait_for_mail_to("short@b.example")];
+    assert_eq!(taken.map(|one| one.subject().to_owned()), ["past", "short"]);
+    let events = node.wait_for_events(Kind::Delivered, 2);
+    let time = |kind: Kind, to: &str| {
+        events.iter().find(|one| one.kind == kind && one.recipient == to).expect("it is told").time
+    };
+    let held =
+        time(Kind::Delivered, "short@b.example").0 - time(Kind::Received, "short@b.example").0;
+    assert!(held >= 1_000, "let go after {held} ms");
+    node.kill();
+    node.run(1);
+    node.wait_until_recovered();
+    assert_eq!((node.stat("deferred"), sink.asked("long@b.example")), (1, 0));
+    assert_eq!(node.ask(&["flush", "--all"]), "1 recipient flushed\n");
+    sink.wait_for_mail_to("long@b.example");
+}
+
+#[test]
+fn strangers_have_nothing_held() {
+    let sink = Sink::start();
+    let mut node = with_times(&sink, "relay_for = []\n");
+    node.run(1);
+    let mut client = Client::connect(node.listen[0]);
+    let refused = client.say("MAIL FROM:<a@a.example> HOLDFOR=60");
+    assert_eq!((refused.code, refused.text.contains("who may relay here")), (550, true));
+    client.send("<a@a.example> MT-PRIORITY=9", &["<x@b.example>"], &message("x"));
+    sink.wait_for_mail_to("x@b.example");
 }

@@ -95,6 +95,8 @@ fn world() -> impl Strategy<Value = World> {
             smtp_utf8,
             auth: true,
             require_tls: true,
+            priority: true,
+            hold_seconds: 60,
         },
     );
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());

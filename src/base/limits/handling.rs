@@ -23,3 +23,5 @@ const _: () = assert!(TENANT_NAME_MAX <= 255 && CAMPAIGN_NAME_MAX <= 255);
 pub const LABEL_FIELD_NAME_MAX: usize = 64;
 /// Tenants and campaigns that are paused at a time.
 pub const PAUSES_MAX: usize = 10_000;
+/// Seconds that a message can be held for (RFC 4865): 30 days.
+pub const HOLD_SECONDS_MAX: u32 = 30 * 86_400;

@@ -1,8 +1,8 @@
 //! What comes in: listeners, limits, deadlines.
 
 use crate::base::limits::{
-    CONNECTIONS_MAX, HEADER_BYTES_DEFAULT, MESSAGE_BYTES_DEFAULT, RECEIVED_MAX, RECIPIENTS_MAX,
-    SESSION_ERRORS_MAX, SESSIONS_MAX, TEXT_LINE_MAX,
+    CONNECTIONS_MAX, HEADER_BYTES_DEFAULT, HOLD_SECONDS_MAX, MESSAGE_BYTES_DEFAULT, RECEIVED_MAX,
+    RECIPIENTS_MAX, SESSION_ERRORS_MAX, SESSIONS_MAX, TEXT_LINE_MAX,
 };
 use crate::config::knob::{Kind, Knob, TakesEffect};
 use crate::config::knobs::{DAY, GIB, HOUR, KIB, MIB, MINUTE, SECOND, duration};
@@ -114,6 +114,26 @@ pub(in crate::config) const LISTENER_VERIFY: Knob = Knob {
     },
     help: "SPF, DKIM, DMARC and ARC of strangers' mail: log it, say it in the mail, act on it.",
     cost: "DNS before 250, 10s at most; reject loses what breaks signatures, as some lists do",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const LISTENER_PRIORITIES: Knob = Knob {
+    path: "listener[].priorities",
+    kind: Kind::Choice { default: "ignore", words: &["ignore", "offer"] },
+    help: "MT-PRIORITY (RFC 6710): clients that may relay say what of theirs goes before what.",
+    cost: "nothing: each band has twice the share of the one below, none is left out",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const LISTENER_HOLD: Knob = Knob {
+    path: "listener[].hold",
+    kind: Kind::Duration {
+        default: duration(0),
+        least: duration(0),
+        most: duration(HOLD_SECONDS_MAX as u64),
+    },
+    help: "FUTURERELEASE (RFC 4865): clients that may relay have messages held so long; 0: none.",
+    cost: "what is held is in the queue all the time",
     takes_effect: TakesEffect::Reload,
 };
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -40,6 +41,8 @@ struct Draft {
     checks: Option<checks::Mode>,
     verify: Option<Mode>,
     auth: Option<Auth>,
+    offers_priorities: bool,
+    hold: Duration,
     line_endings: LineEndings,
     durability: Durability,
     sessions: u32,
@@ -86,6 +89,8 @@ pub(super) fn read<'d>(
         checks: draft.checks,
         verify: draft.verify,
         auth: draft.auth.unwrap_or_default(),
+        offers_priorities: draft.offers_priorities,
+        hold: draft.hold,
         line_endings: draft.line_endings,
         durability: draft.durability,
         sessions: draft.sessions,
@@ -155,6 +160,8 @@ fn listener<'d>(
         _ => None,
     };
     let auth = auth::read(reader, section);
+    let offers_priorities = reader.choice(section, &knobs::LISTENER_PRIORITIES) == "offer";
+    let hold = reader.duration(section, &knobs::LISTENER_HOLD).value;
     let line_endings = match reader.choice(section, &knobs::LISTENER_LINE_ENDINGS) {
         "normalize" => LineEndings::Normalize,
         _ => LineEndings::Strict,
@@ -175,6 +182,8 @@ fn listener<'d>(
         checks,
         verify,
         auth,
+        offers_priorities,
+        hold,
         line_endings,
         durability,
         sessions,

@@ -1,7 +1,9 @@
 //! Know who sends, of clients that may relay: by login, by listener, by header.
 
+use std::time::Duration;
+
 use crate::mail::envelope::Envelope;
-use crate::mail::handling::{Handling, TenantName};
+use crate::mail::handling::{Handling, Hold, TenantName};
 use crate::outcome::counters::Count;
 use crate::policy::senders::Sender;
 use crate::policy::senders::labels::{LabelReader, Labels};
@@ -36,6 +38,38 @@ impl Inbound {
         refusal_of(tenant, cx)
     }
 
+    /// What is against the time at which a message is to go.
+    pub(super) fn refusal_of_hold<P: Platform>(&self, cx: &Context<'_, P>) -> Option<Answer> {
+        let hold = self.session.hold()?;
+        if !self.is_trusted(cx) {
+            return Some(Answer::HOLDS_FOR_OTHERS);
+        }
+        let offered = cx.settings.listener(self.client.listener).extensions.hold_seconds;
+        let latest = cx.now.wall + Duration::from_secs(offered.into());
+        (hold.until(cx.now.wall) > latest).then_some(Answer::BAD_PARAMETER)
+    }
+
+    /// Write into an envelope how its sender wants it handled, as far as the client is believed.
+    pub(super) fn handle<P: Platform>(
+        &self,
+        envelope: &mut Envelope,
+        (hold, sender): (Option<Hold>, Sender),
+        cx: &Context<'_, P>,
+    ) {
+        let said = envelope.handling.take();
+        if said.is_none() && sender.tenant.is_none() && hold.is_none() {
+            return;
+        }
+        if !self.is_trusted(cx) {
+            return;
+        }
+        let hold_until = hold.map(|hold| hold.until(cx.now.wall));
+        let hold_until = hold_until.filter(|until| *until > cx.now.wall);
+        let said = said.map_or_else(Handling::default, |said| *said);
+        let Sender { tenant, campaign } = sender;
+        envelope.handling = Handling { tenant, campaign, hold_until, ..said }.boxed();
+    }
+
     /// Who sends the message whose header says this.
     pub(super) fn sender<P: Platform>(
         &self,
@@ -61,13 +95,4 @@ fn refusal_of<P: Platform>(tenant: &TenantName, cx: &mut Context<'_, P>) -> Opti
     }
     cx.common.counters.increment(Count::TenantsRefused);
     Some(Answer::TENANT_OUTRAN)
-}
-
-/// Write into an envelope who sends.
-pub(super) fn label(envelope: &mut Envelope, sender: Sender) {
-    let Sender { tenant, campaign } = sender;
-    if tenant.is_some() {
-        let rest = envelope.handling.take().map_or_else(Handling::default, |handling| *handling);
-        envelope.handling = Handling { tenant, campaign, ..rest }.boxed();
-    }
 }

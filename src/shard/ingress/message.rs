@@ -20,7 +20,6 @@ use crate::shard::ingress::Inbound;
 use crate::shard::ingress::checking::Checking;
 use crate::shard::ingress::filtering::Kept;
 use crate::shard::ingress::gate::refusal_of_signers;
-use crate::shard::ingress::labelling::label;
 use crate::shard::ingress::screening::Screened;
 use crate::shard::platform::Platform;
 use crate::shard::refusals::{answer_to, refusal};
@@ -352,6 +351,7 @@ impl Inbound {
     ) -> NewMessage {
         let facts = receiving.scan.facts();
         let has_eight_bit = facts.header_eight_bit || facts.body_eight_bit;
+        let hold = self.session.hold();
         let mut envelope = self.session.take_envelope();
         //= RFC 8689 §4.1
         //# … the TLS-Required header field … MUST be ignored
@@ -359,7 +359,7 @@ impl Inbound {
         if facts.tls_waived && envelope.tls == TlsWish::Unsaid {
             envelope.tls = TlsWish::Waived;
         }
-        label(&mut envelope, receiving.sender);
+        self.handle(&mut envelope, (hold, receiving.sender), cx);
         if let Some(mailbox) = cx.settings.relay.postmaster_mailbox() {
             envelope.place_postmaster(mailbox);
         }

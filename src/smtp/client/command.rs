@@ -33,6 +33,10 @@ pub(super) fn write_mail(
     if extensions.require_tls && envelope.tls == TlsWish::Required {
         into.extend_from_slice(b" REQUIRETLS");
     }
+    let priority = envelope.handling.as_ref().map_or(0, |handling| handling.priority.value());
+    if extensions.priority && priority != 0 {
+        write(into, format_args!(" MT-PRIORITY={priority}"));
+    }
     if extensions.dsn {
         match envelope.ret {
             Some(Ret::Full) => into.extend_from_slice(b" RET=FULL"),
@@ -130,6 +134,7 @@ mod tests {
     use super::*;
     use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
     use crate::mail::envelope::Envelope;
+    use crate::mail::handling::{Handling, Priority};
     use std::sync::Arc;
 
     fn recipient(notify: Notify, original: Option<(&str, &str)>) -> Recipient {
@@ -179,12 +184,15 @@ mod tests {
             binary_mime: true,
             smtp_utf8: true,
             dsn: true,
+            priority: true,
             size: Some(0),
             ..PeerExtensions::default()
         }
     }
 
     fn ask_everything(envelope: &mut Envelope) {
+        let priority = Priority::new(-4).expect("in range");
+        envelope.handling = Handling { priority, ..Handling::default() }.boxed();
         envelope.body_type = BodyType::BinaryMime;
         envelope.smtp_utf8 = true;
         envelope.ret = Some(Ret::Headers);
@@ -197,7 +205,7 @@ mod tests {
         assert_eq!(mail(ask_everything, &plain), "MAIL FROM:<a@example.com>\r\n");
         assert_eq!(
             mail(ask_everything, &everything()),
-            "MAIL FROM:<a@example.com> SIZE=1000 BODY=BINARYMIME SMTPUTF8 RET=HDRS \
+            "MAIL FROM:<a@example.com> SIZE=1000 BODY=BINARYMIME SMTPUTF8 MT-PRIORITY=-4 RET=HDRS \
              ENVID=a+2Bb+3Dc+20d+0D+0A+C3+A9\r\n"
         );
         let asked = recipient(Notify::Never, Some(("rfc822", "x@y")));

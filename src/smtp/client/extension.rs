@@ -26,6 +26,8 @@ pub struct PeerExtensions {
     pub start_tls: bool,
     /// RFC 8689.
     pub require_tls: bool,
+    /// RFC 6710.
+    pub priority: bool,
     /// RFC 1870: `None` not offered; `Some(0)` offered without a fixed limit; else octets.
     pub size: Option<u64>,
     /// RFC 9422 RCPTMAX: recipients a transaction.
@@ -51,6 +53,7 @@ impl PeerExtensions {
             "ENHANCEDSTATUSCODES" => self.enhanced_status_codes = true,
             "STARTTLS" => self.start_tls = true,
             "REQUIRETLS" => self.require_tls = true,
+            "MT-PRIORITY" => self.priority = true,
             "SIZE" => self.size = Some(words.next().and_then(|n| n.parse().ok()).unwrap_or(0)),
             "LIMITS" => words.for_each(|limit| self.handle_limit(limit)),
             _ => {}

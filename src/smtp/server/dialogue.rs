@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use crate::base::limits::HANDSHAKE_DEADLINE;
 use crate::base::time::Monotonic;
 use crate::mail::envelope::{BodyType, Envelope, TlsWish};
+use crate::mail::handling::Handling;
 use crate::smtp::answer::Answer;
 use crate::smtp::command::{self, Hello, Verb};
 use crate::smtp::extension::{Offered, Particulars};
@@ -192,6 +193,7 @@ impl Session {
         if size.is_some_and(|size| size > self.options.message_bytes_max) {
             return self.refuse(&Answer::MESSAGE_TOO_BIG, now);
         }
+        let priority = parameters.priority.unwrap_or_default();
         let envelope = Envelope {
             reverse_path,
             body_type: body_type.unwrap_or_default(),
@@ -199,10 +201,11 @@ impl Session {
             tls: if require_tls { TlsWish::Required } else { TlsWish::Unsaid },
             ret: parameters.ret,
             envelope_id: parameters.envelope_id,
-            handling: None,
+            handling: Handling { priority, ..Handling::default() }.boxed(),
             recipients: Vec::new(),
         };
-        self.transaction = Some(Transaction { envelope, size_declared: size });
+        let hold = parameters.hold;
+        self.transaction = Some(Transaction { envelope, size_declared: size, hold });
         self.ask(Question::Mail, Event::Mail);
     }
 

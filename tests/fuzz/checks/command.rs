@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use relay_fast::base::limits::{COMMAND_LINE_MAX, DOMAIN_MAX, ENVID_MAX, ORCPT_MAX};
 use relay_fast::mail::envelope::{BodyType, Notify, Recipient, Ret};
+use relay_fast::mail::handling::Hold;
 use relay_fast::smtp::command::{self, Hello, Verb};
 use relay_fast::smtp::extension::Offered;
 use relay_fast::smtp::line::{LineFault, LineReader, Read};
@@ -24,6 +25,8 @@ pub(crate) fn check(data: &[u8]) {
         smtp_utf8: flags & 4 == 0,
         auth: flags & 8 == 0,
         require_tls: flags & 16 == 0,
+        priority: flags & 32 == 0,
+        hold_seconds: if flags & 64 == 0 { 3_600 } else { 0 },
     };
     let lines = lines(octets, Cuts::Free(0));
     assert_eq!(lines, self::lines(octets, Cuts::LinesAnd(cuts)), "a split matters");
@@ -107,8 +110,8 @@ fn mail(arguments: &str, offered: Offered) {
 }
 
 fn write_parameters(parameters: &MailParameters, text: &mut String) {
-    let MailParameters { size, body_type, smtp_utf8, require_tls, ret, envelope_id, auth } =
-        parameters;
+    let MailParameters { size, body_type, smtp_utf8, require_tls, .. } = parameters;
+    let MailParameters { priority, hold, ret, envelope_id, auth, .. } = parameters;
     if let Some(size) = size {
         write!(text, " SIZE={size}").expect("memory");
     }
@@ -124,6 +127,16 @@ fn write_parameters(parameters: &MailParameters, text: &mut String) {
     }
     if *require_tls {
         text.push_str(" REQUIRETLS");
+    }
+    if let Some(priority) = priority {
+        write!(text, " MT-PRIORITY={priority}").expect("memory");
+    }
+    match hold {
+        Some(Hold::For(time)) => write!(text, " HOLDFOR={}", time.as_secs()).expect("memory"),
+        Some(Hold::Until(time)) => {
+            write!(text, " HOLDUNTIL={}", time.to_rfc3339()).expect("memory");
+        }
+        None => {}
     }
     match ret {
         Some(Ret::Full) => text.push_str(" RET=FULL"),

@@ -107,6 +107,8 @@ impl World {
             binary_mime: !bit(limits, 6),
             auth: true,
             require_tls: true,
+            priority: true,
+            hold_seconds: 60,
         };
         Self {
             options: Arc::new(options),
