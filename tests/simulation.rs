@@ -44,6 +44,8 @@ mod rest;
 mod scenarios;
 #[path = "simulation/screening.rs"]
 mod screening;
+#[path = "simulation/senders.rs"]
+mod senders;
 #[path = "simulation/signing.rs"]
 mod signing;
 #[path = "simulation/store.rs"]

@@ -233,6 +233,9 @@ pub const REASON_BYTES: u32 = 2 * 1024;
 
 /// Recipients that wait at one site on its owner, before homes are asked to hold the rest.
 pub const SITE_READY_MAX: usize = 256;
+/// So many of one sender's are taken all the same, up to twice as many in all: whoever sends little
+/// does not wait until what was taken ahead of it has gone.
+pub const SITE_READY_OF_SENDER: usize = 16;
 /// Sites a shard knows at a time; idle ones are forgotten first.
 pub const SITES_MAX: usize = 65_536;
 /// Outbound connections a shard.

@@ -11,7 +11,7 @@ mod callbacks;
 pub mod cause;
 pub mod endpoints;
 pub mod health;
-mod line;
+pub mod line;
 pub mod nexthop;
 pub mod owner;
 mod pool;

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use crate::base::ids::ShardId;
 use crate::base::limits::{
-    BUSY_PAUSE, CONNECTION_LOOK_AGAIN, CONNECTION_YIELD_PAUSE, IDLE_CONNECTION_MAX, SITE_READY_MAX,
+    BUSY_PAUSE, CONNECTION_LOOK_AGAIN, CONNECTION_YIELD_PAUSE, IDLE_CONNECTION_MAX,
     SITE_SUSPENSION_FIRST, SITE_SUSPENSION_MAX,
 };
 use crate::base::prng::Prng;
@@ -30,7 +30,7 @@ use crate::base::time::Monotonic;
 use crate::egress::callbacks::Callbacks;
 use crate::egress::cause::{Blame, Busy, Cause, Why};
 use crate::egress::endpoints::{Endpoint, Endpoints};
-use crate::egress::line::Line;
+use crate::egress::line::{Line, Sender};
 use crate::egress::pool::{Pool, PooledId, Work};
 use crate::egress::suspension::Suspension;
 use crate::egress::throttle::{SharedSite, SiteLimits};
@@ -130,7 +130,7 @@ impl<J: Copy> Site<J> {
     pub fn push(
         &mut self,
         job: J,
-        (origin, sender): (Origin, u64),
+        (origin, sender): (Origin, Sender),
         probe: bool,
         now: Monotonic,
     ) -> Result<(), Busy> {
@@ -142,7 +142,7 @@ impl<J: Copy> Site<J> {
             self.callbacks.add(origin);
             return Err(Busy { why: self.suspended(), until });
         }
-        if self.line.len() >= SITE_READY_MAX && !probe {
+        if self.line.is_full(origin.home, sender) && !probe {
             self.callbacks.add(origin);
             return Err(Busy { why: Why::Full(self.line.len()), until: now + BUSY_PAUSE });
         }

@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::base::slots::Slot;
 use crate::mail::address::Domain;
+use crate::queue::lanes::Rings;
 use crate::queue::list::{Links, List, NONE};
 use crate::queue::table::{Named, Table};
 
@@ -24,7 +25,7 @@ pub(super) struct DomainRow {
     /// Linked by `Entry::lane`.
     pub(super) line: List,
     /// The branches that may depart (`lanes.rs`), and how many there are with those that may not.
-    pub(super) lanes: List,
+    pub(super) lanes: Rings,
     pub(super) branches: u32,
     /// Entries that are not ready. Linked by `Entry::lane`.
     pub(super) rest: List,
@@ -64,7 +65,7 @@ impl DomainRow {
             name: name.clone(),
             hash,
             line: List::default(),
-            lanes: List::default(),
+            lanes: Rings::default(),
             branches: 0,
             rest: List::default(),
             ring: Links::default(),

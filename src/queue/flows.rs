@@ -27,6 +27,13 @@ pub struct Terms {
     pub queued_max: u64,
 }
 
+impl Terms {
+    /// The share of what is sent at a priority, beside all other senders; 40 is usual.
+    pub fn share(self, priority: Priority) -> u32 {
+        u32::from(self.weight) * Band::of(priority).quantum().unsigned_abs()
+    }
+}
+
 impl Default for Terms {
     fn default() -> Self {
         Self { weight: TENANT_WEIGHT_DEFAULT, queued_max: TENANT_QUEUED_DEFAULT }
@@ -223,6 +230,11 @@ impl Flows {
     /// Those who have more in the queue than they may, if they are others than when this was asked.
     pub(super) fn over(&mut self) -> Option<&BTreeSet<TenantName>> {
         std::mem::take(&mut self.over_changed).then_some(&self.over)
+    }
+
+    /// Whether one message alone is left of `flow`.
+    pub(super) fn is_last_of(&self, flow: u32) -> bool {
+        self.row(flow).is_some_and(|row| row.messages == 1)
     }
 
     /// A message of `flow` has left the queue.

@@ -12,8 +12,11 @@
 //!
 //! Both levels take turns by deficit round robin (Shreedhar and Varghese, 1995): whoever's turn it
 //! is sends until its *quantum* of recipients is used up, and what a large transaction takes too
-//! much is paid back in the next rounds. Whoever is alone owes nothing. A step costs O(1), spread
-//! over the recipients that depart.
+//! much is paid back in the next rounds. Whoever is alone owes nothing. Whoever had nothing in line
+//! goes before those that wait, for one quantum, as in FQ-CoDel (RFC 8290 §4.2): a receipt now and
+//! then does not wait for a round of the large ones. So that nobody has that twice in a round, a
+//! lane with nothing in line keeps its place until its turn comes, or nothing of its domain is in
+//! line, or its flow has left the queue. A step costs O(1), spread over the recipients that depart.
 //!
 //! A leaf that an operator stopped is in no ring; what stands in it, however much, costs nothing.
 
@@ -23,7 +26,6 @@ use hashbrown::HashTable;
 
 use crate::queue::Queue;
 use crate::queue::entry::Entry;
-use crate::queue::flows::{FlowRow, Pause};
 use crate::queue::list::{Links, List, NONE};
 use crate::queue::table::Table;
 
@@ -35,17 +37,94 @@ pub(super) struct Lane {
     branch: u32,
     /// The tenant's row, or the flow's; `NONE` for mail of which nothing is said.
     of: u32,
-    /// Of a branch: its leaves that may depart, linked by `ring`. Of a leaf: the first entries of
-    /// its runs, linked by `Entry::lane`.
+    /// Of a leaf: the first entries of its runs, linked by `Entry::lane`.
     line: List,
+    /// Of a branch: its leaves that may depart, and how many it has in all.
+    rings: Rings,
+    leaves: u32,
+    /// Where it is itself, and its neighbours there.
+    place: Place,
     ring: Links,
-    in_ring: bool,
-    /// Recipients in line; those of stopped leaves too.
+    /// Recipients in line; of a branch those of stopped leaves are not counted.
     ready: u32,
     /// Recipients that it may send in this turn.
     credit: i32,
     /// Of a leaf: among those of its flow.
     kin: Links,
+}
+
+/// In which ring a lane is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In none: what stands in it does not depart.
+    Out,
+    Fresh,
+    Waiting,
+}
+
+/// Lanes that take turns.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rings {
+    /// Those that had nothing in line: they go first.
+    fresh: List,
+    waiting: List,
+}
+
+/// Whose turn it is.
+enum Turn {
+    Of(u32),
+    /// Nobody's: this lane has nothing in line, and its turn has come.
+    Idle(u32),
+}
+
+impl Rings {
+    fn list(&mut self, place: Place) -> &mut List {
+        match place {
+            Place::Fresh => &mut self.fresh,
+            Place::Waiting | Place::Out => &mut self.waiting,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Let a lane in that is in no ring.
+    fn enter(&mut self, rows: &mut Table<Lane>, row: u32, place: Place, end: End) {
+        let list = self.list(place);
+        match end {
+            End::Front => list.push_front(rows, row, Lane::ring),
+            End::Back => list.push_back(rows, row, Lane::ring),
+        }
+        rows[row].place = place;
+    }
+
+    fn leave(&mut self, rows: &mut Table<Lane>, row: u32) {
+        self.list(rows[row].place).remove(rows, row, Lane::ring);
+        rows[row].place = Place::Out;
+    }
+
+    /// Who has the next turn, of rings that are not empty.
+    fn turn(&mut self, rows: &mut Table<Lane>, quantum: impl Fn(&Lane) -> i32) -> Turn {
+        loop {
+            let is_fresh = !self.fresh.is_empty();
+            let row = if is_fresh { self.fresh.head } else { self.waiting.head };
+            let turn = quantum(&rows[row]);
+            let lane = &mut rows[row];
+            if lane.ready == 0 && !is_fresh {
+                return Turn::Idle(row);
+            }
+            if lane.ready > 0 && self.waiting.head == row && self.waiting.tail == row {
+                lane.credit = turn;
+            }
+            if lane.ready > 0 && lane.credit > 0 {
+                return Turn::Of(row);
+            }
+            lane.credit += if lane.credit > 0 { 0 } else { turn };
+            self.leave(rows, row);
+            self.enter(rows, row, Place::Waiting, End::Back);
+        }
+    }
 }
 
 impl Lane {
@@ -91,8 +170,10 @@ impl Lanes {
             branch,
             of,
             line: List::default(),
+            rings: Rings::default(),
+            leaves: 0,
+            place: Place::Out,
             ring: Links::default(),
-            in_ring: false,
             ready: 0,
             credit,
             kin: Links::default(),
@@ -190,6 +271,7 @@ impl<H> Queue<H> {
             self.lanes.insert(domain, NONE, tenant, self.flows.quantum_of_tenant(tenant))
         });
         let leaf = self.lanes.insert(domain, branch, flow, self.flows.quantum_of_flow(flow));
+        self.lanes.rows[branch].leaves += 1;
         if let Some(row) = self.flows.row_mut(flow) {
             row.leaves.push_back(&mut self.lanes.rows, leaf, Lane::kin);
         }
@@ -210,9 +292,9 @@ impl<H> Queue<H> {
     fn grow(&mut self, leaf: u32, recipients: u32) {
         let Lane { domain, branch, of, .. } = self.lanes.rows[leaf];
         self.lanes.rows[leaf].ready += recipients;
-        self.lanes.rows[branch].ready += recipients;
-        if self.flows.is_stopped(of) {
-            self.domains.rows[domain].stopped += recipients;
+        match self.flows.is_stopped(of) {
+            true => self.domains.rows[domain].stopped += recipients,
+            false => self.lanes.rows[branch].ready += recipients,
         }
     }
 
@@ -221,66 +303,111 @@ impl<H> Queue<H> {
         let Stand::Leaf(leaf) = stand else { return };
         let Lane { domain, branch, of, .. } = self.lanes.rows[leaf];
         self.lanes.rows[leaf].ready -= 1;
-        self.lanes.rows[branch].ready -= 1;
-        if self.flows.is_stopped(of) {
-            self.domains.rows[domain].stopped -= 1;
+        let stopped = self.flows.is_stopped(of);
+        match stopped {
+            true => self.domains.rows[domain].stopped -= 1,
+            false => self.lanes.rows[branch].ready -= 1,
         }
-        if self.lanes.rows[leaf].ready > 0 {
+        if stopped && self.lanes.rows[leaf].ready == 0 {
+            self.drop_leaf(leaf);
+        }
+        if self.domains.rows[domain].ready == 0 {
+            self.drop_lanes(domain);
+        }
+    }
+
+    /// Let a leaf have its turns, and its branch, unless it is stopped or does already.
+    fn enter_rings(&mut self, leaf: u32, end: End) {
+        let Lane { domain, branch, of, place, .. } = self.lanes.rows[leaf];
+        if place != Place::Out || self.flows.is_stopped(of) {
             return;
         }
+        let rows = &mut self.lanes.rows;
+        let mut rings = rows[branch].rings;
+        rings.enter(rows, leaf, Place::Fresh, end);
+        rows[branch].rings = rings;
+        if rows[branch].place == Place::Out {
+            self.domains.rows[domain].lanes.enter(rows, branch, Place::Fresh, end);
+        }
+    }
+
+    fn leave_rings(&mut self, leaf: u32) {
+        let Lane { domain, branch, place, .. } = self.lanes.rows[leaf];
+        if place == Place::Out {
+            return;
+        }
+        let rows = &mut self.lanes.rows;
+        let mut rings = rows[branch].rings;
+        rings.leave(rows, leaf);
+        rows[branch].rings = rings;
+        if rings.is_empty() {
+            self.domains.rows[domain].lanes.leave(rows, branch);
+        }
+    }
+
+    /// Forget a leaf in which nothing stands, and its branch if that was its last.
+    fn drop_leaf(&mut self, leaf: u32) {
         self.leave_rings(leaf);
+        let Lane { domain, branch, of, .. } = self.lanes.rows[leaf];
         if let Some(row) = self.flows.row_mut(of) {
             row.leaves.remove(&mut self.lanes.rows, leaf, Lane::kin);
         }
         let gone = self.lanes.remove(leaf);
-        assert!(gone.line.is_empty() && !gone.in_ring, "a leaf in use");
-        if self.lanes.rows[branch].ready == 0 {
+        assert!(gone.line.is_empty() && gone.ready == 0, "a leaf in use");
+        self.lanes.rows[branch].leaves -= 1;
+        if self.lanes.rows[branch].leaves == 0 {
             self.lanes.remove(branch);
             self.domains.rows[domain].branches -= 1;
         }
     }
 
-    /// Let a leaf have its turns, and its branch, unless it is stopped.
-    fn enter_rings(&mut self, leaf: u32, end: End) {
-        let Lane { domain, branch, of, in_ring, .. } = self.lanes.rows[leaf];
-        if in_ring || self.flows.is_stopped(of) {
-            return;
-        }
-        let rows = &mut self.lanes.rows;
-        let mut leaves = rows[branch].line;
-        join(&mut leaves, rows, leaf, end);
-        rows[branch].line = leaves;
-        if !rows[branch].in_ring {
-            join(&mut self.domains.rows[domain].lanes, rows, branch, end);
+    /// Forget all lanes of a domain that has nothing in line.
+    fn drop_lanes(&mut self, domain: u32) {
+        let Rings { fresh, waiting } = self.domains.rows[domain].lanes;
+        for branch in self.row_after(fresh).chain(self.row_after(waiting)).collect::<Vec<_>>() {
+            self.drop_leaves(branch);
         }
     }
 
-    fn leave_rings(&mut self, leaf: u32) {
-        let Lane { domain, branch, in_ring, .. } = self.lanes.rows[leaf];
-        if !in_ring {
-            return;
+    /// Forget the leaves of a branch, in none of which anything stands.
+    fn drop_leaves(&mut self, branch: u32) {
+        let Rings { fresh, waiting } = self.lanes.rows[branch].rings;
+        for leaf in self.row_after(fresh).chain(self.row_after(waiting)).collect::<Vec<_>>() {
+            self.drop_leaf(leaf);
         }
-        let rows = &mut self.lanes.rows;
-        let mut leaves = rows[branch].line;
-        part(&mut leaves, rows, leaf);
-        rows[branch].line = leaves;
-        if leaves.is_empty() {
-            part(&mut self.domains.rows[domain].lanes, rows, branch);
+    }
+
+    /// A flow is about to leave the queue: its leaves, in which nothing stands, go with it.
+    pub(super) fn drop_leaves_of(&mut self, flow: u32) {
+        while let Some(leaf) = self.flows.row(flow).map(|row| row.leaves.head) {
+            if leaf == NONE {
+                return;
+            }
+            self.drop_leaf(leaf);
         }
     }
 
     /// The leaf of a domain whose turn it is, if it has lanes.
     pub(super) fn leaf_in_turn(&mut self, domain: u32) -> Option<u32> {
-        if self.domains.rows[domain].branches == 0 {
-            return None;
+        while self.domains.rows[domain].branches > 0 {
+            let Self { domains, lanes: Lanes { rows, .. }, flows, .. } = self;
+            let of_branch = |lane: &Lane| flows.quantum_of_tenant(lane.of);
+            let branch = match domains.rows[domain].lanes.turn(rows, of_branch) {
+                Turn::Of(branch) => branch,
+                Turn::Idle(branch) => {
+                    self.drop_leaves(branch);
+                    continue;
+                }
+            };
+            let mut rings = rows[branch].rings;
+            let turn = rings.turn(rows, |lane| flows.quantum_of_flow(lane.of));
+            rows[branch].rings = rings;
+            match turn {
+                Turn::Of(leaf) => return Some(leaf),
+                Turn::Idle(leaf) => self.drop_leaf(leaf),
+            }
         }
-        let Self { domains, lanes: Lanes { rows, .. }, flows, .. } = self;
-        let of_branch = |lane: &Lane| flows.quantum_of_tenant(lane.of);
-        let branch = in_turn(&mut domains.rows[domain].lanes, rows, of_branch);
-        let mut leaves = rows[branch].line;
-        let leaf = in_turn(&mut leaves, rows, |lane| flows.quantum_of_flow(lane.of));
-        rows[branch].line = leaves;
-        Some(leaf)
+        None
     }
 
     /// First of the runs in a leaf.
@@ -295,18 +422,21 @@ impl<H> Queue<H> {
         self.lanes.rows[branch].credit -= recipients;
     }
 
+    /// The lanes of a list of them, in its order.
+    fn row_after(&self, list: List) -> impl Iterator<Item = u32> {
+        let some = |row: u32| Some(row).filter(|row| *row != NONE);
+        std::iter::successors(some(list.head), move |row| some(self.lanes.rows[*row].ring.next))
+    }
+
     /// The lines of a domain, in the order in which they would have their turns, stopped ones last.
     pub(super) fn lines_of(&self, domain: u32) -> Vec<List> {
         let row = &self.domains.rows[domain];
         if row.branches == 0 {
             return vec![row.line];
         }
-        let some = |row: u32| Some(row).filter(|row| *row != NONE);
-        let next = |row: &u32| some(self.lanes.rows[*row].ring.next);
-        let branches = std::iter::successors(some(row.lanes.head), next);
-        let leaves = branches.flat_map(|branch| {
-            std::iter::successors(some(self.lanes.rows[branch].line.head), next)
-        });
+        let of_rings =
+            |rings: Rings| self.row_after(rings.fresh).chain(self.row_after(rings.waiting));
+        let leaves = of_rings(row.lanes).flat_map(|branch| of_rings(self.lanes.rows[branch].rings));
         let mut lines: Vec<List> = leaves.map(|leaf| self.lanes.rows[leaf].line).collect();
         if row.stopped > 0 {
             lines.extend(self.stopped_lines(domain));
@@ -322,89 +452,26 @@ impl<H> Queue<H> {
         leaves.map(|leaf| self.lanes.rows[leaf].line)
     }
 
-    /// Let nothing of what `pause` means depart any more, until `resume`; what is with owners goes
-    /// on. Whether that is new. Cost: the domains where it has recipients in line.
-    pub fn pause(&mut self, pause: &Pause) -> bool {
-        self.set_stopped(pause, true)
-    }
-
-    /// These are paused from now on, and nothing else is.
-    pub fn set_pauses(&mut self, pauses: &BTreeSet<Pause>) {
-        let before = self.flows.pauses().clone();
-        for over in before.difference(pauses) {
-            self.resume(over);
-        }
-        for new in pauses.difference(&before) {
-            self.pause(new);
-        }
-    }
-
-    /// Undo a `pause`; whether there was one.
-    pub fn resume(&mut self, pause: &Pause) -> bool {
-        self.set_stopped(pause, false)
-    }
-
-    fn set_stopped(&mut self, pause: &Pause, stopped: bool) -> bool {
-        if self.flows.pauses().contains(pause) == stopped {
-            return false;
-        }
-        let meant = self.flows.meant_by(pause);
-        let before: Vec<bool> = meant.iter().map(|flow| self.flows.is_stopped(*flow)).collect();
-        self.flows.set_stopped(pause, stopped);
-        for (flow, before) in meant.into_iter().zip(before) {
-            if self.flows.is_stopped(flow) != before {
-                self.leaves_stopped(flow, stopped);
-            }
-        }
-        true
-    }
-
-    fn leaves_stopped(&mut self, flow: u32, stopped: bool) {
-        let mut next = self.flows.row(flow).map_or(NONE, |row: &FlowRow| row.leaves.head);
+    /// The leaves of a flow are stopped from now on, or are no more.
+    pub(super) fn leaves_stopped(&mut self, flow: u32, stopped: bool) {
+        let mut next = self.flows.row(flow).map_or(NONE, |row| row.leaves.head);
         while next != NONE {
-            let Lane { domain, ready, kin, .. } = self.lanes.rows[next];
+            let Lane { domain, branch, ready, kin, .. } = self.lanes.rows[next];
             let row = &mut self.domains.rows[domain];
             if stopped {
                 row.stopped += ready;
+                self.lanes.rows[branch].ready -= ready;
                 self.leave_rings(next);
+                if ready == 0 {
+                    self.drop_leaf(next);
+                }
             } else {
                 row.stopped -= ready;
+                self.lanes.rows[branch].ready += ready;
                 self.enter_rings(next, End::Back);
             }
             self.settle(domain);
             next = kin.next;
         }
-    }
-}
-
-/// Put a lane, which is in no ring, at an end of the one that is `list`.
-fn join(list: &mut List, rows: &mut Table<Lane>, row: u32, end: End) {
-    match end {
-        End::Front => list.push_front(rows, row, Lane::ring),
-        End::Back => list.push_back(rows, row, Lane::ring),
-    }
-    rows[row].in_ring = true;
-}
-
-fn part(list: &mut List, rows: &mut Table<Lane>, row: u32) {
-    list.remove(rows, row, Lane::ring);
-    rows[row].in_ring = false;
-}
-
-/// Whose turn it is in a ring, which is not empty.
-fn in_turn(list: &mut List, rows: &mut Table<Lane>, quantum: impl Fn(&Lane) -> i32) -> u32 {
-    loop {
-        let row = list.head;
-        let turn = quantum(&rows[row]);
-        if list.tail == row {
-            rows[row].credit = turn;
-            return row;
-        }
-        if rows[row].credit > 0 {
-            return row;
-        }
-        rows[row].credit += turn;
-        list.remove(rows, row, Lane::ring);
-        list.push_back(rows, row, Lane::ring);
     }
 }

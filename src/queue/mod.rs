@@ -27,6 +27,7 @@ mod index;
 mod lanes;
 mod list;
 mod operator;
+mod pausing;
 mod ready;
 mod relocate;
 mod table;
@@ -223,6 +224,9 @@ impl<H> Queue<H> {
         let id = self.messages[message].id();
         self.ids.remove(message, &mut self.messages);
         let row = self.messages.remove(message);
+        if self.flows.is_last_of(row.flow) {
+            self.drop_leaves_of(row.flow);
+        }
         self.flows.leave(row.flow);
         self.counts.content_bytes -= u64::from(row.content_bytes);
         Finished::Done { id, envelope: row.envelope() }

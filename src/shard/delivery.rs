@@ -14,12 +14,14 @@ use crate::base::slots::{Slot, Slots};
 use crate::base::time::Monotonic;
 use crate::base::wheel::Wheel;
 use crate::egress::health::GroupHealth;
+use crate::egress::line::Sender;
 use crate::egress::site::{Origin, SiteKey};
 use crate::egress::source::Sources;
 use crate::egress::throttle::SharedSites;
 use crate::egress::upstream::Choice;
 use crate::mail::address::Domain;
 use crate::mail::envelope::TlsWish;
+use crate::mail::handling::Handling;
 use crate::mail::outcome::{Failure, Stage};
 use crate::mail::route::{Route, TlsLevel, UpstreamId};
 use crate::shard::connections::Connections;
@@ -112,6 +114,13 @@ impl Job {
             self.settled.push((recipient, settling.settle()));
         }
     }
+}
+
+/// Who sends what is handled so, and its share: as in its home's queue.
+fn sender(handling: &Handling, settings: &Settings) -> Sender {
+    let tenant = handling.tenant.as_ref();
+    let terms = tenant.and_then(|tenant| settings.tenants.get(tenant).copied()).unwrap_or_default();
+    Sender { name: handling.sender(), weight: terms.share(handling.priority) }
 }
 
 impl Delivery {
@@ -208,7 +217,8 @@ impl Delivery {
         let row = self.jobs.get(job.0).expect("a job is held until it is reported");
         let origin =
             Origin { home: row.dispatch.home, domain: row.dispatch.departure.domain.0.to_bits() };
-        let sender = row.dispatch.stored.envelope.handling.as_ref().map_or(0, |it| it.sender());
+        let handling = row.dispatch.stored.envelope.handling.as_deref();
+        let sender = handling.map_or(Sender::NOBODY, |handling| sender(handling, cx.settings));
         let probe = row.choice == Choice::Probe;
         let site = &mut self.sites.get_mut(id.0).expect("known by its key").site;
         match site.push(job, (origin, sender), probe, cx.mono()) {

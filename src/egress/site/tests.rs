@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::base::limits::{CONNECTION_LOOK_AGAIN, ENDPOINT_DEAD_FIRST};
+use crate::egress::line::Sender;
 use crate::egress::throttle::Rate;
 use crate::mail::outcome::{Failure, Stage};
 
@@ -176,7 +177,7 @@ impl World {
     fn push(&mut self, shard: usize, from: Origin, probe: bool) -> Result<u32, Busy> {
         self.jobs += 1;
         let (job, row) = (self.jobs, &mut self.shards[shard]);
-        row.site.push(job, (from, 0), probe, self.now)?;
+        row.site.push(job, (from, Sender::NOBODY), probe, self.now)?;
         row.inside.insert(job);
         self.settle(shard);
         Ok(job)

@@ -1,6 +1,7 @@
 //! One shard's site, step by step: proof, window, failover, suspension, call backs, lost jobs.
 
 use super::*;
+use crate::base::limits::{SITE_READY_MAX, SITE_READY_OF_SENDER};
 
 /// Tell every opening connection that nobody answers, until the site tries no more.
 fn refuse_all(world: &mut World) {
@@ -236,7 +237,7 @@ fn after_a_suspension_each_home_that_was_refused_is_called_once() {
 fn a_full_site_calls_back_when_half_of_its_line_has_gone() {
     let mut world = World::plain();
     world.push_many(0, SITE_READY_MAX);
-    let busy = world.push(0, origin(2, 7), false).expect_err("full");
+    let busy = world.push(0, origin(0, 7), false).expect_err("full");
     assert_eq!((busy.why, busy.until), (Why::Full(SITE_READY_MAX), world.now + BUSY_PAUSE));
     world.ready(0);
     while world.shards[0].site.waiting() > SITE_READY_MAX / 2 {
@@ -246,7 +247,24 @@ fn a_full_site_calls_back_when_half_of_its_line_has_gone() {
             world.ready(0);
         }
     }
-    assert_eq!(world.shards[0].calls.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [origin(2, 7)]);
+    assert_eq!(world.shards[0].calls.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [origin(0, 7)]);
+    world.end();
+}
+
+#[test]
+fn a_full_site_takes_some_of_whoever_has_little_there() {
+    let mut world = World::plain();
+    world.push_many(0, SITE_READY_MAX);
+    world.push(0, origin(0, 1), false).expect_err("its home has all of it");
+    let mut taken = 0;
+    for home in 1..=u8::MAX {
+        let of_home = (0..2 * SITE_READY_OF_SENDER)
+            .take_while(|_| world.push(0, origin(home, 0), false).is_ok());
+        let of_home = of_home.count();
+        assert!(of_home <= SITE_READY_OF_SENDER, "{of_home}");
+        taken += of_home;
+    }
+    assert_eq!(taken, SITE_READY_MAX);
     world.end();
 }
 
