@@ -47,6 +47,8 @@ mod delivery;
 mod dkim;
 #[path = "relay/durability.rs"]
 mod durability;
+#[path = "relay/events.rs"]
+mod events;
 #[path = "relay/filters.rs"]
 mod filters;
 #[path = "relay/floods.rs"]

@@ -126,6 +126,7 @@ fn shard(now: Now) -> Shard {
         logs: vec![(0, Log::new(start, options, Prng::from_number(1)), recovery)],
         prng: Prng::from_number(2),
         now,
+        first_event: 1,
     })
 }
 

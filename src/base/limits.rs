@@ -9,6 +9,7 @@ mod admin;
 mod auth;
 mod check;
 mod classes;
+mod events;
 mod handling;
 mod milters;
 mod own_checks;
@@ -22,6 +23,7 @@ pub use admin::*;
 pub use auth::*;
 pub use check::*;
 pub use classes::*;
+pub use events::*;
 pub use handling::*;
 pub use milters::*;
 pub use own_checks::*;
@@ -401,16 +403,6 @@ pub const EVENT_LOG_PENDING_MAX: usize = 4 * 1024 * 1024;
 pub const EVENT_LOG_BATCH: usize = 64 * 1024;
 /// How long an event may wait to be written: with a tick of the wheel, under 200 ms.
 pub const EVENT_LOG_DELAY: Duration = Duration::from_millis(150);
-/// Octets of one event file unless a knob says otherwise.
-pub const EVENT_FILE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
-/// The latest start in an event file's name that has 13 digits, in milliseconds: in the year 2286.
-pub const EVENT_FILE_START_MAX: i64 = 9_999_999_999_999;
-/// How long event files are kept unless a knob says otherwise.
-pub const EVENT_RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// Event files kept a shard, however young.
-pub const EVENT_FILES_DEFAULT: usize = 16;
-/// An event file is ended after this long unless a knob says otherwise.
-pub const EVENT_FILE_AGE_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
 /// Panics in a row in a machine's own turn before its shard, and with it the process, ends.
 pub const TURN_PANICS_MAX: u32 = 3;
 /// A shard whose ring the kernel did not take everything from (out of memory, too many completions)

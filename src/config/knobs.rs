@@ -6,6 +6,7 @@
 mod admin;
 mod checks;
 mod dkim;
+mod events;
 mod inbound;
 mod milters;
 mod node;
@@ -18,8 +19,8 @@ use std::time::Duration;
 use crate::config::knob::Knob;
 
 pub(super) use self::{
-    admin::*, checks::*, dkim::*, inbound::*, milters::*, node::*, outbound::*, senders::*,
-    tls_report::*,
+    admin::*, checks::*, dkim::*, events::*, inbound::*, milters::*, node::*, outbound::*,
+    senders::*, tls_report::*,
 };
 
 const SECOND: u64 = 1;
@@ -50,6 +51,9 @@ pub const ALL: &[&Knob] = &[
     &HOT_MEMORY,
     &SPOOL_RESERVE,
     &EVENT_RETENTION,
+    &EVENT_SIZE,
+    &EVENT_FILE_SIZE,
+    &EVENT_FILE_AGE,
     &BOUNCE_RULES,
     &ADMIN_LISTEN,
     &ADMIN_GROUP,

@@ -15,10 +15,12 @@ use ipnet::IpNet;
 
 mod admin;
 mod checks;
+mod events;
 mod senders;
 
 pub use admin::{AdminAddress, AdminOptions};
 pub use checks::CheckOptions;
+pub use events::EventOptions;
 pub use senders::{SenderOptions, Tenant};
 
 use crate::config::origin::InForce;
@@ -59,8 +61,8 @@ pub struct Config {
     pub drain_deadline: Duration,
     /// Where messages are kept.
     pub spool: SpoolOptions,
-    /// How long event logs are kept.
-    pub event_retention: Duration,
+    /// How event logs are kept.
+    pub events: EventOptions,
     /// The file of an operator's own rules of what kind of refusal a reply is.
     pub bounce_rules: Option<PathBuf>,
     /// At least one; a listener's place here is its number everywhere.

@@ -9,6 +9,7 @@ mod admin;
 mod auth;
 mod checks;
 mod dkim;
+mod events;
 mod forms;
 mod inbound;
 mod milters;
@@ -85,8 +86,7 @@ fn read<'d>(
     let domain_check = domain_check(reader.choice(&root, &knobs::DOMAIN_CHECK));
     let drain_deadline = reader.duration(&root, &knobs::DRAIN_DEADLINE).value;
     let spool = spool(reader, &root, flags, machine);
-    let events = reader.table(&root, "events");
-    let event_retention = reader.duration(&events, &knobs::EVENT_RETENTION).value;
+    let events = events::read(reader, &root);
     let bounces = reader.table(&root, "bounces");
     let bounce_rules = reader.text(&bounces, &knobs::BOUNCE_RULES, None, forms::path);
     let admin = admin::read(reader, &root, flags);
@@ -112,7 +112,7 @@ fn read<'d>(
         domain_check,
         drain_deadline,
         spool: spool?,
-        event_retention,
+        events,
         bounce_rules: bounce_rules.map(|given| given.value.into()),
         listeners: inbound.listeners,
         certificates: inbound.certificates,

@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(help("", "segment_size"), "`segment_size` belongs in [spool]");
         assert_eq!(help("spool", "cores"), "`cores` belongs in the top of the file");
         assert!(help("queue", "rate").contains("[[upstream]] or [site]"));
-        assert_eq!(help("events", "zzzzzz"), "known here: retention");
+        assert_eq!(help("events", "zzzzzz"), "known here: retention, size, file_size, file_age");
     }
 
     #[test]

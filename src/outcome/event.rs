@@ -16,6 +16,7 @@ use crate::mail::status::EnhancedStatus;
 use crate::mail::verified::Verified;
 
 mod form;
+pub mod sequence;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,7 +79,7 @@ impl Delays {
 /// of the line; names that a later version adds are passed over in reading.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event<'a> {
-    /// Counts the events of this shard.
+    /// Counts the events of this shard, over all its runs ([`sequence`]).
     pub sequence: u64,
     /// When.
     #[serde(with = "form::time")]

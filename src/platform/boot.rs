@@ -19,11 +19,12 @@ use tokio::sync::mpsc;
 use crate::base::ids::ShardId;
 use crate::base::limits::SHARDS_MAX;
 use crate::base::time::Now;
+use crate::outcome::event::sequence;
 use crate::platform::blocking::Pool;
 use crate::platform::channels::Posts;
 use crate::platform::clock;
 use crate::platform::drive::Drive;
-use crate::platform::event_log::EventLogOptions;
+use crate::platform::event_log::{self, EventLogOptions};
 use crate::platform::kernel::Parts;
 use crate::platform::listener::{self, BindError};
 use crate::platform::machine;
@@ -97,6 +98,8 @@ pub struct ShardStart {
     pub directories: Vec<u16>,
     /// All segments of these directories, in order; none is open.
     pub segments: Vec<SegmentName>,
+    /// The number of its first event.
+    pub first_event: u64,
     spool: PathBuf,
 }
 
@@ -264,10 +267,13 @@ fn start_of(parts: &Parts<'_>, segments: Vec<SegmentName>) -> ShardStart {
     directories.dedup();
     // Adopted numbers are the own one plus multiples of the number of shards.
     assert_eq!(directories[0], own, "a shard's own directory is the first of its directories");
+    let now = clock::now();
+    let last_event = event_log::last_sequence(parts.spool, parts.shard);
     ShardStart {
         shard: parts.shard,
         shards: parts.posts.shards(),
-        now: clock::now(),
+        now,
+        first_event: sequence::first(now.wall, last_event),
         seed: machine::seed(),
         directories,
         segments,

@@ -18,15 +18,19 @@ use std::time::Duration;
 
 use crate::base::ids::ShardId;
 use crate::base::limits::{
-    EVENT_FILE_AGE_DEFAULT, EVENT_FILE_BYTES_DEFAULT, EVENT_FILE_START_MAX, EVENT_FILES_DEFAULT,
-    EVENT_LOG_BATCH, EVENT_LOG_DELAY, EVENT_LOG_PENDING_MAX, EVENT_RETENTION_DEFAULT,
+    EVENT_FILE_START_MAX, EVENT_FILES_MIN, EVENT_LOG_BATCH, EVENT_LOG_DELAY, EVENT_LOG_PENDING_MAX,
 };
 use crate::base::time::{Monotonic, Now, WallTime};
+use crate::config::options::EventOptions;
 use crate::platform::blocking::{Job, Pool};
 use crate::platform::channels::Mailbox;
 use crate::platform::gear::{Gear, Tag, Timer};
 use crate::platform::ring::{Completion, Kept};
 use crate::shard::platform::IoError;
+
+mod last;
+
+pub(super) use last::last_sequence;
 
 /// When an event file ends and how many are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,20 +47,20 @@ pub struct EventLogOptions {
 
 impl Default for EventLogOptions {
     fn default() -> Self {
-        Self {
-            file_bytes: EVENT_FILE_BYTES_DEFAULT,
-            file_age: EVENT_FILE_AGE_DEFAULT,
-            files: EVENT_FILES_DEFAULT,
-            retention: EVENT_RETENTION_DEFAULT,
-        }
+        (&EventOptions::default()).into()
     }
 }
 
-impl EventLogOptions {
-    /// With files that live so long, and are begun often enough for that.
-    pub fn with_retention(retention: Duration) -> Self {
-        let file_age = EVENT_FILE_AGE_DEFAULT.min(retention);
-        Self { file_age, retention, ..Self::default() }
+impl From<&EventOptions> for EventLogOptions {
+    /// Files are begun often enough for their retention.
+    fn from(knobs: &EventOptions) -> Self {
+        let files = usize::try_from(knobs.bytes / knobs.file_bytes).unwrap_or(usize::MAX);
+        Self {
+            file_bytes: knobs.file_bytes,
+            file_age: knobs.file_age.min(knobs.retention),
+            files: files.max(EVENT_FILES_MIN),
+            retention: knobs.retention,
+        }
     }
 }
 

@@ -137,7 +137,7 @@ impl Relay {
             shards: config.cores.into(),
             listeners: config.listeners.iter().map(|listener| listener.address).collect(),
             spool: config.spool.directory.clone(),
-            events: EventLogOptions::with_retention(config.event_retention),
+            events: EventLogOptions::from(&config.events),
             user,
         })?;
         let checker = Arc::new(Checker::new(config));
@@ -202,7 +202,8 @@ fn make_shard(
         let options = log::Options { admits: place == 0, ..options };
         logs.push((directory, Log::new(log, options, prng.fork()), recovery));
     }
-    Ok(Shard::new(Start { id: start.shard, settings, shared, logs, prng, now: start.now }))
+    let ShardStart { shard: id, now, first_event, .. } = start;
+    Ok(Shard::new(Start { id, settings, shared, logs, prng, now, first_event }))
 }
 
 /// What `config` means on this machine as it is now.

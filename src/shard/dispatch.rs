@@ -48,14 +48,14 @@ pub(crate) struct Home {
 
 impl Home {
     /// A home without mail.
-    pub(crate) fn new(queue: Queue<Arc<Stored>>, loads: Arc<Loads>) -> Self {
+    pub(crate) fn new(queue: Queue<Arc<Stored>>, loads: Arc<Loads>, journal: Journal) -> Self {
         Self {
             queue,
             credits: Credits::new(loads.shards()),
             loads,
             loader: Loader::default(),
             moving: Moving::default(),
-            journal: Journal::default(),
+            journal,
             in_hand: VecDeque::new(),
             draining: false,
         }

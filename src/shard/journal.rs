@@ -1,6 +1,7 @@
 //! Write the event log of a shard: one line for each thing that happens to a recipient.
 //!
-//! Invariant: sequence numbers of a run have no gap. Lives on: the home shard.
+//! Invariant: sequence numbers of a run have no gap, and no run uses one of another. Lives on: the
+//! home shard.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -18,8 +19,9 @@ use crate::shard::platform::Platform;
 use crate::spool::stored::Stored;
 
 /// The event log's pen.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Journal {
+    /// Of the next event.
     sequence: u64,
     line: Vec<u8>,
 }
@@ -65,6 +67,11 @@ pub(crate) enum Said<'a> {
 }
 
 impl Journal {
+    /// Of a run whose first event has this number.
+    pub(crate) fn new(first: u64) -> Self {
+        Self { sequence: first, line: Vec::new() }
+    }
+
     /// Tell of one recipient of `stored`.
     pub(crate) fn tell<P: Platform>(
         &mut self,
@@ -82,7 +89,6 @@ impl Journal {
         let handling = stored.envelope.handling.as_deref();
         let (tenant, campaign) = handling.map_or(("", ""), Handling::labels);
         tracing::debug!(id = %stored.id, to, peer = attempt.peer, code, reply, "{kind:?}");
-        self.sequence += 1;
         self.line.clear();
         Event {
             sequence: self.sequence,
@@ -114,6 +120,7 @@ impl Journal {
             verified: attempt.verified.map(Cow::Borrowed),
         }
         .write_line(&mut self.line);
+        self.sequence += 1;
         cx.platform.log_events(&self.line);
         cx.common.counters.increment(Count::EventsWritten);
     }

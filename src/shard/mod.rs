@@ -84,6 +84,7 @@ use crate::shard::drain::{Drain, Drained};
 use crate::shard::early::EarlyClients;
 use crate::shard::filters::Filters;
 use crate::shard::ingress::Ingress;
+use crate::shard::journal::Journal;
 use crate::shard::lookup::Lookups;
 use crate::shard::memory::Memory;
 use crate::shard::mesh::Crossing;
@@ -132,6 +133,8 @@ pub struct Start {
     pub prng: Prng,
     /// The time.
     pub now: Now,
+    /// The number of its first event: no run before had it.
+    pub first_event: u64,
 }
 
 /// One core's relay.
@@ -169,10 +172,10 @@ macro_rules! context {
 impl Shard {
     /// A shard that is to find the mail in its directories.
     pub fn new(start: Start) -> Self {
-        let Start { id, settings, shared, logs, mut prng, now } = start;
+        let Start { id, settings, shared, logs, mut prng, now, first_event } = start;
         let schedule = &settings.schedule;
         let queue = Queue::new(schedule.delay_report_after, schedule.lifetime, settings.hot_bytes);
-        let mut home = Home::new(queue, shared.loads.clone());
+        let mut home = Home::new(queue, shared.loads.clone(), Journal::new(first_event));
         home.reconfigure(&settings);
         shared.loads.set_excess(settings.shard_excess_percent);
         home.follow(now);

@@ -91,6 +91,7 @@ impl Node {
                 logs: logs.collect(),
                 prng: agenda.prng.fork(),
                 now: agenda.clocks(),
+                first_event: 1,
             };
             Row::new(Shard::new(start), agenda)
         });

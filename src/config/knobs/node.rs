@@ -2,7 +2,7 @@
 
 use crate::base::limits::{COMMIT_GROUP_MAX, HOT_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT, SHARDS_MAX};
 use crate::config::knob::{Kind, Knob, TakesEffect};
-use crate::config::knobs::{DAY, GIB, HOUR, MIB, SECOND, duration};
+use crate::config::knobs::{GIB, HOUR, MIB, SECOND, duration};
 
 pub(in crate::config) const HOSTNAME: Knob = Knob {
     path: "hostname",
@@ -125,16 +125,4 @@ pub(in crate::config) const BOUNCE_RULES: Knob = Knob {
     help: "Your own rules of what class a reply is, tried before the shipped ones.",
     cost: "nothing",
     takes_effect: TakesEffect::Reload,
-};
-
-pub(in crate::config) const EVENT_RETENTION: Knob = Knob {
-    path: "events.retention",
-    kind: Kind::Duration {
-        default: duration(7 * DAY),
-        least: duration(HOUR),
-        most: duration(365 * DAY),
-    },
-    help: "How long event logs are kept, up to 1GiB a shard.",
-    cost: "about 400 bytes of disk an event",
-    takes_effect: TakesEffect::Restart,
 };
