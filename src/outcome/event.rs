@@ -15,6 +15,9 @@ use crate::mail::outcome::Stage;
 use crate::mail::status::EnhancedStatus;
 use crate::mail::verified::Verified;
 
+pub mod cursor;
+pub mod filter;
+pub mod follow;
 mod form;
 pub mod sequence;
 

@@ -22,6 +22,7 @@ use crate::base::limits::{
 };
 use crate::base::time::{Monotonic, Now, WallTime};
 use crate::config::options::EventOptions;
+use crate::outcome::event::cursor::FileName;
 use crate::platform::blocking::{Job, Pool};
 use crate::platform::channels::Mailbox;
 use crate::platform::gear::{Gear, Tag, Timer};
@@ -303,8 +304,8 @@ pub(super) fn open(file: &EventFile) -> io::Result<OwnedFd> {
     let mut start = newest.map_or(0, |newest| newest.0 + 1).max(file.start.0);
     let options = OpenOptions::new().write(true).create_new(true).clone();
     let made = loop {
-        let name = format!("{own}{start:013}.jsonl");
-        match options.open(file.directory.join(name)) {
+        let name = FileName { shard: file.shard, start };
+        match options.open(file.directory.join(name.to_string())) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => start += 1,
             made => break made?,
         }
@@ -319,8 +320,8 @@ fn prefix(shard: usize) -> String {
 
 /// When the file of this name began.
 fn start_of(name: &str) -> Option<WallTime> {
-    let (_, start) = name.strip_suffix(".jsonl")?.rsplit_once('-')?;
-    start.parse().ok().map(WallTime)
+    let name: FileName = name.parse().ok()?;
+    Some(WallTime(name.start))
 }
 
 /// All event files, in order of name.

@@ -20,3 +20,12 @@ pub const EVENT_LOG_BYTES_DEFAULT: u64 = 1 << 30;
 pub const EVENT_FILES_MIN: usize = 2;
 /// An event file is ended after this long unless a knob says otherwise.
 pub const EVENT_FILE_AGE_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
+/// Terms of a filter of events: a bit each.
+pub const EVENT_TERMS_MAX: usize = 32;
+const _: () = assert!(EVENT_TERMS_MAX <= u64::BITS as usize);
+/// Values of one term.
+pub const EVENT_TERM_VALUES_MAX: usize = 64;
+/// Octets of a line that is read back; what is longer is none of ours.
+pub const EVENT_LINE_MAX: usize = 1 << 20;
+/// Gaps that a reader keeps until it is asked for them.
+pub const EVENT_NOTES_MAX: usize = 16;
