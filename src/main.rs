@@ -26,7 +26,8 @@ use relay_fast::platform::telemetry;
 use relay_fast::platform::tls_reports::Ask;
 
 use crate::verbs::{
-    CANNOT_BE_READ, check, check_domain, classify, dkim, queue, rules, spool, summary, tls_reports,
+    CANNOT_BE_READ, check, check_domain, classify, dkim, events, queue, rules, spool, summary,
+    tls_reports,
 };
 
 mod verbs;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         }
         Some(Verb::Passwd(change)) => passwd::run(change).map_err(Box::from),
         Some(Verb::Classify { replies, peer }) => classify(&cli.node, replies, peer),
+        Some(Verb::Events(ask)) => events(&cli.node, ask),
         Some(Verb::Report { since }) => summary(&cli.node, since),
     };
     match done {

@@ -1,7 +1,7 @@
 //! The verbs of the command line: what is asked of a running node, of its files, of its spool.
 
 use std::error::Error;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, BufWriter, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,10 +12,11 @@ use relay_fast::control::check_domain::{self, CheckDomain};
 use relay_fast::control::classify::classified;
 use relay_fast::control::cli::{NodeFlags, QueueVerb, SpoolVerb, TlsReportsVerb};
 use relay_fast::control::dkim::DkimVerb;
+use relay_fast::control::events::Events;
 use relay_fast::control::queue::{Node, ask};
 use relay_fast::control::serve::Rules;
 use relay_fast::control::spool::Teller;
-use relay_fast::control::{report, tls_reports};
+use relay_fast::control::{events, report, tls_reports};
 use relay_fast::mail::address::Domain;
 use relay_fast::outcome::classes::Classifier;
 use relay_fast::platform::files::AdminFiles;
@@ -120,6 +121,12 @@ pub(crate) fn classify(
         }
     }
     Ok(())
+}
+
+pub(crate) fn events(node: &NodeFlags, ask: &Events) -> Result<(), Box<dyn Error>> {
+    let spool = node.load(&machine())?.spool.directory;
+    let out = BufWriter::new(io::stdout().lock());
+    Ok(events::show(ask, &spool, clock::now().wall, out, io::stderr())?)
 }
 
 pub(crate) fn summary(node: &NodeFlags, since: &str) -> Result<(), Box<dyn Error>> {

@@ -16,6 +16,7 @@ use crate::control::api::Select;
 use crate::control::check_domain::CheckDomain;
 use crate::control::dkim::DkimVerb;
 use crate::control::pauses::Whose;
+use crate::control::events::Events;
 use crate::control::queue::Ask;
 
 /// An SMTP relay for bulk-campaign sending nodes: stored before 250.
@@ -107,6 +108,8 @@ pub enum Verb {
         #[arg(long, default_value = "", value_name = "HOST")]
         peer: String,
     },
+    /// Show the event log of a spool, all shards together; a node may run there or not
+    Events(Events),
     /// Sum up the event log: rates and times to delivery by domain and upstream
     Report {
         /// How far back, as 30m, 1h, 2d

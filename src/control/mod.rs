@@ -3,7 +3,7 @@
 //! It sees only what shards publish and asks them through their mailboxes ([`commands`]): [`serve`]
 //! takes connections, [`access`] judges who may ask, [`http`] answers. The same
 //! folder holds the other end: the subcommands that ask a running node ([`queue`]), the report
-//! over its event logs ([`report`]), what is told of a spool that no node runs on ([`spool`]), who
+//! over its event logs ([`report`]) and their reader ([`events`]), what is told of a spool that no node runs on ([`spool`]), who
 //! changes a file of credentials ([`passwd`]), what is told of a domain ([`check_domain`]), of
 //! reports on TLS ([`tls_reports`]), and of a reply ([`classify`]).
 
@@ -14,6 +14,7 @@ pub mod classify;
 pub mod cli;
 pub mod commands;
 pub mod dkim;
+pub mod events;
 pub mod http;
 pub mod metrics;
 pub mod passwd;

@@ -61,7 +61,7 @@ pub enum FilterError {
     #[error("`{0}` is no term: write a field, `=`, `!=`, `~`, `<`, `<=`, `>` or `>=`, and a value")]
     NoTerm(String),
     /// No event has it.
-    #[error("events have no field `{0}` that can be asked for; they have {fields}", fields = names())]
+    #[error("events have no field `{0}` that can be asked for; they have {names}", names = names())]
     Field(String),
     /// No event has such a value there.
     #[error("`{value}` is nothing that `{field}` can be: {why}")]

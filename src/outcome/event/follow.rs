@@ -59,8 +59,8 @@ impl fmt::Display for Gap {
         match self {
             Self::Removed { after, before } => write!(
                 f,
-                "events are gone before they were read (events.retention, events.size): those after \
-                number {after}, up to number {before}"
+                "events are gone before they were read (events.retention, events.size): those \
+                after number {after}, up to number {before}"
             ),
             Self::Lost { after, before } => {
                 let count = before - after - 1;

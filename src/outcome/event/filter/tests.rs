@@ -134,7 +134,10 @@ fn lines_that_are_no_events_are_errors() {
 
 proptest! {
     #[test]
-    fn no_terms_and_no_line_panic(terms in ".{0,40}", line in proptest::collection::vec(any::<u8>(), 0..99)) {
+    fn no_terms_and_no_line_panic(
+        terms in ".{0,40}",
+        line in proptest::collection::vec(any::<u8>(), 0..99),
+    ) {
         if let Ok(filter) = Filter::parse(&terms) {
             let _ = filter.look(&line);
             prop_assert!(filter.look(BOUNCED.as_bytes()).is_ok());
