@@ -7,6 +7,7 @@ mod admin;
 mod checks;
 mod dkim;
 mod events;
+mod exporters;
 mod inbound;
 mod milters;
 mod node;
@@ -19,8 +20,7 @@ use std::time::Duration;
 use crate::config::knob::Knob;
 
 pub(super) use self::{
-    admin::*, checks::*, dkim::*, events::*, inbound::*, milters::*, node::*, outbound::*,
-    senders::*, tls_report::*,
+    admin::*, checks::*, dkim::*, events::*, exporters::*, inbound::*, milters::*, node::*, outbound::*, senders::*, tls_report::*,
 };
 
 const SECOND: u64 = 1;
@@ -54,6 +54,16 @@ pub const ALL: &[&Knob] = &[
     &EVENT_SIZE,
     &EVENT_FILE_SIZE,
     &EVENT_FILE_AGE,
+    &EXPORTER_NAME,
+    &EXPORTER_KIND,
+    &EXPORTER_TO,
+    &EXPORTER_WHERE,
+    &EXPORTER_FROM,
+    &EXPORTER_BATCH,
+    &EXPORTER_TIMEOUT,
+    &EXPORTER_SECRET,
+    &EXPORTER_SUBJECT,
+    &EXPORTER_CREDENTIALS,
     &BOUNCE_RULES,
     &ADMIN_LISTEN,
     &ADMIN_GROUP,

@@ -16,11 +16,17 @@ use ipnet::IpNet;
 mod admin;
 mod checks;
 mod events;
+mod exporters;
 mod senders;
+
+
 
 pub use admin::{AdminAddress, AdminOptions};
 pub use checks::CheckOptions;
 pub use events::EventOptions;
+
+
+pub use exporters::{Destination, Exporter, Outlet};
 pub use senders::{SenderOptions, Tenant};
 
 use crate::config::origin::InForce;
@@ -63,6 +69,8 @@ pub struct Config {
     pub spool: SpoolOptions,
     /// How event logs are kept.
     pub events: EventOptions,
+    /// Who is handed them; their names are unique.
+    pub exporters: Vec<Exporter>,
     /// The file of an operator's own rules of what kind of refusal a reply is.
     pub bounce_rules: Option<PathBuf>,
     /// At least one; a listener's place here is its number everywhere.

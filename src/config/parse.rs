@@ -10,6 +10,7 @@ mod auth;
 mod checks;
 mod dkim;
 mod events;
+mod exporters;
 mod forms;
 mod inbound;
 mod milters;
@@ -87,6 +88,7 @@ fn read<'d>(
     let drain_deadline = reader.duration(&root, &knobs::DRAIN_DEADLINE).value;
     let spool = spool(reader, &root, flags, machine);
     let events = events::read(reader, &root);
+    let exporters = exporters::read(reader, &root);
     let bounces = reader.table(&root, "bounces");
     let bounce_rules = reader.text(&bounces, &knobs::BOUNCE_RULES, None, forms::path);
     let admin = admin::read(reader, &root, flags);
@@ -113,6 +115,7 @@ fn read<'d>(
         drain_deadline,
         spool: spool?,
         events,
+        exporters,
         bounce_rules: bounce_rules.map(|given| given.value.into()),
         listeners: inbound.listeners,
         certificates: inbound.certificates,

@@ -1,6 +1,7 @@
 //! Configurations and what is said of wrong ones.
 
 mod checks;
+mod exporters;
 mod knobs;
 mod milters;
 mod recipients;

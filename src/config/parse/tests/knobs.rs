@@ -15,6 +15,13 @@ fn file_with(knob: &Knob, value: &str) -> (String, usize) {
         "route[]" => "domains = []\nto = \"mx\"\n",
         "dkim[]" => "domain = \"d.example\"\nselector = \"s\"\nkey = \"/k\"\n",
         "source[]" => "address = \"192.0.2.1\"\ncertificate = \"c\"\nkey = \"k\"\n",
+        "exporter[]" => match knob.key() {
+            "subject" | "credentials" => {
+                "name = \"e\"\nkind = \"nats\"\nto = \"nats://127.0.0.1\"\n"
+            }
+            "secret" => "name = \"e\"\nkind = \"webhook\"\nto = \"https://e.example\"\n",
+            _ => "name = \"e\"\nkind = \"file\"\nto = \"/e\"\n",
+        },
         "milter[]" => "name = \"m\"\naddress = \"127.0.0.1:1\"\n",
         "tenant[]" => "name = \"t\"\n",
         "block_list[]" => "zone = \"l.example\"\n",

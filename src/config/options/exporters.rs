@@ -1,0 +1,81 @@
+//! Who is handed the event log.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::outcome::event::filter::Filter;
+use crate::tls::Roots;
+
+/// One who is handed events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exporter {
+    /// Unique; a part of a file's name.
+    pub name: Box<str>,
+    /// Where they go.
+    pub to: Destination,
+    /// Which.
+    pub filter: Filter,
+    /// Where nothing was handed over yet: begin with what is written from then on, not with the
+    /// oldest event.
+    pub is_from_end: bool,
+    /// Events that are handed over together, at most.
+    pub batch: usize,
+    /// How long that may take.
+    pub timeout: Duration,
+}
+
+/// Where events go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// To the end of a file.
+    File(PathBuf),
+    /// By POST.
+    Webhook {
+        /// `https://…`, or `http://…` on loopback.
+        url: Box<str>,
+        /// The file of what it is signed with.
+        secret: PathBuf,
+    },
+    /// To a stream of NATS JetStream.
+    Nats {
+        /// `tls://…`, or `nats://…` on loopback; the servers of one cluster.
+        servers: Vec<Box<str>>,
+        /// What they are published under; `{kind}` is each event's.
+        subject: Box<str>,
+        /// The file of who this is.
+        credentials: Option<PathBuf>,
+    },
+}
+
+impl Destination {
+    /// Whether somebody's certificate is to be verified.
+    pub fn speaks_tls(&self) -> bool {
+        match self {
+            Self::File(_) => false,
+            Self::Webhook { url, .. } => url.starts_with("https:"),
+            Self::Nats { servers, .. } => servers.iter().any(|server| server.starts_with("tls:")),
+        }
+    }
+
+    /// The file of a secret.
+    pub fn secret(&self) -> Option<&PathBuf> {
+        match self {
+            Self::File(_) => None,
+            Self::Webhook { secret, .. } => Some(secret),
+            Self::Nats { credentials, .. } => credentials.as_ref(),
+        }
+    }
+}
+
+/// An exporter, and what its files say.
+#[derive(Clone)]
+pub struct Outlet {
+    /// What is configured.
+    pub exporter: Exporter,
+    /// The content of its secret's file; never printed.
+    pub secret: Option<Zeroizing<Vec<u8>>>,
+    /// Who is trusted to say who somebody is, where it speaks TLS.
+    pub authorities: Option<Roots>,
+}
