@@ -12,6 +12,7 @@ use relay_fast::config::{Config, reference, reload};
 use relay_fast::control::check_domain::USAGE;
 use relay_fast::control::cli::{Cli, NodeFlags, Verb};
 use relay_fast::control::commands::Shards;
+use relay_fast::control::exporters::{Exporters, Means};
 use relay_fast::control::passwd;
 use relay_fast::control::pauses::Pauses;
 use relay_fast::control::serve::{Rules, serve};
@@ -22,12 +23,12 @@ use relay_fast::platform::machine::machine;
 use relay_fast::platform::manager::Manager;
 use relay_fast::platform::relay::{Handle, Relay};
 use relay_fast::platform::supervise::Occasion;
-use relay_fast::platform::telemetry;
 use relay_fast::platform::tls_reports::Ask;
+use relay_fast::platform::{clock, telemetry};
 
 use crate::verbs::{
-    CANNOT_BE_READ, check, check_domain, classify, dkim, events, queue, rules, spool, summary,
-    tls_reports,
+    CANNOT_BE_READ, check, check_domain, classify, dkim, events, exporters, outlets, queue, rules,
+    spool, summary, tls_reports,
 };
 
 mod verbs;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         Some(Verb::Passwd(change)) => passwd::run(change).map_err(Box::from),
         Some(Verb::Classify { replies, peer }) => classify(&cli.node, replies, peer),
         Some(Verb::Events(ask)) => events(&cli.node, ask),
+        Some(Verb::Exporters) => exporters(&cli.node),
         Some(Verb::Report { since }) => summary(&cli.node, since),
     };
     match done {
@@ -94,7 +96,10 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let admin: Vec<_> = doors.iter().map(|door| door.address.to_string()).collect();
     let shards = Shards::new(config.cores, move |shard, crossing| posts.post(shard, crossing));
     let doors = doors.into_iter().map(|door| (door.address, door.socket));
-    let ways = (reports(handle.clone()), pauses(handle.clone()));
+    let means = Means { now: clock::now, replace: |path, text| files::replace(path, text) };
+    let exporters = Exporters::new(config.spool.directory.clone(), means);
+    exporters.set(outlets(&config)?)?;
+    let ways = (reports(handle.clone()), pauses(handle.clone()), exporters.clone());
     serve(doors, shards, ways, rules.clone())?;
     if config.admin.tells_token() {
         tracing::warn!("the admin token crosses the network in clear: name a certificate");
@@ -103,7 +108,8 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let (listen, admin) = (relay.addresses(), admin.join(","));
     tracing::info!(%hostname, cores, ?listen, %admin, "ready");
     manager.ready();
-    let running = Running { node, handle, rules, in_force: RefCell::new(config), watch };
+    let in_force = RefCell::new(config);
+    let running = Running { node, handle, rules, exporters, in_force, watch };
     relay.run(|occasion| running.occur(occasion, &manager))?;
     tracing::info!("drained");
     Ok(())
@@ -136,6 +142,7 @@ struct Running<'a> {
     node: &'a NodeFlags,
     handle: Handle,
     rules: Arc<ArcSwap<Rules>>,
+    exporters: Exporters,
     in_force: RefCell<Config>,
     watch: RefCell<Watch>,
 }
@@ -182,7 +189,9 @@ impl Running<'_> {
     fn put(&self, config: &Config) -> Result<(), Box<dyn Error>> {
         let watch = Watch::new(config);
         let rules = rules(config, self.handle.admin_files(config)?)?;
+        let outlets = outlets(config)?;
         self.handle.reload(config)?;
+        self.exporters.set(outlets)?;
         self.rules.store(Arc::new(rules));
         self.watch.replace(watch);
         Ok(())

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use relay_fast::config::options::AdminAddress;
+use relay_fast::config::options::{AdminAddress, Outlet};
 use relay_fast::config::{Config, duration};
 use relay_fast::control::access::{Access, token_text};
 use relay_fast::control::check_domain::{self, CheckDomain};
@@ -13,10 +13,11 @@ use relay_fast::control::classify::classified;
 use relay_fast::control::cli::{NodeFlags, QueueVerb, SpoolVerb, TlsReportsVerb};
 use relay_fast::control::dkim::DkimVerb;
 use relay_fast::control::events::Events;
+use relay_fast::control::exporters::Exporters;
 use relay_fast::control::queue::{Node, ask};
 use relay_fast::control::serve::Rules;
 use relay_fast::control::spool::Teller;
-use relay_fast::control::{events, report, tls_reports};
+use relay_fast::control::{events, exporters, report, tls_reports};
 use relay_fast::mail::address::Domain;
 use relay_fast::outcome::classes::Classifier;
 use relay_fast::platform::files::AdminFiles;
@@ -30,6 +31,7 @@ pub(crate) fn check(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let file = node.config.as_ref().map(|path| path.display().to_string());
     let config = node.load(&machine())?;
     rules(&config, relay::check(&config)?)?;
+    outlets(&config)?;
     print!("{}", config.describe(file.as_deref()));
     Ok(())
 }
@@ -120,6 +122,18 @@ pub(crate) fn classify(
             say(&line?);
         }
     }
+    Ok(())
+}
+
+/// Those who are handed events, by what their files say now.
+pub(crate) fn outlets(config: &Config) -> Result<Vec<Outlet>, Box<dyn Error>> {
+    let outlets = files::outlets(config)?;
+    Exporters::check(&outlets)?;
+    Ok(outlets)
+}
+
+pub(crate) fn exporters(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
+    print!("{}", exporters::status::shown(&running(node)?.exporters()?));
     Ok(())
 }
 

@@ -26,6 +26,8 @@ mod client;
 mod milters;
 #[path = "relay/node.rs"]
 mod node;
+#[path = "relay/receiver.rs"]
+mod receiver;
 #[path = "relay/sink.rs"]
 mod sink;
 
@@ -49,6 +51,8 @@ mod dkim;
 mod durability;
 #[path = "relay/events.rs"]
 mod events;
+#[path = "relay/exporters.rs"]
+mod exporters;
 #[path = "relay/filters.rs"]
 mod filters;
 #[path = "relay/floods.rs"]
@@ -63,6 +67,8 @@ mod lifecycle;
 mod limits;
 #[path = "relay/memory.rs"]
 mod memory;
+#[path = "relay/nats.rs"]
+mod nats;
 #[path = "relay/notify.rs"]
 mod notify;
 #[path = "relay/operator.rs"]

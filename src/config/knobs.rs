@@ -20,7 +20,8 @@ use std::time::Duration;
 use crate::config::knob::Knob;
 
 pub(super) use self::{
-    admin::*, checks::*, dkim::*, events::*, exporters::*, inbound::*, milters::*, node::*, outbound::*, senders::*, tls_report::*,
+    admin::*, checks::*, dkim::*, events::*, exporters::*, inbound::*, milters::*, node::*,
+    outbound::*, senders::*, tls_report::*,
 };
 
 const SECOND: u64 = 1;

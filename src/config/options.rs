@@ -19,12 +19,9 @@ mod events;
 mod exporters;
 mod senders;
 
-
-
 pub use admin::{AdminAddress, AdminOptions};
 pub use checks::CheckOptions;
 pub use events::EventOptions;
-
 
 pub use exporters::{Destination, Exporter, Outlet};
 pub use senders::{SenderOptions, Tenant};

@@ -87,8 +87,7 @@ fn read<'d>(
     let domain_check = domain_check(reader.choice(&root, &knobs::DOMAIN_CHECK));
     let drain_deadline = reader.duration(&root, &knobs::DRAIN_DEADLINE).value;
     let spool = spool(reader, &root, flags, machine);
-    let events = events::read(reader, &root);
-    let exporters = exporters::read(reader, &root);
+    let (events, exporters) = (events::read(reader, &root), exporters::read(reader, &root));
     let bounces = reader.table(&root, "bounces");
     let bounce_rules = reader.text(&bounces, &knobs::BOUNCE_RULES, None, forms::path);
     let admin = admin::read(reader, &root, flags);

@@ -15,8 +15,8 @@ use crate::config::parse::{File, load};
 use crate::control::api::Select;
 use crate::control::check_domain::CheckDomain;
 use crate::control::dkim::DkimVerb;
-use crate::control::pauses::Whose;
 use crate::control::events::Events;
+use crate::control::pauses::Whose;
 use crate::control::queue::Ask;
 
 /// An SMTP relay for bulk-campaign sending nodes: stored before 250.
@@ -110,6 +110,8 @@ pub enum Verb {
     },
     /// Show the event log of a spool, all shards together; a node may run there or not
     Events(Events),
+    /// How those stand who are handed the event log ([[exporter]]), of a running node
+    Exporters,
     /// Sum up the event log: rates and times to delivery by domain and upstream
     Report {
         /// How far back, as 30m, 1h, 2d

@@ -1,4 +1,5 @@
-//! Answer what is asked of a node: `/healthz`, `/metrics`, `/queue/…`, `/tls-reports`.
+//! Answer what is asked of a node: `/healthz`, `/metrics`, `/queue/…`, `/tls-reports`,
+//! `/exporters`.
 //!
 //! Who may ask is judged before ([`crate::control::access`]). What changes something is a POST.
 
@@ -11,6 +12,8 @@ use axum::{Json, Router};
 use crate::base::limits::{LIST_ROWS_MAX, STATS_DOMAINS_DEFAULT};
 use crate::control::api::{Changed, Message, Refusal, Row, Select, Stats};
 use crate::control::commands::{Shards, Silent};
+use crate::control::exporters::Exporters;
+use crate::control::exporters::status::{self, Status};
 use crate::control::pauses::Pauses;
 use crate::control::tls_reports::TlsReports;
 use crate::control::{metrics, pauses, tls_reports};
@@ -20,16 +23,23 @@ use crate::shard::commands::{
 };
 
 /// All that is answered.
-pub(super) fn router(shards: Shards, reports: TlsReports, pauses: Pauses) -> Router {
+pub(super) fn router(
+    shards: Shards,
+    (reports, pauses, exporters): (TlsReports, Pauses, Exporters),
+) -> Router {
     let queue = Router::new()
         .route("/healthz", get(healthz))
-        .route("/metrics", get(exposition))
         .route("/queue/list", get(list))
         .route("/queue/show/{id}", get(show))
         .route("/queue/stats", get(stats))
         .route("/queue/{verb}", post(operate))
-        .with_state(shards);
-    queue.merge(pauses::router(pauses)).merge(tls_reports::router(reports))
+        .with_state(shards.clone());
+    let both = Router::new()
+        .route("/metrics", get(exposition))
+        .route("/exporters", get(exporting))
+        .with_state((shards, exporters));
+    let others = pauses::router(pauses).merge(tls_reports::router(reports));
+    queue.merge(both).merge(others)
 }
 
 /// A refusal with its status.
@@ -92,9 +102,16 @@ fn complaint(shard: usize, snapshot: &Snapshot) -> String {
     }
 }
 
-async fn exposition(State(shards): State<Shards>) -> Result<Response, Refused> {
-    let text = metrics::render(&snapshots(&shards).await?);
+async fn exposition(
+    State((shards, exporters)): State<(Shards, Exporters)>,
+) -> Result<Response, Refused> {
+    let exported = status::metrics(&exporters.statuses());
+    let text = metrics::render(&snapshots(&shards).await?) + &exported;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}
+
+async fn exporting(State((_, exporters)): State<(Shards, Exporters)>) -> Json<Vec<Status>> {
+    Json(exporters.statuses())
 }
 
 async fn list(

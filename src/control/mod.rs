@@ -16,6 +16,7 @@ pub mod cli;
 pub mod commands;
 pub mod dkim;
 pub mod events;
+pub mod exporters;
 pub mod http;
 pub mod metrics;
 pub mod passwd;

@@ -9,6 +9,7 @@ use ureq::{Agent, RequestBuilder};
 use crate::base::limits::LIST_ROWS_MAX;
 use crate::config::options::AdminAddress;
 use crate::control::api::{Changed, Message, Refusal, Row, Select, Stats};
+use crate::control::exporters;
 use crate::control::pauses::{self, Done, Whose};
 use crate::control::unix::Unix;
 use crate::policy::tls_report::Status;
@@ -91,6 +92,12 @@ impl Node {
     /// How reports on TLS stand.
     pub fn tls_reports(&self) -> Result<Status, AskError> {
         let request = self.agent.get(self.url("tls-reports"));
+        self.read(self.prepare(request, &Select::default()).call())
+    }
+
+    /// How exporters stand.
+    pub fn exporters(&self) -> Result<Vec<exporters::status::Status>, AskError> {
+        let request = self.agent.get(self.url("exporters"));
         self.read(self.prepare(request, &Select::default()).call())
     }
 

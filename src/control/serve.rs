@@ -34,6 +34,7 @@ use crate::base::limits::{
 use crate::config::options::AdminAddress;
 use crate::control::access::{Access, Arrival, Refusal};
 use crate::control::commands::Shards;
+use crate::control::exporters::Exporters;
 use crate::control::http::{self, Refused};
 use crate::control::pauses::Pauses;
 use crate::control::tls_reports::TlsReports;
@@ -52,11 +53,11 @@ pub struct Rules {
 pub fn serve(
     doors: impl IntoIterator<Item = (AdminAddress, OwnedFd)>,
     shards: Shards,
-    (reports, pauses): (TlsReports, Pauses),
+    ways: (TlsReports, Pauses, Exporters),
     rules: Arc<ArcSwap<Rules>>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let desk = Desk { router: http::router(shards, reports, pauses), rules };
+    let desk = Desk { router: http::router(shards, ways), rules };
     let doors: Vec<_> = {
         // Sockets are known to a runtime.
         let _inside = runtime.enter();

@@ -28,6 +28,7 @@ use rustix::thread::{
 };
 
 use crate::config::Config;
+use crate::config::options::Destination;
 use crate::platform::{files, user};
 
 /// The newest Landlock whose rights were looked at one by one. Later ones know rights that this
@@ -101,7 +102,8 @@ pub fn confine(config: &Config, file: Option<&Path>) -> Result<Confinement, Conf
     // Keys and passwords are in memory: they are to be in no core dump, and for no debugger.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(io::Error::from)?;
     let folders = folders(config, file);
-    let status = keep_files(&config.spool.directory, &folders)?;
+    let written = written(config);
+    let status = keep_files(&config.spool.directory, &folders, &written)?;
     if status.ruleset != RulesetStatus::NotEnforced {
         // Done once: a process is confined once.
         let _ = OPEN.set(folders.clone());
@@ -130,20 +132,33 @@ fn keep_no_capability(config: &Config) -> rustix::io::Result<bool> {
     Ok(false)
 }
 
-/// Give up all files but those below `spool`, which are written too, and in `folders`.
+/// The folders of files that events are written to.
+fn written(config: &Config) -> BTreeSet<PathBuf> {
+    let files = config.exporters.iter().filter_map(|one| match &one.to {
+        Destination::File(path) => path.parent(),
+        Destination::Webhook { .. } | Destination::Nats { .. } => None,
+    });
+    files.filter_map(|folder| folder.canonicalize().ok()).collect()
+}
+
+/// Give up all files but those below `spool`, which are written too, and in `folders`, and those in
+/// `written`, which are made and written.
 fn keep_files(
     spool: &Path,
     folders: &BTreeSet<PathBuf>,
+    written: &BTreeSet<PathBuf>,
 ) -> Result<RestrictionStatus, RulesetError> {
     let none = AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev;
     let spooling = AccessFs::from_all(KNOWN) & !none;
     let read = AccessFs::ReadFile.into();
+    let write = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::Truncate;
     let below = |(path, access): (&Path, BitFlags<AccessFs>)| {
         // What is not there can be read by nobody.
         let open = PathFd::new(path).ok()?;
         Some(Ok::<_, RulesetError>(PathBeneath::new(open, access)))
     };
     let all = folders.iter().map(|folder| (folder.as_path(), read)).chain([(spool, spooling)]);
+    let all = all.chain(written.iter().map(|folder| (folder.as_path(), write)));
     Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))?
         .scope(Scope::from_all(KNOWN))?

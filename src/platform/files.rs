@@ -12,12 +12,14 @@ use std::sync::Arc;
 
 use rustix::fs::Mode;
 use rustix::process::umask;
+use zeroize::Zeroizing;
 
 use crate::base::limits::{
-    ADMIN_TOKEN_MAX, CLASS_FILE_MAX, CREDENTIALS_BYTES_MAX, PEM_BYTES_MAX, RECIPIENTS_BYTES_MAX,
+    ADMIN_TOKEN_MAX, CLASS_FILE_MAX, CREDENTIALS_BYTES_MAX, EXPORT_SECRET_MAX, PEM_BYTES_MAX,
+    RECIPIENTS_BYTES_MAX,
 };
 use crate::config::Config;
-use crate::config::options::{CertificateFiles, DkimKey, Recipients};
+use crate::config::options::{CertificateFiles, DkimKey, Exporter, Outlet, Recipients};
 use crate::mail::route::{Route, TlsLevel};
 use crate::outcome::classes::{Classifier, RulesError};
 use crate::platform::confine;
@@ -139,6 +141,8 @@ pub(super) fn paths(config: &Config) -> impl Iterator<Item = &Path> {
     let asking = admin.token.as_deref().into_iter().chain(admin.client_authorities.as_deref());
     let pem = pairs.chain(clients).chain(authorities).chain(signing);
     let rules = config.bounce_rules.as_deref();
+    let secrets = config.exporters.iter().filter_map(|one| one.to.secret());
+    let rules = rules.into_iter().chain(secrets.map(PathBuf::as_path));
     pem.chain(credentials).chain(asking).chain(recipient_files(config)).chain(rules)
 }
 
@@ -167,6 +171,22 @@ pub fn admin(config: &Config, clock: &Arc<Clock>) -> Result<AdminFiles, Settings
         (Some(own), Some(clients)) => Some(Acceptor::for_members(&[own], &clients, clock)?),
     };
     Ok(AdminFiles { token, acceptor })
+}
+
+/// Read the files of those who are handed events.
+pub fn outlets(config: &Config) -> Result<Vec<Outlet>, FileError> {
+    let outlet = |exporter: &Exporter| {
+        let secret = exporter.to.secret().map(|path| read_secret(path, EXPORT_SECRET_MAX));
+        let authorities = exporter.to.speaks_tls().then(|| roots(&config.tls_authorities));
+        Ok(Outlet {
+            exporter: exporter.clone(),
+            node: config.hostname.as_str().into(),
+            secret: secret.transpose()?.map(Zeroizing::new),
+            authorities: authorities.transpose()?,
+            authorities_file: config.tls_authorities.clone(),
+        })
+    };
+    config.exporters.iter().map(outlet).collect()
 }
 
 /// What the machine adds to `config`.
@@ -257,7 +277,8 @@ fn verifies(config: &Config) -> bool {
     let offers_tls = config.listeners.iter().any(|one| one.security != Security::Clear);
     // Policies that are being tested are held against certificates, and reports go out by HTTPS.
     let reports = config.tls_report.is_some();
-    offers_tls || reports || groups.chain(mx_levels).any(|level| trusts.contains(&level))
+    let exports = config.exporters.iter().any(|one| one.to.speaks_tls());
+    offers_tls || reports || exports || groups.chain(mx_levels).any(|level| trusts.contains(&level))
 }
 
 fn identity(files: &CertificateFiles) -> Result<Identity, FileError> {
@@ -344,7 +365,7 @@ fn recipients(path: &Path) -> Result<(PathBuf, Arc<RecipientList>), FileError> {
 }
 
 /// Write a file anew: whoever is killed meanwhile leaves it as it was or as it is to be.
-pub(super) fn replace(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
+pub fn replace(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     fs::write(&new, content)?;

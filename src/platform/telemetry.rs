@@ -15,7 +15,8 @@ pub struct TelemetryError(String);
 /// RUST_LOG, a whole filter, goes before it.
 pub fn start(level: LogLevel) -> Result<(), TelemetryError> {
     let others = level.min(LogLevel::Warn).as_str();
-    let filter = format!("{others},relay_fast={}", level.as_str());
+    // What NATS does about its connection is told by the exporter that waits for it.
+    let filter = format!("{others},async_nats=off,relay_fast={}", level.as_str());
     let chosen = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or(filter);
     let filter = EnvFilter::try_new(&chosen)
         .map_err(|error| TelemetryError(format!("`{chosen}` is no log filter: {error}")))?;

@@ -17,7 +17,7 @@ const IDLE_MAX: u32 = 100_000;
 const HOT_TURN: u32 = 100;
 
 /// The scenarios that come with this program, by name.
-const SHIPPED: [(&str, &str); 12] = [
+const SHIPPED: [(&str, &str); 13] = [
     ("campaign", include_str!("../../scenarios/campaign.toml")),
     ("plain", include_str!("../../scenarios/plain.toml")),
     ("steady", include_str!("../../scenarios/steady.toml")),
@@ -30,6 +30,7 @@ const SHIPPED: [(&str, &str); 12] = [
     ("many-idle", include_str!("../../scenarios/many-idle.toml")),
     ("tls", include_str!("../../scenarios/tls.toml")),
     ("dkim", include_str!("../../scenarios/dkim.toml")),
+    ("dead-consumer", include_str!("../../scenarios/dead-consumer.toml")),
 ];
 
 /// The reference of scenario files, for `--help`.

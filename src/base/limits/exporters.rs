@@ -40,3 +40,5 @@ pub const EXPORT_WORDS_MAX: usize = 256;
 pub const EXPORT_CURSOR_MAX: u64 = 64 * 1024;
 /// How much less than shards the thread is entitled to: the niceness of setpriority(2).
 pub const EXPORT_NICENESS: i32 = 10;
+/// Octets of an answer to a webhook that are read; nobody looks at them.
+pub const EXPORT_ANSWER_MAX: u64 = 64 * 1024;

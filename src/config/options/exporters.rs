@@ -74,8 +74,12 @@ impl Destination {
 pub struct Outlet {
     /// What is configured.
     pub exporter: Exporter,
+    /// What this node is called: a consumer may have several.
+    pub node: Box<str>,
     /// The content of its secret's file; never printed.
     pub secret: Option<Zeroizing<Vec<u8>>>,
     /// Who is trusted to say who somebody is, where it speaks TLS.
     pub authorities: Option<Roots>,
+    /// Their file.
+    pub authorities_file: PathBuf,
 }

@@ -161,9 +161,11 @@ fn url(text: &str, secure: &str, clear: &str) -> Result<(), Wrong> {
         None => authority.split(':').next().unwrap_or_default(),
     };
     let is_here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    match () {
-        () if host.is_empty() => wrong("has no host"),
-        () if is_clear && !is_here => wrong("would tell of everyone's mail in clear"),
-        () => Ok(()),
+    if host.is_empty() {
+        return wrong("has no host");
     }
+    if is_clear && !is_here {
+        return wrong("would tell of everyone's mail in clear");
+    }
+    Ok(())
 }

@@ -145,7 +145,7 @@ impl Source {
 
     /// Pass the oldest line; appended to `into` where it is wanted. `None` until the next look,
     /// where nothing is left.
-    pub fn next(&mut self, into: &mut Vec<u8>) -> io::Result<Option<Glance>> {
+    pub fn next(&mut self, into: &mut Vec<u8>) -> io::Result<Option<(ShardId, Glance)>> {
         let heads = self.shards.iter().filter_map(|(shard, reader)| {
             let glance = reader.follower.head()?;
             Some((glance.time, *shard, glance))
@@ -167,7 +167,7 @@ impl Source {
         reader.fill(shard, &self.directory, &self.filter, &mut self.buffer)?;
         let gaps = std::iter::from_fn(|| reader.follower.poll_gap());
         self.gaps.extend(gaps.map(|gap| (ShardId(shard), gap)));
-        Ok(Some(glance))
+        Ok(Some((ShardId(shard), glance)))
     }
 
     /// What was missing, once.
@@ -255,7 +255,7 @@ mod tests {
         source.look().unwrap();
         let mut numbers = Vec::new();
         let mut text = Vec::new();
-        while let Some(glance) = source.next(&mut text).unwrap() {
+        while let Some((_, glance)) = source.next(&mut text).unwrap() {
             if glance.is_wanted {
                 numbers.push(glance.sequence);
             }

@@ -32,13 +32,15 @@ enum Form {
 }
 
 /// Every field that can be asked for. What is no text and no number (`delays`, `verified`) cannot.
-const FIELDS: [(&str, Form); 19] = [
+const FIELDS: [(&str, Form); 21] = [
     ("kind", Form::Kind),
     ("class", Form::Class),
     ("code", Form::Code),
     ("status", Form::Status),
     ("domain", Form::Text),
     ("recipient", Form::Text),
+    ("tenant", Form::Text),
+    ("campaign", Form::Text),
     ("reverse_path", Form::Text),
     ("id", Form::Text),
     ("stage", Form::Text),
