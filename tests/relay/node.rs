@@ -1,7 +1,7 @@
 //! A relay as a process: started, asked as an operator asks, and killed on drop.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -258,7 +258,12 @@ impl Node {
             .map(|entry| entry.unwrap().path())
             .collect();
         files.sort();
-        for text in files.iter().map(|path| fs::read_to_string(path).unwrap()) {
+        for path in &files {
+            let text = match fs::read_to_string(path) {
+                // Too old since the look at the folder.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                text => text.unwrap(),
+            };
             let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
             lines.extend(whole.map(|line| {
                 let line: &'static str = line.to_owned().leak();
