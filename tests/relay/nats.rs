@@ -3,21 +3,24 @@
 //! The test speaks NATS by itself: what it finds in the stream is not what our own library says.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use nkeys::KeyPair;
 use relay_fast::outcome::event::Kind;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::certificates::Authority;
 use crate::client::send;
-use crate::node::{Node, free_port, to_upstream, wait_for};
+use crate::node::{Node, free_port, text, to_upstream, wait_for};
 use crate::receiver::named;
 use crate::sink::Sink;
 use crate::tool;
@@ -30,6 +33,8 @@ struct Server {
     folder: TempDir,
     port: u16,
     child: Option<Child>,
+    /// Whom the test is, where the server wants to know.
+    login: Option<(String, KeyPair)>,
 }
 
 impl Server {
@@ -37,7 +42,7 @@ impl Server {
     fn idle() -> Option<Self> {
         let program = tool::find("nats-server")?;
         let folder = tempfile::tempdir().unwrap();
-        Some(Self { program, folder, port: free_port(), child: None })
+        Some(Self { program, folder, port: free_port(), child: None, login: None })
     }
 
     fn start(&mut self, more: &[&str]) {
@@ -65,8 +70,19 @@ impl Server {
         let mut stream = BufReader::new(TcpStream::connect(self.address()).unwrap());
         let payload = request.to_string();
         let length = payload.len();
+        let mut info = String::new();
+        stream.read_line(&mut info).unwrap();
+        let connect = match &self.login {
+            None => json!({"verbose": false}),
+            Some((jwt, key)) => {
+                let info: Value = serde_json::from_str(&info["INFO ".len()..]).unwrap();
+                let nonce = info["nonce"].as_str().unwrap();
+                let signature = URL_SAFE_NO_PAD.encode(key.sign(nonce.as_bytes()).unwrap());
+                json!({"verbose": false, "jwt": jwt, "sig": signature})
+            }
+        };
         let text = format!(
-            "CONNECT {{\"verbose\":false}}\r\nSUB answers 1\r\n\
+            "CONNECT {connect}\r\nSUB answers 1\r\n\
             PUB $JS.API.{subject} answers {length}\r\n{payload}\r\n"
         );
         stream.get_mut().write_all(text.as_bytes()).unwrap();
@@ -78,7 +94,7 @@ impl Server {
                 stream.read_exact(&mut answer).unwrap();
                 return serde_json::from_slice(&answer).unwrap();
             }
-            assert!(line.starts_with("INFO") || line.starts_with("PING"), "{line}");
+            assert!(line.starts_with("PING"), "{line}");
         }
     }
 
@@ -216,4 +232,66 @@ fn a_server_is_who_its_certificate_says_or_gets_nothing() {
     node.run(2);
     let events = node.wait_for_events(Kind::Delivered, 6).len() as u64;
     wait_for("all events", || (count() == events).then_some(()));
+}
+
+/// A claim about `subject`, signed by `issuer`, as NATS has them.
+fn claim(issuer: &KeyPair, subject: &KeyPair, what: &Value) -> String {
+    let (issued_by, about) = (issuer.public_key(), subject.public_key());
+    let claims = json!({"jti": about, "iat": 1, "iss": issued_by, "sub": about, "nats": what});
+    let header = json!({"typ": "JWT", "alg": "ed25519-nkey"});
+    let parts = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    let signed = parts.join(".");
+    let signature = URL_SAFE_NO_PAD.encode(issuer.sign(signed.as_bytes()).unwrap());
+    format!("{signed}.{signature}")
+}
+
+#[test]
+fn a_server_that_wants_to_know_who_comes_is_shown_credentials() {
+    let Some(mut server) = Server::idle() else { return };
+    let (operator, system, account) =
+        (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_account());
+    let user = KeyPair::new_user();
+    let all = json!({"subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1,
+        "wildcards": true, "conn": -1, "leaf": -1, "mem_storage": -1, "disk_storage": -1,
+        "streams": -1, "consumer": -1});
+    let none = json!({"subs": -1, "data": -1, "payload": -1, "conn": -1});
+    let of_account = |limits: &Value| json!({"type": "account", "version": 2, "limits": limits});
+    let operated = claim(&operator, &operator, &json!({"type": "operator", "version": 2}));
+    let of_system = claim(&operator, &system, &of_account(&none));
+    let of_mail = claim(&operator, &account, &of_account(&all));
+    let allowed = json!({"type": "user", "version": 2, "pub": {}, "sub": {}, "subs": -1,
+        "data": -1, "payload": -1});
+    let jwt = claim(&account, &user, &allowed);
+    let config = server.folder.path().join("nats.conf");
+    let (system, account) = (system.public_key(), account.public_key());
+    let text_of_config = format!(
+        "operator: {operated}\nsystem_account: {system}\nresolver: MEMORY\n\
+        resolver_preload: {{ {system}: {of_system}, {account}: {of_mail} }}\n"
+    );
+    fs::write(&config, text_of_config).unwrap();
+    server.login = Some((jwt.clone(), user));
+    server.start(&["-c", text(&config)]);
+    server.make_stream();
+    let sink = Sink::start();
+    let mut node = Node::idle("");
+    let seed = server.login.as_ref().unwrap().1.seed().unwrap();
+    let credentials = node.folder.path().join("node.creds");
+    let content = format!(
+        "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
+        -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+    );
+    fs::write(&credentials, content).unwrap();
+    fs::set_permissions(&credentials, Permissions::from_mode(0o600)).unwrap();
+    let anonymous = exporter("nats", "127.0.0.1", server.port);
+    let config = |more: &str| to_upstream(&sink.address.to_string(), &(anonymous.clone() + more));
+    node.configure(&config(""));
+    node.run(2);
+    mail(&node, 2);
+    let events = node.wait_for_events(Kind::Delivered, 6).len() as u64;
+    let failing = "relay_fast_exporter_failing{exporter=\"nats\"}";
+    wait_for("a failure", || (node.metric(failing) == 1.0).then_some(()));
+    assert!(node.get("/exporters").1.contains("authorization"), "{}", node.get("/exporters").1);
+    node.configure(&config(&format!("credentials = \"{}\"\n", text(&credentials))));
+    node.signal(Signal::HUP);
+    wait_for("all events", || (server.count() == events).then_some(()));
 }
