@@ -87,18 +87,25 @@ fn round(
     source.look()?;
     let mut line = Vec::new();
     while source.next(&mut line)?.is_some() {
-        for (shard, gap) in source.take_gaps() {
-            writeln!(errors, "relay-fast: shard {shard}: {gap}")?;
+        tell_gaps(source, errors)?;
+        if !line.is_empty() {
+            match Event::parse(&line) {
+                Ok(event) if !is_json => out.write_all(text(&event).as_bytes())?,
+                // As JSON; or of a later version, perhaps.
+                Ok(_) | Err(_) => out.write_all(&line)?,
+            }
+            line.clear();
         }
-        match (is_json, Event::parse(&line)) {
-            _ if line.is_empty() => {}
-            (false, Ok(event)) => out.write_all(text(&event).as_bytes())?,
-            // Of a later version, perhaps.
-            (true, _) | (false, Err(_)) => out.write_all(&line)?,
-        }
-        line.clear();
     }
+    tell_gaps(source, errors)?;
     out.flush()
+}
+
+fn tell_gaps(source: &mut Source, errors: &mut impl Write) -> io::Result<()> {
+    for (shard, gap) in source.take_gaps() {
+        writeln!(errors, "relay-fast: shard {shard}: {gap}")?;
+    }
+    Ok(())
 }
 
 /// Where that is in a log.

@@ -23,7 +23,7 @@ use std::thread;
 
 use rustix::process::setpriority_process;
 use tokio::runtime;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -60,7 +60,7 @@ struct Inner {
     spool: PathBuf,
     means: Means,
     /// To the thread; `None` until there is something to export.
-    orders: Mutex<Option<UnboundedSender<Vec<Outlet>>>>,
+    orders: Mutex<Option<watch::Sender<Vec<Outlet>>>>,
     board: Board,
 }
 
@@ -100,13 +100,13 @@ impl Exporters {
         sender.send(outlets).map_err(|_| io::Error::other("the thread that exports is gone"))
     }
 
-    fn start(&self) -> io::Result<UnboundedSender<Vec<Outlet>>> {
+    fn start(&self) -> io::Result<watch::Sender<Vec<Outlet>>> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             // A webhook's request waits on one of these.
             .max_blocking_threads(2 * EXPORTERS_MAX)
             .build()?;
-        let (sender, orders) = unbounded_channel();
+        let (sender, orders) = watch::channel(Vec::new());
         let inner = self.0.clone();
         thread::Builder::new().name("exporters".to_owned()).spawn(move || {
             if let Err(error) = setpriority_process(None, EXPORT_NICENESS) {
@@ -121,14 +121,20 @@ impl Exporters {
     pub fn statuses(&self) -> Vec<Status> {
         let board: Vec<_> = lock(&self.0.board).values().cloned().collect();
         let now = (self.0.means.now)().wall;
-        board.iter().map(|one| lock(one).clone().status(&self.0.spool, now)).collect()
+        let status = |one: &Arc<Mutex<Progress>>| {
+            // Files are looked at when the lock is free again.
+            let progress = lock(one).clone();
+            progress.status(&self.0.spool, now)
+        };
+        board.iter().map(status).collect()
     }
 }
 
 /// Start and stop exporters, until the process ends.
-async fn conduct(inner: &Arc<Inner>, mut orders: UnboundedReceiver<Vec<Outlet>>) {
+async fn conduct(inner: &Arc<Inner>, mut orders: watch::Receiver<Vec<Outlet>>) {
     let mut running: BTreeMap<Box<str>, (Outlet, Task)> = BTreeMap::new();
-    while let Some(outlets) = orders.recv().await {
+    while orders.changed().await.is_ok() {
+        let outlets = orders.borrow_and_update().clone();
         running.retain(|_, (old, _)| outlets.iter().any(|new| is_same(old, new)));
         for outlet in outlets {
             let name = outlet.exporter.name.clone();

@@ -135,10 +135,17 @@ fn keep_no_capability(config: &Config) -> rustix::io::Result<bool> {
 /// The folders of files that events are written to.
 fn written(config: &Config) -> BTreeSet<PathBuf> {
     let files = config.exporters.iter().filter_map(|one| match &one.to {
-        Destination::File(path) => path.parent(),
+        Destination::File(path) => folder_of(path),
         Destination::Webhook { .. } | Destination::Nats { .. } => None,
     });
     files.filter_map(|folder| folder.canonicalize().ok()).collect()
+}
+
+fn folder_of(path: &Path) -> Option<PathBuf> {
+    path.parent().map(|folder| match folder.as_os_str().is_empty() {
+        true => PathBuf::from("."),
+        false => folder.to_owned(),
+    })
 }
 
 /// Give up all files but those below `spool`, which are written too, and in `folders`, and those in
@@ -174,12 +181,6 @@ fn folders(config: &Config, file: Option<&Path>) -> BTreeSet<PathBuf> {
     let program = env::current_exe().ok();
     let itself = fs::canonicalize("/proc/self").ok();
     let named = files::paths(config).chain(file).chain([Path::new(files::RESOLV_CONF)]);
-    let folder_of = |path: &Path| {
-        path.parent().map(|folder| match folder.as_os_str().is_empty() {
-            true => PathBuf::from("."),
-            false => folder.to_owned(),
-        })
-    };
     let of_both =
         |path: &Path| [folder_of(path), path.canonicalize().ok().as_deref().and_then(folder_of)];
     let folders = named.flat_map(of_both).flatten().chain(program).chain(itself);

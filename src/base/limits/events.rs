@@ -30,6 +30,6 @@ pub const EVENT_LINE_MAX: usize = 1 << 20;
 /// Gaps that a reader keeps until it is asked for them.
 pub const EVENT_NOTES_MAX: usize = 16;
 /// Octets that one read of an event file brings.
-pub const EVENT_READ_MAX: usize = 256 * 1024;
+pub const EVENT_READ_MAX: usize = 64 * 1024;
 /// How often a reader that has read all looks for more: events are written this late anyway.
 pub const EVENT_POLL: Duration = Duration::from_millis(200);

@@ -1,5 +1,6 @@
 //! Who is handed the event log.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -82,4 +83,10 @@ pub struct Outlet {
     pub authorities: Option<Roots>,
     /// Their file.
     pub authorities_file: PathBuf,
+}
+
+impl fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outlet").field("exporter", &self.exporter).finish_non_exhaustive()
+    }
 }

@@ -81,7 +81,9 @@ impl Nats {
         }
         let servers: Vec<&str> = self.servers.iter().map(|server| &**server).collect();
         let client = options.connect(servers).await.map_err(Refused::because)?;
-        Ok(ContextBuilder::new().timeout(timeout).build(client))
+        // All of a batch may be on its way.
+        let batch = self.outlet.exporter.batch;
+        Ok(ContextBuilder::new().timeout(timeout).max_ack_inflight(batch).build(client))
     }
 
     /// How long a batch may take: its connection, and its messages.

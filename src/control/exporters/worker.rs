@@ -214,6 +214,9 @@ impl Worker {
             progress.oldest = oldest;
         }
         if batch.events.is_empty() {
+            // The log can be read again, if it could not.
+            self.patience.well();
+            self.progress().failing = None;
             let cursor = source.cursor();
             let is_time = (self.means.now)().mono.since(self.marked) >= EXPORT_MARK_EVERY;
             if is_time && Some(&cursor) != self.cursor.as_ref() {
