@@ -15,7 +15,8 @@ use relay_fast::control::commands::Shards;
 use relay_fast::control::exporters::{Exporters, Means};
 use relay_fast::control::passwd;
 use relay_fast::control::pauses::Pauses;
-use relay_fast::control::serve::{Rules, serve};
+use relay_fast::control::serve::{Rules, Ways, serve};
+use relay_fast::control::suppression::SuppressionLists;
 use relay_fast::control::tls_reports::TlsReports;
 use relay_fast::platform::doors::open_doors;
 use relay_fast::platform::files::{self, Watch};
@@ -28,7 +29,7 @@ use relay_fast::platform::{clock, telemetry};
 
 use crate::verbs::{
     CANNOT_BE_READ, check, check_domain, classify, dkim, events, exporters, outlets, queue, rules,
-    spool, summary, tls_reports,
+    spool, summary, suppress, tls_reports,
 };
 
 mod verbs;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         Some(Verb::Dkim { verb }) => dkim(&cli.node, verb),
         Some(Verb::Queue { verb }) => queue(&cli.node, verb),
         Some(Verb::TlsReports { verb }) => tls_reports(&cli.node, *verb),
+        Some(Verb::Suppress { verb }) => suppress(&cli.node, verb),
         Some(Verb::Spool { .. } | Verb::CheckDomain(_)) => {
             unreachable!("answered above, with codes of their own")
         }
@@ -99,7 +101,7 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let means = Means { now: clock::now, replace: |path, text| files::replace(path, text) };
     let exporters = Exporters::new(config.spool.directory.clone(), means);
     exporters.set(outlets(&config)?)?;
-    let ways = (reports(handle.clone()), pauses(handle.clone()), exporters.clone());
+    let ways = ways(&handle, exporters.clone());
     serve(doors, shards, ways, rules.clone())?;
     if config.admin.tells_token() {
         tracing::warn!("the admin token crosses the network in clear: name a certificate");
@@ -113,6 +115,16 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     relay.run(|occasion| running.occur(occasion, &manager))?;
     tracing::info!("drained");
     Ok(())
+}
+
+fn ways(handle: &Handle, exporters: Exporters) -> Ways {
+    let reached = handle.clone();
+    Ways {
+        reports: reports(handle.clone()),
+        pauses: pauses(handle.clone()),
+        exporters,
+        lists: SuppressionLists::new(move || reached.suppression()),
+    }
 }
 
 /// The way to who reports on TLS.

@@ -17,6 +17,7 @@ use relay_fast::control::exporters::Exporters;
 use relay_fast::control::queue::{Node, ask};
 use relay_fast::control::serve::Rules;
 use relay_fast::control::spool::Teller;
+use relay_fast::control::suppress::SuppressVerb;
 use relay_fast::control::{events, exporters, report, tls_reports};
 use relay_fast::mail::address::Domain;
 use relay_fast::outcome::classes::Classifier;
@@ -88,6 +89,10 @@ pub(crate) fn tls_reports(node: &NodeFlags, verb: TlsReportsVerb) -> Result<(), 
     };
     print!("{text}");
     Ok(())
+}
+
+pub(crate) fn suppress(node: &NodeFlags, verb: &SuppressVerb) -> Result<(), Box<dyn Error>> {
+    Ok(verb.run(&running(node)?, clock::now().wall)?)
 }
 
 /// The way to the node that runs by these flags.

@@ -93,5 +93,7 @@ mod senders;
 mod service;
 #[path = "relay/spool.rs"]
 mod spool;
+#[path = "relay/suppression.rs"]
+mod suppression;
 #[path = "relay/tricks.rs"]
 mod tricks;

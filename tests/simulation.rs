@@ -52,6 +52,8 @@ mod signing;
 mod store;
 #[path = "simulation/storm.rs"]
 mod storm;
+#[path = "simulation/suppression.rs"]
+mod suppression;
 #[path = "simulation/town.rs"]
 mod town;
 #[path = "simulation/verifying.rs"]

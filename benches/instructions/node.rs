@@ -16,6 +16,7 @@ use relay_fast::base::time::{Monotonic, Now, WallTime};
 use relay_fast::config::flags::{Flags, Machine as OurMachine};
 use relay_fast::config::parse::{File, load};
 use relay_fast::policy::credentials::Check;
+use relay_fast::policy::suppression::Lookup;
 use relay_fast::shard::mesh::Crossing;
 use relay_fast::shard::platform::{
     ConnectionId, DatagramId, Event, Machine, Platform, PlatformCounters, PolicyRequest,
@@ -329,6 +330,14 @@ impl Platform for Kernel {
 
     fn verify(&mut self, _: ConnectionId, check: Check) -> bool {
         unreachable!("{:?}: no listener offers AUTH", check.name)
+    }
+
+    fn look_up(&mut self, _: ConnectionId, lookup: Lookup) -> bool {
+        unreachable!("{lookup:?}: there is no suppression list")
+    }
+
+    fn look_up_all(&mut self, _: u64, lookups: Vec<(u16, Lookup)>) {
+        unreachable!("{lookups:?}: there is no suppression list")
     }
 
     fn log_events(&mut self, lines: &[u8]) {

@@ -17,6 +17,7 @@ mod own_checks;
 mod proxy;
 mod recipients;
 mod signatures;
+mod suppression;
 mod tls;
 mod tls_reports;
 
@@ -32,6 +33,7 @@ pub use own_checks::*;
 pub use proxy::*;
 pub use recipients::*;
 pub use signatures::*;
+pub use suppression::*;
 pub use tls::*;
 pub use tls_reports::*;
 

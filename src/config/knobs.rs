@@ -13,6 +13,7 @@ mod milters;
 mod node;
 mod outbound;
 mod senders;
+mod suppression;
 mod tls_report;
 
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::config::knob::Knob;
 
 pub(super) use self::{
     admin::*, checks::*, dkim::*, events::*, exporters::*, inbound::*, milters::*, node::*,
-    outbound::*, senders::*, tls_report::*,
+    outbound::*, senders::*, suppression::*, tls_report::*,
 };
 
 const SECOND: u64 = 1;
@@ -141,6 +142,8 @@ pub const ALL: &[&Knob] = &[
     &TLS_REPORT_FROM,
     &TLS_REPORT_ORGANIZATION,
     &TLS_REPORT_CONTACT,
+    &SUPPRESSION_AT,
+    &SUPPRESSION_HARD_BOUNCES,
     &REFUSE_ATTACHMENTS,
     &BLOCK_LIST_ZONE,
     &BLOCK_LIST_OF,

@@ -18,6 +18,7 @@ mod checks;
 mod events;
 mod exporters;
 mod senders;
+mod suppression;
 
 pub use admin::{AdminAddress, AdminOptions};
 pub use checks::CheckOptions;
@@ -25,6 +26,7 @@ pub use events::EventOptions;
 
 pub use exporters::{Destination, Exporter, Outlet};
 pub use senders::{SenderOptions, Tenant};
+pub use suppression::{HardBounces, SuppressionOptions};
 
 use crate::config::origin::InForce;
 use crate::mail::address::{Domain, Mailbox};
@@ -104,6 +106,8 @@ pub struct Config {
     pub arc_domain: Option<Domain>,
     /// Who tells domains how TLS with their MX hosts does; `None`: nobody.
     pub tls_report: Option<Reporter>,
+    /// To whom nothing is sent.
+    pub suppression: SuppressionOptions,
     /// What is checked before anyone is asked.
     pub checks: CheckOptions,
     /// Who filters what comes in, in this order; their names are unique.

@@ -16,6 +16,7 @@ mod inbound;
 mod milters;
 mod outbound;
 mod senders;
+mod suppression;
 #[cfg(test)]
 mod tests;
 mod tls_report;
@@ -24,6 +25,7 @@ use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use toml::de::DeTable;
 
@@ -88,14 +90,14 @@ fn read<'d>(
     let drain_deadline = reader.duration(&root, &knobs::DRAIN_DEADLINE).value;
     let spool = spool(reader, &root, flags, machine);
     let (events, exporters) = (events::read(reader, &root), exporters::read(reader, &root));
-    let bounces = reader.table(&root, "bounces");
-    let bounce_rules = reader.text(&bounces, &knobs::BOUNCE_RULES, None, forms::path);
+    let bounce_rules = bounce_rules(reader, &root);
     let admin = admin::read(reader, &root, flags);
     let inbound = inbound::read(reader, &root, flags, &admin.listen);
     let outbound = outbound::read(reader, &root, flags, hostname.as_ref());
     let dkim_keys = dkim::read(reader, &root);
     let arc_domain = dkim::arc(reader, &root, &dkim_keys);
     let tls_report = tls_report::read(reader, &root);
+    let suppression = suppression::read(reader, &root);
     let checks = checks::read(reader, &root, &inbound.listeners);
     let memory = inbound.limits.memory_bytes;
     let milters = milters::read(reader, &root, &inbound.listeners, memory);
@@ -115,7 +117,7 @@ fn read<'d>(
         spool: spool?,
         events,
         exporters,
-        bounce_rules: bounce_rules.map(|given| given.value.into()),
+        bounce_rules,
         listeners: inbound.listeners,
         certificates: inbound.certificates,
         credentials: inbound.credentials,
@@ -133,6 +135,7 @@ fn read<'d>(
         dkim_keys,
         arc_domain,
         tls_report,
+        suppression,
         checks,
         milters,
         senders,
@@ -140,6 +143,12 @@ fn read<'d>(
         dns_servers,
         in_force: Vec::new(),
     })
+}
+
+fn bounce_rules(reader: &mut Reader<'_>, root: &Section<'_>) -> Option<PathBuf> {
+    let section = reader.table(root, "bounces");
+    let rules = reader.text(&section, &knobs::BOUNCE_RULES, None, forms::path);
+    rules.map(|given| given.value.into())
 }
 
 fn dns_servers(reader: &mut Reader<'_>, root: &Section<'_>) -> Vec<SocketAddr> {

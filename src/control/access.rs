@@ -181,7 +181,11 @@ fn comes_from_no_page(host: Option<&Authority>, headers: &HeaderMap) -> Result<(
     }
     if headers.contains_key(&header::CONTENT_TYPE) {
         let kind = one(headers, &header::CONTENT_TYPE).and_then(|kind| kind.split(';').next());
-        if !kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
+        // Neither is a type that a form has, or that a script may send without being asked for it.
+        let is_ours = |kind: &str| {
+            ["application/json", "text/csv"].iter().any(|one| kind.eq_ignore_ascii_case(one))
+        };
+        if !kind.is_some_and(|kind| is_ours(kind.trim())) {
             return Err(Refusal::Form);
         }
     }
@@ -214,7 +218,7 @@ impl Refusal {
             Self::Misdirected => "this node has no such name: add it to `hosts` in [admin]",
             Self::Unauthorized => "say the token: Authorization: Bearer TOKEN",
             Self::Foreign => "a page of another site may not ask for this",
-            Self::Form => "leave Content-Type out, or say application/json",
+            Self::Form => "leave Content-Type out, or say application/json or text/csv",
         }
     }
 }
@@ -335,6 +339,7 @@ mod tests {
             &[][..],
             &[("content-type", "application/json")],
             &[("content-type", "Application/JSON; charset=utf-8")],
+            &[("content-type", "text/csv; charset=utf-8")],
             &[("origin", "http://localhost:8025"), ("sec-fetch-site", "same-origin")],
             &[("sec-fetch-site", "none")],
         ] {

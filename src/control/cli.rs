@@ -18,6 +18,7 @@ use crate::control::dkim::DkimVerb;
 use crate::control::events::Events;
 use crate::control::pauses::Whose;
 use crate::control::queue::Ask;
+use crate::control::suppress::SuppressVerb;
 
 /// An SMTP relay for bulk-campaign sending nodes: stored before 250.
 #[derive(Parser)]
@@ -91,6 +92,12 @@ pub enum Verb {
         /// The verb
         #[command(subcommand)]
         verb: TlsReportsVerb,
+    },
+    /// Look at and change the suppression lists of a running node
+    Suppress {
+        /// The verb
+        #[command(subcommand)]
+        verb: SuppressVerb,
     },
     /// Verify, show or repair a spool that no node runs on
     Spool {

@@ -1,5 +1,5 @@
 //! Answer what is asked of a node: `/healthz`, `/metrics`, `/queue/…`, `/tls-reports`,
-//! `/exporters`.
+//! `/exporters`, `/suppression/…`.
 //!
 //! Who may ask is judged before ([`crate::control::access`]). What changes something is a POST.
 
@@ -14,19 +14,16 @@ use crate::control::api::{Changed, Message, Refusal, Row, Select, Stats};
 use crate::control::commands::{Shards, Silent};
 use crate::control::exporters::Exporters;
 use crate::control::exporters::status::{self, Status};
-use crate::control::pauses::Pauses;
-use crate::control::tls_reports::TlsReports;
-use crate::control::{metrics, pauses, tls_reports};
+use crate::control::serve::Ways;
+use crate::control::suppression::SuppressionLists;
+use crate::control::{metrics, pauses, suppression, tls_reports};
 use crate::shard::commands::{
     Answer, Command, QueueState, QueueStats, QueuedMessage, RecipientStory, Selector, Snapshot,
     Wait,
 };
 
 /// All that is answered.
-pub(super) fn router(
-    shards: Shards,
-    (reports, pauses, exporters): (TlsReports, Pauses, Exporters),
-) -> Router {
+pub(super) fn router(shards: Shards, Ways { reports, pauses, exporters, lists }: Ways) -> Router {
     let queue = Router::new()
         .route("/healthz", get(healthz))
         .route("/queue/list", get(list))
@@ -34,12 +31,14 @@ pub(super) fn router(
         .route("/queue/stats", get(stats))
         .route("/queue/{verb}", post(operate))
         .with_state(shards.clone());
-    let both = Router::new()
-        .route("/metrics", get(exposition))
-        .route("/exporters", get(exporting))
-        .with_state((shards, exporters));
-    let others = pauses::router(pauses).merge(tls_reports::router(reports));
-    queue.merge(both).merge(others)
+    let exposed = Router::new().route("/metrics", get(exposition));
+    let exporting = Router::new().route("/exporters", get(exporting));
+    queue
+        .merge(exposed.with_state((shards, exporters.clone(), lists.clone())))
+        .merge(exporting.with_state(exporters))
+        .merge(pauses::router(pauses))
+        .merge(tls_reports::router(reports))
+        .merge(suppression::router(lists))
 }
 
 /// A refusal with its status.
@@ -103,14 +102,15 @@ fn complaint(shard: usize, snapshot: &Snapshot) -> String {
 }
 
 async fn exposition(
-    State((shards, exporters)): State<(Shards, Exporters)>,
+    State((shards, exporters, lists)): State<(Shards, Exporters, SuppressionLists)>,
 ) -> Result<Response, Refused> {
     let exported = status::metrics(&exporters.statuses());
-    let text = metrics::render(&snapshots(&shards).await?) + &exported;
+    let text =
+        metrics::render(&snapshots(&shards).await?, lists.totals().await.as_ref()) + &exported;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }
 
-async fn exporting(State((_, exporters)): State<(Shards, Exporters)>) -> Json<Vec<Status>> {
+async fn exporting(State(exporters): State<Exporters>) -> Json<Vec<Status>> {
     Json(exporters.statuses())
 }
 

@@ -3,13 +3,14 @@
 use std::fmt::Write;
 
 use crate::outcome::counters::{Counters, Kind, Sample};
+use crate::policy::suppression::Totals;
 use crate::shard::commands::Snapshot;
 
 /// The type of what [`render`] writes.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All shards together.
-pub fn render(shards: &[Snapshot]) -> String {
+pub fn render(shards: &[Snapshot], suppression: Option<&Totals>) -> String {
     let mut sum = Counters::default();
     shards.iter().for_each(|shard| sum.merge(&shard.counters));
     let mut out = String::new();
@@ -43,7 +44,30 @@ pub fn render(shards: &[Snapshot]) -> String {
     let help = "Signing and relay domains that fail their check.";
     head(&mut out, "relay_fast_domains_failing", help, "gauge");
     line(&mut out, "relay_fast_domains_failing", "", failing);
+    if let Some(totals) = suppression {
+        suppressed(&mut out, totals);
+    }
     out
+}
+
+/// How the suppression lists stand.
+fn suppressed(out: &mut String, totals: &Totals) {
+    let Totals { entries, done, filter_bytes } = totals;
+    let name = "relay_fast_suppression_entries";
+    head(out, name, "Entries of suppression lists.", "gauge");
+    for (list, count) in entries {
+        line(out, name, &format!("list=\"{list}\""), count);
+    }
+    let name = "relay_fast_suppression_changes_total";
+    head(out, name, "Entries of suppression lists that were added, replaced, removed.", "counter");
+    for (change, count) in
+        [("added", done.added), ("replaced", done.replaced), ("removed", done.removed)]
+    {
+        line(out, name, &format!("change=\"{change}\""), count);
+    }
+    let name = "relay_fast_suppression_filter_bytes";
+    head(out, name, "Memory of the filter in front of the suppression lists.", "gauge");
+    line(out, name, "", filter_bytes);
 }
 
 fn head(out: &mut String, name: &str, help: &str, kind: &str) {
@@ -122,6 +146,7 @@ mod tests {
     use super::*;
     use crate::outcome::classes::Class;
     use crate::outcome::counters::{Count, Latency, Size};
+    use crate::policy::suppression::ListName;
     use crate::shard::platform::PlatformCounters;
     use std::time::Duration;
 
@@ -141,7 +166,10 @@ mod tests {
             owed: 0,
             domains: Vec::new(),
         };
-        let text = render(&[shard.clone(), shard]);
+        let totals = Totals { entries: vec![(ListName::GLOBAL, 7)], ..Totals::default() };
+        let text = render(&[shard.clone(), shard], Some(&totals));
+        assert!(text.contains("relay_fast_suppression_entries{list=\"global\"} 7\n"));
+        assert!(text.contains("relay_fast_suppression_changes_total{change=\"added\"} 0\n"));
         let outcomes = "relay_fast_recipient_outcomes_total";
         assert_eq!(text.matches(&format!("# TYPE {outcomes} counter")).count(), 1);
         assert!(text.contains(&format!("{outcomes}{{outcome=\"delivered\"}} 6\n")));

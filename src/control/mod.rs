@@ -6,7 +6,8 @@
 //! ask a running node ([`queue`]), the report over its event logs ([`report`]) and their reader
 //! ([`events`]), what is told of a spool that no node runs on ([`spool`]), who changes a file of
 //! credentials ([`passwd`]), what is told of a domain ([`check_domain`]), of reports on TLS
-//! ([`tls_reports`]), and of a reply ([`classify`]).
+//! ([`tls_reports`]), and of a reply ([`classify`]); and those who ask and change suppression lists
+//! ([`suppress`]), which [`suppression`] answers.
 
 pub mod access;
 pub mod api;
@@ -25,5 +26,7 @@ pub mod queue;
 pub mod report;
 pub mod serve;
 pub mod spool;
+pub mod suppress;
+pub mod suppression;
 pub mod tls_reports;
 mod unix;

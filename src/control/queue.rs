@@ -117,6 +117,31 @@ impl Node {
         self.post(if paused { "pause" } else { "resume" }, &select)
     }
 
+    /// What is answered at `path`.
+    pub(super) fn fetch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        asked: &[(&str, String)],
+    ) -> Result<T, AskError> {
+        let request = self.agent.get(self.url(path)).query_pairs(asked.iter().cloned());
+        self.read(self.prepare(request, &Select::default()).call())
+    }
+
+    /// What is answered at `path` to whoever changes something; by a body of CSV, if there is one.
+    pub(super) fn tell<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        asked: &[(&str, String)],
+        rows: Option<&[u8]>,
+    ) -> Result<T, AskError> {
+        let request = self.agent.post(self.url(path)).query_pairs(asked.iter().cloned());
+        let request = self.prepare(request, &Select::default());
+        self.read(match rows {
+            Some(rows) => request.header("content-type", "text/csv").send(rows),
+            None => request.send_empty(),
+        })
+    }
+
     fn get<T: DeserializeOwned>(&self, path: &str, select: &Select) -> Result<T, AskError> {
         let request = self.prepare(self.agent.get(self.url(&format!("queue/{path}"))), select);
         self.read(request.call())

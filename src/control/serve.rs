@@ -37,6 +37,7 @@ use crate::control::commands::Shards;
 use crate::control::exporters::Exporters;
 use crate::control::http::{self, Refused};
 use crate::control::pauses::Pauses;
+use crate::control::suppression::SuppressionLists;
 use crate::control::tls_reports::TlsReports;
 use crate::tls::Acceptor;
 
@@ -49,11 +50,24 @@ pub struct Rules {
     pub acceptor: Option<Acceptor>,
 }
 
+/// The ways to those who keep what is asked about.
+#[derive(Clone, Debug)]
+pub struct Ways {
+    /// Reports on TLS.
+    pub reports: TlsReports,
+    /// What is paused.
+    pub pauses: Pauses,
+    /// Who is handed the event log.
+    pub exporters: Exporters,
+    /// To whom nothing is sent.
+    pub lists: SuppressionLists,
+}
+
 /// Answer at `doors`, which listen and do not block, until the process ends.
 pub fn serve(
     doors: impl IntoIterator<Item = (AdminAddress, OwnedFd)>,
     shards: Shards,
-    ways: (TlsReports, Pauses, Exporters),
+    ways: Ways,
     rules: Arc<ArcSwap<Rules>>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -68,6 +68,8 @@ pub enum Class {
     Protocol,
     /// The peer's own trouble, which passes.
     Transient,
+    /// It is on a suppression list, ours or an upstream relay's.
+    Suppressed,
     /// Its lifetime was over, or an operator took it out, before anyone said anything.
     GivenUp,
     /// Nothing that is known.
@@ -76,7 +78,7 @@ pub enum Class {
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::BadMailbox,
         Self::Inactive,
         Self::Quota,
@@ -94,6 +96,7 @@ impl Class {
         Self::Tls,
         Self::Protocol,
         Self::Transient,
+        Self::Suppressed,
         Self::GivenUp,
         Self::Other,
     ];
@@ -118,6 +121,7 @@ impl Class {
             Self::Tls => "tls",
             Self::Protocol => "protocol",
             Self::Transient => "transient",
+            Self::Suppressed => "suppressed",
             Self::GivenUp => "given-up",
             Self::Other => "other",
         }
@@ -251,6 +255,7 @@ fn unanswered(stage: Stage, status: EnhancedStatus) -> Class {
         (4, _) => Class::NoAnswer,
         (5, _) => Class::Protocol,
         (6, _) | (3, 4) => Class::Content,
+        (7, 1) if stage == Stage::Route => Class::Suppressed,
         (7, 5 | 10 | 30) => Class::Tls,
         _ if stage == Stage::Tls => Class::Tls,
         _ => Class::Other,

@@ -128,6 +128,10 @@ counts! {
         "Recipients of relay domains that were refused since there is none of that name.";
     UnknownRecipients Counter "relay_fast_unknown_recipients_total" "by=\"callout\""
         "Recipients of relay domains that were refused since there is none of that name.";
+    SuppressionLookups Counter "relay_fast_suppression_lookups_total" ""
+        "Recipients that the filter did not rule out and that were looked for in the store.";
+    SuppressedRecipients Counter "relay_fast_suppressed_recipients_total" ""
+        "Recipients that were refused, or given up unsent, for they are on a suppression list.";
     CalloutsKnown Counter "relay_fast_callouts_total" "result=\"known\""
         "Recipients that upstream relays were asked about, by what came of it.";
     CalloutsUnknown Counter "relay_fast_callouts_total" "result=\"unknown\""

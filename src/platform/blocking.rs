@@ -2,15 +2,19 @@
 //!
 //! Lanes. Changes to directories run one after another, so that what a shard asks for happens in
 //! that order; reads from the disk do not wait behind them, and neither waits for the network.
-//! Passwords are checked at a low priority, and no more of them wait than a bound.
+//! Passwords are checked at a low priority, and no more of them wait than a bound; nor do clients'
+//! recipients that are looked for on suppression lists.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::base::limits::{AUTH_CHECKS_MAX, AUTH_THREADS, POLICY_THREADS};
+use crate::base::limits::{
+    AUTH_CHECKS_MAX, AUTH_THREADS, POLICY_THREADS, SUPPRESSION_LOOKUPS_MAX, SUPPRESSION_THREADS,
+};
 use crate::platform::channels::Mailbox;
 use crate::platform::event_log::{self, EventFile};
 use crate::platform::gear::io_error;
@@ -19,6 +23,7 @@ use crate::platform::segment_map::SegmentMap;
 use crate::platform::spool_dir::{self, OpenSegment};
 use crate::policy::credentials::Check;
 use crate::policy::mta_sts::PolicyTrouble;
+use crate::policy::suppression::{AllFound, Found, Lookup, Unreadable, run_all};
 use crate::shard::platform::{ConnectionId, FetchedPolicy, IoError, PolicyRequest};
 use crate::spool::segment::SegmentName;
 
@@ -37,6 +42,10 @@ pub(super) enum Job {
     Policy { spool: PathBuf, ticket: u64, request: PolicyRequest },
     /// Check a client's password: it takes a CPU some time, on purpose.
     Verify { connection: ConnectionId, check: Check },
+    /// Look for a recipient on suppression lists.
+    LookUp { connection: ConnectionId, lookup: Lookup },
+    /// The same for recipients of a message.
+    LookUpAll { ticket: u64, lookups: Vec<(u16, Lookup)> },
     /// Begin an event file, and remove the oldest ones.
     OpenEvents(EventFile),
 }
@@ -54,6 +63,10 @@ pub(super) enum Finished {
     Policy { ticket: u64, result: Result<FetchedPolicy, PolicyTrouble> },
     /// See [`Job::Verify`].
     Verified { connection: ConnectionId, right: bool },
+    /// See [`Job::LookUp`].
+    LookedUp { connection: ConnectionId, found: Found },
+    /// See [`Job::LookUpAll`].
+    AllLookedUp { ticket: u64, found: AllFound },
     /// See [`Job::OpenEvents`].
     Events { result: Result<OwnedFd, IoError> },
 }
@@ -71,6 +84,7 @@ struct Lanes {
     /// The network may take its time: one host that is slow keeps few others waiting.
     network: Lane,
     passwords: Lane,
+    lookups: Lane,
 }
 
 impl Pool {
@@ -80,7 +94,9 @@ impl Pool {
         let reads = Lane::start("populate", 1)?;
         let network = Lane::start("policies", POLICY_THREADS)?;
         let passwords = Lane::start("passwords", AUTH_THREADS)?;
-        Ok(Self { lanes: Arc::new(Lanes { directories, reads, network, passwords }) })
+        let lookups = Lane::start("suppressed", SUPPRESSION_THREADS)?;
+        let lanes = Lanes { directories, reads, network, passwords, lookups };
+        Ok(Self { lanes: Arc::new(lanes) })
     }
 
     /// Run `job`; what it comes to arrives in `mailbox`.
@@ -92,6 +108,7 @@ impl Pool {
             Job::Populate { .. } | Job::OpenSegment { .. } => &self.lanes.reads,
             Job::Policy { .. } => &self.lanes.network,
             Job::Verify { .. } => &self.lanes.passwords,
+            Job::LookUp { .. } | Job::LookUpAll { .. } => &self.lanes.lookups,
         };
         lane.submit(Some((job, Arc::clone(mailbox))));
     }
@@ -100,6 +117,11 @@ impl Pool {
     /// told yes: then as many more wait.
     pub(super) fn has_room_for_passwords(&self) -> bool {
         self.lanes.passwords.waiting() < AUTH_CHECKS_MAX
+    }
+
+    /// Whether another recipient may wait to be looked up, as above.
+    pub(super) fn has_room_for_lookups(&self) -> bool {
+        self.lanes.lookups.waiting() < SUPPRESSION_LOOKUPS_MAX
     }
 }
 
@@ -199,11 +221,23 @@ fn run(job: Job) -> Option<Finished> {
             make_way();
             Some(Finished::Verified { connection, right: check.run() })
         }
+        Job::LookUp { connection, lookup } => {
+            Some(Finished::LookedUp { connection, found: caught(|| lookup.run()) })
+        }
+        Job::LookUpAll { ticket, lookups } => {
+            Some(Finished::AllLookedUp { ticket, found: caught(|| run_all(&lookups)) })
+        }
         Job::OpenEvents(file) => {
             let result = event_log::open(&file).map_err(|error| io_error(&error));
             Some(Finished::Events { result })
         }
     }
+}
+
+/// A store that panics costs a client its recipient, or a message time, and nobody the thread.
+fn caught<T>(look_up: impl FnOnce() -> Result<T, Unreadable>) -> Result<T, Unreadable> {
+    let found = catch_unwind(AssertUnwindSafe(look_up));
+    found.unwrap_or_else(|_| Err(Unreadable("it panicked".to_owned())))
 }
 
 /// Let shards go first on this thread's CPU. Where the kernel will not have it, that is all that is

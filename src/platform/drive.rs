@@ -258,6 +258,7 @@ impl<M: Machine> Drive<M> {
             Notice::Verified { connection, right } => {
                 self.hand(Event::Verified { connection, right });
             }
+            Notice::Happened(event) => self.hand(event),
             // Closed or aborted between the completion and now.
             Notice::Connected { .. }
             | Notice::ConnectFailed { .. }

@@ -219,6 +219,7 @@ pub fn surroundings(
         clock,
         classifier: config.bounce_rules.as_deref().map(classifier).transpose()?,
         board,
+        suppression: None,
     })
 }
 

@@ -13,7 +13,7 @@ use crate::base::time::Now;
 use crate::base::wheel::Wheel;
 use crate::platform::ring::{BufferToken, Ring};
 use crate::policy::mta_sts::PolicyTrouble;
-use crate::shard::platform::{ConnectionId, FetchedPolicy, IoError, PlatformCounters};
+use crate::shard::platform::{ConnectionId, Event, FetchedPolicy, IoError, PlatformCounters};
 use crate::spool::segment::{SegmentBytes, SegmentName};
 
 /// Who asked for an operation.
@@ -77,6 +77,8 @@ pub(super) enum Notice {
     PolicyFetched { ticket: u64, result: Result<FetchedPolicy, PolicyTrouble> },
     /// See `Event`; the client may be gone.
     Verified { connection: ConnectionId, right: bool },
+    /// As it is; whom it is about may be gone.
+    Happened(Event<'static>),
 }
 
 /// What a timer of the platform's own is for.

@@ -21,8 +21,11 @@ use crate::platform::listener::Listeners;
 use crate::platform::ring::{Completion, DormantRing, ReceiveBuffers, Ring, Wait};
 use crate::platform::stream::Streams;
 use crate::policy::credentials::Check;
+use crate::policy::suppression::Lookup;
 use crate::shard::mesh::Crossing;
-use crate::shard::platform::{ConnectionId, DatagramId, Platform, PlatformCounters, PolicyRequest};
+use crate::shard::platform::{
+    ConnectionId, DatagramId, Event, Platform, PlatformCounters, PolicyRequest,
+};
 use crate::spool::segment::SegmentName;
 
 /// What a shard's kernel is made of; made on any thread, used on the shard's.
@@ -115,6 +118,10 @@ impl Kernel {
         }
     }
 
+    fn happened(&mut self, event: Event<'static>) {
+        self.gear.notices.push_back(Notice::Happened(event));
+    }
+
     /// A blocking job came to its end.
     pub(super) fn finished(&mut self, finished: Finished) {
         match finished {
@@ -132,6 +139,12 @@ impl Kernel {
             }
             Finished::Verified { connection, right } => {
                 self.gear.notices.push_back(Notice::Verified { connection, right });
+            }
+            Finished::LookedUp { connection, found } => {
+                self.happened(Event::LookedUp { connection, found });
+            }
+            Finished::AllLookedUp { ticket, found } => {
+                self.happened(Event::AllLookedUp { ticket, found });
             }
             Finished::Events { result } => self.event_log.opened(result, &mut self.gear),
         }
@@ -262,6 +275,18 @@ impl Platform for Kernel {
             self.pool.submit(Job::Verify { connection, check }, &self.mailbox);
         }
         has_room
+    }
+
+    fn look_up(&mut self, connection: ConnectionId, lookup: Lookup) -> bool {
+        let has_room = self.pool.has_room_for_lookups();
+        if has_room {
+            self.pool.submit(Job::LookUp { connection, lookup }, &self.mailbox);
+        }
+        has_room
+    }
+
+    fn look_up_all(&mut self, ticket: u64, lookups: Vec<(u16, Lookup)>) {
+        self.pool.submit(Job::LookUpAll { ticket, lookups }, &self.mailbox);
     }
 
     fn log_events(&mut self, lines: &[u8]) {

@@ -37,6 +37,7 @@ pub mod spool_repair;
 mod standings;
 mod stream;
 pub mod supervise;
+mod suppression;
 pub mod telemetry;
 #[cfg(test)]
 mod tests;

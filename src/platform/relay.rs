@@ -20,13 +20,15 @@ use crate::platform::files::{self, AdminFiles, FileError};
 use crate::platform::pauses::{PauseError, Pauses};
 use crate::platform::standings::Checker;
 use crate::platform::supervise::{Occasion, RunError, StartError};
+use crate::platform::suppression::{Lists, SuppressionError};
 use crate::platform::tls_reports::{Ask, Reply, TlsReports};
 use crate::platform::user::{User, UserError};
 use crate::platform::{clock, machine};
 use crate::policy::gate::Board;
+use crate::policy::suppression::{Registry, Suppression};
 use crate::queue::Pause;
 use crate::shard::mesh::Crossing;
-use crate::shard::settings::Settings;
+use crate::shard::settings::{Settings, Surroundings};
 use crate::shard::{Shard, Shared, Start};
 use crate::spool::log::{self, Log};
 use crate::spool::recovery::{RecoverError, begin};
@@ -68,6 +70,9 @@ pub enum SettingsError {
     /// There can be no thread that reports, or it is busy.
     #[error("TLS reports cannot be made: {0}")]
     TlsReports(io::Error),
+    /// To whom nothing is sent cannot be known.
+    #[error(transparent)]
+    Suppression(#[from] SuppressionError),
 }
 
 /// A relay that is ready to run: all that this machine can refuse has been asked for.
@@ -79,6 +84,7 @@ pub struct Relay {
     checker: Arc<Checker>,
     tls_reports: Arc<TlsReports>,
     pauses: Arc<Pauses>,
+    lists: Arc<Lists>,
 }
 
 /// What the control thread needs of a relay.
@@ -90,6 +96,7 @@ pub struct Handle {
     checker: Arc<Checker>,
     tls_reports: Arc<TlsReports>,
     pauses: Arc<Pauses>,
+    lists: Arc<Lists>,
 }
 
 impl Handle {
@@ -108,6 +115,11 @@ impl Handle {
         self.pauses.set(pause, paused)
     }
 
+    /// The suppression lists; `None` where nobody is looked for on them.
+    pub fn suppression(&self) -> Option<Arc<dyn Registry>> {
+        self.lists.registry()
+    }
+
     /// What `config` means for those who ask this node, or why it cannot be meant.
     pub fn admin_files(&self, config: &Config) -> Result<AdminFiles, SettingsError> {
         files::admin(config, &self.settings.load().clock)
@@ -116,9 +128,11 @@ impl Handle {
     /// Work by `config` from now on, all shards alike; or change nothing.
     pub fn reload(&self, config: &Config) -> Result<(), SettingsError> {
         let clock = self.settings.load().clock.clone();
-        let settings = settings(config, clock, self.checker.board())?;
+        let suppression = self.lists.open(config)?;
+        let settings = settings(config, clock, self.checker.board(), suppression)?;
         self.checker.set(config).map_err(SettingsError::Checker)?;
         self.tls_reports.set(config).map_err(SettingsError::TlsReports)?;
+        self.lists.set(config);
         self.settings.store(settings.clone());
         for shard in self.posts.shard_ids() {
             self.posts.post(shard, Crossing::Reload(settings.clone()));
@@ -146,13 +160,17 @@ impl Relay {
             log::Options { segment_bytes: config.spool.segment_bytes, reserve: 1, admits: true };
         let clock = Arc::new(Clock::default());
         clock.set(clock::now().wall);
-        let settings = Arc::new(ArcSwap::new(settings(config, clock, checker.board())?));
+        let lists = Lists::new(config.spool.directory.clone());
+        let suppression = lists.open(config).map_err(SettingsError::from)?;
+        lists.set(config);
+        let settings = settings(config, clock, checker.board(), suppression)?;
+        let settings = Arc::new(ArcSwap::new(settings));
         checker.set(config).map_err(SettingsError::Checker)?;
         let tls_reports = TlsReports::new(node.posts(), config.spool.directory.clone());
         tls_reports.set(config).map_err(SettingsError::TlsReports)?;
-        let tls_reports = Arc::new(tls_reports);
+        let (tls_reports, lists) = (Arc::new(tls_reports), Arc::new(lists));
         let pauses = Arc::new(Pauses::open(&config.spool.directory, node.posts())?);
-        Ok(Self { node, log, settings, checker, tls_reports, pauses })
+        Ok(Self { node, log, settings, checker, tls_reports, pauses, lists })
     }
 
     /// Where its listeners are, in their order, with the ports that they were given.
@@ -168,6 +186,7 @@ impl Relay {
             checker: self.checker.clone(),
             tls_reports: self.tls_reports.clone(),
             pauses: self.pauses.clone(),
+            lists: self.lists.clone(),
         }
     }
 
@@ -211,8 +230,10 @@ fn settings(
     config: &Config,
     clock: Arc<Clock>,
     board: Arc<Board>,
+    suppression: Option<Arc<Suppression>>,
 ) -> Result<Arc<Settings>, SettingsError> {
-    let settings = Settings::new(config, &files::surroundings(config, clock, board)?)?;
+    let around = Surroundings { suppression, ..files::surroundings(config, clock, board)? };
+    let settings = Settings::new(config, &around)?;
     Ok(Arc::new(settings.on_machine(&machine::addresses())))
 }
 
@@ -222,7 +243,7 @@ pub fn check(config: &Config) -> Result<AdminFiles, SettingsError> {
     let clock = Arc::new(Clock::default());
     clock.set(clock::now().wall);
     let admin = files::admin(config, &clock)?;
-    settings(config, clock, Arc::default())?;
+    settings(config, clock, Arc::default(), None)?;
     Ok(admin)
 }
 

@@ -20,6 +20,7 @@ pub mod recipients;
 pub mod relay;
 pub mod senders;
 pub mod signing;
+pub mod suppression;
 pub mod tls_report;
 pub mod zone;
 

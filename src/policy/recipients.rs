@@ -103,7 +103,7 @@ fn is_postmaster(recipient: &Mailbox) -> bool {
 }
 
 /// A local part without its quotes: `"a\b"` and `ab` are one (RFC 5321 §4.1.2).
-fn unquoted(local: &str) -> Cow<'_, str> {
+pub(in crate::policy) fn unquoted(local: &str) -> Cow<'_, str> {
     let inside = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let Some(inside) = inside else { return Cow::Borrowed(local) };
     let mut plain = String::with_capacity(inside.len());

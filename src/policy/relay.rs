@@ -67,6 +67,11 @@ impl RelayPolicy {
         set.is_some_and(|set| set.contains(client))
     }
 
+    /// Whether mail for this domain is taken from anyone.
+    pub fn is_relay_domain(&self, domain: &Domain) -> bool {
+        self.relay_domains.contains(domain)
+    }
+
     /// Judge RCPT. `vouched`: the client may name any domain, whatever its address, for what it has
     /// shown: a certificate of an authority that the listener names, or who it is.
     pub fn recipient(

@@ -27,6 +27,7 @@ use crate::shard::mesh::{Credits, Crossing, Dispatch};
 use crate::shard::moving::Moving;
 use crate::shard::platform::Platform;
 use crate::shard::settings::Settings;
+use crate::shard::suppressing::Suspects;
 use crate::spool::recovery::RecoveredMessage;
 use crate::spool::stored::{EnvelopeAt as StoredAt, StateAt, Stored};
 
@@ -41,8 +42,10 @@ pub(crate) struct Home {
     pub(super) moving: Moving,
     pub(super) journal: Journal,
     /// Ready, but no owner had a credit: they go first once one has. One, and at most `LOADS_MAX`
-    /// that were being loaded.
+    /// that were being loaded and `SUPPRESSION_SUSPECTS_MAX` that were looked up.
     in_hand: VecDeque<(Departure, Arc<Stored>)>,
+    /// Those of which a recipient may be on a suppression list.
+    pub(super) suspects: Suspects,
     draining: bool,
 }
 
@@ -57,6 +60,7 @@ impl Home {
             moving: Moving::default(),
             journal,
             in_hand: VecDeque::new(),
+            suspects: Suspects::default(),
             draining: false,
         }
     }
@@ -167,13 +171,14 @@ impl Home {
                 break;
             }
         }
-        while !self.draining && self.in_hand.is_empty() && self.loader.has_room() {
+        while !self.draining
+            && self.in_hand.is_empty()
+            && self.loader.has_room()
+            && self.suspects.has_room()
+        {
             let Some(departure) = self.queue.pop_ready() else { return };
             match self.queue.hot(departure.message).cloned() {
-                Some(stored) => {
-                    let kept = self.depart(departure, stored, cx);
-                    self.in_hand.extend(kept);
-                }
+                Some(stored) => self.set_out(departure, stored, cx),
                 None => self.load(departure, cx),
             }
         }
@@ -204,8 +209,7 @@ impl Home {
         let Loaded { lies, purpose, message } = loaded;
         match (purpose, message) {
             (Purpose::Depart(departure), Ok(stored)) => {
-                let kept = self.depart(departure, Arc::new(stored), cx);
-                self.in_hand.extend(kept);
+                self.set_out(departure, Arc::new(stored), cx);
             }
             (Purpose::Expire(message, recipients), Ok(stored)) => {
                 self.expired(message, &recipients, &Arc::new(stored), commit, cx);
@@ -281,7 +285,30 @@ impl Home {
 
     /// Whether no report is owed to this home and nothing is being loaded.
     pub(crate) fn is_idle(&self) -> bool {
-        self.credits.outstanding() == 0 && self.loader.is_idle()
+        self.credits.outstanding() == 0 && self.loader.is_idle() && self.suspects.is_empty()
+    }
+
+    /// Hand out a departure, unless one of its recipients is to be looked up before.
+    fn set_out<P: Platform>(
+        &mut self,
+        departure: Departure,
+        stored: Arc<Stored>,
+        cx: &mut Context<'_, P>,
+    ) {
+        if let Some((departure, stored)) = self.suspects.look(departure, stored, cx) {
+            self.hand_out(departure, stored, cx);
+        }
+    }
+
+    /// Hand out a departure; it waits where no owner has a credit.
+    pub(super) fn hand_out<P: Platform>(
+        &mut self,
+        departure: Departure,
+        stored: Arc<Stored>,
+        cx: &mut Context<'_, P>,
+    ) {
+        let kept = self.depart(departure, stored, cx);
+        self.in_hand.extend(kept);
     }
 
     fn load<P: Platform>(&mut self, departure: Departure, cx: &mut Context<'_, P>) {

@@ -70,6 +70,8 @@ impl EarlyClients {
             | Event::Populated { .. }
             | Event::PolicyFetched { .. }
             | Event::Verified { .. }
+            | Event::LookedUp { .. }
+            | Event::AllLookedUp { .. }
             | Event::Crossing(_) => false,
         }
     }

@@ -37,13 +37,14 @@ mod screening;
 mod secure;
 mod signing;
 mod slowing;
+mod suppressing;
 mod xclient;
 
-use crate::shard::ingress::gate::gated;
 use crate::shard::ingress::message::Receiving;
 use crate::shard::ingress::pacing::too_often;
 use crate::shard::ingress::proxied::Proxied;
 use crate::shard::ingress::screening::{Screen, Screened};
+use crate::shard::ingress::suppressing::Suppressed;
 
 /// Every client's session on a shard.
 #[derive(Debug)]
@@ -88,6 +89,8 @@ struct Inbound {
     verifying: bool,
     /// It waits for what a server behind says of a recipient.
     asking: bool,
+    /// It waits for a recipient to be looked for on suppression lists.
+    looking_up: bool,
     /// It waits for another client to be admitted in place of the one that it had.
     presenting: bool,
     /// What block lists are asked about its client.
@@ -198,6 +201,7 @@ impl Ingress {
             committing: None,
             verifying: false,
             asking: false,
+            looking_up: false,
             presenting: false,
             screen: None,
             screening: false,
@@ -350,7 +354,7 @@ impl Inbound {
 
     /// Let a commit know of a message that may join it, as long as that is to come.
     fn count_joining(&mut self, commit: &mut Commit) {
-        let is_coming = self.committing.is_none() && !self.asking;
+        let is_coming = self.committing.is_none() && !self.asking && !self.looking_up;
         let joins = self.session.envelope().is_some() && is_coming;
         let before = std::mem::replace(&mut self.joins, joins);
         commit.joining = commit.joining + usize::from(joins) - usize::from(before);
@@ -363,6 +367,7 @@ impl Inbound {
             || self.presenting
             || self.screening
             || self.asking
+            || self.looking_up
     }
 
     /// Take plain octets of the client.
@@ -446,7 +451,8 @@ impl Inbound {
         }
     }
 
-    /// What is said to a recipient; `None`: it waits for block lists, or for a server behind.
+    /// What is said to a recipient; `None`: it waits for block lists, for suppression lists, or for
+    /// a server behind.
     fn judge_rcpt<P: Platform>(
         &mut self,
         commit: &Commit,
@@ -458,7 +464,7 @@ impl Inbound {
             cx.common.counters.increment(Count::RefusedRcpt);
             return Some(Answer::NO_ROOM);
         }
-        let Client { connection, listener, peer, .. } = self.client;
+        let Client { listener, peer, .. } = self.client;
         // Without an open question an answer has no effect.
         let Some(recipient) = self.session.recipient() else { return Some(Answer::TRY_LATER) };
         let vouched = self.is_vouched();
@@ -480,9 +486,10 @@ impl Inbound {
                 return None;
             }
         }
-        // `<Postmaster>` is put in its place when the message is stored.
-        let answer = gated(&self.session.recipient()?.forward_path, connection, cx);
-        self.asking = answer.is_none();
-        answer
+        match self.suppressed(cx) {
+            Suppressed::No => self.judge_gated(cx),
+            Suppressed::Refuse(refusal) => Some(refusal),
+            Suppressed::Wait => None,
+        }
     }
 }

@@ -45,6 +45,7 @@ mod settling;
 mod signing;
 mod site_row;
 mod snapshot;
+mod suppressing;
 mod tls_told;
 mod upstreams;
 mod verifying;
@@ -442,6 +443,12 @@ impl Machine for Shard {
             }
             Event::Verified { connection, right } => {
                 ingress.verified(connection, right, commit, cx)
+            }
+            Event::LookedUp { connection, found } => {
+                ingress.looked_up(connection, found, commit, cx);
+            }
+            Event::AllLookedUp { ticket, found } => {
+                self.home.looked_up(ticket, found, commit, cx);
             }
             Event::Crossing(crossing) => self.crossing(crossing, platform),
         }

@@ -16,6 +16,7 @@ use crate::base::time::{Monotonic, Now, WallTime};
 use crate::mail::address::Domain;
 use crate::policy::credentials::Check;
 use crate::policy::mta_sts::PolicyTrouble;
+use crate::policy::suppression::{AllFound, Found, Lookup};
 use crate::shard::mesh::Crossing;
 use crate::spool::segment::{SegmentBytes, SegmentName};
 use crate::tls::Roots;
@@ -70,6 +71,10 @@ pub enum Event<'a> {
     PolicyFetched { ticket: u64, result: Result<FetchedPolicy, PolicyTrouble> },
     /// `verify` came to its end: whether the client's password is right.
     Verified { connection: ConnectionId, right: bool },
+    /// `look_up` came to its end: whether the client's recipient is on a suppression list.
+    LookedUp { connection: ConnectionId, found: Found },
+    /// `look_up_all` came to its end: which of the recipients are on a suppression list.
+    AllLookedUp { ticket: u64, found: AllFound },
     /// Another shard, or the control thread, sent this.
     Crossing(Crossing),
 }
@@ -156,6 +161,14 @@ pub trait Platform {
     /// Check a client's password beside this thread: `Verified` follows while the connection is
     /// there. False, and nothing follows, where too many wait for that already.
     fn verify(&mut self, connection: ConnectionId, check: Check) -> bool;
+
+    /// Look for a client's recipient on suppression lists beside this thread: `LookedUp` follows
+    /// while the connection is there. False, and nothing follows, where too many wait already.
+    fn look_up(&mut self, connection: ConnectionId, lookup: Lookup) -> bool;
+
+    /// Look for recipients of a message on suppression lists beside this thread: `AllLookedUp`
+    /// follows.
+    fn look_up_all(&mut self, ticket: u64, lookups: Vec<(u16, Lookup)>);
 
     /// Append whole lines to this shard's event log, after all that was given before.
     fn log_events(&mut self, lines: &[u8]);
@@ -251,7 +264,8 @@ impl Event<'_> {
             | Self::Ended { connection }
             | Self::Lost { connection, .. }
             | Self::Sent { connection }
-            | Self::Verified { connection, .. } => Some(*connection),
+            | Self::Verified { connection, .. }
+            | Self::LookedUp { connection, .. } => Some(*connection),
             Self::Datagram { .. }
             | Self::DatagramFailed { .. }
             | Self::SegmentReady { .. }
@@ -259,6 +273,7 @@ impl Event<'_> {
             | Self::Committed { .. }
             | Self::Populated { .. }
             | Self::PolicyFetched { .. }
+            | Self::AllLookedUp { .. }
             | Self::Crossing(_) => None,
         }
     }

@@ -261,7 +261,7 @@ impl Home {
         self.finish(message, recipient, Standing::Bounced, commit);
     }
 
-    fn tell_end<P: Platform>(
+    pub(super) fn tell_end<P: Platform>(
         &mut self,
         kind: Kind,
         stored: &Stored,

@@ -35,6 +35,7 @@ use crate::policy::recipients::{self, Check, RecipientList};
 use crate::policy::relay::{AddressSet, DomainSet, RelayPolicy};
 use crate::policy::senders::Senders;
 use crate::policy::signing::{Signer, Signers};
+use crate::policy::suppression::{At, Suppression};
 use crate::queue::Tenants;
 use crate::queue::backoff::Schedule;
 use crate::shard::delivery::SMTP_PORT;
@@ -74,6 +75,10 @@ pub struct Settings {
     pub recipients: recipients::Checks,
     /// Domains that are not used.
     pub gate: Gate,
+    /// To whom nothing is sent, where that is looked up at RCPT.
+    pub suppressed_at_rcpt: Option<Arc<Suppression>>,
+    /// Where it is looked up before each attempt.
+    pub suppressed_in_queue: Option<Arc<Suppression>>,
     /// Bounds on content.
     pub content_limits: ContentLimits,
     /// By listener: what is done about messages whose form is wrong.
@@ -171,6 +176,8 @@ impl Settings {
             proxies: config.listeners.iter().map(Proxies::new).collect(),
             recipients: recipient_checks(config, &around.recipients),
             gate: Gate { mode: config.domain_check, board: around.board.clone() },
+            suppressed_at_rcpt: around.suppressed(config, At::Rcpt),
+            suppressed_in_queue: around.suppressed(config, At::Queue),
             content_limits: ContentLimits {
                 header_bytes: config.limits.header_bytes,
                 received: config.limits.received,

@@ -10,6 +10,7 @@ use relay_fast::base::ids::ShardId;
 use relay_fast::base::slots::Slots;
 use relay_fast::base::time::Now;
 use relay_fast::policy::credentials::Check;
+use relay_fast::policy::suppression::Lookup;
 use relay_fast::shard::mesh::Crossing;
 use relay_fast::shard::platform::{
     ConnectionId, DatagramId, Platform, PlatformCounters, PolicyRequest,
@@ -31,6 +32,8 @@ pub(crate) enum Call {
     Remove(SegmentName),
     Commit { segment: SegmentName, offset: usize, bytes: Vec<u8> },
     Populate { ticket: u64 },
+    LookUp { id: ConnectionId, lookup: Lookup },
+    LookUpAll { ticket: u64, lookups: Vec<(u16, Lookup)> },
     Post { to: ShardId, crossing: Crossing },
 }
 
@@ -137,6 +140,15 @@ impl Platform for Kernel {
 
     fn verify(&mut self, _: ConnectionId, check: Check) -> bool {
         unreachable!("{:?}: no listener offers AUTH", check.name)
+    }
+
+    fn look_up(&mut self, id: ConnectionId, lookup: Lookup) -> bool {
+        self.calls.push(Call::LookUp { id, lookup });
+        true
+    }
+
+    fn look_up_all(&mut self, ticket: u64, lookups: Vec<(u16, Lookup)>) {
+        self.calls.push(Call::LookUpAll { ticket, lookups });
     }
 
     fn log_events(&mut self, lines: &[u8]) {

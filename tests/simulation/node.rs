@@ -7,9 +7,10 @@ use relay_fast::base::ids::ShardId;
 use relay_fast::base::time::Now;
 use relay_fast::config::flags::{Flags, Machine};
 use relay_fast::config::parse::{File, load};
+use relay_fast::policy::suppression::Lookup;
 use relay_fast::shard::commands::{Answer, Command};
 use relay_fast::shard::mesh::{Crossing, Request};
-use relay_fast::shard::platform::{DatagramId, Event, Machine as _};
+use relay_fast::shard::platform::{ConnectionId, DatagramId, Event, Machine as _};
 use relay_fast::shard::settings::{Settings, Surroundings};
 use relay_fast::shard::{Shard, Shared, Start};
 use relay_fast::spool::log::{Log, Options};
@@ -34,6 +35,8 @@ pub(crate) enum Arrival {
     Opened(SegmentName),
     Removed(SegmentName),
     Populated(u64),
+    LookedUp(ConnectionId, Lookup),
+    AllLookedUp(u64, Vec<(u16, Lookup)>),
     Crossing(Box<Crossing>),
 }
 
@@ -62,12 +65,17 @@ pub(crate) struct Node {
 
 /// The settings that a configuration file means.
 pub(crate) fn settings(text: &str) -> Arc<Settings> {
+    settings_around(text, &Surroundings::default())
+}
+
+/// The same around a machine.
+pub(crate) fn settings_around(text: &str, around: &Surroundings) -> Arc<Settings> {
     let file = File { name: "simulation.toml", text };
     let machine = Machine { hostname: "relay.example".into(), cpus: 1, ..Machine::default() };
     let flags = Flags { spool: Some("/nowhere".into()), ..Flags::default() };
     let config = load(Some(file), &flags, &machine);
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
-    Arc::new(Settings::new(&config, &Surroundings::default()).expect("no certificate is named"))
+    Arc::new(Settings::new(&config, around).expect("no certificate is named"))
 }
 
 impl Node {

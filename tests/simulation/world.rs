@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use relay_fast::policy::suppression::run_all;
 use relay_fast::shard::mesh::Crossing;
 use relay_fast::shard::platform::{ConnectionId, Event, IoError};
 use relay_fast::shard::settings::Settings;
@@ -199,6 +200,12 @@ impl World {
             }
             Arrival::Removed(segment) => return self.store.removed(*segment),
             Arrival::Populated(ticket) => Event::Populated { ticket: *ticket },
+            Arrival::LookedUp(id, lookup) => {
+                Event::LookedUp { connection: *id, found: lookup.run() }
+            }
+            Arrival::AllLookedUp(ticket, lookups) => {
+                Event::AllLookedUp { ticket: *ticket, found: run_all(lookups) }
+            }
             Arrival::Crossing(_) => {
                 let Arrival::Crossing(crossing) = arrival else { unreachable!() };
                 return self.hand(shard, Event::Crossing(*crossing));
@@ -254,6 +261,14 @@ impl World {
                 Call::Populate { ticket } => {
                     let delay = self.agenda.between(0, 8 * MS);
                     self.bring(shard, delay, Arrival::Populated(ticket));
+                }
+                Call::LookUp { id, lookup } => {
+                    let delay = self.agenda.between(0, 8 * MS);
+                    self.bring(shard, delay, Arrival::LookedUp(id, lookup));
+                }
+                Call::LookUpAll { ticket, lookups } => {
+                    let delay = self.agenda.between(0, 8 * MS);
+                    self.bring(shard, delay, Arrival::AllLookedUp(ticket, lookups));
                 }
                 Call::Post { to, crossing } => self.cross(shard, to.index(), crossing),
             }

@@ -6,6 +6,7 @@ mod knobs;
 mod milters;
 mod recipients;
 mod senders;
+mod suppression;
 
 use std::time::Duration;
 

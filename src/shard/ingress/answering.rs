@@ -92,7 +92,7 @@ impl Inbound {
         cx: &mut Context<'_, P>,
     ) {
         (self.committing, self.verifying) = (None, false);
-        (self.asking, self.presenting) = (false, false);
+        (self.asking, self.looking_up, self.presenting) = (false, false, false);
         self.screening = false;
         self.session.answer(answer, cx.mono());
         let held = mem::take(&mut self.held);

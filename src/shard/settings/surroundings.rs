@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use crate::config::Config;
 use crate::outcome::classes::Classifier;
 use crate::policy::credentials::Credentials;
 use crate::policy::gate::Board;
 use crate::policy::recipients::RecipientList;
 use crate::policy::signing::Signers;
+use crate::policy::suppression::{At, Suppression};
 use crate::tls::{Clock, Identity, Roots};
 
 /// The content of the files that a configuration names, and of those that every machine has.
@@ -39,4 +41,13 @@ pub struct Surroundings {
     pub classifier: Option<Arc<Classifier>>,
     /// Domains that fail their check.
     pub board: Arc<Board>,
+    /// To whom nothing is sent; `None`: nobody is looked up.
+    pub suppression: Option<Arc<Suppression>>,
+}
+
+impl Surroundings {
+    /// The suppression lists, if `config` has them asked then.
+    pub(super) fn suppressed(&self, config: &Config, at: At) -> Option<Arc<Suppression>> {
+        self.suppression.clone().filter(|_| config.suppression.at == at)
+    }
 }

@@ -1,0 +1,19 @@
+//! To whom nothing is sent.
+
+use crate::config::knob::{Kind, Knob, TakesEffect};
+
+pub(in crate::config) const SUPPRESSION_AT: Knob = Knob {
+    path: "suppression.at",
+    kind: Kind::Choice { default: "off", words: &["off", "rcpt", "queue"] },
+    help: "Refuse recipients on a suppression list at RCPT, or take them and give them up unsent.",
+    cost: "memory: 4 octets an entry at most, and 64 MiB of the store's pages; a thread",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SUPPRESSION_HARD_BOUNCES: Knob = Knob {
+    path: "suppression.hard_bounces",
+    kind: Kind::Text { form: "`N in` duration", default: "off" },
+    help: "An address is put on the list once it bounced so often in so long, as `3 in 30d`.",
+    cost: "the event log is read as it is written; some 60 octets of disk for each that bounced",
+    takes_effect: TakesEffect::Reload,
+};
