@@ -23,6 +23,9 @@ pub enum NameError {
     /// An octet that names do not have.
     #[error("it has something else than letters, digits and one of `._-+@:/=`")]
     Character,
+    /// `global`, which is all tenants together.
+    #[error("it stands for all tenants together")]
+    Everyone,
 }
 
 /// Whether a name may have this octet: what needs no quoting in a header, a URL's path, a log
@@ -51,7 +54,11 @@ pub struct CampaignName(Box<str>);
 impl TenantName {
     /// The name that `text` is.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        parse(text, TENANT_NAME_MAX).map(Self)
+        match parse(text, TENANT_NAME_MAX)? {
+            // As lists of addresses are called that hold for everyone.
+            name if name.eq_ignore_ascii_case("global") => Err(NameError::Everyone),
+            name => Ok(Self(name)),
+        }
     }
 
     /// As it was given.
@@ -198,6 +205,8 @@ mod tests {
             assert_eq!(TenantName::parse(right).map(|name| name.to_string()), Ok(right.into()));
         }
         assert_eq!(TenantName::parse(""), Err(NameError::Empty));
+        assert_eq!(TenantName::parse("Global"), Err(NameError::Everyone));
+        assert!(TenantName::parse("global2").is_ok() && CampaignName::parse("global").is_ok());
         let longer = long + "a";
         assert_eq!(TenantName::parse(&longer), Err(NameError::TooLong(TENANT_NAME_MAX)));
         assert!(CampaignName::parse(&longer).is_ok());
