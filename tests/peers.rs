@@ -42,6 +42,7 @@ mod peers {
     mod postfix_moods;
     mod postfix_upstream;
     mod proxies;
+    mod returns;
     mod signing;
     mod tls;
     mod tls_reports;

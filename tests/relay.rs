@@ -85,6 +85,8 @@ mod recipients;
 mod refusals;
 #[path = "relay/reload.rs"]
 mod reload;
+#[path = "relay/returns.rs"]
+mod returns;
 #[path = "relay/seen.rs"]
 mod seen;
 #[path = "relay/senders.rs"]

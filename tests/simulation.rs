@@ -40,6 +40,8 @@ mod parties;
 mod peer;
 #[path = "simulation/rest.rs"]
 mod rest;
+#[path = "simulation/returning.rs"]
+mod returning;
 #[path = "simulation/scenarios.rs"]
 mod scenarios;
 #[path = "simulation/screening.rs"]

@@ -111,6 +111,7 @@ pub(crate) fn talk(client: &mut Client, server: &mut Server, content: &[u8], wir
 pub(crate) fn transaction(content: &[u8]) -> Transaction {
     Transaction {
         envelope: Arc::new(mail::envelope()),
+        reverse_path: None,
         recipients: vec![0],
         content_bytes: content.len() as u64,
         has_eight_bit: false,

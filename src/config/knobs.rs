@@ -4,6 +4,7 @@
 //! made from these constants: what is not here cannot be set, and what is here is documented.
 
 mod admin;
+mod bounces;
 mod checks;
 mod dkim;
 mod events;
@@ -21,8 +22,8 @@ use std::time::Duration;
 use crate::config::knob::Knob;
 
 pub(super) use self::{
-    admin::*, checks::*, dkim::*, events::*, exporters::*, inbound::*, milters::*, node::*,
-    outbound::*, senders::*, suppression::*, tls_report::*,
+    admin::*, bounces::*, checks::*, dkim::*, events::*, exporters::*, inbound::*, milters::*,
+    node::*, outbound::*, senders::*, suppression::*, tls_report::*,
 };
 
 const SECOND: u64 = 1;
@@ -67,6 +68,14 @@ pub const ALL: &[&Knob] = &[
     &EXPORTER_SUBJECT,
     &EXPORTER_CREDENTIALS,
     &BOUNCE_RULES,
+    &BOUNCE_ADDRESS,
+    &BOUNCE_SECRETS,
+    &BOUNCE_VERP,
+    &BOUNCE_LIFETIME,
+    &BOUNCE_CLASSIC,
+    &BOUNCE_FORWARD,
+    &COMPLAINT_ADDRESSES,
+    &COMPLAINT_CFBL,
     &ADMIN_LISTEN,
     &ADMIN_GROUP,
     &ADMIN_TOKEN,

@@ -14,6 +14,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 mod admin;
+mod bounces;
 mod checks;
 mod events;
 mod exporters;
@@ -21,6 +22,7 @@ mod senders;
 mod suppression;
 
 pub use admin::{AdminAddress, AdminOptions};
+pub use bounces::ReturnOptions;
 pub use checks::CheckOptions;
 pub use events::EventOptions;
 
@@ -72,6 +74,8 @@ pub struct Config {
     pub exporters: Vec<Exporter>,
     /// The file of an operator's own rules of what kind of refusal a reply is.
     pub bounce_rules: Option<PathBuf>,
+    /// Where bounces and complaints come back to; `None`: not to us.
+    pub returns: Option<ReturnOptions>,
     /// At least one; a listener's place here is its number everywhere.
     pub listeners: Vec<Listener>,
     /// Certificates that this node shows to clients, chosen by the name that they ask for.

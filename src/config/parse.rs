@@ -7,6 +7,7 @@
 
 mod admin;
 mod auth;
+mod bounces;
 mod checks;
 mod dkim;
 mod events;
@@ -89,7 +90,7 @@ fn read<'d>(
     let drain_deadline = reader.duration(&root, &knobs::DRAIN_DEADLINE).value;
     let spool = spool(reader, &root, flags, machine);
     let (events, exporters) = (events::read(reader, &root), exporters::read(reader, &root));
-    let bounce_rules = bounce_rules(reader, &root);
+    let (bounce_rules, returns) = bounces::read(reader, &root);
     let admin = admin::read(reader, &root, flags);
     let inbound = inbound::read(reader, &root, flags, &admin.listen);
     let outbound = outbound::read(reader, &root, flags, hostname.as_ref());
@@ -117,6 +118,7 @@ fn read<'d>(
         events,
         exporters,
         bounce_rules,
+        returns,
         listeners: inbound.listeners,
         certificates: inbound.certificates,
         credentials: inbound.credentials,
@@ -142,12 +144,6 @@ fn read<'d>(
         dns_servers,
         in_force: Vec::new(),
     })
-}
-
-fn bounce_rules(reader: &mut Reader<'_>, root: &Section<'_>) -> Option<PathBuf> {
-    let section = reader.table(root, "bounces");
-    let rules = reader.text(&section, &knobs::BOUNCE_RULES, None, forms::path);
-    rules.map(|given| given.value.into())
 }
 
 fn dns_servers(reader: &mut Reader<'_>, root: &Section<'_>) -> Vec<SocketAddr> {

@@ -140,6 +140,14 @@ counts! {
         "Recipients that upstream relays were asked about, by what came of it.";
     RecipientsRemembered Gauge "relay_fast_callout_recipients" ""
         "Recipients of which it is remembered what an upstream relay said.";
+    ReturnsBounced Counter "relay_fast_returns_total" "what=\"bounced\""
+        "What came back about mail that had left, by what it says of a recipient.";
+    ReturnsComplained Counter "relay_fast_returns_total" "what=\"complained\""
+        "What came back about mail that had left, by what it says of a recipient.";
+    ReturnsOther Counter "relay_fast_returns_total" "what=\"other\""
+        "What came back about mail that had left, by what it says of a recipient.";
+    ReturnsForged Counter "relay_fast_returns_forged_total" ""
+        "Recipients refused that look like reverse-paths of this node and are not, or too old.";
     MessagesReceived Counter "relay_fast_messages_received_total" ""
         "Messages that were stored and answered with 250.";
     RecipientsReceived Counter "relay_fast_recipients_received_total" ""

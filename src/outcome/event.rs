@@ -19,7 +19,10 @@ pub mod cursor;
 pub mod filter;
 pub mod follow;
 mod form;
+mod returned;
 pub mod sequence;
+
+pub use returned::Returned;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,6 +54,13 @@ pub enum Kind {
     /// It was looked into whom a stranger's message is from: once a message, with its first
     /// recipient.
     Verified,
+    /// A message of ours was taken by its next hop, and bounced later: `returned` has which.
+    #[serde(rename = "bounced-later")]
+    BouncedLater,
+    /// A recipient wants no more of what we send.
+    Complained,
+    /// Anything else that came back: a delay, a vacation notice, a complaint about nobody's mail.
+    Returned,
 }
 
 /// Where the time went, as Postfix's `delays=` has it. In a line, only milliseconds are kept.
@@ -161,6 +171,10 @@ pub struct Event<'a> {
     /// What verification found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<Cow<'a, Verified>>,
+    /// What came back. The event is that of the message that says so; `recipient`, `code`,
+    /// `status`, `class`, `reply` and `peer` are of what it speaks of.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub returned: Option<Returned<'a>>,
 }
 
 fn is_zero(attempt: &u32) -> bool {
@@ -220,6 +234,7 @@ mod tests {
             }),
             accept: None,
             verified: None,
+            returned: None,
         }
     }
 
@@ -283,6 +298,32 @@ mod tests {
     }
 
     #[test]
+    fn what_came_back_reads_back() {
+        let returned = Returned {
+            what: "bounced".into(),
+            form: "dsn".into(),
+            original: Some(MessageId(77)),
+            vouched: "recipient".into(),
+            reported: "other@c.example".into(),
+            message_id: "<1@a.example>".into(),
+            envelope_id: "".into(),
+        };
+        let event = Event {
+            kind: Kind::BouncedLater,
+            returned: Some(returned),
+            delays: None,
+            ..deferred()
+        };
+        let text = line(&event);
+        assert!(text.contains("\"kind\":\"bounced-later\""), "{text}");
+        let expected = "\"returned\":{\"what\":\"bounced\",\"form\":\"dsn\",\
+            \"original\":\"000000000002D\",\"vouched\":\"recipient\",\
+            \"reported\":\"other@c.example\",\"message_id\":\"<1@a.example>\"}}";
+        assert!(text.trim_end().ends_with(expected), "{text}");
+        assert_eq!(Event::parse(text.as_bytes()).expect("a line"), event);
+    }
+
+    #[test]
     fn what_is_not_known_is_left_out() {
         let received = Event {
             kind: Kind::Received,
@@ -322,6 +363,9 @@ mod tests {
             Kind::Refused,
             Kind::Discarded,
             Kind::Verified,
+            Kind::BouncedLater,
+            Kind::Complained,
+            Kind::Returned,
         ];
         for kind in kinds {
             for stage in form::STAGES {

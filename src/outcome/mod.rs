@@ -4,5 +4,6 @@ pub mod classes;
 pub mod counters;
 pub mod dsn;
 pub mod event;
+pub mod feedback;
 pub mod judge;
 pub mod report;

@@ -52,6 +52,7 @@ impl Report {
             }
             Kind::Held | Kind::Released => {}
             Kind::Quarantined | Kind::Refused | Kind::Discarded | Kind::Verified => {}
+            Kind::BouncedLater | Kind::Complained | Kind::Returned => {}
         }
     }
 }
@@ -188,6 +189,7 @@ mod tests {
             delays: Some(Delays { transmit: Duration::from_millis(ms), ..Delays::default() }),
             accept: (kind == Kind::Received).then_some(Duration::from_millis(3)),
             verified: None,
+            returned: None,
         }
     }
 

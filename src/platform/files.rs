@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::base::limits::{
     ADMIN_TOKEN_MAX, CLASS_FILE_MAX, CREDENTIALS_BYTES_MAX, EXPORT_SECRET_MAX, PEM_BYTES_MAX,
-    RECIPIENTS_BYTES_MAX,
+    RECIPIENTS_BYTES_MAX, VERP_FILE_MAX,
 };
 use crate::config::Config;
 use crate::config::options::{CertificateFiles, DkimKey, Exporter, Outlet, Recipients};
@@ -28,6 +28,7 @@ use crate::policy::credentials::{Credentials, CredentialsError};
 use crate::policy::gate::{self, Board};
 use crate::policy::recipients::{ListError, RecipientList};
 use crate::policy::signing::{KeyError, PrivateKey, Signer, Signers};
+use crate::policy::verp::{Secrets, SecretsError};
 use crate::shard::settings::Surroundings;
 use crate::smtp::server::Security;
 use crate::tls::{Acceptor, Chain, Clock, Identity, IdentityError, Roots, RootsError};
@@ -73,6 +74,9 @@ pub enum FileError {
     /// It has no rules of replies.
     #[error("{0}: {1}")]
     Rules(PathBuf, RulesError),
+    /// It has no secrets that sign reverse-paths.
+    #[error("{0}: {1}")]
+    Secrets(PathBuf, SecretsError),
     /// It is not text.
     #[error("{0} is not text")]
     NotText(PathBuf),
@@ -142,7 +146,8 @@ pub(super) fn paths(config: &Config) -> impl Iterator<Item = &Path> {
     let pem = pairs.chain(clients).chain(authorities).chain(signing);
     let rules = config.bounce_rules.as_deref();
     let secrets = config.exporters.iter().filter_map(|one| one.to.secret());
-    let rules = rules.into_iter().chain(secrets.map(PathBuf::as_path));
+    let signing = config.returns.as_ref().map(|returns| returns.secrets.as_path());
+    let rules = rules.into_iter().chain(secrets.map(PathBuf::as_path)).chain(signing);
     pem.chain(credentials).chain(asking).chain(recipient_files(config)).chain(rules)
 }
 
@@ -218,9 +223,17 @@ pub fn surroundings(
             .collect::<Result<_, _>>()?,
         clock,
         classifier: config.bounce_rules.as_deref().map(classifier).transpose()?,
+        secrets: config.returns.as_ref().map(|it| secrets(&it.secrets)).transpose()?,
         board,
         suppression: None,
     })
+}
+
+/// What signs reverse-paths.
+fn secrets(path: &Path) -> Result<Arc<Secrets>, FileError> {
+    let text = read_secret(path, VERP_FILE_MAX)?;
+    let secrets = Secrets::parse(&String::from_utf8_lossy(&text));
+    secrets.map(Arc::new).map_err(|error| FileError::Secrets(path.to_owned(), error))
 }
 
 /// The keys of `config` that sign.

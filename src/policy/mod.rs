@@ -18,10 +18,12 @@ pub mod pace;
 pub mod rates;
 pub mod recipients;
 pub mod relay;
+pub mod returns;
 pub mod senders;
 pub mod signing;
 pub mod suppression;
 pub mod tls_report;
+pub mod verp;
 pub mod zone;
 
 use crate::mail::status::{EnhancedStatus, Reply, ReplyCode};

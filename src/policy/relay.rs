@@ -67,7 +67,7 @@ impl RelayPolicy {
         set.is_some_and(|set| set.contains(client))
     }
 
-    /// Whether mail for this domain is taken from anyone.
+    /// Whether mail for this domain is passed on for anyone.
     pub fn is_relay_domain(&self, domain: &Domain) -> bool {
         self.relay_domains.contains(domain)
     }
@@ -86,7 +86,7 @@ impl RelayPolicy {
             ForwardPath::Mailbox(mailbox) => {
                 if vouched
                     || self.may_relay(listener, client)
-                    || self.relay_domains.contains(mailbox.domain())
+                    || self.is_relay_domain(mailbox.domain())
                 {
                     RecipientVerdict::Accept
                 } else {

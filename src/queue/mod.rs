@@ -38,6 +38,7 @@ pub mod backoff;
 pub mod deferred;
 
 use crate::base::ids::MessageId;
+use crate::base::limits::TRANSACTION_RECIPIENTS_MAX;
 use crate::base::slots::Slot;
 use crate::base::time::{Now, WallTime};
 use crate::mail::address::Domain;
@@ -84,6 +85,8 @@ pub struct Queue<H> {
     ages: Ages,
     /// Parked domains by when, on the own clock, they are tried again.
     parks: BTreeSet<(i64, u32)>,
+    /// Recipients of a departure.
+    run_max: usize,
     counts: Counts,
 }
 
@@ -117,6 +120,7 @@ impl<H> Queue<H> {
             deferred: Calendar::default(),
             ages: Ages::new(delay_report_after, lifetime),
             parks: BTreeSet::new(),
+            run_max: TRANSACTION_RECIPIENTS_MAX,
             counts: Counts::default(),
         }
     }

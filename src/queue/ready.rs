@@ -67,6 +67,12 @@ pub struct Departure {
 }
 
 impl<H> Queue<H> {
+    /// Let a departure have so many recipients at most: one, where each is to have a transaction of
+    /// its own.
+    pub fn set_run_max(&mut self, recipients: usize) {
+        self.run_max = recipients.clamp(1, TRANSACTION_RECIPIENTS_MAX);
+    }
+
     /// The next departure, if any domain may have one.
     pub fn pop_ready(&mut self) -> Option<Departure> {
         if self.ring.is_empty() {
@@ -98,7 +104,7 @@ impl<H> Queue<H> {
             return Recipients::One(index);
         }
         let mut indices = vec![index];
-        while let Some(entry) = next.filter(|_| indices.len() < TRANSACTION_RECIPIENTS_MAX) {
+        while let Some(entry) = next.filter(|_| indices.len() < self.run_max) {
             indices.push(self.entries[entry].tag.index());
             next = self.dispatch(entry);
         }

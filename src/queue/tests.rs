@@ -156,6 +156,18 @@ fn messages_take_turns_in_runs_as_long_as_a_transaction() {
 }
 
 #[test]
+fn each_recipient_departs_by_itself_where_that_is_wanted() {
+    let mut bench = Bench::new();
+    bench.queue.set_run_max(1);
+    bench.insert("a.example", 3);
+    bench.insert("a.example", 1);
+    let runs = bench.pop_all();
+    let runs: Vec<(u64, &[u16])> =
+        runs.iter().map(|run| (bench.number(run), run.recipients.as_slice())).collect();
+    assert_eq!(runs, [(1, &[0][..]), (2, &[0]), (1, &[1]), (1, &[2])]);
+}
+
+#[test]
 fn a_run_holds_recipients_of_one_domain_in_their_order() {
     let mut bench = Bench::new();
     let [a, b] = [domain("a.example"), domain("b.example")];

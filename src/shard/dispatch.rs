@@ -26,6 +26,7 @@ use crate::shard::load::{Lies, Loaded, Loader, Purpose};
 use crate::shard::mesh::{Credits, Crossing, Dispatch};
 use crate::shard::moving::Moving;
 use crate::shard::platform::Platform;
+use crate::shard::returns::Reports;
 use crate::shard::settings::Settings;
 use crate::shard::suppressing::Suspects;
 use crate::spool::recovery::RecoveredMessage;
@@ -41,6 +42,7 @@ pub(crate) struct Home {
     pub(super) loader: Loader,
     pub(super) moving: Moving,
     pub(super) journal: Journal,
+    pub(super) reports: Reports,
     /// Ready, but no owner had a credit: they go first once one has. One, and at most `LOADS_MAX`
     /// that were being loaded and `SUPPRESSION_SUSPECTS_MAX` that were looked up.
     in_hand: VecDeque<(Departure, Arc<Stored>)>,
@@ -59,6 +61,7 @@ impl Home {
             loader: Loader::default(),
             moving: Moving::default(),
             journal,
+            reports: Reports::default(),
             in_hand: VecDeque::new(),
             suspects: Suspects::default(),
             draining: false,
@@ -161,6 +164,7 @@ impl Home {
     /// Let what is due become ready, and hand out what is ready.
     pub(crate) fn drive<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
         self.expire(commit, cx);
+        self.finish_reports(self.draining, commit, cx);
         self.start_moves(cx);
         if let Some(outran) = self.queue.over() {
             cx.common.outran.clone_from(outran);
@@ -176,6 +180,9 @@ impl Home {
             && self.loader.has_room()
             && self.suspects.has_room()
         {
+            if self.reports.is_full() {
+                self.read_report(cx);
+            }
             let Some(departure) = self.queue.pop_ready() else { return };
             match self.queue.hot(departure.message).cloned() {
                 Some(stored) => self.set_out(departure, stored, cx),
@@ -186,7 +193,8 @@ impl Home {
 
     /// When `drive` is to be called again without an event.
     pub(crate) fn deadline(&self, now: Now) -> Option<Monotonic> {
-        self.queue.next_due().map(|due| now.mono_at(due))
+        let due = self.queue.next_due().map(|due| now.mono_at(due));
+        due.into_iter().chain(self.reports.deadline()).min()
     }
 
     /// An owner has room again for a domain.
@@ -276,6 +284,7 @@ impl Home {
         self.queue.set_ages(schedule.delay_report_after, schedule.lifetime);
         self.queue.set_tenants(settings.tenants.clone());
         self.loads.set_excess(settings.shard_excess_percent);
+        self.queue.set_run_max(settings.recipients_together_max());
     }
 
     /// Hand out nothing more.
@@ -285,7 +294,10 @@ impl Home {
 
     /// Whether no report is owed to this home and nothing is being loaded.
     pub(crate) fn is_idle(&self) -> bool {
-        self.credits.outstanding() == 0 && self.loader.is_idle() && self.suspects.is_empty()
+        self.credits.outstanding() == 0
+            && self.loader.is_idle()
+            && self.suspects.is_empty()
+            && self.reports.is_empty()
     }
 
     /// Hand out a departure, unless one of its recipients is to be looked up before.
@@ -336,6 +348,7 @@ impl Home {
         stored: Arc<Stored>,
         cx: &mut Context<'_, P>,
     ) -> Option<(Departure, Arc<Stored>)> {
+        let departure = self.keep_returns(departure, &stored, cx)?;
         let domain = self.queue.domain(departure.domain).expect("dispatched entries hold it");
         let domain = domain.clone();
         let Some(owner) = self.owner(&domain, departure.domain) else {

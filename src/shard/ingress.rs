@@ -13,7 +13,6 @@ use crate::base::limits::SESSION_OUTPUT_MAX;
 use crate::base::time::Monotonic;
 use crate::outcome::counters::Count;
 use crate::policy::admission::Admission;
-use crate::policy::relay::RecipientVerdict;
 use crate::shard::commit::Commit;
 use crate::shard::connections::Connections;
 use crate::shard::context::{Context, Timer};
@@ -33,6 +32,8 @@ mod labelling;
 mod message;
 mod pacing;
 mod proxied;
+mod recipient;
+mod returns;
 mod screening;
 mod secure;
 mod signing;
@@ -43,8 +44,7 @@ mod xclient;
 use crate::shard::ingress::message::Receiving;
 use crate::shard::ingress::pacing::too_often;
 use crate::shard::ingress::proxied::Proxied;
-use crate::shard::ingress::screening::{Screen, Screened};
-use crate::shard::ingress::suppressing::Suppressed;
+use crate::shard::ingress::screening::Screen;
 
 /// Every client's session on a shard.
 #[derive(Debug)]
@@ -448,48 +448,6 @@ impl Inbound {
     fn on_rcpt<P: Platform>(&mut self, commit: &Commit, cx: &mut Context<'_, P>) {
         if let Some(answer) = self.judge_rcpt(commit, cx) {
             self.session.answer(answer, cx.mono());
-        }
-    }
-
-    /// What is said to a recipient; `None`: it waits for block lists, for suppression lists, or for
-    /// a server behind.
-    fn judge_rcpt<P: Platform>(
-        &mut self,
-        commit: &Commit,
-        cx: &mut Context<'_, P>,
-    ) -> Option<Answer> {
-        self.screening = false;
-        // Recipients take memory too, a thousand of a transaction as much as its content.
-        if commit.is_full() {
-            cx.common.counters.increment(Count::RefusedRcpt);
-            return Some(Answer::NO_ROOM);
-        }
-        let Client { listener, peer, .. } = self.client;
-        // Without an open question an answer has no effect.
-        let Some(recipient) = self.session.recipient() else { return Some(Answer::TRY_LATER) };
-        let vouched = self.is_vouched();
-        let path = &recipient.forward_path;
-        if let RecipientVerdict::Refuse(reply) =
-            cx.settings.relay.recipient(listener, peer.ip(), vouched, path)
-        {
-            cx.common.counters.increment(Count::RefusedRcpt);
-            return Some(reply.into());
-        }
-        match self.screened(cx) {
-            Screened::Pass => {}
-            Screened::Refuse(refusal) => {
-                cx.common.counters.increment(Count::RefusedRcpt);
-                return Some(refusal);
-            }
-            Screened::Wait => {
-                self.screening = true;
-                return None;
-            }
-        }
-        match self.suppressed(cx) {
-            Suppressed::No => self.judge_gated(cx),
-            Suppressed::Refuse(refusal) => Some(refusal),
-            Suppressed::Wait => None,
         }
     }
 }

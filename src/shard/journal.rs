@@ -7,13 +7,15 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::base::time::WallTime;
-use crate::mail::handling::Handling;
+use crate::mail::address::Mailbox;
+use crate::mail::handling::{Handling, TenantName};
 use crate::mail::outcome::{Reason, Stage};
 use crate::mail::status::{EnhancedStatus, Reply};
 use crate::mail::verified::Verified;
 use crate::outcome::classes::Class;
 use crate::outcome::counters::Count;
-use crate::outcome::event::{Delays, Event, Kind};
+use crate::outcome::event::{Delays, Event, Kind, Returned};
+use crate::outcome::feedback::Told;
 use crate::shard::context::Context;
 use crate::shard::platform::Platform;
 use crate::spool::stored::Stored;
@@ -64,6 +66,19 @@ pub(crate) enum Said<'a> {
     Answered(&'a Reply),
     /// In these words, without a reply.
     Words(&'a str),
+}
+
+/// Of what something that came back speaks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Returning<'a> {
+    /// Whose message it was, as far as its token says.
+    pub(crate) tenant: Option<&'a TenantName>,
+    /// Whom it was for.
+    pub(crate) recipient: Option<&'a Mailbox>,
+    /// What became of it.
+    pub(crate) told: &'a Told,
+    /// Why, where it failed.
+    pub(crate) class: Option<Class>,
 }
 
 impl Journal {
@@ -118,6 +133,56 @@ impl Journal {
             delays: attempt.delays,
             accept: attempt.accept,
             verified: attempt.verified.map(Cow::Borrowed),
+            returned: None,
+        }
+        .write_line(&mut self.line);
+        cx.platform.log_events(&self.line);
+        cx.common.counters.increment(Count::EventsWritten);
+    }
+
+    /// Tell what `stored`, which came back to us, says of a recipient of mail of ours.
+    pub(crate) fn tell_return<P: Platform>(
+        &mut self,
+        kind: Kind,
+        stored: &Stored,
+        about: Returning<'_>,
+        returned: Returned<'_>,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Returning { tenant, recipient: about, told, class } = about;
+        let (to, what) = (about.map_or("", Mailbox::as_str), &returned.what);
+        tracing::debug!(id = %stored.id, to, %what, reply = &*told.text, "{kind:?}");
+        self.sequence += 1;
+        self.line.clear();
+        Event {
+            sequence: self.sequence,
+            time: cx.now.wall,
+            shard: cx.common.id,
+            kind,
+            id: stored.id,
+            reverse_path: stored.envelope.reverse_path.as_str().into(),
+            recipient: to.into(),
+            domain: about.map_or("", |about| about.domain().as_str()).into(),
+            tenant: tenant.map_or("", TenantName::as_str).into(),
+            campaign: "".into(),
+            size: stored.bytes(),
+            durability: stored.origin.durability(),
+            site: "".into(),
+            peer: (&*told.peer).into(),
+            milter: "".into(),
+            upstream: "".into(),
+            tls: "".into(),
+            stage: None,
+            code: told.code,
+            status: told.status,
+            class: class.map_or("", Class::as_str).into(),
+            reply: (&*told.text).into(),
+            attempt: 0,
+            next_attempt: None,
+            delays: None,
+            accept: None,
+            verified: None,
+            returned: Some(returned),
         }
         .write_line(&mut self.line);
         self.sequence += 1;
@@ -135,6 +200,7 @@ fn class<P: Platform>(kind: Kind, said: Said<'_>, cx: &mut Context<'_, P>) -> Op
             return None;
         }
         Kind::Quarantined | Kind::Refused | Kind::Discarded | Kind::Verified => return None,
+        Kind::BouncedLater | Kind::Complained | Kind::Returned => return None,
     };
     let Said::Refused(reason) = said else { return None };
     let class = cx.settings.classifier.class(reason);

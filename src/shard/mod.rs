@@ -39,6 +39,7 @@ mod recovering;
 mod refusals;
 mod report;
 mod requests;
+mod returns;
 mod screening;
 mod securing;
 mod settling;
@@ -342,6 +343,7 @@ impl Shard {
         let busy = !self.operations.is_idle()
             || !self.common.local.is_empty()
             || !self.commit.signing.is_empty()
+            || self.home.reports.has_to_read()
             || self.common.screening.is_busy()
             || self.common.callouts.is_busy()
             || self.lookups.has_found()
@@ -483,6 +485,7 @@ impl Machine for Shard {
         self.verify(platform);
         self.filter(platform);
         self.sign(platform);
+        self.read_reports(platform);
         self.commit.start_io(context!(self, platform));
         let over = self.drained(platform);
         Turn { deadline: self.deadline(platform.now()), over }

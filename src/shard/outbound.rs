@@ -144,6 +144,7 @@ impl Outbound {
     ) {
         let client = self.client.as_mut().expect("assigned once it was ready");
         let transaction = Transaction {
+            reverse_path: cx.settings.reverse_path(&stored, &recipients, cx.now.wall),
             envelope: stored.envelope.clone(),
             recipients,
             content_bytes: stored.bytes(),

@@ -33,6 +33,7 @@ use crate::policy::pace::Pace;
 use crate::policy::rates::RateLimits;
 use crate::policy::recipients::{self, Check, RecipientList};
 use crate::policy::relay::{AddressSet, DomainSet, RelayPolicy};
+use crate::policy::returns::Returns;
 use crate::policy::senders::Senders;
 use crate::policy::signing::{Signer, Signers};
 use crate::policy::suppression::{At, Suppression};
@@ -45,6 +46,7 @@ use crate::smtp::extension::Offered;
 use crate::smtp::{client, server};
 use crate::tls::{Acceptor, Clock, Connector, Roots, TlsError};
 
+mod bounces;
 mod clients;
 pub(crate) mod filters;
 mod proxies;
@@ -73,6 +75,8 @@ pub struct Settings {
     proxies: Vec<Proxies>,
     /// By relay domain: who there is.
     pub recipients: recipients::Checks,
+    /// What comes back to us; `None`: nothing does.
+    pub returns: Option<Arc<Returns>>,
     /// Domains that are not used.
     pub gate: Gate,
     /// To whom nothing is sent, where that is looked up at RCPT.
@@ -175,6 +179,7 @@ impl Settings {
             relay: relay_policy(config),
             proxies: config.listeners.iter().map(Proxies::new).collect(),
             recipients: recipient_checks(config, &around.recipients),
+            returns: bounces::returns(config, around),
             gate: Gate { mode: config.domain_check, board: around.board.clone() },
             suppressed_at_rcpt: around.suppressed(config, At::Rcpt),
             suppressed_in_queue: around.suppressed(config, At::Queue),

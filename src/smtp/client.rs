@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use crate::base::limits::{CLIENT_OUTPUT_KEPT, TRANSACTIONS_IN_FLIGHT_MAX};
 use crate::base::time::Monotonic;
+use crate::mail::address::Mailbox;
 use crate::mail::envelope::Envelope;
 use crate::mail::outcome::{Failure, Stage};
 use crate::mail::status::Reply;
@@ -57,6 +58,8 @@ pub struct Options {
 pub struct Transaction {
     /// The envelope, shared with other transactions.
     pub envelope: Arc<Envelope>,
+    /// What MAIL says in place of the envelope's reverse-path.
+    pub reverse_path: Option<Mailbox>,
     /// Places in `envelope.recipients`; at least one, none twice.
     pub recipients: Vec<u16>,
     /// Octets of the content as it will be pushed.
@@ -65,6 +68,13 @@ pub struct Transaction {
     pub has_eight_bit: bool,
     /// The content's header holds an octet above 127: SMTPUTF8 is needed if the envelope says so.
     pub header_has_eight_bit: bool,
+}
+
+impl Transaction {
+    /// What MAIL says, without brackets.
+    pub fn sender(&self) -> &str {
+        self.reverse_path.as_ref().map_or(self.envelope.reverse_path.as_str(), Mailbox::as_str)
+    }
 }
 
 /// What the machine tells.

@@ -45,6 +45,7 @@ pub(crate) fn transaction(envelope: Envelope, content: &[u8]) -> Transaction {
     let count = u16::try_from(envelope.recipients.len()).expect("few recipients");
     Transaction {
         envelope: Arc::new(envelope),
+        reverse_path: None,
         recipients: (0..count).collect(),
         content_bytes: content.len() as u64,
         has_eight_bit: !content.is_ascii(),

@@ -1,5 +1,6 @@
 //! Configurations and what is said of wrong ones.
 
+mod bounces;
 mod checks;
 mod exporters;
 mod knobs;

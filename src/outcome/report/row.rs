@@ -30,6 +30,7 @@ impl Row {
             Kind::Expired | Kind::Removed => self.given_up += 1,
             Kind::Received | Kind::Held | Kind::Released => {}
             Kind::Quarantined | Kind::Refused | Kind::Discarded | Kind::Verified => {}
+            Kind::BouncedLater | Kind::Complained | Kind::Returned => {}
         }
     }
 

@@ -239,6 +239,7 @@ fn event(kind: EventKind, recipient: &str, class: &str, time: WallTime) -> Event
         next_attempt: None,
         delays: None,
         accept: None,
+        returned: None,
         verified: None,
     }
 }

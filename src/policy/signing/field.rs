@@ -35,7 +35,7 @@ enum Often {
 }
 
 /// What is signed: what readers and their programs go by (RFC 6376 §5.4.1).
-const SIGNED: [(&str, Often); 19] = [
+const SIGNED: [(&str, Often); 21] = [
     ("from", Often::OneMore),
     ("to", Often::OneMore),
     ("cc", Often::OneMore),
@@ -53,6 +53,9 @@ const SIGNED: [(&str, Often); 19] = [
     ("references", Often::AsIs),
     ("list-id", Often::AsIs),
     ("feedback-id", Often::AsIs),
+    // RFC 9477 §3.1.4.
+    ("cfbl-address", Often::AsIs),
+    ("cfbl-feedback-id", Often::AsIs),
     // RFC 8460 §5.3.
     ("tls-report-domain", Often::AsIs),
     ("tls-report-submitter", Often::AsIs),

@@ -41,6 +41,8 @@ pub(super) struct Receiving {
     /// Its last chunk, while its end waits for block lists.
     last: Option<Vec<u8>>,
     care: Care,
+    /// Fields of ours that go before it, and are signed with it.
+    announced: Box<str>,
     /// Its content, where milters are to see it first: then nothing of it is stored yet.
     kept: Option<Kept>,
     /// Why a chunk was not taken.
@@ -82,7 +84,9 @@ impl Receiving {
         };
         let scan = ContentScan::new();
         let sender = Sender::default();
-        Self { id, scan, labels, sender, checking, last: None, care, kept, refused: None }
+        let announced = "".into();
+        let last = None;
+        Self { id, scan, labels, sender, checking, last, care, announced, kept, refused: None }
     }
 
     /// Take out what is not to be passed on, and read it.
@@ -192,8 +196,10 @@ impl Inbound {
         }
         let id = commit.next_id();
         let (labels, checking) = (self.label_reader(cx), self.checking(cx));
-        let (care, kept) = (self.care(cx), self.kept(cx));
-        self.receiving = Some(Receiving::new(id, labels, checking, care, kept));
+        let (mut care, kept) = (self.care(cx), self.kept(cx));
+        let announced = self.announce(id, &mut care, cx);
+        let receiving = Receiving::new(id, labels, checking, care, kept);
+        self.receiving = Some(Receiving { announced, ..receiving });
         self.session.answer(Answer::GO_ON, cx.mono());
     }
 
@@ -363,7 +369,8 @@ impl Inbound {
         if let Some(mailbox) = cx.settings.relay.postmaster_mailbox() {
             envelope.place_postmaster(mailbox);
         }
-        let prefix = Received {
+        self.place_returns(&mut envelope, cx);
+        let mut prefix = Received {
             hello: self.session.hello(),
             client: self.client.peer.ip(),
             hostname: &cx.settings.hostname,
@@ -382,6 +389,7 @@ impl Inbound {
             now: cx.now.wall,
         }
         .to_field();
+        prefix.extend_from_slice(receiving.announced.as_bytes());
         let listener = self.client.listener;
         let durability = cx.settings.durability(listener);
         let origin = Origin::Client { peer: self.client.peer.ip(), listener, durability };

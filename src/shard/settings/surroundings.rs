@@ -14,6 +14,7 @@ use crate::policy::gate::Board;
 use crate::policy::recipients::RecipientList;
 use crate::policy::signing::Signers;
 use crate::policy::suppression::{At, Suppression};
+use crate::policy::verp::Secrets;
 use crate::tls::{Clock, Identity, Roots};
 
 /// The content of the files that a configuration names, and of those that every machine has.
@@ -39,6 +40,8 @@ pub struct Surroundings {
     pub clock: Arc<Clock>,
     /// What kind of refusal a reply is; `None`: by the shipped rules.
     pub classifier: Option<Arc<Classifier>>,
+    /// What signs reverse-paths, where anything comes back to us.
+    pub secrets: Option<Arc<Secrets>>,
     /// Domains that fail their check.
     pub board: Arc<Board>,
     /// To whom nothing is sent; `None`: nobody is looked up.

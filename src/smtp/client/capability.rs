@@ -32,7 +32,7 @@ pub(super) fn lacks_for_all(
         return Some(incapable(REQUIRETLS_NEEDED, "does not offer REQUIRETLS"));
     }
     let utf8_header = envelope.smtp_utf8 && transaction.header_has_eight_bit;
-    let utf8_sender = !envelope.reverse_path.as_str().is_ascii();
+    let utf8_sender = !transaction.sender().is_ascii();
     if (utf8_header || utf8_sender) && !extensions.smtp_utf8 {
         return Some(incapable(UTF8_NEEDED, "does not offer SMTPUTF8"));
     }

@@ -16,7 +16,7 @@ pub(super) fn write_mail(
     into: &mut Vec<u8>,
 ) {
     let envelope = &transaction.envelope;
-    write(into, format_args!("MAIL FROM:{}", envelope.reverse_path));
+    write(into, format_args!("MAIL FROM:<{}>", transaction.sender()));
     if extensions.size.is_some() && transaction.content_bytes > 0 {
         write(into, format_args!(" SIZE={}", transaction.content_bytes));
     }
@@ -161,6 +161,7 @@ mod tests {
         change(&mut envelope);
         let transaction = Transaction {
             envelope: Arc::new(envelope),
+            reverse_path: None,
             recipients: vec![0],
             content_bytes: 1_000,
             has_eight_bit: false,

@@ -80,6 +80,7 @@ impl World {
         let count = u16::try_from(self.envelope.recipients.len()).expect("a few");
         Transaction {
             envelope: Arc::clone(&self.envelope),
+            reverse_path: None,
             recipients: (0..count).collect(),
             content_bytes: self.content.len() as u64,
             has_eight_bit: !self.content.is_ascii(),

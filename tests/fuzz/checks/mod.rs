@@ -10,6 +10,7 @@ mod config;
 mod content;
 mod cuts;
 mod dns;
+mod feedback;
 mod form;
 mod milter;
 mod proxy;
@@ -24,7 +25,7 @@ mod taken;
 mod wire;
 
 /// Every target: its name, which is that of its corpus too, and its check.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 13] = [
+pub(crate) const TARGETS: [(&str, fn(&[u8])); 14] = [
     ("server", server::check),
     ("client", client::check),
     ("spool", spool::check),
@@ -38,4 +39,5 @@ pub(crate) const TARGETS: [(&str, fn(&[u8])); 13] = [
     ("milter", milter::check),
     ("form", form::check),
     ("recipients", recipients::check),
+    ("feedback", feedback::check),
 ];

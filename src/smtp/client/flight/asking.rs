@@ -45,6 +45,7 @@ fn question(recipient: Mailbox) -> Transaction {
     };
     Transaction {
         envelope: Arc::new(envelope),
+        reverse_path: None,
         recipients: vec![0],
         content_bytes: 0,
         has_eight_bit: false,

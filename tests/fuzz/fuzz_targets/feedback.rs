@@ -1,0 +1,4 @@
+//! Bounces and complaints; see `checks/feedback.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| relay_fast_fuzz::check("feedback", data));
