@@ -29,7 +29,7 @@ use relay_fast::platform::{clock, telemetry};
 
 use crate::verbs::{
     CANNOT_BE_READ, check, check_domain, classify, dkim, events, exporters, outlets, queue, rules,
-    spool, summary, suppress, tls_reports,
+    shaping, spool, summary, suppress, tls_reports,
 };
 
 mod verbs;
@@ -67,6 +67,7 @@ fn main() -> ExitCode {
         Some(Verb::Classify { replies, peer }) => classify(&cli.node, replies, peer),
         Some(Verb::Events(ask)) => events(&cli.node, ask),
         Some(Verb::Exporters) => exporters(&cli.node),
+        Some(Verb::Shaping { verb }) => shaping(&cli.node, verb),
         Some(Verb::Report { since }) => summary(&cli.node, since),
     };
     match done {

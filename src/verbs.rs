@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use relay_fast::config::options::{AdminAddress, Outlet};
+use relay_fast::config::options::{AdminAddress, Outlet, ShapingOptions};
 use relay_fast::config::{Config, duration};
 use relay_fast::control::access::{Access, token_text};
 use relay_fast::control::check_domain::{self, CheckDomain};
@@ -16,9 +16,10 @@ use relay_fast::control::events::Events;
 use relay_fast::control::exporters::Exporters;
 use relay_fast::control::queue::{Node, ask};
 use relay_fast::control::serve::Rules;
+use relay_fast::control::shaping::ShapingVerb;
 use relay_fast::control::spool::Teller;
 use relay_fast::control::suppress::SuppressVerb;
-use relay_fast::control::{events, exporters, report, tls_reports};
+use relay_fast::control::{events, exporters, report, shaping, tls_reports};
 use relay_fast::mail::address::Domain;
 use relay_fast::outcome::classes::Classifier;
 use relay_fast::platform::files::AdminFiles;
@@ -146,6 +147,27 @@ pub(crate) fn events(node: &NodeFlags, ask: &Events) -> Result<(), Box<dyn Error
     let spool = node.load(&machine())?.spool.directory;
     let out = BufWriter::new(io::stdout().lock());
     Ok(events::show(ask, &spool, clock::now().wall, out, io::stderr())?)
+}
+
+pub(crate) fn shaping(node: &NodeFlags, verb: &ShapingVerb) -> Result<(), Box<dyn Error>> {
+    match verb {
+        ShapingVerb::Check { file } => {
+            let options = match file {
+                Some(file) => ShapingOptions { file: Some(file.clone()), shipped: false },
+                None => node.load(&machine())?.shaping,
+            };
+            print!("{}", shaping::checked(&*files::shaping(&options)?));
+        }
+        ShapingVerb::Show { name, mx, source } => {
+            let config = node.load(&machine())?;
+            let rules = files::shaping(&config.shaping)?;
+            print!("{}", shaping::shown(&config, &rules, name, mx, source.as_deref())?);
+        }
+        ShapingVerb::Status { .. } | ShapingVerb::Set { .. } | ShapingVerb::Reset { .. } => {
+            print!("{}", shaping::ask(&running(node)?, verb)?.unwrap_or_default());
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn summary(node: &NodeFlags, since: &str) -> Result<(), Box<dyn Error>> {

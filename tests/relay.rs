@@ -93,6 +93,8 @@ mod seen;
 mod senders;
 #[path = "relay/service.rs"]
 mod service;
+#[path = "relay/shaping.rs"]
+mod shaping;
 #[path = "relay/spool.rs"]
 mod spool;
 #[path = "relay/suppression.rs"]

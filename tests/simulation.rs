@@ -48,6 +48,8 @@ mod scenarios;
 mod screening;
 #[path = "simulation/senders.rs"]
 mod senders;
+#[path = "simulation/shaping.rs"]
+mod shaping;
 #[path = "simulation/signing.rs"]
 mod signing;
 #[path = "simulation/store.rs"]

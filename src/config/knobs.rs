@@ -14,6 +14,7 @@ mod milters;
 mod node;
 mod outbound;
 mod senders;
+mod shaping;
 mod suppression;
 mod tls_report;
 
@@ -23,7 +24,7 @@ use crate::config::knob::Knob;
 
 pub(super) use self::{
     admin::*, bounces::*, checks::*, dkim::*, events::*, exporters::*, inbound::*, milters::*,
-    node::*, outbound::*, senders::*, suppression::*, tls_report::*,
+    node::*, outbound::*, senders::*, shaping::*, suppression::*, tls_report::*,
 };
 
 const SECOND: u64 = 1;
@@ -138,6 +139,8 @@ pub const ALL: &[&Knob] = &[
     &SITE_TLS,
     &SITE_REFUSES,
     &TLS_CA,
+    &SHAPING_FILE,
+    &SHAPING_SHIPPED,
     &SOURCE_ADDRESS,
     &SOURCE_HELLO,
     &SOURCE_CERTIFICATE,

@@ -19,6 +19,7 @@ mod checks;
 mod events;
 mod exporters;
 mod senders;
+mod shaping;
 mod suppression;
 
 pub use admin::{AdminAddress, AdminOptions};
@@ -28,6 +29,7 @@ pub use events::EventOptions;
 
 pub use exporters::{Destination, Exporter, Outlet};
 pub use senders::{SenderOptions, Tenant};
+pub use shaping::ShapingOptions;
 pub use suppression::{HardBounces, SuppressionOptions};
 
 use crate::config::origin::InForce;
@@ -76,6 +78,8 @@ pub struct Config {
     pub bounce_rules: Option<PathBuf>,
     /// Where bounces and complaints come back to; `None`: not to us.
     pub returns: Option<ReturnOptions>,
+    /// How traffic is shaped beside what `site` says.
+    pub shaping: ShapingOptions,
     /// At least one; a listener's place here is its number everywhere.
     pub listeners: Vec<Listener>,
     /// Certificates that this node shows to clients, chosen by the name that they ask for.

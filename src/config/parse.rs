@@ -94,16 +94,13 @@ fn read<'d>(
     let admin = admin::read(reader, &root, flags);
     let inbound = inbound::read(reader, &root, flags, &admin.listen);
     let outbound = outbound::read(reader, &root, flags, hostname.as_ref());
-    let dkim_keys = dkim::read(reader, &root);
-    let arc_domain = dkim::arc(reader, &root, &dkim_keys);
+    let (dkim_keys, arc_domain) = dkim::read(reader, &root);
     let tls_report = tls_report::read(reader, &root);
     let suppression = suppression::read(reader, &root);
     let checks = checks::read(reader, &root, &inbound.listeners);
-    let memory = inbound.limits.memory_bytes;
-    let milters = milters::read(reader, &root, &inbound.listeners, memory);
+    let milters = milters::read(reader, &root, &inbound);
     let senders = senders::read(reader, &root, &inbound.listeners);
-    let queue = queue(reader, &root);
-    let dns_servers = dns_servers(reader, &root);
+    let (queue, dns_servers) = (queue(reader, &root), dns_servers(reader, &root));
     Some(Config {
         hostname: hostname?,
         postmaster: postmaster.map(|given| given.value),
@@ -119,6 +116,7 @@ fn read<'d>(
         exporters,
         bounce_rules,
         returns,
+        shaping: outbound.shaping,
         listeners: inbound.listeners,
         certificates: inbound.certificates,
         credentials: inbound.credentials,

@@ -18,6 +18,7 @@ use crate::control::dkim::DkimVerb;
 use crate::control::events::Events;
 use crate::control::pauses::Whose;
 use crate::control::queue::Ask;
+use crate::control::shaping::ShapingVerb;
 use crate::control::suppress::SuppressVerb;
 
 /// An SMTP relay for bulk-campaign sending nodes: stored before 250.
@@ -119,6 +120,12 @@ pub enum Verb {
     Events(Events),
     /// How those stand who are handed the event log ([[exporter]]), of a running node
     Exporters,
+    /// What the rules of shaping mean, and how sources stand at sites
+    Shaping {
+        /// The verb
+        #[command(subcommand)]
+        verb: ShapingVerb,
+    },
     /// Sum up the event log: rates and times to delivery by domain and upstream
     Report {
         /// How far back, as 30m, 1h, 2d

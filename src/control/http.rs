@@ -1,4 +1,4 @@
-//! Answer what is asked of a node: `/healthz`, `/metrics`, `/queue/…`, `/tls-reports`,
+//! Answer what is asked of a node: `/healthz`, `/metrics`, `/queue/…`, `/shaping`, `/tls-reports`,
 //! `/exporters`, `/suppression/…`.
 //!
 //! Who may ask is judged before ([`crate::control::access`]). What changes something is a POST.
@@ -16,7 +16,7 @@ use crate::control::exporters::Exporters;
 use crate::control::exporters::status::{self, Status};
 use crate::control::serve::Ways;
 use crate::control::suppression::SuppressionLists;
-use crate::control::{metrics, pauses, suppression, tls_reports};
+use crate::control::{metrics, pauses, shaping, suppression, tls_reports};
 use crate::shard::commands::{
     Answer, Command, QueueState, QueueStats, QueuedMessage, RecipientStory, Selector, Snapshot,
     Wait,
@@ -34,11 +34,12 @@ pub(super) fn router(shards: Shards, Ways { reports, pauses, exporters, lists }:
     let exposed = Router::new().route("/metrics", get(exposition));
     let exporting = Router::new().route("/exporters", get(exporting));
     queue
-        .merge(exposed.with_state((shards, exporters.clone(), lists.clone())))
+        .merge(exposed.with_state((shards.clone(), exporters.clone(), lists.clone())))
         .merge(exporting.with_state(exporters))
         .merge(pauses::router(pauses))
         .merge(tls_reports::router(reports))
         .merge(suppression::router(lists))
+        .merge(shaping::router(shards))
 }
 
 /// A refusal with its status.
@@ -56,7 +57,7 @@ impl From<Silent> for Refused {
     }
 }
 
-fn bad(error: impl Into<String>) -> Refused {
+pub(super) fn bad(error: impl Into<String>) -> Refused {
     Refused(StatusCode::BAD_REQUEST, error.into())
 }
 
@@ -160,6 +161,7 @@ async fn show(
             | Answer::Snapshot(_)
             | Answer::TlsSessions(_)
             | Answer::Submitted(_)
+            | Answer::Shaping(_)
             | Answer::Changed(_) => {}
         }
     }
@@ -221,6 +223,7 @@ async fn operate(
             | Answer::Stats(_)
             | Answer::TlsSessions(_)
             | Answer::Submitted(_)
+            | Answer::Shaping(_)
             | Answer::Snapshot(_) => {}
         }
     }

@@ -25,6 +25,7 @@ pub mod pauses;
 pub mod queue;
 pub mod report;
 pub mod serve;
+pub mod shaping;
 pub mod spool;
 pub mod suppress;
 pub mod suppression;

@@ -142,6 +142,20 @@ impl Node {
         })
     }
 
+    /// How sources stand at sites, by these words of a query; `verb`: after it was done.
+    pub(super) fn shaping<T: DeserializeOwned>(
+        &self,
+        verb: Option<&str>,
+        query: &[(&str, &str)],
+    ) -> Result<T, AskError> {
+        let asked: Vec<(&str, String)> =
+            query.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        match verb {
+            None => self.fetch("shaping", &asked),
+            Some(verb) => self.tell(&format!("shaping/{verb}"), &asked, None),
+        }
+    }
+
     fn get<T: DeserializeOwned>(&self, path: &str, select: &Select) -> Result<T, AskError> {
         let request = self.prepare(self.agent.get(self.url(&format!("queue/{path}"))), select);
         self.read(request.call())

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::base::time::Monotonic;
+use crate::egress::shaping::figures::show_pace;
 use crate::egress::throttle::Rate;
 use crate::mail::outcome::{Failure, Stage};
 
@@ -52,6 +53,12 @@ pub enum Why {
     Window(u32),
     /// The site's message rate.
     Rate(Rate),
+    /// The site said that it is too much: so many messages a time for a while.
+    Slowed(Rate),
+    /// The rate that an operator set.
+    Set(Rate),
+    /// A rule leaves the site alone, or all sources that could send there: its name.
+    Paused(Arc<str>),
     /// The endpoints that are not in use are dead.
     Endpoints,
     /// The shard is draining, or the site's configuration has gone.
@@ -94,6 +101,11 @@ impl fmt::Display for Why {
             Self::Rate(Rate { messages, per }) => {
                 write!(f, "limit of {messages} messages per {} s to its site", per.as_secs_f64())
             }
+            Self::Slowed(rate) => {
+                write!(f, "{} to its site, which said that more is too much", show_pace(*rate))
+            }
+            Self::Set(rate) => write!(f, "{} to its site, as an operator set", show_pace(*rate)),
+            Self::Paused(rule) => write!(f, "its site is left alone for a while: {rule}"),
             Self::Endpoints => f.write_str("the site's other hosts do not answer"),
             Self::Leaving => f.write_str("its site is being given up"),
         }

@@ -16,6 +16,7 @@ pub mod nexthop;
 pub mod owner;
 mod pool;
 mod rendezvous;
+pub mod shaping;
 pub mod site;
 pub mod source;
 mod suspension;

@@ -29,6 +29,8 @@ pub(super) enum Work<W> {
 #[derive(Debug)]
 struct Pooled<W> {
     address: SocketAddr,
+    /// The outlet that it was opened on, where its site is shaped.
+    outlet: Option<u16>,
     /// Messages that it carried or carries.
     messages: u32,
     work: Work<W>,
@@ -96,9 +98,15 @@ impl<W> Pool<W> {
     }
 
     /// Begin to connect.
-    pub(super) fn connect(&mut self, address: SocketAddr, now: Monotonic) -> PooledId {
+    pub(super) fn connect(
+        &mut self,
+        address: SocketAddr,
+        outlet: Option<u16>,
+        now: Monotonic,
+    ) -> PooledId {
         self.opening += 1;
-        let pooled = Pooled { address, messages: 0, work: Work::Opening, since: now, sent: false };
+        let (since, work) = (now, Work::Opening);
+        let pooled = Pooled { address, outlet, messages: 0, work, since, sent: false };
         PooledId(self.connections.insert(pooled))
     }
 
@@ -149,9 +157,19 @@ impl<W> Pool<W> {
         self.idle.last().copied()
     }
 
+    /// An idle connection: the last one of `idle()` was used last.
+    pub(super) fn idle_at(&self, place: usize) -> PooledId {
+        self.idle[place]
+    }
+
     /// Let the connection that was used last carry `work`.
     pub(super) fn lend(&mut self, work: W) -> PooledId {
-        let connection = self.idle.pop().expect("an idle connection");
+        self.lend_at(self.idle.len() - 1, work)
+    }
+
+    /// Let an idle connection carry `work`.
+    pub(super) fn lend_at(&mut self, place: usize, work: W) -> PooledId {
+        let connection = self.idle.remove(place);
         let pooled = self.connections.get_mut(connection.0).expect("idle ones are there");
         pooled.messages += 1;
         pooled.work = Work::Busy { first: work, behind: None };
@@ -163,9 +181,19 @@ impl<W> Pool<W> {
         self.open.front().copied()
     }
 
+    /// An open connection: the first one has been so longest.
+    pub(super) fn open_at(&self, place: usize) -> Option<PooledId> {
+        self.open.get(place).copied()
+    }
+
     /// Let the connection that has been open longest carry `work` behind what it carries.
     pub(super) fn lend_behind(&mut self, work: W) -> PooledId {
-        let connection = self.open.pop_front().expect("an open connection");
+        self.lend_behind_at(0, work)
+    }
+
+    /// Let an open connection carry `work` behind what it carries.
+    pub(super) fn lend_behind_at(&mut self, place: usize, work: W) -> PooledId {
+        let connection = self.open.remove(place).expect("an open connection");
         let pooled = self.connections.get_mut(connection.0).expect("open ones are there");
         let Work::Busy { behind, .. } = &mut pooled.work else {
             unreachable!("open ones are busy")
@@ -184,6 +212,26 @@ impl<W> Pool<W> {
             Work::Busy { .. } => self.shut(connection),
         }
         Some((pooled.address, pooled.work))
+    }
+
+    /// The outlet that a connection was opened on.
+    pub(super) fn outlet(&self, connection: PooledId) -> Option<u16> {
+        self.connections.get(connection.0)?.outlet
+    }
+
+    /// The outlets that connections were opened on, one for each.
+    pub(super) fn outlets(&self) -> impl Iterator<Item = u16> {
+        self.connections.iter().filter_map(|(_, pooled)| pooled.outlet)
+    }
+
+    /// Outlets have other places now, or are gone.
+    pub(super) fn move_outlets(&mut self, place: impl Fn(u16) -> Option<u16>) {
+        let slots: Vec<Slot> = self.connections.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            if let Some(pooled) = self.connections.get_mut(slot) {
+                pooled.outlet = pooled.outlet.and_then(&place);
+            }
+        }
     }
 
     pub(super) fn address(&self, connection: PooledId) -> Option<SocketAddr> {
@@ -224,7 +272,8 @@ mod tests {
     /// A pool with `count` connections, greeted one after the other, each after 10 ns.
     fn pool(count: u64) -> (Pool<char>, Vec<PooledId>) {
         let mut pool = Pool::default();
-        let ids: Vec<PooledId> = (0..count).map(|_| pool.connect(PEER, Monotonic(0))).collect();
+        let ids: Vec<PooledId> =
+            (0..count).map(|_| pool.connect(PEER, None, Monotonic(0))).collect();
         assert_eq!((pool.opening(), pool.idle()), (ids.len(), 0));
         ids.iter().for_each(|id| pool.greeted(*id, Monotonic(10)));
         assert_eq!((pool.opening(), pool.idle()), (0, ids.len()));

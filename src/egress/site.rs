@@ -32,15 +32,19 @@ use crate::egress::cause::{Blame, Busy, Cause, Why};
 use crate::egress::endpoints::{Endpoint, Endpoints};
 use crate::egress::line::{Line, Sender};
 use crate::egress::pool::{Pool, PooledId, Work};
+use crate::egress::site::shaped::OutletStanding;
 use crate::egress::suspension::Suspension;
 use crate::egress::throttle::{SharedSite, SiteLimits};
 
 mod action;
+mod connecting;
 mod key;
+mod shaped;
 mod standing;
 
 pub use action::{Action, Origin};
 pub use key::SiteKey;
+pub use shaped::{OutletHere, Shaped};
 
 /// A job in line.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +81,8 @@ pub struct Site<J> {
     cause: Option<Arc<Cause>>,
     /// Takes no more jobs.
     leaving: bool,
+    /// What its sources may do, each by itself; `None`: `limits` hold for all of them together.
+    shaped: Option<Box<Shaped>>,
 }
 
 const _: () = assert!(CONNECTION_YIELD_PAUSE.as_millis() > 2 * CONNECTION_LOOK_AGAIN.as_millis());
@@ -109,6 +115,7 @@ impl<J: Copy> Site<J> {
             yielded_until: Monotonic(0),
             cause: None,
             leaving: false,
+            shaped: None,
         };
         site.set_endpoints(endpoints);
         site
@@ -136,6 +143,10 @@ impl<J: Copy> Site<J> {
     ) -> Result<(), Busy> {
         if self.leaving {
             return Err(Busy { why: Why::Leaving, until: now + BUSY_PAUSE });
+        }
+        if let Some((why, until)) = self.pause(now) {
+            self.callbacks.add(origin);
+            return Err(Busy { why, until });
         }
         self.lift(now, probe);
         if let Some(until) = self.suspension.until() {
@@ -176,6 +187,9 @@ impl<J: Copy> Site<J> {
         if self.leaving && !self.line.is_empty() {
             return self.give_back(&Why::Leaving, now);
         }
+        if self.shaped.is_some() && self.rest(now) {
+            return;
+        }
         let suspended = self.suspension.until().is_some();
         let action = self
             .assign(now)
@@ -193,7 +207,10 @@ impl<J: Copy> Site<J> {
             self.give_way(now);
             return Some(self.close(connection));
         }
-        if self.is_spent(connection) {
+        if self.shaped.is_some() {
+            return self.assign_shaped(now);
+        }
+        if self.is_spent(connection, now) {
             return Some(self.close(connection));
         }
         let item = self.take_from_line(now)?;
@@ -207,8 +224,11 @@ impl<J: Copy> Site<J> {
         let connection = self.pool.first_open().filter(|_| !self.line.is_empty())?;
         // What must yield or is spent goes once it is idle. A job that lost its connection may have
         // been why, and is to take no other with it.
-        if self.must_yield() || self.is_spent(connection) || self.line.is_again() {
+        if self.must_yield() || self.is_spent(connection, now) || self.line.is_again() {
             return None;
+        }
+        if self.shaped.is_some() {
+            return self.assign_behind_shaped(now);
         }
         let item = self.take_from_line(now)?;
         let connection = self.pool.lend_behind(item);
@@ -223,8 +243,12 @@ impl<J: Copy> Site<J> {
             self.blocked = Some((Why::Rate(rate), at));
             return None;
         }
+        Some(self.pop_line())
+    }
+
+    fn pop_line(&mut self) -> Item<J> {
         self.turn = if self.shared.others_wait(self.here) { self.turn + 1 } else { 0 };
-        Some(self.line.pop().expect("not empty"))
+        self.line.pop().expect("not empty")
     }
 
     /// Whether a connection must go to another shard that waits for one.
@@ -246,84 +270,14 @@ impl<J: Copy> Site<J> {
     }
 
     /// Whether limits, which may have been lowered, let a connection carry nothing more.
-    fn is_spent(&self, connection: PooledId) -> bool {
-        self.pool.messages(connection) >= self.limits.messages_per_connection
+    fn is_spent(&self, connection: PooledId, now: Monotonic) -> bool {
+        let limit = match self.outlet_standing(connection, now) {
+            Some(OutletStanding::Open(limit)) => limit,
+            Some(OutletStanding::Shut) => return true,
+            None => self.limits.messages_per_connection,
+        };
+        self.pool.messages(connection) >= limit
             || self.shared.connections() > self.limits.connections
-    }
-
-    fn connect(&mut self, now: Monotonic, may_connect: bool, prng: &mut Prng) -> Option<Action<J>> {
-        if self.line.len() <= self.pool.opening() || self.pool.idle() > 0 {
-            self.shared.stop_waiting(self.here);
-            return None;
-        }
-        if !self.endpoints.any_live(now) && self.pool.len() == 0 {
-            if !self.suspension.is_proven() {
-                self.suspend(now, prng);
-                return None;
-            }
-            // They took no further connection while they carried mail: that is over.
-            self.endpoints.revive();
-        }
-        if let Some(blocked) = self.no_connection(now, may_connect) {
-            self.blocked = Some(blocked);
-            return None;
-        }
-        let endpoint = self.endpoints.choose(now).expect("one is live");
-        let connection = self.pool.connect(endpoint.address, now);
-        Some(Action::Connect { connection, endpoint })
-    }
-
-    /// What speaks against another connection, and when to look again; none: it has been granted.
-    fn no_connection(&mut self, now: Monotonic, may_connect: bool) -> Option<(Why, Monotonic)> {
-        let limit = self.limits.connections;
-        if self.pool.len() == 0 && self.must_yield() {
-            self.give_way(now);
-        }
-        if let Some(blocked) = self.no_use(now, may_connect) {
-            self.shared.stop_waiting(self.here);
-            return Some(blocked);
-        }
-        let held = u32::try_from(self.pool.len()).expect("below the limit");
-        let granted = self.shared.try_connection(self.here, held, limit);
-        (!granted).then_some((Why::Connections(limit), now + CONNECTION_LOOK_AGAIN))
-    }
-
-    /// Why this shard has no use for another connection, whatever other shards have.
-    fn no_use(&self, now: Monotonic, may_connect: bool) -> Option<(Why, Monotonic)> {
-        // What frees these is an event here, after which the shard polls anyway.
-        let never = Monotonic(u64::MAX);
-        let (held, limit) = (self.pool.len(), self.limits.connections);
-        if !self.suspension.is_proven() && self.pool.opening() > 0 {
-            Some((Why::Unproven, never))
-        } else if held >= limit as usize {
-            Some((Why::Connections(limit), never))
-        } else if held >= self.window as usize {
-            Some((Why::Window(self.window), never))
-        } else if !self.endpoints.any_live(now) {
-            Some((Why::Endpoints, self.endpoints.next_trial().unwrap_or(never)))
-        } else if !may_connect {
-            Some((Why::ShardConnections, now + CONNECTION_YIELD_PAUSE))
-        } else {
-            let yields = now < self.yielded_until;
-            yields.then_some((Why::Connections(limit), self.yielded_until))
-        }
-    }
-
-    /// Connections that nothing needs: idle for long, wanted by another shard, of a suspended site.
-    fn close_idle(&mut self, now: Monotonic) -> Option<Action<J>> {
-        let (oldest, until) = self.pool.idle_until(IDLE_CONNECTION_MAX)?;
-        let useless = self.suspension.until().is_some() || self.leaving;
-        let above = self.shared.connections() > self.limits.connections;
-        if until <= now || useless || above {
-            return Some(self.close(oldest));
-        }
-        let scarce = self.shared.connections() == self.limits.connections;
-        if self.line.is_empty() && self.shared.others_wait(self.here) {
-            self.shared.give_way(self.here);
-            return Some(self.close(oldest));
-        }
-        self.look_at = (self.line.is_empty() && scarce).then_some(now + CONNECTION_YIELD_PAUSE);
-        None
     }
 
     fn call_back(&mut self, now: Monotonic) -> Option<Action<J>> {
@@ -337,6 +291,7 @@ impl<J: Copy> Site<J> {
     }
 
     fn remove(&mut self, connection: PooledId) -> Option<(std::net::SocketAddr, Work<Item<J>>)> {
+        self.release_outlet(connection);
         let removed = self.pool.remove(connection)?;
         self.release(self.pool.len());
         Some(removed)
@@ -373,7 +328,7 @@ impl<J: Copy> Site<J> {
         self.pool.finish(connection, now);
         if !keep {
             self.on_closed(connection, now);
-        } else if self.pool.last_idle() == Some(connection) && self.is_spent(connection) {
+        } else if self.pool.last_idle() == Some(connection) && self.is_spent(connection, now) {
             let close = self.close(connection);
             self.out.push_back(close);
         }
@@ -488,6 +443,9 @@ impl<J: Copy> Site<J> {
 /// Connections that were still open count no more: the shard that ends a site ends them too.
 impl<J> Drop for Site<J> {
     fn drop(&mut self) {
+        if let Some(shaped) = &self.shaped {
+            self.pool.outlets().for_each(|outlet| shaped.release(outlet));
+        }
         for left in (0..self.pool.len()).rev() {
             self.shared.release(self.here, u32::try_from(left).unwrap_or(u32::MAX));
         }

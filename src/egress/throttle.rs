@@ -20,6 +20,7 @@ use hashbrown::HashMap;
 use crate::base::ids::ShardId;
 use crate::base::limits::SHARDS_MAX;
 use crate::base::time::Monotonic;
+use crate::egress::shaping::outlets::AllOutlets;
 use crate::egress::site::SiteKey;
 
 // A mask has a bit for each shard.
@@ -71,8 +72,7 @@ fn nanos(duration: Duration) -> u64 {
 #[derive(Debug, Default)]
 pub struct SharedSite {
     connections: CachePadded<AtomicU32>,
-    /// The theoretical arrival time of the next message, in nanoseconds of the process's clock.
-    arrival: CachePadded<AtomicU64>,
+    arrival: Cell,
     holders: CachePadded<AtomicU64>,
     waiters: CachePadded<AtomicU64>,
     /// The shard whose turn it is, if it waits.
@@ -158,19 +158,43 @@ impl SharedSite {
 
     /// Ask to send a message now; refused, it may be asked again at the time given.
     pub fn try_message(&self, rate: Rate, now: Monotonic) -> Result<(), Monotonic> {
-        let (interval, tolerance) = (rate.interval_ns(), rate.tolerance_ns());
-        let furthest = tolerance.saturating_add(interval).saturating_add(SLOWER_NS);
+        self.arrival.try_message(rate, now)
+    }
+}
+
+/// A pace that all shards keep together.
+#[derive(Debug, Default)]
+pub(super) struct Cell(
+    /// The theoretical arrival time of the next message, in nanoseconds of the process's clock.
+    CachePadded<AtomicU64>,
+);
+
+impl Cell {
+    /// Ask to send a message now; refused, it may be asked again at the time given.
+    pub(super) fn try_message(&self, rate: Rate, now: Monotonic) -> Result<(), Monotonic> {
         let next = |arrival: u64| {
-            // So far ahead only a slower rate can have led, which is no longer in force.
-            let arrival = if arrival.saturating_sub(now.0) > furthest { now.0 } else { arrival };
+            let arrival = in_force(arrival, rate, now);
             let early = arrival.saturating_sub(now.0);
-            (early <= tolerance).then(|| arrival.max(now.0).saturating_add(interval))
+            let next = || arrival.max(now.0).saturating_add(rate.interval_ns());
+            (early <= rate.tolerance_ns()).then(next)
         };
-        match self.arrival.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next) {
+        match self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next) {
             Ok(_) => Ok(()),
-            Err(arrival) => Err(Monotonic(arrival.saturating_sub(tolerance))),
+            Err(arrival) => Err(Monotonic(arrival.saturating_sub(rate.tolerance_ns()))),
         }
     }
+
+    /// Whether a message could be sent now.
+    pub(super) fn would_send(&self, rate: Rate, now: Monotonic) -> bool {
+        let arrival = in_force(self.0.load(Ordering::Relaxed), rate, now);
+        arrival.saturating_sub(now.0) <= rate.tolerance_ns()
+    }
+}
+
+/// So far ahead only a slower rate can have led, which is no longer in force.
+fn in_force(arrival: u64, rate: Rate, now: Monotonic) -> u64 {
+    let furthest = rate.tolerance_ns().saturating_add(rate.interval_ns()).saturating_add(SLOWER_NS);
+    if arrival.saturating_sub(now.0) > furthest { now.0 } else { arrival }
 }
 
 fn bit(shard: ShardId) -> u64 {
@@ -192,12 +216,15 @@ const PARTS: usize = 64;
 pub struct SharedSites {
     parts: [Mutex<HashMap<SiteKey, Arc<SharedSite>>>; PARTS],
     hasher: hashbrown::DefaultHashBuilder,
+    /// What is known of sources at them, where they are shaped.
+    pub outlets: AllOutlets,
 }
 
 impl Default for SharedSites {
     fn default() -> Self {
         let parts = std::array::from_fn(|_| Mutex::default());
-        Self { parts, hasher: hashbrown::DefaultHashBuilder::default() }
+        let hasher = hashbrown::DefaultHashBuilder::default();
+        Self { parts, hasher, outlets: AllOutlets::default() }
     }
 }
 

@@ -174,6 +174,14 @@ counts! {
         "Connections to next hops, by what came of them.";
     ConnectionsOpen Gauge "relay_fast_connections" ""
         "Connections to next hops that are open.";
+    SlowedDown Counter "relay_fast_slowed_down_total" ""
+        "Times that a source was slowed down at a site for what that said.";
+    ShapingRules Counter "relay_fast_shaping_rules_total" ""
+        "Times that a rule on replies came in force.";
+    OutletsSlowed Gauge "relay_fast_sources_held_up" "by=\"peer\""
+        "Sources that a site is sent less from for what it said, or nothing by a rule; by site.";
+    OutletsSuspended Gauge "relay_fast_sources_held_up" "by=\"rule\""
+        "Sources that a site is sent less from for what it said, or nothing by a rule; by site.";
     QueueReady Gauge "relay_fast_queue_recipients" "state=\"ready\""
         "Recipients in the queue.";
     QueueDeferred Gauge "relay_fast_queue_recipients" "state=\"deferred\""

@@ -16,10 +16,13 @@ use zeroize::Zeroizing;
 
 use crate::base::limits::{
     ADMIN_TOKEN_MAX, CLASS_FILE_MAX, CREDENTIALS_BYTES_MAX, EXPORT_SECRET_MAX, PEM_BYTES_MAX,
-    RECIPIENTS_BYTES_MAX, VERP_FILE_MAX,
+    RECIPIENTS_BYTES_MAX, SHAPING_FILE_MAX, VERP_FILE_MAX,
 };
 use crate::config::Config;
-use crate::config::options::{CertificateFiles, DkimKey, Exporter, Outlet, Recipients};
+use crate::config::options::{
+    CertificateFiles, DkimKey, Exporter, Outlet, Recipients, ShapingOptions,
+};
+use crate::egress::shaping::{Shaping, ShapingError};
 use crate::mail::route::{Route, TlsLevel};
 use crate::outcome::classes::{Classifier, RulesError};
 use crate::platform::confine;
@@ -77,6 +80,9 @@ pub enum FileError {
     /// It has no secrets that sign reverse-paths.
     #[error("{0}: {1}")]
     Secrets(PathBuf, SecretsError),
+    /// It has no rules of shapes.
+    #[error("{0}: {1}")]
+    Shaping(PathBuf, ShapingError),
     /// It is not text.
     #[error("{0} is not text")]
     NotText(PathBuf),
@@ -148,6 +154,7 @@ pub(super) fn paths(config: &Config) -> impl Iterator<Item = &Path> {
     let secrets = config.exporters.iter().filter_map(|one| one.to.secret());
     let signing = config.returns.as_ref().map(|returns| returns.secrets.as_path());
     let rules = rules.into_iter().chain(secrets.map(PathBuf::as_path)).chain(signing);
+    let rules = rules.chain(config.shaping.file.as_deref());
     pem.chain(credentials).chain(asking).chain(recipient_files(config)).chain(rules)
 }
 
@@ -224,6 +231,7 @@ pub fn surroundings(
         clock,
         classifier: config.bounce_rules.as_deref().map(classifier).transpose()?,
         secrets: config.returns.as_ref().map(|it| secrets(&it.secrets)).transpose()?,
+        shaping: config.shaping.is_on().then(|| shaping(&config.shaping)).transpose()?,
         board,
         suppression: None,
     })
@@ -392,6 +400,17 @@ pub fn classifier(path: &Path) -> Result<Arc<Classifier>, FileError> {
     let text = std::str::from_utf8(&octets).map_err(|_| FileError::NotText(path.into()))?;
     let read = Classifier::new(Some(text));
     read.map(Arc::new).map_err(|error| FileError::Rules(path.into(), error))
+}
+
+/// The rules that traffic is shaped by.
+pub fn shaping(options: &ShapingOptions) -> Result<Arc<Shaping>, FileError> {
+    let text = options.file.as_deref().map(|path| {
+        let octets = read(path, SHAPING_FILE_MAX)?;
+        String::from_utf8(octets).map_err(|_| FileError::NotText(path.into()))
+    });
+    let shaping = Shaping::new(options.shipped, text.transpose()?.as_deref());
+    let path = || options.file.clone().unwrap_or_default();
+    shaping.map(Arc::new).map_err(|error| FileError::Shaping(path(), error))
 }
 
 /// The machine's resolver configuration; none leaves the resolver's own defaults.

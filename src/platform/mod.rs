@@ -30,6 +30,7 @@ pub mod relay;
 mod ring;
 mod sabotage;
 mod segment_map;
+mod shaping;
 pub mod spool_bench;
 pub mod spool_dir;
 mod spool_owner;

@@ -12,12 +12,14 @@ use arc_swap::ArcSwap;
 
 use crate::base::prng::Prng;
 use crate::config::Config;
+use crate::egress::throttle::SharedSites;
 use crate::platform::boot::{BootError, Node, Options, ShardStart};
 use crate::platform::channels::Posts;
 use crate::platform::confine::{ConfineError, confine};
 use crate::platform::event_log::EventLogOptions;
 use crate::platform::files::{self, AdminFiles, FileError};
 use crate::platform::pauses::{PauseError, Pauses};
+use crate::platform::shaping::Keeper;
 use crate::platform::standings::Checker;
 use crate::platform::supervise::{Occasion, RunError, StartError};
 use crate::platform::suppression::{Lists, SuppressionError};
@@ -73,6 +75,9 @@ pub enum SettingsError {
     /// To whom nothing is sent cannot be known.
     #[error(transparent)]
     Suppression(#[from] SuppressionError),
+    /// There can be no thread that keeps how sources stand at sites.
+    #[error("how sources stand at sites cannot be kept: {0}")]
+    Keeper(io::Error),
 }
 
 /// A relay that is ready to run: all that this machine can refuse has been asked for.
@@ -85,6 +90,8 @@ pub struct Relay {
     tls_reports: Arc<TlsReports>,
     pauses: Arc<Pauses>,
     lists: Arc<Lists>,
+    sites: Arc<SharedSites>,
+    keeper: Arc<Keeper>,
 }
 
 /// What the control thread needs of a relay.
@@ -97,6 +104,7 @@ pub struct Handle {
     tls_reports: Arc<TlsReports>,
     pauses: Arc<Pauses>,
     lists: Arc<Lists>,
+    keeper: Arc<Keeper>,
 }
 
 impl Handle {
@@ -133,6 +141,7 @@ impl Handle {
         self.checker.set(config).map_err(SettingsError::Checker)?;
         self.tls_reports.set(config).map_err(SettingsError::TlsReports)?;
         self.lists.set(config);
+        self.keeper.set(config.shaping.is_on()).map_err(SettingsError::Keeper)?;
         self.settings.store(settings.clone());
         for shard in self.posts.shard_ids() {
             self.posts.post(shard, Crossing::Reload(settings.clone()));
@@ -170,7 +179,10 @@ impl Relay {
         tls_reports.set(config).map_err(SettingsError::TlsReports)?;
         let (tls_reports, lists) = (Arc::new(tls_reports), Arc::new(lists));
         let pauses = Arc::new(Pauses::open(&config.spool.directory, node.posts())?);
-        Ok(Self { node, log, settings, checker, tls_reports, pauses, lists })
+        let sites = Arc::new(SharedSites::default());
+        let keeper = Arc::new(Keeper::new(sites.clone(), &config.spool.directory));
+        keeper.set(config.shaping.is_on()).map_err(SettingsError::Keeper)?;
+        Ok(Self { node, log, settings, checker, tls_reports, pauses, lists, sites, keeper })
     }
 
     /// Where its listeners are, in their order, with the ports that they were given.
@@ -187,19 +199,22 @@ impl Relay {
             tls_reports: self.tls_reports.clone(),
             pauses: self.pauses.clone(),
             lists: self.lists.clone(),
+            keeper: self.keeper.clone(),
         }
     }
 
     /// Run until it is drained. `tell` is called on each occasion.
     pub fn run(self, tell: impl FnMut(Occasion)) -> Result<(), RunError> {
-        let Self { node, log, settings, pauses, .. } = self;
-        let shared = Arc::new(Shared::new(node.posts().shards()));
+        let Self { node, log, settings, pauses, sites, keeper, .. } = self;
+        let shared = Arc::new(Shared::with(node.posts().shards(), sites));
         let make = move |start: ShardStart| {
             let mut shard = make_shard(start, log, settings.load_full(), shared.clone())?;
             shard.pause(&pauses.all());
             Ok(shard)
         };
-        node.run(make, tell).map(drop)
+        let ended = node.run(make, tell).map(drop);
+        keeper.finish();
+        ended
     }
 }
 

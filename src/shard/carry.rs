@@ -27,6 +27,7 @@ use crate::shard::mesh::{Attempted, Crossing, Delays, GivenBack, Settlement};
 use crate::shard::outbound::{Outbound, Protection};
 use crate::shard::platform::{ConnectionId, IoError, Platform};
 use crate::shard::settling::{Settling, Way, is_transient, last_peer, peer_name};
+use crate::shard::shaping::learn_from_refusals;
 use crate::shard::site_row::SiteRow;
 use crate::smtp::client::{Event, Settled};
 use crate::tls::PeerName;
@@ -82,7 +83,7 @@ impl Delivery {
         let quiet_max = if crowded { Duration::ZERO } else { SITE_QUIET_MAX };
         let forget_at = row.quiet_since + quiet_max;
         if row.site.is_idle() && cx.mono() >= forget_at {
-            return self.forget(id);
+            return self.forget(id, cx.mono());
         }
         let due = row.site.next_due().unwrap_or(forget_at);
         if row.armed.is_none_or(|armed| due < armed) {
@@ -99,7 +100,9 @@ impl Delivery {
         cx: &mut Context<'_, P>,
     ) {
         match action {
-            Action::Connect { connection, endpoint } => self.connect(id, connection, &endpoint, cx),
+            Action::Connect { connection, endpoint, source } => {
+                self.connect(id, connection, (&endpoint, source), cx);
+            }
             Action::Assign { connection, job } => self.assign(id, connection, job, cx),
             Action::Close { connection } => {
                 if let Some(connection) = self.detach(id, connection)
@@ -132,13 +135,14 @@ impl Delivery {
         &mut self,
         id: SiteId,
         pooled: PooledId,
-        endpoint: &Endpoint,
+        (endpoint, source): (&Endpoint, Option<usize>),
         cx: &mut Context<'_, P>,
     ) {
         let behalf = self.sites.get(id.0).and_then(|row| self.behalf(row, endpoint, cx));
         let row = self.sites.get_mut(id.0).expect("it has just decided");
         let peer: Box<str> = peer_name(endpoint).into();
-        let Some(source) = row.sources.choose(endpoint.address.ip()) else {
+        let chosen = source.and_then(|place| cx.settings.sources.get(place));
+        let Some(source) = chosen.or_else(|| row.sources.choose(endpoint.address.ip())) else {
             let failure = Failure::Connect("no egress source of this address family".into());
             let cause = Cause { stage: Stage::Connect, failure, peer };
             return row.site.on_failed(
@@ -152,6 +156,7 @@ impl Delivery {
         let (address, place) = (source.address, cx.settings.place(source));
         let (level, connector, failed) = row.protection(endpoint, place, cx.settings, cx.now.mono);
         let options = cx.settings.client(place, level, row.tls == TlsLevel::Required);
+        let options = row.shape_client(pooled, options);
         let name = PeerName::new(&endpoint.host, endpoint.address.ip());
         // Why there is none is known, and was counted then.
         let behalf = behalf.filter(|_| failed.is_none());
@@ -356,7 +361,8 @@ impl Delivery {
         outbound.finished = outbound.carried.is_empty();
         let dsn_passed_on = outbound.passes_dsn_on();
         let Some(row) = self.jobs.get_mut(carried.job.0) else { return };
-        let mut taken = false;
+        let first = row.settled.len();
+        let (mut taken, mut refused) = (false, false);
         let mut signal = Signal::Answered;
         for (recipient, result) in results {
             let settlement = match result {
@@ -365,6 +371,7 @@ impl Delivery {
                     Settlement::Delivered { reply, dsn_passed_on }
                 }
                 Settled::Refused { stage, failure } => {
+                    refused = true;
                     if stage != Stage::Rcpt && is_transient(&failure) {
                         signal = Signal::Refused;
                     }
@@ -372,6 +379,10 @@ impl Delivery {
                 }
             };
             row.settled.push((recipient, settlement));
+        }
+        if refused && let Some(site) = self.sites.get(outbound.site.0) {
+            let (domain, pooled) = (&row.dispatch.domain, outbound.pooled);
+            learn_from_refusals(site, pooled, domain, &mut row.settled[first..], cx);
         }
         if !row.is_settled() {
             // The connection ends before the others had their turn: `Closed` follows.

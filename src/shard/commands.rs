@@ -5,6 +5,7 @@
 
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
+use crate::egress::shaping::status::{Order, OutletStatus};
 use crate::mail::address::{Domain, ForwardPath, Mailbox, ReversePath};
 use crate::mail::durability::Durability;
 use crate::mail::envelope::TlsWish;
@@ -69,6 +70,10 @@ pub enum Command {
     /// What was counted of sessions with MX hosts since this was last asked. Answered by
     /// `Answer::TlsSessions`.
     TlsSessions,
+    /// How sources stand at sites, all shards together, and what is to be otherwise. Each shard is
+    /// asked, and answers the same, by `Answer::Shaping`; or by `Answer::Failed` where nothing is
+    /// shaped.
+    Shaping(Order),
     /// Take a message of the node's own. Answered by `Answer::Submitted` once it is on stable
     /// storage, or by `Answer::Failed`.
     Submit(Box<Submission>),
@@ -116,6 +121,8 @@ pub enum Answer {
     Snapshot(Box<Snapshot>),
     /// By domain and policy.
     TlsSessions(Box<Tally>),
+    /// One source at one site each.
+    Shaping(Vec<OutletStatus>),
     /// It is stored, under this name.
     Submitted(MessageId),
     /// So many recipients were changed.

@@ -33,6 +33,7 @@ use crate::shard::platform::Platform;
 use crate::shard::securing::Securing;
 use crate::shard::settings::Settings;
 use crate::shard::settling::Settling;
+use crate::shard::shaping::{shaped, site_name};
 use crate::shard::site_row::SiteRow;
 
 /// The port that MX hosts listen on.
@@ -303,20 +304,27 @@ impl Delivery {
                 row.site.leave(cx.now.mono);
                 self.by_key.remove(&row.key);
             } else {
-                row.site.set_limits(cx.settings.mx_limits);
+                let limits = cx.settings.mx_limits;
+                row.site.set_limits(limits);
+                let (named, shared) = ((&*row.name, limits), (&*self.shared, self.here.index()));
+                row.site.shape(shaped(&row.key, named, shared, cx.settings, cx.now.mono));
             }
             self.stir(id);
         }
     }
 
     /// Forget a site at which nothing has happened for long.
-    pub(super) fn forget(&mut self, id: SiteId) {
+    pub(super) fn forget(&mut self, id: SiteId, now: Monotonic) {
         if let Some(row) = self.sites.remove(id.0) {
             if self.by_key.get(&row.key) == Some(&id) {
                 self.by_key.remove(&row.key);
             }
+            let is_shaped = row.site.shaped().is_some();
             drop(row.site);
             self.shared.forget(&row.key);
+            if is_shaped {
+                self.shared.outlets.forget(&site_name(&row.key, &row.name), now);
+            }
         }
     }
 

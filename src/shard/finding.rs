@@ -26,6 +26,7 @@ use crate::shard::delivery::{Delivery, Job, JobId, SMTP_PORT, SiteId};
 use crate::shard::lookup::{Found, Lookups, Outcome, Target};
 use crate::shard::platform::{FetchedPolicy, Platform};
 use crate::shard::securing::{Records, Secured};
+use crate::shard::shaping::shaped;
 use crate::shard::site_row::SiteRow;
 
 impl Delivery {
@@ -62,7 +63,7 @@ impl Delivery {
                     Ok(hosts) => hosts,
                     Err(failure) => return self.not_found(waiting, &failure, lookups, cx),
                 };
-                for (level, jobs) in self.by_level(&domain, waiting, cx) {
+                for (level, jobs) in self.by_level(&domain, &hosts, waiting, cx) {
                     let found = (&*hosts, holds_for);
                     self.bring_to_hosts(&domain, level, jobs, found, lookups, cx);
                 }
@@ -77,11 +78,15 @@ impl Delivery {
     fn by_level<P: Platform>(
         &self,
         domain: &Domain,
+        hosts: &[MxHost],
         waiting: Vec<JobId>,
         cx: &Context<'_, P>,
     ) -> BTreeMap<TlsLevel, Vec<JobId>> {
         let route = match cx.settings.router.route(domain) {
-            Route::Mx(level) => level,
+            Route::Mx(level) => {
+                let hosts = hosts.iter().map(|host| &*host.name);
+                cx.settings.shaped_tls(domain, hosts).unwrap_or(level)
+            }
             // It is another since this was looked up: the configuration has changed.
             Route::Group(_) => TlsLevel::default(),
         };
@@ -191,7 +196,8 @@ impl Delivery {
             self.sites.get_mut(id.0)?.found_until = cx.mono() + holds_for;
             return Some(key);
         }
-        let key = SiteKey::hosts(level, hosts.iter().map(|host| host.name.as_ref()));
+        let own = cx.settings.own_site(&row.dispatch.domain);
+        let key = SiteKey::hosts(level, hosts.iter().map(|host| host.name.as_ref())).of(own);
         let routed = &mut self.routed[row.wish().place()];
         if routed.len() >= ROUTED_MAX {
             routed.clear();
@@ -233,7 +239,9 @@ impl Delivery {
         if self.sites.len() >= SITES_MAX {
             return None;
         }
-        let site = Site::new(self.here, limits, self.shared.share(key), endpoints);
+        let mut site = Site::new(self.here, limits, self.shared.share(key), endpoints);
+        let shared = (&*self.shared, self.here.index());
+        site.shape(shaped(key, (&name, limits), shared, cx.settings, cx.now.mono));
         let sources = Sources::new(cx.settings.sources.clone(), self.here.index());
         let tls = cx.settings.tls_level(key);
         let row = SiteRow::new(site, key.clone(), name, tls, sources, cx.mono());

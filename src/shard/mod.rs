@@ -43,6 +43,7 @@ mod returns;
 mod screening;
 mod securing;
 mod settling;
+mod shaping;
 mod signing;
 mod site_row;
 mod snapshot;
@@ -112,11 +113,12 @@ pub struct Shared {
 impl Shared {
     /// For a process of so many shards.
     pub fn new(shards: usize) -> Self {
-        Self {
-            loads: Arc::new(Loads::new(shards)),
-            sites: Arc::new(SharedSites::default()),
-            drained: Drained::new(shards),
-        }
+        Self::with(shards, Arc::default())
+    }
+
+    /// The same, where somebody else knows the sites too.
+    pub fn with(shards: usize, sites: Arc<SharedSites>) -> Self {
+        Self { loads: Arc::new(Loads::new(shards)), sites, drained: Drained::new(shards) }
     }
 }
 

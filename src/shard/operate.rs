@@ -66,7 +66,11 @@ impl Operations {
                 let stats = home.stats(*domains);
                 return request.answer(Answer::Stats(stats));
             }
-            Command::Snapshot | Command::Waits(_) | Command::TlsSessions | Command::Submit(_) => {
+            Command::Shaping(_)
+            | Command::Snapshot
+            | Command::Waits(_)
+            | Command::TlsSessions
+            | Command::Submit(_) => {
                 unreachable!("answered by the shard itself")
             }
             Command::Flush(selector) => (Verb::Flush, selector.clone()),

@@ -55,6 +55,7 @@ impl Delivery {
                 } else {
                     debug_assert!(carried.is_some() || unsettled.is_empty());
                     let cause = Cause { stage, failure, peer };
+                    Self::learn_from_loss(row, pooled, &cause, cx);
                     let (now, prng) = (cx.now.mono, &mut cx.common.prng);
                     let signal = signal_of(&cause.failure);
                     row.site.on_failed(pooled, blame, cause, now, prng);
@@ -78,6 +79,7 @@ impl Delivery {
         if let Some(row) = self.sites.get_mut(id.0)
             && row.connections.remove(&outbound.pooled).is_some()
         {
+            Self::learn_from_loss(row, outbound.pooled, &cause, cx);
             let (now, prng) = (cx.now.mono, &mut cx.common.prng);
             row.site.on_failed(outbound.pooled, blame, cause, now, prng);
             self.stir(id);

@@ -4,6 +4,7 @@
 //! shard.
 
 use crate::base::limits::RECORD_CONTENT_MAX;
+use crate::egress::shaping::status::{Order, Verb};
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::mail::envelope::{BodyType, Envelope, Notify, Recipient};
 use crate::shard::Shard;
@@ -32,6 +33,10 @@ impl Shard {
                 let tally = self.common.tls_sessions.take();
                 request.answer(Answer::TlsSessions(Box::new(tally)));
             }
+            Command::Shaping(order) => {
+                let answer = self.shaping(order, platform);
+                request.answer(answer);
+            }
             Command::Submit(_) => self.submit(request, platform),
             Command::Show(id)
                 if self.recovering.may_find(*id) && self.home.queue.show(*id).is_none() =>
@@ -52,6 +57,18 @@ impl Shard {
                 self.operations.start(request, &mut self.home, &mut self.commit, cx);
             }
         }
+    }
+
+    /// How sources stand at sites, after what is to be otherwise is so.
+    fn shaping<P: Platform>(&mut self, order: &Order, platform: &P) -> Answer {
+        if self.settings.shaping.is_none() {
+            return Answer::Failed("nothing is shaped: set `file` in [shaping]".into());
+        }
+        let rows = self.shared.sites.outlets.order(order, platform.now().mono);
+        if order.verb != Verb::Status {
+            self.delivery.stir_all();
+        }
+        Answer::Shaping(rows)
     }
 
     /// Take a message of this node's own. What is sent to a shard that drains is refused: it could

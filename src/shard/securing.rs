@@ -106,7 +106,7 @@ impl Securing {
         if level.asks_for_policy() {
             targets.push(Target::Sts(domain.clone()));
         }
-        let gathering = Gathering {
+        let gathering = |jobs| Gathering {
             jobs,
             hosts,
             tlsa: HashMap::new(),
@@ -117,10 +117,15 @@ impl Securing {
             holds_for,
         };
         let seeker = (domain, level);
-        if targets.is_empty() {
-            return Some(gathering.conclude(&seeker));
+        // They could not know before their hosts were: a rule says what TLS these have.
+        if let Some(gathering) = self.gathering.get_mut(&seeker) {
+            gathering.jobs.extend(jobs);
+            return None;
         }
-        self.gathering.insert(seeker.clone(), gathering);
+        if targets.is_empty() {
+            return Some(gathering(jobs).conclude(&seeker));
+        }
+        self.gathering.insert(seeker.clone(), gathering(jobs));
         for target in targets {
             self.waiting.entry(target.clone()).or_default().push(seeker.clone());
             lookups.find(target, cx);

@@ -13,13 +13,14 @@ use crate::config::options::{self, Config, DomainPattern, Recipients};
 use crate::dns;
 use crate::egress::health::GroupHealth;
 use crate::egress::nexthop::Router;
+use crate::egress::shaping::Shaping;
 use crate::egress::site::SiteKey;
 use crate::egress::source::Source;
-use crate::egress::throttle::{Rate, SiteLimits};
-use crate::egress::upstream::{Group, Member};
+use crate::egress::throttle::SiteLimits;
+use crate::egress::upstream::Group;
 use crate::mail::address::Domain;
 use crate::mail::durability::Durability;
-use crate::mail::route::{Route, TlsLevel, UpstreamId};
+use crate::mail::route::{TlsLevel, UpstreamId};
 use crate::mail::tlsa::Tlsa;
 use crate::outcome::classes::Classifier;
 use crate::policy::admission::AdmissionLimits;
@@ -50,6 +51,7 @@ mod bounces;
 mod clients;
 pub(crate) mod filters;
 mod proxies;
+mod routing;
 mod senders;
 mod surroundings;
 mod tls;
@@ -57,6 +59,7 @@ mod tls;
 use clients::Clients;
 use filters::{Filters, ListenerFilters};
 use proxies::Proxies;
+use routing::{group, router, site_limits};
 pub use surroundings::Surroundings;
 use tls::TlsSettings;
 
@@ -138,6 +141,8 @@ pub struct Settings {
     pub tenants: Tenants,
     /// What kind of refusal a reply is.
     pub classifier: Arc<Classifier>,
+    /// How traffic is shaped, where rules say so.
+    pub shaping: Option<Arc<Shaping>>,
     /// Who may log in.
     pub credentials: Arc<Credentials>,
     /// The time that certificates are judged by.
@@ -214,6 +219,7 @@ impl Settings {
             senders: Arc::new(senders::senders(config)),
             tenants: senders::tenants(config),
             classifier: around.classifier.clone().unwrap_or_else(Classifier::shipped),
+            shaping: around.shaping.clone(),
             credentials: around.credentials.clone(),
             clock: around.clock.clone(),
             dns: dns_options(config, &around.resolv_conf),
@@ -320,7 +326,7 @@ impl Settings {
         match site {
             SiteKey::Upstream(upstream) => self.groups[usize::from(upstream.group.0)].tls,
             SiteKey::Required(_) => TlsLevel::Required,
-            SiteKey::Hosts(level, _) => *level,
+            SiteKey::Hosts(level, ..) => *level,
             SiteKey::Address(_) => TlsLevel::default(),
         }
     }
@@ -437,39 +443,6 @@ fn schedule(queue: &options::QueueOptions) -> Schedule {
         jitter: f64::from(queue.retry_jitter_percent) / 100.0,
         lifetime: queue.lifetime,
         delay_report_after: queue.delay_report,
-    }
-}
-
-fn router(config: &Config) -> Router {
-    let mut router = Router::new(config.default_route);
-    let relayed = config.relay_domains.iter().map(|one| (&one.domain, Route::Group(one.group)));
-    let routed = config.routes.iter().map(|rule| (&rule.domain, rule.route));
-    for (pattern, route) in relayed.chain(routed) {
-        let added = match pattern {
-            DomainPattern::Exact(domain) => router.add_exact(domain, route),
-            DomainPattern::Suffix(domain) => router.add_below(domain, route),
-        };
-        added.expect("the configuration names no domain twice");
-    }
-    router
-}
-
-fn group(group: &options::Group) -> GroupSettings {
-    let member =
-        |one: &options::Upstream| Member::new(one.host.clone(), one.weight, one.preference);
-    GroupSettings {
-        name: group.name.clone(),
-        group: Group::new(group.upstreams.iter().map(member).collect()),
-        limits: site_limits(&group.limits),
-        tls: group.tls,
-    }
-}
-
-fn site_limits(limits: &options::SiteLimits) -> SiteLimits {
-    SiteLimits {
-        connections: limits.connections,
-        messages_per_connection: limits.messages_per_connection,
-        rate: limits.rate.map(|rate| Rate { messages: rate.messages, per: rate.per }),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::shard::delivery::JobId;
 use crate::shard::platform::ConnectionId;
 use crate::shard::securing::Records;
 use crate::shard::settings::Settings;
+use crate::smtp::client;
 use crate::tls::Connector;
 
 /// A site and what this shard keeps for it.
@@ -137,6 +138,21 @@ impl SiteRow {
         match failed.filter(|_| level == TlsLevel::Opportunistic) {
             Some(why) => (TlsLevel::None, None, Some(why)),
             None => (level, settings.connector(source, level), None),
+        }
+    }
+
+    /// How a connection is run, as the shape of its source wants it.
+    pub(super) fn shape_client(
+        &self,
+        pooled: PooledId,
+        options: Arc<client::Options>,
+    ) -> Arc<client::Options> {
+        let outlet = || self.site.shaped()?.outlet(self.site.outlet_of(pooled)?);
+        match outlet() {
+            Some(here) if !here.shape.pipelining => {
+                Arc::new(client::Options { use_pipelining: false, ..(*options).clone() })
+            }
+            Some(_) | None => options,
         }
     }
 

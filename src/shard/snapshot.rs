@@ -1,5 +1,6 @@
 //! Say how a shard stands: its counters, and what they cannot tell.
 
+use crate::base::ids::ShardId;
 use crate::outcome::counters::Count;
 use crate::shard::Shard;
 use crate::shard::commands::Snapshot;
@@ -26,6 +27,12 @@ impl Shard {
         counters.add(Count::DnsQuestions, dns.traffic.udp_queries + dns.traffic.tcp_queries);
         counters.add(Count::DnsCacheHits, dns.cached);
         counters.add(Count::DnsFailures, dns.failed);
+        // All shards know the same: one tells it.
+        if self.common.id == ShardId(0) && self.settings.shaping.is_some() {
+            let (slowed, suspended) = self.shared.sites.outlets.held_up(platform.now().mono);
+            counters.set(Count::OutletsSlowed, slowed);
+            counters.set(Count::OutletsSuspended, suspended);
+        }
         Snapshot {
             counters,
             platform: platform.counters(),

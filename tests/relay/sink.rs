@@ -11,6 +11,8 @@ use crate::node::wait_for;
 /// What a transaction brought; RCPT holds those that were taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
+    /// What follows EHLO.
+    pub(crate) hello: String,
     /// What follows `MAIL FROM:`.
     pub(crate) mail: String,
     /// What follows each `RCPT TO:`.
@@ -183,7 +185,8 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut input = BufReader::new(stream.try_clone()?);
     let mut output = stream;
-    let mut now = Taken { mail: String::new(), rcpt: Vec::new(), content: String::new() };
+    let (hello, mail, content) = <(String, String, String)>::default();
+    let mut now = Taken { hello, mail, rcpt: Vec::new(), content };
     output.write_all(b"220 sink.example ESMTP\r\n")?;
     loop {
         let mut line = String::new();
@@ -193,7 +196,10 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         let line = line.trim_end();
         let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
         let answer = match verb.as_str() {
-            "EHLO" => ehlo(shared.keywords),
+            "EHLO" => {
+                now.hello = line["EHLO".len()..].trim().to_owned();
+                ehlo(shared.keywords)
+            }
             "MAIL" => {
                 now.mail = line["MAIL FROM:".len()..].to_owned();
                 now.rcpt.clear();

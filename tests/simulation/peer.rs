@@ -59,6 +59,12 @@ pub(crate) struct Host {
     pub(crate) outages: Vec<(u64, u64, Reach)>,
     /// Recipients are put off until so long after it first saw them.
     pub(crate) greylists_for: u64,
+    /// It puts off more recipients than these in one second.
+    pub(crate) recipients_a_second: Option<usize>,
+    /// Those of the present second.
+    pub(crate) this_second: (u64, usize),
+    /// When it put one off for that.
+    pub(crate) limited: Vec<u64>,
     /// When it first saw a recipient.
     seen: BTreeMap<String, u64>,
     /// When it was tried.
@@ -76,6 +82,9 @@ impl Host {
             calm_at: 0,
             outages: Vec::new(),
             greylists_for: 0,
+            recipients_a_second: None,
+            this_second: (0, 0),
+            limited: Vec::new(),
             seen: BTreeMap::new(),
             attempts: Vec::new(),
         }
@@ -84,6 +93,18 @@ impl Host {
     pub(crate) fn reach(&self, now: u64) -> Reach {
         let outage = self.outages.iter().find(|(from, to, _)| (*from..*to).contains(&now));
         outage.map_or(Reach::Up, |(_, _, reach)| *reach)
+    }
+
+    /// Whether another recipient now is too much.
+    fn is_too_much(&mut self, now: u64) -> bool {
+        let Some(most) = self.recipients_a_second else { return false };
+        let second = now / SECOND;
+        let before = if self.this_second.0 == second { self.this_second.1 } else { 0 };
+        self.this_second = (second, before + 1);
+        if before >= most {
+            self.limited.push(now);
+        }
+        before >= most
     }
 
     fn moods(&self, now: u64) -> Moods {
@@ -291,6 +312,9 @@ impl Session {
         }
         if now < first + desk.host.greylists_for {
             return self.say("450 4.7.1 Greylisted", desk);
+        }
+        if desk.host.is_too_much(now) {
+            return self.say("451 4.7.1 Rate limit exceeded, too many messages", desk);
         }
         if address.starts_with("full") || desk.agenda.chance(moods.rcpt_450) {
             return self.say("450 4.2.2 Not now", desk);

@@ -5,6 +5,7 @@ use crate::client::{Abort, Client, Habits};
 use crate::ledger::Notify;
 use crate::node::settings;
 use crate::peer::{Moods, Reach};
+use crate::shaping::{RULES, shaped};
 use crate::signing::{SIGNATURES, signed};
 use crate::town::{config, from_memory};
 use crate::world::World;
@@ -89,7 +90,9 @@ impl Storm {
         let text = if answers_from_memory { from_memory(&text) } else { text };
         // One in four signs.
         let signs = seed % 4 == 3;
+        // One in five is shaped, by rules that let all of it through in time.
         let settings = settings(&text);
+        let settings = if seed % 5 == 4 { shaped(settings, RULES) } else { settings };
         let mut world = World::new(seed, if signs { signed(settings) } else { settings });
         world.ledger.signatures = if signs { SIGNATURES } else { 0 };
         world.agenda = agenda;

@@ -12,7 +12,14 @@ use crate::mail::address::Domain;
 use crate::policy::signing::Selector;
 use crate::smtp::sasl::Name;
 
-pub(super) fn read(reader: &mut Reader<'_>, root: &Section<'_>) -> Vec<DkimKey> {
+/// The keys, and whose seals.
+pub(super) fn read(reader: &mut Reader<'_>, root: &Section<'_>) -> (Vec<DkimKey>, Option<Domain>) {
+    let keys = keys(reader, root);
+    let arc = arc(reader, root, &keys);
+    (keys, arc)
+}
+
+fn keys(reader: &mut Reader<'_>, root: &Section<'_>) -> Vec<DkimKey> {
     let mut keys: Vec<DkimKey> = Vec::new();
     for section in reader.tables(root, "dkim", "dkim[]") {
         let domain = reader.required(&section, &knobs::DKIM_DOMAIN, forms::signing_domain);
@@ -45,7 +52,7 @@ fn identities(reader: &mut Reader<'_>, section: &Section<'_>) -> Box<[Name]> {
 }
 
 /// The domain that seals, of which there must be a key.
-pub(super) fn arc(reader: &mut Reader<'_>, root: &Section<'_>, keys: &[DkimKey]) -> Option<Domain> {
+fn arc(reader: &mut Reader<'_>, root: &Section<'_>, keys: &[DkimKey]) -> Option<Domain> {
     let section = reader.table(root, "arc");
     let given = reader.text(&section, &knobs::ARC_DOMAIN, None, forms::signing_domain)?;
     if keys.iter().all(|key| key.domain != given.value) {

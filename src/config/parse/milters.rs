@@ -4,17 +4,14 @@ use crate::base::limits::MILTERS_MAX;
 use crate::config::knobs;
 use crate::config::options::{Listener, Milter};
 use crate::config::parse::forms;
+use crate::config::parse::inbound::Inbound;
 use crate::config::reader::{Reader, Section, quoted};
 use crate::config::units::{Wrong, show_size};
 use crate::policy::filtering::OnFailure;
 
-/// In the file's order; `memory` is `limits.memory`.
-pub(super) fn read(
-    reader: &mut Reader<'_>,
-    root: &Section<'_>,
-    listeners: &[Listener],
-    memory: usize,
-) -> Vec<Milter> {
+/// In the file's order.
+pub(super) fn read(reader: &mut Reader<'_>, root: &Section<'_>, inbound: &Inbound) -> Vec<Milter> {
+    let (listeners, memory) = (inbound.listeners.as_slice(), inbound.limits.memory_bytes);
     let mut milters: Vec<Milter> = Vec::new();
     for section in reader.tables(root, "milter", "milter[]") {
         let Some(milter) = milter(reader, &section, listeners) else { continue };

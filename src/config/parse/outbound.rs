@@ -10,7 +10,7 @@ use crate::config::knob::Knob;
 use crate::config::knobs;
 use crate::config::options::{
     CertificateFiles, DomainPattern, EgressSource, Group, Recipients, RelayDomain, RouteRule,
-    SiteLimits,
+    ShapingOptions, SiteLimits,
 };
 use crate::config::parse::{default_text, flag, forms};
 use crate::config::problem::Place;
@@ -31,6 +31,7 @@ pub(super) struct Outbound {
     pub(super) shard_excess_percent: u32,
     pub(super) sources: Vec<EgressSource>,
     pub(super) tls_authorities: PathBuf,
+    pub(super) shaping: ShapingOptions,
 }
 
 /// The group that `--upstream` makes.
@@ -58,6 +59,7 @@ pub(super) fn read<'d>(
     let section = reader.table(root, "tls");
     let tls_authorities = tls_authorities(reader, &section);
     let sources = sources(reader, root, hostname);
+    let shaping = shaping(reader, root);
     Outbound {
         groups,
         relay_domains,
@@ -68,7 +70,15 @@ pub(super) fn read<'d>(
         shard_excess_percent,
         sources,
         tls_authorities,
+        shaping,
     }
+}
+
+fn shaping(reader: &mut Reader<'_>, root: &Section<'_>) -> ShapingOptions {
+    let section = reader.table(root, "shaping");
+    let file = reader.text(&section, &knobs::SHAPING_FILE, None, forms::path);
+    let shipped = reader.choice(&section, &knobs::SHAPING_SHIPPED) == "on";
+    ShapingOptions { file: file.map(|given| given.value.into()), shipped }
 }
 
 /// Where nothing on another machine can be.

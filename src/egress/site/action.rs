@@ -26,6 +26,8 @@ pub enum Action<J> {
         connection: PooledId,
         /// Where to.
         endpoint: Endpoint,
+        /// From which source, by its place, where the site is shaped; else from any.
+        source: Option<usize>,
     },
     /// Send the job's message over a ready connection: `on_done` or `on_failed` follows.
     Assign {

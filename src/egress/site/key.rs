@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::mail::address::Domain;
 use crate::mail::route::{TlsLevel, UpstreamId};
 
 /// What makes a site the same: where its connections lead.
@@ -13,8 +14,8 @@ pub enum SiteKey {
     /// The same, for messages that require TLS.
     Required(UpstreamId),
     /// The MX hosts behind some domains, for connections with such TLS: names, sorted, each once.
-    /// See [`SiteKey::hosts`].
-    Hosts(TlsLevel, Arc<[Box<str>]>),
+    /// See [`SiteKey::hosts`]. A domain that is shaped by itself has a site of its own.
+    Hosts(TlsLevel, Arc<[Box<str>]>, Option<Domain>),
     /// An address literal.
     Address(IpAddr),
 }
@@ -25,6 +26,15 @@ impl SiteKey {
         let mut sorted: Vec<Box<str>> = names.into_iter().map(Box::from).collect();
         sorted.sort_unstable();
         sorted.dedup();
-        Self::Hosts(tls, sorted.into())
+        Self::Hosts(tls, sorted.into(), None)
+    }
+
+    /// The same, for mail to `domain` alone, if one is given.
+    #[must_use]
+    pub fn of(self, domain: Option<Domain>) -> Self {
+        match self {
+            Self::Hosts(tls, hosts, _) => Self::Hosts(tls, hosts, domain),
+            other @ (Self::Upstream(_) | Self::Required(_) | Self::Address(_)) => other,
+        }
     }
 }

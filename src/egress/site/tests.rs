@@ -15,6 +15,7 @@ use crate::egress::throttle::Rate;
 use crate::mail::outcome::{Failure, Stage};
 
 mod behind;
+mod shaped;
 mod shards;
 mod steps;
 mod walk;
@@ -38,6 +39,8 @@ struct Connection {
     doing: Doing,
     /// The site knows that all of what is carried is sent.
     sent: bool,
+    /// Where it is from, if the site says so.
+    source: Option<usize>,
 }
 
 /// How a job came back.
@@ -210,12 +213,13 @@ impl World {
         let others: usize = self.shards.iter().map(|row| row.connections.len()).sum();
         let row = &mut self.shards[shard];
         match action {
-            Action::Connect { connection, endpoint: Endpoint { address, .. } } => {
+            Action::Connect { connection, endpoint: Endpoint { address, .. }, source } => {
                 assert!(row.may_connect, "connects beyond the shard's limit");
                 assert!(others < self.limits.connections as usize, "connects beyond the limit");
                 assert!(row.proven || row.opening().is_empty(), "two attempts, unproven");
                 row.tried.push(address);
-                let fresh = Connection { address, carried: 0, doing: Doing::Opening, sent: false };
+                let doing = Doing::Opening;
+                let fresh = Connection { address, carried: 0, doing, sent: false, source };
                 assert!(row.connections.insert(connection, fresh).is_none());
             }
             Action::Assign { connection, job } => {

@@ -13,6 +13,7 @@
 use serde::Deserialize;
 
 use crate::base::limits::{CLASS_PATTERN_MAX, CLASS_PATTERNS_MAX, CLASS_RULES_MAX};
+use crate::mail::reply_pattern::ReplyPattern;
 use crate::mail::status::EnhancedStatus;
 use crate::outcome::classes::Class;
 
@@ -49,8 +50,8 @@ pub(super) struct Rule {
     pub(super) has_words: bool,
     pub(super) peers: Vec<String>,
     pub(super) has_peers: bool,
-    status: Vec<[Option<u16>; 3]>,
-    codes: Vec<[Option<u16>; 3]>,
+    status: Vec<ReplyPattern>,
+    codes: Vec<ReplyPattern>,
 }
 
 #[derive(Deserialize)]
@@ -78,13 +79,8 @@ struct Given {
 impl Rule {
     /// Whether code and status are among those that it names, if it names any.
     pub(super) fn fits(&self, code: Option<u16>, status: Option<EnhancedStatus>) -> bool {
-        let is_one = |all: &[[Option<u16>; 3]], numbers: [u16; 3]| {
-            all.iter().any(|one| one.iter().zip(numbers).all(|(it, n)| it.is_none_or(|it| it == n)))
-        };
-        let code = code.map(|code| [code / 100, code / 10 % 10, code % 10]);
-        let status = status.map(|status| [status.class.into(), status.subject, status.detail]);
-        (self.codes.is_empty() || code.is_some_and(|code| is_one(&self.codes, code)))
-            && (self.status.is_empty() || status.is_some_and(|status| is_one(&self.status, status)))
+        (self.codes.is_empty() || self.codes.iter().any(|one| one.fits_code(code)))
+            && (self.status.is_empty() || self.status.iter().any(|one| one.fits_status(status)))
     }
 }
 
@@ -116,7 +112,7 @@ fn rule(given: Given, number: usize) -> Result<Rule, RulesError> {
             return Err(wrong(format!("a pattern has 1 to {CLASS_PATTERN_MAX} octets")));
         }
     }
-    let all = |texts: &[String], read: fn(&str) -> Option<[Option<u16>; 3]>| {
+    let all = |texts: &[String], read: fn(&str) -> Option<ReplyPattern>| {
         let read = |text: &String| read(text).ok_or_else(|| wrong(format!("`{text}` is no code")));
         texts.iter().map(read).collect::<Result<Vec<_>, _>>()
     };
@@ -129,29 +125,9 @@ fn rule(given: Given, number: usize) -> Result<Rule, RulesError> {
         name,
         has_words: !words.is_empty(),
         has_peers: !peers.is_empty(),
-        status: all(&status, status_of)?,
-        codes: all(&codes, code_of)?,
+        status: all(&status, ReplyPattern::status)?,
+        codes: all(&codes, ReplyPattern::code)?,
         words,
         peers,
     })
-}
-
-/// `5.1.1`, `x.1.1`, `5.1.x`.
-fn status_of(text: &str) -> Option<[Option<u16>; 3]> {
-    let mut parts = text.split('.').map(|part| match part {
-        "x" => Some(None),
-        digits => digits.parse().ok().map(Some),
-    });
-    let status = [parts.next()??, parts.next()??, parts.next()??];
-    parts.next().is_none().then_some(status)
-}
-
-/// `550`, `5xx`, `45x`.
-fn code_of(text: &str) -> Option<[Option<u16>; 3]> {
-    let mut digits = text.chars().map(|one| match one {
-        'x' => Some(None),
-        digit => digit.to_digit(10).and_then(|digit| u16::try_from(digit).ok()).map(Some),
-    });
-    let code = [digits.next()??, digits.next()??, digits.next()??];
-    digits.next().is_none().then_some(code)
 }

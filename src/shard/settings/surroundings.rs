@@ -8,6 +8,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::config::Config;
+use crate::egress::shaping::Shaping;
 use crate::outcome::classes::Classifier;
 use crate::policy::credentials::Credentials;
 use crate::policy::gate::Board;
@@ -42,6 +43,8 @@ pub struct Surroundings {
     pub classifier: Option<Arc<Classifier>>,
     /// What signs reverse-paths, where anything comes back to us.
     pub secrets: Option<Arc<Secrets>>,
+    /// How traffic is shaped; `None`: as the knobs of sites say.
+    pub shaping: Option<Arc<Shaping>>,
     /// Domains that fail their check.
     pub board: Arc<Board>,
     /// To whom nothing is sent; `None`: nobody is looked up.

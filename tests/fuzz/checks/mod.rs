@@ -20,12 +20,13 @@ mod reply;
 mod script;
 mod sent;
 mod server;
+mod shaping;
 mod spool;
 mod taken;
 mod wire;
 
 /// Every target: its name, which is that of its corpus too, and its check.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 14] = [
+pub(crate) const TARGETS: [(&str, fn(&[u8])); 15] = [
     ("server", server::check),
     ("client", client::check),
     ("spool", spool::check),
@@ -40,4 +41,5 @@ pub(crate) const TARGETS: [(&str, fn(&[u8])); 14] = [
     ("form", form::check),
     ("recipients", recipients::check),
     ("feedback", feedback::check),
+    ("shaping", shaping::check),
 ];

@@ -1,0 +1,300 @@
+//! A site each of whose sources has limits of its own.
+//!
+//! A connection belongs to an *outlet*, the source that it was opened from; a job takes a
+//! connection whose outlet's rate lets it. Outlets that a rule suspends take nothing; if all are,
+//! the site rests.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::base::limits::CONNECTION_LOOK_AGAIN;
+use crate::base::time::Monotonic;
+use crate::egress::cause::Why;
+use crate::egress::pool::PooledId;
+use crate::egress::shaping::automation::Scope;
+use crate::egress::shaping::outlets::{By, Outlet, SiteOutlets};
+use crate::egress::shaping::{Shape, Shaping};
+use crate::egress::site::{Action, Item, Site};
+
+/// A source at a site, as one shard has it.
+#[derive(Clone, Debug)]
+pub struct OutletHere {
+    /// What all shards know.
+    pub outlet: Arc<Outlet>,
+    /// The source's address, if it has one: peers of the other family are not for it.
+    pub address: Option<IpAddr>,
+    /// What it may do.
+    pub shape: Shape,
+    /// The rules that replies to it are held against.
+    pub scope: Scope,
+}
+
+/// The sources of a site, in the order of the configuration.
+#[derive(Clone, Debug)]
+pub struct Shaped {
+    /// What all shards know.
+    pub site: Arc<SiteOutlets>,
+    /// The rules that it is by: `scope`s are places in these.
+    pub rules: Arc<Shaping>,
+    outlets: Vec<OutletHere>,
+    turn: usize,
+}
+
+/// How an outlet stands for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OutletStanding {
+    /// It may carry so many messages.
+    Open(u32),
+    /// It may carry no more.
+    Shut,
+}
+
+impl OutletHere {
+    fn fits(&self, peer: IpAddr) -> bool {
+        self.address.is_none_or(|address| address.is_ipv4() == peer.is_ipv4())
+    }
+}
+
+impl Shaped {
+    /// `outlets` in the order of the sources, of which there is one at least; `start`: whose turn
+    /// it is first.
+    pub fn new(
+        site: Arc<SiteOutlets>,
+        rules: Arc<Shaping>,
+        outlets: Vec<OutletHere>,
+        start: usize,
+    ) -> Self {
+        assert!(!outlets.is_empty(), "there is always a source");
+        let turn = start % outlets.len();
+        Self { site, rules, outlets, turn }
+    }
+
+    /// An outlet, by the place of its source.
+    pub fn outlet(&self, place: usize) -> Option<&OutletHere> {
+        self.outlets.get(place)
+    }
+
+    /// All of them.
+    pub fn outlets(&self) -> &[OutletHere] {
+        &self.outlets
+    }
+
+    pub(super) fn release(&self, outlet: u16) {
+        if let Some(here) = self.outlets.get(usize::from(outlet)) {
+            here.outlet.release();
+        }
+    }
+
+    /// Until when nothing is sent, and which rule says so.
+    fn pause(&self, now: Monotonic) -> Option<(Arc<str>, Monotonic)> {
+        let unnamed = || "a rule".into();
+        if let Some(until) = self.site.suspended(now) {
+            return Some((self.site.why().unwrap_or_else(unnamed), until));
+        }
+        let until = |here: &OutletHere| here.outlet.suspended(now);
+        // None is first: as soon as one outlet is open, there is no pause.
+        let first = self.outlets.iter().min_by_key(|here| until(here))?;
+        Some((first.outlet.why().unwrap_or_else(unnamed), until(first)?))
+    }
+
+    /// Connections that its sources may have together: those that are suspended keep what they
+    /// have, which is closed one by one.
+    fn connections(&self, now: Monotonic) -> u32 {
+        let of = |here: &OutletHere| match here.outlet.suspended(now) {
+            Some(_) => here.outlet.connections(),
+            None => here.shape.connections,
+        };
+        self.outlets.iter().map(of).fold(0, u32::saturating_add).max(1)
+    }
+
+    /// The place of an outlet with room for a connection to `peer`, which is taken: one that could
+    /// send at once, if there is any.
+    fn take(&mut self, peer: IpAddr, now: Monotonic) -> Option<usize> {
+        let order = || (self.turn..self.outlets.len()).chain(0..self.turn);
+        let may = |place: &usize| {
+            let here = &self.outlets[*place];
+            here.fits(peer) && here.outlet.suspended(now).is_none()
+        };
+        let would_send = |place: &usize| {
+            let OutletHere { outlet, shape, .. } = &self.outlets[*place];
+            outlet.would_send(shape, now)
+        };
+        let (ready, others): (Vec<_>, Vec<_>) = order().filter(may).partition(would_send);
+        let takes = |place: &usize| {
+            let OutletHere { outlet, shape, .. } = &self.outlets[*place];
+            outlet.take_connection(shape.connections)
+        };
+        let taken = ready.into_iter().chain(others).find(takes)?;
+        self.turn = (taken + 1) % self.outlets.len();
+        Some(taken)
+    }
+}
+
+impl<J: Copy> Site<J> {
+    /// Its sources have limits of their own from now on, or none.
+    pub fn shape(&mut self, shaped: Option<Shaped>) {
+        let before = std::mem::replace(&mut self.shaped, shaped.map(Box::new));
+        let Some(before) = before else { return };
+        let now = self.shaped.as_deref();
+        let moved = |place: u16| {
+            let outlet = &before.outlets.get(usize::from(place))?.outlet;
+            let same = |here: &OutletHere| Arc::ptr_eq(&here.outlet, outlet);
+            let moved = now.and_then(|now| now.outlets.iter().position(same));
+            moved.and_then(|place| u16::try_from(place).ok())
+        };
+        let gone = self.pool.outlets().filter(|outlet| moved(*outlet).is_none());
+        gone.for_each(|outlet| before.release(outlet));
+        self.pool.move_outlets(moved);
+    }
+
+    /// Its sources and what they may do, where each has limits of its own.
+    pub fn shaped(&self) -> Option<&Shaped> {
+        self.shaped.as_deref()
+    }
+
+    /// The place of the source that a connection was opened from, where that counts.
+    pub fn outlet_of(&self, connection: PooledId) -> Option<usize> {
+        self.pool.outlet(connection).map(usize::from)
+    }
+
+    /// Why rules let nothing be sent, and until when.
+    pub(super) fn pause(&self, now: Monotonic) -> Option<(Why, Monotonic)> {
+        let (rule, until) = self.shaped.as_ref()?.pause(now)?;
+        Some((Why::Paused(rule), until))
+    }
+
+    pub(super) fn is_paused(&self, now: Monotonic) -> bool {
+        self.shaped.as_ref().is_some_and(|shaped| shaped.pause(now).is_some())
+    }
+
+    /// See what rules say now. `true`: that is all there is to do.
+    pub(super) fn rest(&mut self, now: Monotonic) -> bool {
+        let Some(shaped) = &self.shaped else { return false };
+        (self.limits.connections, self.limits.rate) = (shaped.connections(now), None);
+        let Some((why, until)) = self.pause(now) else { return false };
+        self.give_back(&why, until);
+        let close = self.close_idle(now);
+        self.out.extend(close);
+        // Homes are called once it is over; who looks meanwhile is told why.
+        self.blocked = Some((why, until));
+        true
+    }
+
+    /// Whether an outlet without an idle connection could send at once, and have one.
+    pub(super) fn another_outlet_would_send(&self, now: Monotonic) -> bool {
+        let Some(shaped) = &self.shaped else { return false };
+        let idle = |outlet: usize| {
+            let ids = (0..self.pool.idle()).map(|place| self.pool.idle_at(place));
+            ids.filter_map(|id| self.pool.outlet(id)).any(|it| usize::from(it) == outlet)
+        };
+        shaped.outlets.iter().enumerate().any(|(place, OutletHere { outlet, shape, .. })| {
+            outlet.suspended(now).is_none()
+                && outlet.connections() < shape.connections
+                && outlet.would_send(shape, now)
+                && !idle(place)
+        })
+    }
+
+    /// The outlet for a connection to `peer`; `None` where the site is not shaped, or has no source
+    /// of the peer's family. Or why there is none now, and when to look again.
+    pub(super) fn take_outlet(
+        &mut self,
+        peer: IpAddr,
+        now: Monotonic,
+    ) -> Result<Option<u16>, (Why, Monotonic)> {
+        let limit = self.limits.connections;
+        let Some(shaped) = &mut self.shaped else { return Ok(None) };
+        match shaped.take(peer, now) {
+            Some(place) => Ok(u16::try_from(place).ok()),
+            None if !shaped.outlets.iter().any(|here| here.fits(peer)) => Ok(None),
+            None => Err((Why::Connections(limit), now + CONNECTION_LOOK_AGAIN)),
+        }
+    }
+
+    pub(super) fn release_outlet(&mut self, connection: PooledId) {
+        if let Some(shaped) = &self.shaped
+            && let Some(outlet) = self.pool.outlet(connection)
+        {
+            shaped.release(outlet);
+        }
+    }
+
+    /// How the outlet of a connection stands; `None` where the site is not shaped.
+    pub(super) fn outlet_standing(
+        &self,
+        connection: PooledId,
+        now: Monotonic,
+    ) -> Option<OutletStanding> {
+        let shaped = self.shaped.as_ref()?;
+        let here = self.pool.outlet(connection).and_then(|outlet| shaped.outlet(outlet.into()));
+        let Some(OutletHere { outlet, shape, .. }) = here else {
+            return Some(OutletStanding::Shut);
+        };
+        let above = outlet.connections() > shape.connections;
+        let shut = above || outlet.suspended(now).is_some();
+        Some(if shut {
+            OutletStanding::Shut
+        } else {
+            OutletStanding::Open(shape.messages_per_connection)
+        })
+    }
+
+    /// Let an idle connection carry a job: the one used last, of those whose outlet's rate lets it.
+    pub(super) fn assign_shaped(&mut self, now: Monotonic) -> Option<Action<J>> {
+        let mut refused = Vec::new();
+        for place in (0..self.pool.idle()).rev() {
+            let connection = self.pool.idle_at(place);
+            if self.is_spent(connection, now) {
+                return Some(self.close(connection));
+            }
+            if self.may_send(connection, &mut refused, now) {
+                let Item { job, .. } = self.lend_line(|site, item| site.pool.lend_at(place, item));
+                return Some(Action::Assign { connection, job });
+            }
+        }
+        None
+    }
+
+    /// Let a job follow another on the connection that is open longest, of those whose outlet's
+    /// rate lets it.
+    pub(super) fn assign_behind_shaped(&mut self, now: Monotonic) -> Option<Action<J>> {
+        let (mut refused, mut place) = (Vec::new(), 0);
+        while let Some(connection) = self.pool.open_at(place) {
+            if !self.is_spent(connection, now) && self.may_send(connection, &mut refused, now) {
+                let lend = |site: &mut Self, item| site.pool.lend_behind_at(place, item);
+                let Item { job, .. } = self.lend_line(lend);
+                return Some(Action::Assign { connection, job });
+            }
+            place += 1;
+        }
+        None
+    }
+
+    fn lend_line(&mut self, lend: impl FnOnce(&mut Self, Item<J>) -> PooledId) -> Item<J> {
+        let item = self.pop_line();
+        lend(self, item);
+        item
+    }
+
+    /// Ask the outlet of a connection for a message. What refuses it is noted: it is asked once.
+    fn may_send(&mut self, connection: PooledId, refused: &mut Vec<u16>, now: Monotonic) -> bool {
+        let (Some(shaped), Some(place)) = (&self.shaped, self.pool.outlet(connection)) else {
+            return false;
+        };
+        let here = &shaped.outlets[usize::from(place)];
+        if refused.contains(&place) {
+            return false;
+        }
+        let Err((rate, by, at)) = here.outlet.try_message(&here.shape, now) else { return true };
+        refused.push(place);
+        let why = match by {
+            By::Shape => Why::Rate(rate),
+            By::Peer => Why::Slowed(rate),
+            By::Operator => Why::Set(rate),
+        };
+        if self.blocked.as_ref().is_none_or(|(_, before)| at < *before) {
+            self.blocked = Some((why, at));
+        }
+        false
+    }
+}

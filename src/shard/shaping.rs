@@ -1,0 +1,298 @@
+//! Give sites the shapes of their sources, and learn from what peers say.
+//!
+//! In: a site's hosts, the rules in force; refusals. Out: what each source may do there; which
+//! recipients are not to be tried again. Nothing here is asked where no rules are in force, nor
+//! for mail that a peer takes. Lives on: the owner shard.
+
+use std::sync::Arc;
+
+use crate::base::time::Monotonic;
+use crate::egress::PooledId;
+use crate::egress::cause::Cause;
+use crate::egress::shaping::automation::{Action, Effect, Refusal, Trigger};
+use crate::egress::shaping::{Shape, SiteNames, SourceNames};
+use crate::egress::site::{OutletHere, Shaped, Site, SiteKey};
+use crate::egress::throttle::{SharedSites, SiteLimits};
+use crate::mail::address::Domain;
+use crate::mail::outcome::{Failure, Reason};
+use crate::mail::route::TlsLevel;
+use crate::mail::status::Severity;
+use crate::outcome::classes;
+use crate::outcome::counters::Count;
+use crate::shard::context::Context;
+use crate::shard::delivery::{Delivery, JobId, SiteId};
+use crate::shard::mesh::Settlement;
+use crate::shard::platform::Platform;
+use crate::shard::settings::Settings;
+use crate::shard::settling::Settling;
+use crate::shard::site_row::SiteRow;
+
+/// A site as rules see it, from its key.
+struct Names<'k> {
+    hosts: Vec<&'k str>,
+    domain: Option<&'k Domain>,
+    is_upstream: bool,
+}
+
+impl<'k> Names<'k> {
+    /// `upstream`: its host, where the site is an upstream relay.
+    fn of(key: &'k SiteKey, upstream: &'k str) -> Self {
+        match key {
+            SiteKey::Upstream(_) | SiteKey::Required(_) => {
+                Self { hosts: vec![upstream], domain: None, is_upstream: true }
+            }
+            SiteKey::Hosts(_, hosts, domain) => {
+                let hosts = hosts.iter().map(|host| &**host).collect();
+                Self { hosts, domain: domain.as_ref(), is_upstream: false }
+            }
+            SiteKey::Address(_) => Self { hosts: Vec::new(), domain: None, is_upstream: false },
+        }
+    }
+
+    fn site(&self) -> SiteNames<'_> {
+        let Self { hosts, domain, is_upstream } = self;
+        SiteNames { hosts, domain: *domain, is_upstream: *is_upstream }
+    }
+
+    /// What it is remembered by, and what an operator calls it.
+    fn name(&self, row_name: &str) -> String {
+        match (self.domain, self.is_upstream) {
+            (_, true) => row_name.to_owned(),
+            (None, false) => self.hosts.join(","),
+            (Some(domain), false) => format!("{domain}@{}", self.hosts.join(",")),
+        }
+    }
+}
+
+/// A site's name in `shaping status`; of an upstream relay it is the row's.
+pub(super) fn site_name(key: &SiteKey, row_name: &str) -> String {
+    Names::of(key, "").name(row_name)
+}
+
+/// What the sources may do at a site that is called `row_name`, where rules are in force.
+pub(super) fn shaped(
+    key: &SiteKey,
+    (row_name, limits): (&str, SiteLimits),
+    (shared, start): (&SharedSites, usize),
+    settings: &Settings,
+    now: Monotonic,
+) -> Option<Shaped> {
+    let shaping = settings.shaping.as_ref()?;
+    let host = row_name.rsplit_once(':').map_or(row_name, |(host, _)| host);
+    let names = Names::of(key, host);
+    let site = shared.outlets.site(&names.name(row_name), now);
+    let SiteLimits { connections, messages_per_connection, rate } = limits;
+    let base = Shape::new(connections, messages_per_connection, rate);
+    let outlets = settings.sources.iter().map(|source| {
+        let address = source.address.map(|address| address.to_string());
+        let named = SourceNames { address: address.as_deref().unwrap_or(""), hello: &source.hello };
+        let name = address.as_deref().unwrap_or(&source.hello);
+        let (outlet, shape) = (site.outlet(name), shaping.shape(&base, names.site(), named));
+        outlet.take_shape(&shape);
+        OutletHere {
+            outlet,
+            address: source.address,
+            shape,
+            scope: shaping.automation.scope(names.site(), named),
+        }
+    });
+    let outlets = outlets.collect();
+    Some(Shaped::new(site, shaping.clone(), outlets, start))
+}
+
+impl Settings {
+    /// What TLS the connections to a domain's MX hosts are to have, where rules say so.
+    pub(crate) fn shaped_tls<'h>(
+        &self,
+        domain: &Domain,
+        hosts: impl Iterator<Item = &'h str>,
+    ) -> Option<TlsLevel> {
+        let shaping = self.shaping.as_deref()?;
+        let hosts: Vec<&str> = hosts.collect();
+        let domain = shaping.names(domain).then_some(domain);
+        shaping.tls(SiteNames { hosts: &hosts, domain, is_upstream: false })
+    }
+
+    /// The domain, if rules give it a site of its own.
+    pub(crate) fn own_site(&self, domain: &Domain) -> Option<Domain> {
+        self.shaping.as_deref()?.names(domain).then(|| domain.clone())
+    }
+}
+
+/// A refusal on its way into what is known of its source at its site.
+pub(super) struct Learning<'a> {
+    pub(super) classifier: &'a classes::Classifier,
+    pub(super) site: &'a Site<JobId>,
+    pub(super) pooled: PooledId,
+    pub(super) domain: Option<&'a Domain>,
+    pub(super) now: Monotonic,
+}
+
+/// What a refusal led to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Learned {
+    /// Recipients that are refused so are not tried again.
+    pub(super) bounces: bool,
+    /// The source goes slower there.
+    pub(super) slower: bool,
+    /// Rules that came in force.
+    pub(super) rules: u64,
+}
+
+impl Learning<'_> {
+    /// Learn from a refusal with this reason.
+    pub(super) fn learn(&self, reason: &Reason) -> Learned {
+        let mut learned = Learned::default();
+        let (Some(shaped), Some(reply)) = (self.site.shaped(), &reason.reply) else {
+            return learned;
+        };
+        let Some(here) = self.site.outlet_of(self.pooled).and_then(|place| shaped.outlet(place))
+        else {
+            return learned;
+        };
+        let class = self.classifier.class(reason);
+        let is_deferral = reply.code.severity() == Severity::Transient;
+        if is_deferral && here.shape.slow_down_on.contains(class) {
+            learned.slower =
+                here.outlet.slow_down(&here.shape, None, std::time::Duration::ZERO, self.now);
+        }
+        let refusal = Refusal {
+            code: Some(reply.code.as_u16()),
+            status: reply.enhanced,
+            text: &reply.text,
+            class,
+            domain: self.domain,
+        };
+        for trigger in shaped.rules.automation.fitting(&here.scope, &refusal) {
+            match here.outlet.note(trigger, self.now) {
+                Effect::Counted => {}
+                Effect::InForce => learned.bounces |= trigger.action == Action::Bounce,
+                Effect::Begins => {
+                    learned.rules += 1;
+                    learned.bounces |= trigger.action == Action::Bounce;
+                    learned.slower |= begin(trigger, shaped, here, self.now);
+                    tracing::warn!(
+                        site = shaped.site.name(),
+                        source = here.outlet.source(),
+                        "a rule comes in force: {trigger}"
+                    );
+                }
+            }
+        }
+        // What is deferred alone can be bounced instead.
+        learned.bounces &= is_deferral;
+        learned
+    }
+}
+
+/// Do what a rule says; whether the source goes slower for it.
+fn begin(trigger: &Trigger, shaped: &Shaped, here: &OutletHere, now: Monotonic) -> bool {
+    let until = now + trigger.lasts;
+    match &trigger.action {
+        Action::SlowDown(rate) => {
+            return here.outlet.slow_down(&here.shape, *rate, trigger.lasts, now);
+        }
+        Action::Suspend => shaped.site.suspend(until, &trigger.name),
+        Action::SuspendSource => here.outlet.suspend(until, &trigger.name),
+        Action::SwitchSource(to) => {
+            let is_named = |other: &&OutletHere| {
+                let source = other.outlet.source();
+                to.is_empty() || to.iter().any(|name| **name == *source)
+            };
+            let (to, from): (Vec<_>, Vec<_>) = shaped
+                .outlets()
+                .iter()
+                .partition(|other| !Arc::ptr_eq(&other.outlet, &here.outlet) && is_named(other));
+            // Where nobody else can send, this one goes on.
+            if to.iter().any(|other| other.outlet.suspended(now).is_none()) {
+                from.iter().for_each(|outlet| outlet.outlet.suspend(until, &trigger.name));
+            }
+        }
+        Action::Bounce => {}
+    }
+    false
+}
+
+impl Delivery {
+    /// What holds sites up may be another than before: ask each what it wants.
+    pub(crate) fn stir_all(&mut self) {
+        let ids: Vec<SiteId> = self.sites.iter().map(|(slot, _)| SiteId(slot)).collect();
+        ids.into_iter().for_each(|id| self.stir(id));
+    }
+
+    /// A connection failed, with a reply of the peer's perhaps: learn from it. To be called while
+    /// the site still knows the connection.
+    pub(super) fn learn_from_loss<P: Platform>(
+        row: &SiteRow,
+        pooled: PooledId,
+        cause: &Cause,
+        cx: &mut Context<'_, P>,
+    ) {
+        if cx.settings.shaping.is_none() {
+            return;
+        }
+        let Failure::Reply(_) = cause.failure else { return };
+        let Cause { stage, failure, peer } = cause;
+        let settlement = Settling { stage: *stage, failure, peer }.settle();
+        let (Settlement::Deferred(reason) | Settlement::Bounced(reason)) = settlement else {
+            return;
+        };
+        let learning = Learning {
+            classifier: &cx.settings.classifier,
+            site: &row.site,
+            pooled,
+            domain: None,
+            now: cx.now.mono,
+        };
+        cx.common.counters.learned(learning.learn(&reason));
+    }
+}
+
+/// Learn from what a transaction's recipients were refused with; those that are not to be tried
+/// again are bounced.
+pub(super) fn learn_from_refusals<P: Platform>(
+    row: &SiteRow,
+    pooled: PooledId,
+    domain: &Domain,
+    settled: &mut [(u16, Settlement)],
+    cx: &mut Context<'_, P>,
+) {
+    if cx.settings.shaping.is_none() {
+        return;
+    }
+    let learning = Learning {
+        classifier: &cx.settings.classifier,
+        site: &row.site,
+        pooled,
+        domain: Some(domain),
+        now: cx.now.mono,
+    };
+    // One reply may stand for many recipients: it is learned from once.
+    let mut last: Option<(Reason, bool)> = None;
+    for (_, settlement) in settled {
+        let (Settlement::Deferred(reason) | Settlement::Bounced(reason)) = &*settlement else {
+            continue;
+        };
+        let bounces = match &last {
+            Some((before, bounces)) if *before == *reason => *bounces,
+            Some(_) | None => {
+                let learned = learning.learn(reason);
+                cx.common.counters.learned(learned);
+                last = Some((reason.clone(), learned.bounces));
+                learned.bounces
+            }
+        };
+        if bounces && let Settlement::Deferred(reason) = &*settlement {
+            *settlement = Settlement::Bounced(reason.clone());
+        }
+    }
+}
+
+impl crate::outcome::counters::Counters {
+    fn learned(&mut self, learned: Learned) {
+        if learned.slower {
+            self.increment(Count::SlowedDown);
+        }
+        self.add(Count::ShapingRules, learned.rules);
+    }
+}

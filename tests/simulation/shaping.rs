@@ -1,0 +1,125 @@
+//! Next hops that take so much and no more, and a relay that finds out how much.
+
+use std::sync::Arc;
+
+use relay_fast::egress::shaping::Shaping;
+use relay_fast::egress::shaping::status::{Order, OutletStatus};
+use relay_fast::shard::settings::Settings;
+
+use crate::agenda::SECOND;
+use crate::node::settings;
+use crate::town::config;
+use crate::world::World;
+
+/// Rules for a storm: everything that they hold up comes through a little later.
+pub(crate) const RULES: &str = r"
+    [default]
+    connections = 3
+    messages_per_connection = 7
+    rate = '200/s'
+    rate_floor = '20/s'
+    recovery = '1m'
+    slow_down_on = ['rate-limit', 'greylisted', 'quota', 'transient']
+    [[site]]
+    mx = ['host3.example']
+    pipelining = false
+    [[domain]]
+    domains = ['b.example']
+    connections = 1
+    [[automation]]
+    codes = ['4xx']
+    count = 3
+    within = '30s'
+    action = 'suspend-source'
+    for = '7s'
+    [[automation]]
+    words = ['not now']
+    count = 10
+    within = '1m'
+    action = 'suspend'
+    for = '11s'
+    [[automation]]
+    codes = ['421']
+    action = 'switch-source'
+    for = '20s'
+";
+
+/// The same, shaped by rules.
+pub(crate) fn shaped(settings: Arc<Settings>, rules: &str) -> Arc<Settings> {
+    let mut settings = Arc::into_inner(settings).expect("nobody has it yet");
+    settings.shaping = Some(Arc::new(Shaping::new(true, Some(rules)).expect("rules")));
+    Arc::new(settings)
+}
+
+/// A host that takes so many recipients a second, for a domain, and so many messages for it.
+fn world(rules: Option<&str>, takes: usize, messages: usize) -> World {
+    let text = config("retry_first = \"30s\"\nretry_longest = \"1m\"\nretry_jitter = 0.1", "");
+    let settings = settings(&text);
+    let settings = match rules {
+        Some(rules) => shaped(settings, rules),
+        None => settings,
+    };
+    let mut world = World::new(3, settings);
+    world.ledger.lifetime = 5 * 24 * 3_600 * SECOND;
+    world.add_back();
+    let host = world.add_host(1);
+    world.add_domain("a.example", &[(10, 1)]);
+    world.hosts[host].recipients_a_second = Some(takes);
+    world.boot(3);
+    world.submit(messages, ("user", "a.example"), 0);
+    world
+}
+
+impl World {
+    fn outlets(&self) -> Vec<OutletStatus> {
+        let node = self.node.as_ref().expect("it runs");
+        node.shared.sites.outlets.order(&Order::default(), self.agenda.clocks().mono)
+    }
+
+    fn limited(&self) -> usize {
+        self.hosts.iter().map(|host| host.limited.len()).sum()
+    }
+}
+
+#[test]
+fn a_site_that_takes_little_is_soon_sent_little_and_more_again_later() {
+    const RULES: &str = "[default]\nrate = '200/s'\nrecovery = '1d'\nconnections = 5\n";
+    let (messages, hour) = (3_000, 3_600 * SECOND);
+    let mut plain = world(None, 10, messages);
+    plain.run_until(hour);
+    let mut world = world(Some(RULES), 10, messages);
+    world.run_until(hour);
+    assert_eq!((plain.delivered().len(), world.delivered().len()), (messages, messages));
+    let (unshaped, shaped) = (plain.limited(), world.limited());
+    assert!(shaped * 4 < unshaped, "{shaped} put off, {unshaped} where nothing is shaped");
+    // It went from 200 a second to what the host takes, and climbs from there on.
+    let outlets = world.outlets();
+    let outlet = outlets.iter().find(|outlet| outlet.site == "host1.example").expect("it is known");
+    assert_eq!((&*outlet.by, outlet.rate_max.as_deref()), ("peer", Some("200/s")));
+    let rate: f64 = outlet.rate.strip_suffix("/s").expect("a second").parse().expect("a number");
+    assert!((3.0..60.0).contains(&rate), "{outlet:?}");
+    let counted = world.outlets();
+    world.run_for(24 * hour);
+    let after = world.outlets();
+    let outlet = after.iter().find(|outlet| outlet.site == "host1.example");
+    assert!(outlet.is_none_or(|outlet| outlet.by == "rules"), "{outlet:?} after {counted:?}");
+    world.audit_rest();
+}
+
+#[test]
+fn what_a_rule_holds_up_comes_through_when_it_is_over() {
+    let rules = "[[automation]]\nname = 'rest'\nclass = ['rate-limit']\naction = 'suspend'\n\
+        for = '2m'\n[default]\nslow_down_on = []\n";
+    let mut world = world(Some(rules), 20, 200);
+    world.run_until(30 * SECOND);
+    let first = world.hosts[1].limited[0];
+    let delivered = world.delivered().len();
+    assert!(delivered < 200, "some wait");
+    assert!(world.limited() <= 20, "{} were put off: only what was under way", world.limited());
+    world.run_until(first + 100 * SECOND);
+    assert_eq!(world.delivered().len(), delivered, "nothing comes meanwhile");
+    assert!(world.outlets().iter().any(|outlet| outlet.why.as_deref() == Some("rest")));
+    world.run_until(first + 3_600 * SECOND);
+    assert_eq!(world.delivered().len(), 200);
+    world.audit_rest();
+}
