@@ -22,7 +22,7 @@ use crate::base::prng::Prng;
 use crate::base::time::{Monotonic, WallTime};
 use crate::config::Config;
 use crate::config::options::SuppressionOptions;
-use crate::platform::suppression::feed::Feed;
+use crate::platform::suppression::feed::{Feed, Rules};
 use crate::platform::suppression::store::{Batch, Store};
 use crate::platform::{clock, machine};
 use crate::policy::suppression::{
@@ -87,7 +87,9 @@ impl Lists {
     /// Work by `config` from now on.
     pub(super) fn set(&self, config: &Config) {
         if let Some(keeper) = &*lock(&self.keeper) {
-            *lock(&keeper.options) = Some(config.suppression);
+            // Without addresses that they come back to there are no complaints to be read.
+            let complaints = config.suppression.complaints && config.returns.is_some();
+            *lock(&keeper.options) = Some(SuppressionOptions { complaints, ..config.suppression });
         }
     }
 
@@ -178,8 +180,12 @@ impl Keeper {
     /// Read the event log as far as it goes, by the rule in force.
     fn follow(&self, feed: &mut Feed) -> Result<(), Unreadable> {
         let options = *lock(&self.options);
-        let Some(rule) = options.and_then(|options| options.hard_bounces) else { return Ok(()) };
-        feed.follow(self, rule)
+        let Some(options) = options.filter(|options| options.at != At::Off) else { return Ok(()) };
+        let SuppressionOptions { hard_bounces, complaints, .. } = options;
+        if hard_bounces.is_none() && !complaints {
+            return Ok(());
+        }
+        feed.follow(self, Rules { hard_bounces, complaints })
     }
 
     /// Take out what has expired.

@@ -10,6 +10,14 @@ pub(in crate::config) const SUPPRESSION_AT: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const SUPPRESSION_COMPLAINTS: Knob = Knob {
+    path: "suppression.complaints",
+    kind: Kind::Choice { default: "add", words: &["add", "ignore"] },
+    help: "Whoever complains is put on the list, where the report's token says of which recipient.",
+    cost: "where complaints come back (`[complaints]`), the event log is read as it is written",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const SUPPRESSION_HARD_BOUNCES: Knob = Knob {
     path: "suppression.hard_bounces",
     kind: Kind::Text { form: "`N in` duration", default: "off" },

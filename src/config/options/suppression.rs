@@ -11,6 +11,8 @@ pub struct SuppressionOptions {
     pub at: At,
     /// When an address that bounces is put on one; `None`: never.
     pub hard_bounces: Option<HardBounces>,
+    /// Whoever complains is put on one.
+    pub complaints: bool,
 }
 
 /// When an address that bounces is suppressed.

@@ -24,7 +24,8 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Section<'_>) -> SuppressionOp
         let wrong = wrong.help("set `suppression.at` too");
         reader.finder.add(place.as_ref().unwrap_or(section.place()), wrong);
     }
-    SuppressionOptions { at, hard_bounces }
+    let complaints = reader.choice(&section, &knobs::SUPPRESSION_COMPLAINTS) == "add";
+    SuppressionOptions { at, hard_bounces, complaints }
 }
 
 /// `off`, or `3 in 30d`.

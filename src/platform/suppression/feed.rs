@@ -1,10 +1,11 @@
-//! Put addresses on the list that bounce: read the event log, as it is written.
+//! Put addresses on the list that bounce or complain: read the event log, as it is written.
 //!
 //! In: event files below a spool, and how often an address bounces before it is suppressed. Out:
 //! entries of the tenant's list, of the node's own where there is none. Invariant: what a batch of
 //! lines led to and how far the file was read are one commit, so that a bounce that is in the log
 //! counts once, whenever the process is killed. A bounce that had not reached the log counts when
-//! its message is tried again.
+//! its message is tried again. What comes back later counts if its token says that it is about this
+//! recipient: whoever has merely had the message could name anybody.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -32,7 +33,16 @@ pub(super) struct Feed {
     read: Option<BTreeMap<String, u64>>,
 }
 
-/// A hard bounce.
+/// What leads onto a list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// How often an address bounces; `None`: however often.
+    pub(super) hard_bounces: Option<HardBounces>,
+    /// Whoever complains.
+    pub(super) complaints: bool,
+}
+
+/// A hard bounce, or a complaint, which counts at once.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Bounce {
     pub(super) list: ListName,
@@ -47,7 +57,7 @@ impl Feed {
     }
 
     /// Read all that is there.
-    pub(super) fn follow(&mut self, keeper: &Keeper, rule: HardBounces) -> Result<(), Unreadable> {
+    pub(super) fn follow(&mut self, keeper: &Keeper, rules: Rules) -> Result<(), Unreadable> {
         if self.read.is_none() {
             self.read = Some(keeper.store.read_up_to()?.into_iter().collect());
         }
@@ -68,7 +78,7 @@ impl Feed {
             }
             let file = File::open(path).map_err(wrong)?;
             room.resize(SUPPRESSION_READ_MAX, 0);
-            while let Some(until) = take_in((&file, &name), from, &mut room, keeper, rule)? {
+            while let Some(until) = take_in((&file, &name), from, &mut room, keeper, rules)? {
                 from = until;
                 // What led to nothing is seldom written down: it is read once more after a crash.
                 read.insert(name.clone(), from);
@@ -100,7 +110,7 @@ fn take_in(
     from: u64,
     room: &mut [u8],
     keeper: &Keeper,
-    rule: HardBounces,
+    rules: Rules,
 ) -> Result<Option<u64>, Unreadable> {
     let length = file.read_at(room, from).map_err(wrong)?;
     let lines = &room[..length];
@@ -116,12 +126,19 @@ fn take_in(
     if bounces.is_empty() && !is_far {
         return Ok(Some(until));
     }
-    let window_ms = i64::try_from(rule.within.as_millis()).unwrap_or(i64::MAX);
-    let limits = (window_ms, usize::try_from(rule.count).unwrap_or(usize::MAX));
+    let limits = rules.hard_bounces.map(|rule| {
+        let window_ms = i64::try_from(rule.within.as_millis()).unwrap_or(i64::MAX);
+        (window_ms, usize::try_from(rule.count).unwrap_or(usize::MAX))
+    });
     keeper.write(|batch| {
         for Bounce { list, subject, entry } in &bounces {
             let when = entry.when;
-            if batch.bounced(list, subject.as_str(), when, limits)? {
+            let is_over = match (entry.kind, limits) {
+                (Kind::Complaint, _) => rules.complaints,
+                (_, Some(limits)) => batch.bounced(list, subject.as_str(), when, limits)?,
+                (_, None) => false,
+            };
+            if is_over {
                 let (list, subject, entry) = (list.clone(), subject.clone(), entry.clone());
                 batch.change(&Change::Add(Located { list, subject, entry }), when)?;
             }
@@ -131,7 +148,7 @@ fn take_in(
     Ok(Some(until))
 }
 
-/// The hard bounces among whole lines, as many as fit in a batch; and how many octets that were.
+/// The hard bounces and complaints among whole lines, as many as fit in a batch; and how many octets that were.
 fn bounces(lines: &[u8]) -> (Vec<Bounce>, usize) {
     let mut found = Vec::new();
     let mut taken = 0;
@@ -145,20 +162,26 @@ fn bounces(lines: &[u8]) -> (Vec<Bounce>, usize) {
     (found, taken)
 }
 
-/// The hard bounce that a line tells of. What a DSN came to is none: its recipient was a sender,
-/// whom anybody may have named.
+/// The hard bounce or complaint that a line tells of. What a DSN came to is none: its recipient was
+/// a sender, whom anybody may have named.
 pub(super) fn bounce(line: &[u8]) -> Option<Bounce> {
-    memmem::find(line, b"\"kind\":\"bounced\"")?;
+    memmem::find(line, b"\"kind\":\"bounced")
+        .or_else(|| memmem::find(line, b"\"kind\":\"complained\""))?;
     let event = Event::parse(line).ok()?;
     let is_hard = [Class::BadMailbox, Class::Inactive, Class::BadDomain]
         .iter()
         .any(|class| class.as_str() == event.class);
-    if event.kind != EventKind::Bounced || !is_hard || event.reverse_path.is_empty() {
-        return None;
-    }
+    let about = event.returned.as_ref().filter(|returned| returned.vouched == "recipient");
+    let kind = match (event.kind, about) {
+        (EventKind::Bounced, _) if is_hard && !event.reverse_path.is_empty() => Kind::HardBounce,
+        (EventKind::BouncedLater, Some(_)) if is_hard => Kind::HardBounce,
+        (EventKind::Complained, Some(_)) => Kind::Complaint,
+        _ => return None,
+    };
     let recipient = Mailbox::parse(&event.recipient, true).ok()?;
-    let mut entry = Entry::new(Kind::HardBounce, &words(&event), event.time);
-    entry.message = Some(event.id);
+    let mut entry = Entry::new(kind, &words(&event), event.time);
+    let original = about.and_then(|returned| returned.original);
+    entry.message = original.or(Some(event.id));
     let tenant = TenantName::parse(&event.tenant).ok();
     let list = tenant.as_ref().map_or(ListName::GLOBAL, ListName::from);
     Some(Bounce { list, subject: Subject::from(&recipient), entry })

@@ -14,7 +14,7 @@ use crate::config::options::HardBounces;
 use crate::mail::address::Mailbox;
 use crate::mail::durability::Durability;
 use crate::mail::handling::TenantName;
-use crate::outcome::event::{Event, Kind as EventKind};
+use crate::outcome::event::{Event, Kind as EventKind, Returned};
 use crate::policy::suppression::{Kind, Lists as Asked};
 
 const LISTS: [&str; 3] = ["global", "t", "t2"];
@@ -255,8 +255,9 @@ fn line(event: &Event<'_>) -> Vec<u8> {
     line
 }
 
-fn rule(count: u32) -> HardBounces {
-    HardBounces { count, within: Duration::from_secs(86_400) }
+fn rule(count: u32) -> Rules {
+    let hard_bounces = Some(HardBounces { count, within: Duration::from_secs(86_400) });
+    Rules { hard_bounces, complaints: false }
 }
 
 #[test]
@@ -316,6 +317,43 @@ fn hard_bounces_of_the_event_log_count_once_whatever_happens() {
     append(&two, &bounced("g@b.example", 2));
     feed.follow(&keeper, rule(1)).unwrap();
     assert!(suppressed(&keeper, "g@b.example"));
+}
+
+#[test]
+fn what_came_back_counts_where_its_token_says_of_which_recipient() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, events) = (folder.path().join("s.redb"), folder.path().join("events"));
+    let keeper = open(&path);
+    std::fs::create_dir(&events).unwrap();
+    let log = events.join("shard-00-1.jsonl");
+    let told = |kind, to: &str, vouched: &'static str| {
+        let (original, vouched) = (Some(MessageId(5)), vouched.into());
+        let returned = Some(Returned { original, vouched, ..Returned::default() });
+        line(&Event { returned, ..event(kind, to, "bad-mailbox", NOW) })
+    };
+    append(&log, &told(EventKind::Complained, "abuse@b.example", "recipient"));
+    append(&log, &told(EventKind::Complained, "forged@b.example", "message"));
+    append(&log, &told(EventKind::Complained, "stranger@b.example", ""));
+    append(&log, &told(EventKind::BouncedLater, "gone@b.example", "recipient"));
+    append(&log, &told(EventKind::BouncedLater, "named@b.example", "message"));
+    append(&log, &told(EventKind::Returned, "away@b.example", "recipient"));
+    let complaints = Rules { hard_bounces: None, complaints: true };
+    Feed::new(events.clone()).follow(&keeper, complaints).unwrap();
+    let kinds = |to: &str| {
+        let found = keeper.find(&subject(to)).unwrap();
+        found.iter().map(|one| (one.entry.kind, one.entry.message)).collect::<Vec<_>>()
+    };
+    let of = |kind| vec![(kind, Some(MessageId(5)))];
+    assert_eq!(kinds("abuse@b.example"), of(Kind::Complaint));
+    for to in ["forged", "stranger", "gone", "named", "away"] {
+        assert_eq!(kinds(&format!("{to}@b.example")), [], "{to}");
+    }
+    append(&log, &told(EventKind::BouncedLater, "gone@b.example", "recipient"));
+    append(&log, &told(EventKind::BouncedLater, "named@b.example", "message"));
+    append(&log, &told(EventKind::Complained, "late@b.example", "recipient"));
+    Feed::new(events).follow(&keeper, rule(1)).unwrap();
+    assert_eq!(kinds("gone@b.example"), of(Kind::HardBounce));
+    assert_eq!((kinds("named@b.example"), kinds("late@b.example")), (vec![], vec![]));
 }
 
 #[test]

@@ -95,6 +95,9 @@ impl FromStr for ListName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text == Self::GLOBAL.as_str() {
+            return Ok(Self::GLOBAL);
+        }
         // Whatever a tenant may be called, its list is called so.
         match TenantName::parse(text) {
             Ok(name) => Ok(Self::from(&name)),

@@ -12,8 +12,12 @@ fn when_addresses_that_bounce_are_suppressed() {
         read_file(&format!("[suppression]\nat = \"rcpt\"\nhard_bounces = \"{line}\"")).suppression
     };
     let three = HardBounces { count: 3, within: Duration::from_secs(30 * 86_400) };
-    assert_eq!(read("3 in 30d"), SuppressionOptions { at: At::Rcpt, hard_bounces: Some(three) });
+    assert_eq!(
+        read("3 in 30d"),
+        SuppressionOptions { at: At::Rcpt, hard_bounces: Some(three), complaints: true }
+    );
     assert_eq!(read("off").hard_bounces, None);
+    assert!(!read_file("[suppression]\ncomplaints = \"ignore\"").suppression.complaints);
     assert_eq!(read_file("").suppression.at, At::Off);
     for (wrong, why) in [
         ("3", "3: `3` does not say when"),
