@@ -104,8 +104,7 @@ impl Journal {
         let handling = stored.envelope.handling.as_deref();
         let (tenant, campaign) = handling.map_or(("", ""), Handling::labels);
         tracing::debug!(id = %stored.id, to, peer = attempt.peer, code, reply, "{kind:?}");
-        self.line.clear();
-        Event {
+        let event = Event {
             sequence: self.sequence,
             time: cx.now.wall,
             shard: cx.common.id,
@@ -134,10 +133,8 @@ impl Journal {
             accept: attempt.accept,
             verified: attempt.verified.map(Cow::Borrowed),
             returned: None,
-        }
-        .write_line(&mut self.line);
-        cx.platform.log_events(&self.line);
-        cx.common.counters.increment(Count::EventsWritten);
+        };
+        self.write(&event, cx);
     }
 
     /// Tell what `stored`, which came back to us, says of a recipient of mail of ours.
@@ -152,9 +149,7 @@ impl Journal {
         let Returning { tenant, recipient: about, told, class } = about;
         let (to, what) = (about.map_or("", Mailbox::as_str), &returned.what);
         tracing::debug!(id = %stored.id, to, %what, reply = &*told.text, "{kind:?}");
-        self.sequence += 1;
-        self.line.clear();
-        Event {
+        let event = Event {
             sequence: self.sequence,
             time: cx.now.wall,
             shard: cx.common.id,
@@ -183,8 +178,14 @@ impl Journal {
             accept: None,
             verified: None,
             returned: Some(returned),
-        }
-        .write_line(&mut self.line);
+        };
+        self.write(&event, cx);
+    }
+
+    /// Write the event that has the next number.
+    fn write<P: Platform>(&mut self, event: &Event<'_>, cx: &mut Context<'_, P>) {
+        self.line.clear();
+        event.write_line(&mut self.line);
         self.sequence += 1;
         cx.platform.log_events(&self.line);
         cx.common.counters.increment(Count::EventsWritten);
