@@ -118,7 +118,7 @@ pub enum Verb {
     },
     /// Show the event log of a spool, all shards together; a node may run there or not
     Events(Events),
-    /// How those stand who are handed the event log ([[exporter]]), of a running node
+    /// How those stand who are handed the event log (`[[exporter]]`), of a running node
     Exporters,
     /// What the rules of shaping mean, and how sources stand at sites
     Shaping {
