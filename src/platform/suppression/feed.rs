@@ -148,7 +148,8 @@ fn take_in(
     Ok(Some(until))
 }
 
-/// The hard bounces and complaints among whole lines, as many as fit in a batch; and how many octets that were.
+/// The hard bounces and complaints among whole lines, as many as fit in a batch; and how many
+/// octets that were.
 fn bounces(lines: &[u8]) -> (Vec<Bounce>, usize) {
     let mut found = Vec::new();
     let mut taken = 0;
