@@ -44,8 +44,9 @@ fn lookups(criterion: &mut Criterion) {
     let tenant = TenantName::parse("shop-1").expect("a name");
     let mut group = criterion.benchmark_group("suppression");
     group.throughput(Throughput::Elements(1));
-    for count in [0, 1_000, 1_000_000, 10_000_000].map(mail::size) {
-        let suppression = suppression(count);
+    for count in [0, 1_000, 1_000_000, 10_000_000] {
+        // A try has fewer, under the same names.
+        let suppression = suppression(mail::size(count));
         for (name, tenant) in [("global", None), ("global and a tenant's", Some(&tenant))] {
             let mut each = recipients.iter().cycle();
             group.bench_function(BenchmarkId::new(name, count), |bencher| {
