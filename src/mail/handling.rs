@@ -180,18 +180,23 @@ impl Handling {
         (tenant, self.campaign.as_ref().map_or("", CampaignName::as_str))
     }
 
-    /// A number by which tenants and their campaigns are told apart; 0: nobody's.
+    /// [`sender`] of this.
     pub fn sender(&self) -> u64 {
-        let hash = |name: &str| xxh3_64(name.as_bytes());
-        let tenant = self.tenant.as_ref().map_or(0, |name| hash(name.as_str()));
-        let campaign = self.campaign.as_ref().map_or(0, |name| hash(name.as_str()));
-        tenant ^ campaign.rotate_left(17)
+        sender(self.tenant.as_ref(), self.campaign.as_ref())
     }
 
     /// As an envelope has it: `None` where nothing is said.
     pub fn boxed(self) -> Option<Box<Self>> {
         (self != Self::default()).then(|| Box::new(self))
     }
+}
+
+/// A number by which tenants and their campaigns are told apart; 0: nobody's.
+pub fn sender(tenant: Option<&TenantName>, campaign: Option<&CampaignName>) -> u64 {
+    let hash = |name: &str| xxh3_64(name.as_bytes());
+    let tenant = tenant.map_or(0, |name| hash(name.as_str()));
+    let campaign = campaign.map_or(0, |name| hash(name.as_str()));
+    tenant ^ campaign.rotate_left(17)
 }
 
 #[cfg(test)]

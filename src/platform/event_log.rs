@@ -325,7 +325,7 @@ fn start_of(name: &str) -> Option<WallTime> {
 }
 
 /// All event files, in order of name.
-fn names(directory: &Path) -> io::Result<Vec<String>> {
+pub(super) fn names(directory: &Path) -> io::Result<Vec<String>> {
     let names: io::Result<Vec<_>> =
         fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect();
     let mut names: Vec<String> =

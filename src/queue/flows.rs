@@ -11,10 +11,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::base::limits::{TENANT_QUEUED_DEFAULT, TENANT_WEIGHT_DEFAULT};
-use crate::mail::handling::{CampaignName, Handling, Priority, TenantName};
+use crate::mail::handling::{CampaignName, Handling, Priority, TenantName, sender};
 use crate::queue::list::{Links, List, NONE};
 use crate::queue::table::Table;
 
@@ -361,8 +360,5 @@ impl Flows {
 }
 
 fn hash_of(tenant: Option<&TenantName>, campaign: Option<&CampaignName>, band: Band) -> u64 {
-    let hash = |name: &str| xxh3_64(name.as_bytes());
-    let tenant = tenant.map_or(0, |name| hash(name.as_str()));
-    let campaign = campaign.map_or(0, |name| hash(name.as_str()));
-    tenant ^ campaign.rotate_left(17) ^ u64::from(band.0).rotate_left(40)
+    sender(tenant, campaign) ^ u64::from(band.0).rotate_left(40)
 }

@@ -6,7 +6,7 @@
 use hashbrown::HashTable;
 
 use crate::queue::list::{Links, List};
-use crate::queue::table::Table;
+use crate::queue::table::{Table, hash_of_rows};
 
 /// Messages in RAM; `H` is what holds one, as an `Arc` of it.
 #[derive(Debug)]
@@ -33,9 +33,8 @@ impl<H> HotRow<H> {
     }
 }
 
-/// Fibonacci hashing: rows are small numbers, given out one after another.
 fn hash_of(message: u32) -> u64 {
-    u64::from(message).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
+    hash_of_rows(message.into())
 }
 
 impl<H> Hot<H> {

@@ -27,7 +27,7 @@ use hashbrown::HashTable;
 use crate::queue::Queue;
 use crate::queue::entry::Entry;
 use crate::queue::list::{Links, List, NONE};
-use crate::queue::table::Table;
+use crate::queue::table::{Table, hash_of_rows};
 
 /// A branch or a leaf.
 #[derive(Debug)]
@@ -150,8 +150,7 @@ type Key = (u32, bool, u32);
 fn hash_of(key: Key) -> u64 {
     let (domain, is_leaf, of) = key;
     let word = u64::from(domain) << 32 | u64::from(of);
-    // Fibonacci hashing: the words are small and differ in their low bits.
-    (word ^ u64::from(is_leaf) << 63).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
+    hash_of_rows(word ^ u64::from(is_leaf) << 63)
 }
 
 impl Lanes {

@@ -10,6 +10,12 @@ use std::ops::{Index, IndexMut};
 use crate::base::slots::Slot;
 use crate::queue::list::NONE;
 
+/// A hash of a word made of row numbers, which are small and given out one after another: Fibonacci
+/// hashing.
+pub(super) fn hash_of_rows(word: u64) -> u64 {
+    word.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
+}
+
 const CHUNK: usize = 1_024;
 
 /// A slab in chunks.

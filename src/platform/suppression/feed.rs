@@ -21,6 +21,7 @@ use crate::mail::address::Mailbox;
 use crate::mail::handling::TenantName;
 use crate::outcome::classes::Class;
 use crate::outcome::event::{Event, Kind as EventKind};
+use crate::platform::event_log;
 use crate::platform::suppression::Keeper;
 use crate::platform::suppression::store::wrong;
 use crate::policy::suppression::{Change, Entry, Kind, ListName, Located, Subject, Unreadable};
@@ -89,16 +90,11 @@ impl Feed {
 
     /// All event files, by shard and by age.
     fn names(&self) -> io::Result<Vec<String>> {
-        let entries = match fs::read_dir(&self.events) {
+        let mut names = match event_log::names(&self.events) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
+            names => names?,
         };
-        let mut names = Vec::new();
-        for entry in entries {
-            let name = entry?.file_name();
-            names.extend(name.into_string().ok().filter(|name| name.ends_with(".jsonl")));
-        }
-        names.sort_unstable();
+        names.retain(|name| name.ends_with(".jsonl"));
         Ok(names)
     }
 }
