@@ -156,40 +156,18 @@ mod tests {
     use super::*;
     use crate::base::ids::{MessageId, ShardId};
     use crate::base::time::WallTime;
-    use crate::mail::durability::Durability;
     use crate::outcome::event::Delays;
     use std::time::Duration;
 
     fn event<'a>(kind: Kind, domain: &'a str, upstream: &'a str, ms: u64) -> Event<'a> {
         Event {
-            sequence: 0,
-            time: WallTime(0),
-            shard: ShardId(0),
-            kind,
-            id: MessageId(0),
-            reverse_path: "".into(),
-            recipient: "".into(),
             domain: domain.into(),
-            tenant: "".into(),
-            campaign: "".into(),
-            durability: Durability::Commit,
-            size: 0,
-            site: "".into(),
             peer: if kind == Kind::Expired { "" } else { "mx" }.into(),
             upstream: upstream.into(),
-            milter: "".into(),
-            tls: "".into(),
-            stage: None,
-            code: None,
-            status: None,
-            class: "".into(),
-            reply: "".into(),
             attempt: 1,
-            next_attempt: None,
             delays: Some(Delays { transmit: Duration::from_millis(ms), ..Delays::default() }),
             accept: (kind == Kind::Received).then_some(Duration::from_millis(3)),
-            verified: None,
-            returned: None,
+            ..Event::new(kind, MessageId(0), WallTime(0), ShardId(0))
         }
     }
 

@@ -105,18 +105,10 @@ impl Journal {
         let (tenant, campaign) = handling.map_or(("", ""), Handling::labels);
         tracing::debug!(id = %stored.id, to, peer = attempt.peer, code, reply, "{kind:?}");
         let event = Event {
-            sequence: self.sequence,
-            time: cx.now.wall,
-            shard: cx.common.id,
-            kind,
-            id: stored.id,
-            reverse_path: stored.envelope.reverse_path.as_str().into(),
             recipient: to.into(),
             domain: forward_path.domain().map_or("", |domain| domain.as_str()).into(),
             tenant: tenant.into(),
             campaign: campaign.into(),
-            size: stored.bytes(),
-            durability: stored.origin.durability(),
             site: attempt.site.into(),
             peer: attempt.peer.into(),
             milter: attempt.milter.into(),
@@ -132,7 +124,7 @@ impl Journal {
             delays: attempt.delays,
             accept: attempt.accept,
             verified: attempt.verified.map(Cow::Borrowed),
-            returned: None,
+            ..self.begin(kind, stored, cx)
         };
         self.write(&event, cx);
     }
@@ -150,36 +142,34 @@ impl Journal {
         let (to, what) = (about.map_or("", Mailbox::as_str), &returned.what);
         tracing::debug!(id = %stored.id, to, %what, reply = &*told.text, "{kind:?}");
         let event = Event {
-            sequence: self.sequence,
-            time: cx.now.wall,
-            shard: cx.common.id,
-            kind,
-            id: stored.id,
-            reverse_path: stored.envelope.reverse_path.as_str().into(),
             recipient: to.into(),
             domain: about.map_or("", |about| about.domain().as_str()).into(),
             tenant: tenant.map_or("", TenantName::as_str).into(),
-            campaign: "".into(),
-            size: stored.bytes(),
-            durability: stored.origin.durability(),
-            site: "".into(),
             peer: (&*told.peer).into(),
-            milter: "".into(),
-            upstream: "".into(),
-            tls: "".into(),
-            stage: None,
             code: told.code,
             status: told.status,
             class: class.map_or("", Class::as_str).into(),
             reply: (&*told.text).into(),
-            attempt: 0,
-            next_attempt: None,
-            delays: None,
-            accept: None,
-            verified: None,
             returned: Some(returned),
+            ..self.begin(kind, stored, cx)
         };
         self.write(&event, cx);
+    }
+
+    /// What every event about `stored` has.
+    fn begin<'a, P: Platform>(
+        &self,
+        kind: Kind,
+        stored: &'a Stored,
+        cx: &Context<'_, P>,
+    ) -> Event<'a> {
+        Event {
+            sequence: self.sequence,
+            reverse_path: stored.envelope.reverse_path.as_str().into(),
+            size: stored.bytes(),
+            durability: stored.origin.durability(),
+            ..Event::new(kind, stored.id, cx.now.wall, cx.common.id)
+        }
     }
 
     /// Write the event that has the next number.

@@ -12,7 +12,6 @@ use crate::base::limits::SUPPRESSION_FILTER_MIN;
 use crate::base::time::WallTime;
 use crate::config::options::HardBounces;
 use crate::mail::address::Mailbox;
-use crate::mail::durability::Durability;
 use crate::mail::handling::TenantName;
 use crate::outcome::event::{Event, Kind as EventKind, Returned};
 use crate::policy::suppression::{Kind, Lists as Asked};
@@ -214,33 +213,14 @@ fn a_filter_that_is_full_is_built_anew() {
 fn event(kind: EventKind, recipient: &str, class: &str, time: WallTime) -> Event<'static> {
     Event {
         sequence: 1,
-        time,
-        shard: ShardId(0),
-        kind,
-        id: MessageId(77),
         reverse_path: "s@a.example".into(),
         recipient: recipient.to_owned().into(),
         domain: "b.example".into(),
-        tenant: "".into(),
-        campaign: "".into(),
-        size: 1,
-        durability: Durability::default(),
-        site: "".into(),
-        peer: "".into(),
-        milter: "".into(),
-        upstream: "".into(),
-        tls: "".into(),
-        stage: None,
         code: Some(550),
         status: Some(crate::mail::status::EnhancedStatus::new(5, 1, 1)),
         class: class.to_owned().into(),
         reply: "No such\nuser".into(),
-        attempt: 1,
-        next_attempt: None,
-        delays: None,
-        accept: None,
-        returned: None,
-        verified: None,
+        ..Event::new(kind, MessageId(77), time, ShardId(0))
     }
 }
 
