@@ -1,27 +1,29 @@
-//! The jobs that wait at one site on its owner: homes take turns, and in each its senders.
+//! The jobs that wait at one site on its owner: senders take turns, and in each its homes.
 //!
 //! A home sends what waits there fairly between its domains, senders and messages already
 //! (`queue::ready`), and as much of each as its share lets it. So what is left to do here is that
 //! nobody waits behind all that was sent ahead for others: whoever has little here has its turn
-//! soon. A job that lost its connection through no fault of its own goes before all others.
+//! soon, whichever homes took it in. A job that lost its connection through no fault of its own
+//! goes before all others.
 
 use std::collections::VecDeque;
 
 use crate::base::ids::ShardId;
 use crate::base::limits::{SITE_READY_MAX, SITE_READY_OF_SENDER};
 
-/// Jobs by home and sender.
+/// Jobs by sender and home.
 #[derive(Debug)]
 pub(super) struct Line<W> {
     /// To be tried again at once.
     again: VecDeque<W>,
-    /// Homes that have had jobs here; the first with some has its turn next. Few: one for each
-    /// shard at most.
-    homes: VecDeque<(ShardId, Senders<W>)>,
+    /// The first has its turn next. At most as many as jobs.
+    senders: VecDeque<Waiting<W>>,
+    /// The room of one that has no jobs left, for the next one.
+    spare: Homes<W>,
     len: usize,
 }
 
-/// Who sends a job, of those of its home.
+/// Who sends a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
     /// Tells it from others; 0: nobody in particular.
@@ -37,74 +39,56 @@ impl Sender {
     pub const NOBODY: Self = Self { name: 0, weight: Self::USUAL };
 }
 
-/// Jobs of one home by sender; the first has its turn next. At most as many as jobs.
-#[derive(Debug)]
-struct Senders<W> {
-    waiting: VecDeque<Waiting<W>>,
-    /// The room of one that has no jobs left, for the next one.
-    spare: VecDeque<W>,
-}
-
+/// A sender with at least one job.
 #[derive(Debug)]
 struct Waiting<W> {
     sender: Sender,
     /// `Sender::USUAL` a job that may go in this turn.
     credit: u32,
-    jobs: VecDeque<W>,
+    homes: Homes<W>,
 }
 
-impl<W> Default for Senders<W> {
+/// Jobs of one sender by home; the first with some has its turn next. Few: one for each shard at
+/// most.
+#[derive(Debug)]
+struct Homes<W>(VecDeque<(ShardId, VecDeque<W>)>);
+
+impl<W> Default for Homes<W> {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), spare: VecDeque::new() }
+        Self(VecDeque::new())
     }
 }
 
-impl<W> Senders<W> {
-    fn find(&self, sender: Sender) -> Option<usize> {
-        self.waiting.iter().position(|one| one.sender.name == sender.name)
+impl<W> Homes<W> {
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|(_, jobs)| jobs.is_empty())
     }
 
-    fn push(&mut self, sender: Sender, job: W) {
-        if let Some(place) = self.find(sender) {
-            return self.waiting[place].jobs.push_back(job);
-        }
-        let mut jobs = std::mem::take(&mut self.spare);
-        jobs.push_back(job);
-        self.waiting.push_back(Waiting { sender, credit: sender.weight, jobs });
+    fn len_of(&self, home: ShardId) -> usize {
+        self.0.iter().find(|(other, _)| *other == home).map_or(0, |(_, jobs)| jobs.len())
     }
 
-    /// Let whoever has the next turn be the first.
-    fn turn(&mut self) {
-        while let Some(first) = self.waiting.front_mut()
-            && first.credit < Sender::USUAL
-            && self.waiting.len() > 1
-        {
-            if let Some(mut first) = self.waiting.pop_front() {
-                first.credit += first.sender.weight;
-                self.waiting.push_back(first);
-            }
+    fn push(&mut self, home: ShardId, job: W) {
+        match self.0.iter_mut().find(|(other, _)| *other == home) {
+            Some((_, jobs)) => jobs.push_back(job),
+            None => self.0.push_back((home, VecDeque::from([job]))),
         }
     }
 
     fn first(&self) -> Option<&W> {
-        self.waiting.front()?.jobs.front()
+        self.0.iter().find_map(|(_, jobs)| jobs.front())
     }
 
     fn pop(&mut self) -> Option<W> {
-        let first = self.waiting.front_mut()?;
-        let job = first.jobs.pop_front().expect("who is here has jobs");
-        first.credit = first.credit.saturating_sub(Sender::USUAL);
-        if first.jobs.is_empty() {
-            self.spare = self.waiting.pop_front().expect("the first").jobs;
-        }
-        self.turn();
-        Some(job)
+        let next = self.0.iter().position(|(_, jobs)| !jobs.is_empty())?;
+        self.0.rotate_left(next + 1);
+        self.0.back_mut()?.1.pop_front()
     }
 }
 
 impl<W> Default for Line<W> {
     fn default() -> Self {
-        Self { again: VecDeque::new(), homes: VecDeque::new(), len: 0 }
+        Self { again: VecDeque::new(), senders: VecDeque::new(), spare: Homes::default(), len: 0 }
     }
 }
 
@@ -123,11 +107,13 @@ impl<W> Line<W> {
             || (self.len >= SITE_READY_MAX && self.len_of(home, sender) >= SITE_READY_OF_SENDER)
     }
 
+    fn find(&self, sender: Sender) -> Option<usize> {
+        self.senders.iter().position(|one| one.sender.name == sender.name)
+    }
+
     /// Jobs of a home's sender.
     fn len_of(&self, home: ShardId, sender: Sender) -> usize {
-        let home = self.homes.iter().find(|(other, _)| *other == home);
-        let place = home.and_then(|(_, senders)| Some((senders, senders.find(sender)?)));
-        place.map_or(0, |(senders, place)| senders.waiting[place].jobs.len())
+        self.find(sender).map_or(0, |place| self.senders[place].homes.len_of(home))
     }
 
     /// Whether the next job is one that lost its connection.
@@ -137,20 +123,17 @@ impl<W> Line<W> {
 
     /// The job that `pop` would take.
     pub(super) fn first(&self) -> Option<&W> {
-        let in_turn = || self.homes.iter().find_map(|(_, senders)| senders.first());
-        self.again.front().or_else(in_turn)
+        self.again.front().or_else(|| self.senders.front()?.homes.first())
     }
 
     pub(super) fn push(&mut self, home: ShardId, sender: Sender, job: W) {
         self.len += 1;
-        match self.homes.iter_mut().find(|(other, _)| *other == home) {
-            Some((_, senders)) => senders.push(sender, job),
-            None => {
-                let mut senders = Senders::default();
-                senders.push(sender, job);
-                self.homes.push_back((home, senders));
-            }
+        if let Some(place) = self.find(sender) {
+            return self.senders[place].homes.push(home, job);
         }
+        let mut homes = std::mem::take(&mut self.spare);
+        homes.push(home, job);
+        self.senders.push_back(Waiting { sender, credit: sender.weight, homes });
     }
 
     pub(super) fn push_again(&mut self, job: W) {
@@ -159,19 +142,30 @@ impl<W> Line<W> {
     }
 
     pub(super) fn pop(&mut self) -> Option<W> {
-        if self.len == 0 {
-            return None;
-        }
-        self.len -= 1;
         if let Some(job) = self.again.pop_front() {
+            self.len -= 1;
             return Some(job);
         }
-        loop {
-            let (home, mut senders) = self.homes.pop_front()?;
-            let job = senders.pop();
-            self.homes.push_back((home, senders));
-            if job.is_some() {
-                return job;
+        let first = self.senders.front_mut()?;
+        let job = first.homes.pop()?;
+        self.len -= 1;
+        first.credit = first.credit.saturating_sub(Sender::USUAL);
+        if first.homes.is_empty() {
+            self.spare = self.senders.pop_front()?.homes;
+        }
+        self.turn();
+        Some(job)
+    }
+
+    /// Let whoever has the next turn be the first.
+    fn turn(&mut self) {
+        while let Some(first) = self.senders.front_mut()
+            && first.credit < Sender::USUAL
+            && self.senders.len() > 1
+        {
+            if let Some(mut first) = self.senders.pop_front() {
+                first.credit += first.sender.weight;
+                self.senders.push_back(first);
             }
         }
     }
@@ -211,13 +205,24 @@ mod tests {
         line.push(ShardId(1), sender(7, Sender::USUAL), 2_000);
         assert_eq!(line.len_of(ShardId(0), sender(7, 1)), 200);
         let mut pop = || line.pop().expect("not empty");
-        assert_eq!([pop(), pop(), pop(), pop()], [0, 2_000, 1_000, 1]);
+        assert_eq!([pop(), pop(), pop(), pop()], [0, 1_000, 2_000, 1]);
         let rest: Vec<i32> = std::iter::from_fn(|| line.pop()).collect();
         assert_eq!(rest, (2..200).collect::<Vec<i32>>());
         // Who has had its turns and comes again begins anew.
         line.push(ShardId(1), sender(8, 1), 1);
         assert_eq!((line.first(), line.len()), (Some(&1), 1));
         assert_eq!((line.pop(), line.pop()), (Some(1), None));
+    }
+
+    #[test]
+    fn who_has_two_homes_has_no_more_turns_than_who_has_one() {
+        let mut line = Line::default();
+        for job in 0..=255 {
+            line.push(ShardId(job % 3), sender(1, Sender::USUAL), 1);
+            line.push(ShardId(0), sender(2, Sender::USUAL), 2);
+        }
+        let first: Vec<i32> = (0..300).filter_map(|_| line.pop()).collect();
+        assert_eq!(first.iter().filter(|one| **one == 1).count(), 150);
     }
 
     #[test]

@@ -238,7 +238,7 @@ impl<J: Copy> Site<J> {
     /// Take a job out of the line, which is not empty, to be assigned; if the rate lets it.
     fn take_from_line(&mut self, now: Monotonic) -> Option<Item<J>> {
         if let Some(rate) = self.limits.rate
-            && let Err(at) = self.shared.try_message(rate, now)
+            && let Err(at) = self.shared.try_message(self.here, rate, now)
         {
             self.blocked = Some((Why::Rate(rate), at));
             return None;

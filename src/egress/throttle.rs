@@ -1,13 +1,13 @@
 //! Limits of a site that hold over all shards, exactly, without a message between them.
 //!
 //! One atomic count of connections, one atomic GCRA cell (ITU-T I.371: the time at which the next
-//! message would arrive on schedule), and two masks with a bit a shard: who holds connections and
-//! who waits for one. Each in a cache line of its own.
+//! message would arrive on schedule), and masks with a bit a shard: who holds connections, who
+//! waits for one, and who waits to send. Each in a cache line of its own.
 //!
 //! Invariant: at most `limit` connections are granted at a time; in any span of time T at most
 //! `burst + T / interval` messages. Where a shard below its fair share (`limit / shards that hold
 //! or wait`) waits for a connection, those above theirs give one up when they next could, to those
-//! that wait in turn, so none starves.
+//! that wait in turn, so none starves. Shards that a rate makes wait send in turn as well.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -156,38 +156,89 @@ impl SharedSite {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Ask to send a message now; refused, it may be asked again at the time given.
-    pub fn try_message(&self, rate: Rate, now: Monotonic) -> Result<(), Monotonic> {
-        self.arrival.try_message(rate, now)
+    /// Ask to send a message of `shard` now; refused, it may be asked again at the time given.
+    pub fn try_message(&self, shard: ShardId, rate: Rate, now: Monotonic) -> Result<(), Monotonic> {
+        self.arrival.try_message(shard, rate, now)
     }
 }
 
 /// A pace that all shards keep together.
+///
+/// Who was refused is to be asked next: where others wait, the one after the last that sent goes
+/// first, so that of shards that look at the same moments none is always too late. It has
+/// [`TURN_NS`] from when a message may go, and then anyone may: a shard that waits no more need
+/// not say so.
 #[derive(Debug, Default)]
-pub(super) struct Cell(
+pub(super) struct Cell {
     /// The theoretical arrival time of the next message, in nanoseconds of the process's clock.
-    CachePadded<AtomicU64>,
-);
+    arrival: CachePadded<AtomicU64>,
+    /// Shards that were refused since they sent.
+    waiters: CachePadded<AtomicU64>,
+    /// The one that sent last, where others waited.
+    last: AtomicU32,
+}
+
+/// How long a shard's turn to send lasts.
+const TURN_NS: u64 = 20_000_000;
 
 impl Cell {
-    /// Ask to send a message now; refused, it may be asked again at the time given.
-    pub(super) fn try_message(&self, rate: Rate, now: Monotonic) -> Result<(), Monotonic> {
+    /// Ask to send a message of `shard` now; refused, it may be asked again at the time given.
+    pub(super) fn try_message(
+        &self,
+        shard: ShardId,
+        rate: Rate,
+        now: Monotonic,
+    ) -> Result<(), Monotonic> {
+        let turn = self.turn(shard, rate, now);
+        let taken = match turn {
+            Some((_, until)) if until > now => Err(until),
+            _ => self.take(rate, now),
+        };
+        if taken.is_err() {
+            note(&self.waiters, shard);
+        } else if let Some((first, _)) = turn {
+            // Whose turn it was did not come, and waits no more unless it asks again.
+            self.waiters.fetch_and(!(bit(shard) | bit(first)), Ordering::Relaxed);
+            self.last.store(u32::from(shard.0), Ordering::Relaxed);
+        }
+        taken
+    }
+
+    fn take(&self, rate: Rate, now: Monotonic) -> Result<(), Monotonic> {
         let next = |arrival: u64| {
             let arrival = in_force(arrival, rate, now);
             let early = arrival.saturating_sub(now.0);
             let next = || arrival.max(now.0).saturating_add(rate.interval_ns());
             (early <= rate.tolerance_ns()).then(next)
         };
-        match self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next) {
+        match self.arrival.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next) {
             Ok(_) => Ok(()),
             Err(arrival) => Err(Monotonic(arrival.saturating_sub(rate.tolerance_ns()))),
         }
     }
 
-    /// Whether a message could be sent now.
+    /// Whether a message of some shard could be sent now.
     pub(super) fn would_send(&self, rate: Rate, now: Monotonic) -> bool {
-        let arrival = in_force(self.0.load(Ordering::Relaxed), rate, now);
-        arrival.saturating_sub(now.0) <= rate.tolerance_ns()
+        self.free_at(rate, now) <= now
+    }
+
+    /// Since when a message may go, or from when on.
+    fn free_at(&self, rate: Rate, now: Monotonic) -> Monotonic {
+        let arrival = in_force(self.arrival.load(Ordering::Relaxed), rate, now);
+        Monotonic(arrival.saturating_sub(rate.tolerance_ns()))
+    }
+
+    /// Where others wait: whose turn it is, and until when; `shard`'s own is over at once.
+    fn turn(&self, shard: ShardId, rate: Rate, now: Monotonic) -> Option<(ShardId, Monotonic)> {
+        let waiters = self.waiters.load(Ordering::Relaxed);
+        if waiters & !bit(shard) == 0 {
+            return None;
+        }
+        let after = self.last.load(Ordering::Relaxed) + 1;
+        let first = (waiters | bit(shard)).rotate_right(after).trailing_zeros();
+        let first = ShardId(u8::try_from((after + first) % u64::BITS).expect("below 64"));
+        let until = self.free_at(rate, now).0.saturating_add(TURN_NS);
+        Some((first, Monotonic(if first == shard { 0 } else { until })))
     }
 }
 
@@ -265,3 +316,6 @@ impl SharedSites {
         self.parts[part].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

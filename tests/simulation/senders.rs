@@ -57,11 +57,13 @@ fn small(beside: usize, shards: usize, (tenant, campaign): (&str, &str)) -> (u64
 
 #[test]
 fn a_small_campaign_takes_twice_as_long_at_most_beside_a_large_one() {
-    let (alone, _) = small(0, 1, ("receipts", "daily"));
-    let (beside, mut world) = small(3_000, 1, ("receipts", "daily"));
-    let report = format!("{} ms alone, {} ms beside", alone / MS, beside / MS);
-    assert!(beside <= 2 * alone, "{report}");
-    assert!(world.queued() > 1_000, "the large one is still on its way");
+    for shards in [1, 2, 4] {
+        let (alone, _) = small(0, shards, ("receipts", "daily"));
+        let (beside, mut world) = small(3_000, shards, ("receipts", "daily"));
+        let report = format!("{shards} shards: {} ms alone, {} beside", alone / MS, beside / MS);
+        assert!(beside <= 2 * alone, "{report}");
+        assert!(world.queued() > 1_000, "the large one is still on its way");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 use hashbrown::HashMap;
 
+use crate::base::ids::ShardId;
 use crate::base::limits::{MEASURED_FOR, OUTLETS_MAX, PACE_LEAST_MEASURED, SHAPED_SITES_MAX};
 use crate::base::time::Monotonic;
 use crate::egress::shaping::Shape;
@@ -144,9 +145,10 @@ impl Outlet {
         }
     }
 
-    /// Ask to send a message now; refused, it may be asked again at the time given.
+    /// Ask to send a message of `shard` now; refused, it may be asked again at the time given.
     pub(in crate::egress) fn try_message(
         &self,
+        shard: ShardId,
         shape: &Shape,
         now: Monotonic,
     ) -> Result<(), (Rate, By, Monotonic)> {
@@ -155,7 +157,7 @@ impl Outlet {
             self.count(now);
         }
         let Some(rate) = rate else { return Ok(()) };
-        self.cell.try_message(rate, now).map_err(|at| (rate, by, at))
+        self.cell.try_message(shard, rate, now).map_err(|at| (rate, by, at))
     }
 
     /// Whether a message could be sent now.

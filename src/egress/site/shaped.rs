@@ -285,7 +285,9 @@ impl<J: Copy> Site<J> {
         if refused.contains(&place) {
             return false;
         }
-        let Err((rate, by, at)) = here.outlet.try_message(&here.shape, now) else { return true };
+        let Err((rate, by, at)) = here.outlet.try_message(self.here, &here.shape, now) else {
+            return true;
+        };
         refused.push(place);
         let why = match by {
             By::Shape => Why::Rate(rate),

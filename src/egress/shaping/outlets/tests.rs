@@ -2,6 +2,8 @@
 
 use super::*;
 
+const HERE: ShardId = ShardId(0);
+
 fn at(seconds: u64) -> Monotonic {
     Monotonic(seconds * 1_000_000_000)
 }
@@ -34,14 +36,14 @@ fn without_a_rate_what_it_went_at_is_known() {
     let shape = shape(None);
     for second in 0..30 {
         for _ in 0..8 {
-            assert_eq!(outlet.try_message(&shape, at(1_000 + second)), Ok(()));
+            assert_eq!(outlet.try_message(HERE, &shape, at(1_000 + second)), Ok(()));
         }
     }
     assert!(outlet.slow_down(&shape, None, Duration::ZERO, at(1_030)));
     let (rate, slowed) = outlet.rate(&shape, at(1_030));
     assert_eq!((a_second(rate), slowed), (Some(4.0), By::Peer));
-    assert!(outlet.try_message(&shape, at(1_031)).is_ok());
-    let refused = outlet.try_message(&shape, at(1_031)).expect_err("4 a second");
+    assert!(outlet.try_message(HERE, &shape, at(1_031)).is_ok());
+    let refused = outlet.try_message(HERE, &shape, at(1_031)).expect_err("4 a second");
     assert!(refused.1 == By::Peer && refused.2 > at(1_031) && refused.2 < at(1_032));
     assert_eq!(outlet.rate(&shape, at(1_030 + 3_600)), (None, By::Shape), "free again");
 }
