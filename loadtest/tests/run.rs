@@ -60,6 +60,32 @@ fn a_run_leaves_a_report_for_people_and_one_for_machines() {
 }
 
 #[test]
+fn many_who_send_share_a_node_and_each_of_their_messages_is_told_of() {
+    let work = tempfile::tempdir().unwrap();
+    let shipped = include_str!("../scenarios/esp.toml");
+    // The same at a size for every run, on machines of which nobody knows how busy they are.
+    let mut small = shipped.to_owned();
+    for (from, to) in
+        [("\"60s\"", "\"2s\""), ("times = 2", "times = 1000"), ("rate = 600", "rate = 200")]
+    {
+        assert!(small.contains(from), "{from}");
+        small = small.replace(from, to);
+    }
+    let scenario = work.path().join("small.toml");
+    std::fs::write(&scenario, small).unwrap();
+    let out = work.path().join("out");
+    let (relay, folder) = (relay(), work.path());
+    let words = ["run", text(&scenario), "--messages", "900", "--relay", text(&relay)];
+    let output = loadtest(&[&words[..], &["--work", text(folder), "--out", text(&out)]].concat());
+    let printed = said(&output);
+    assert!(output.status.success(), "{printed}");
+    for words in ["ok   0 lost\n", "ok   the consumer has ", "ok   the event log says what the"] {
+        assert!(printed.contains(words), "{words}{printed}");
+    }
+    assert!(!printed.contains(" 0 complained") && !printed.contains(" 0 later"), "{printed}");
+}
+
+#[test]
 fn what_cannot_be_run_is_refused_before_anything_starts() {
     for (arguments, words) in [
         (&["run", "no-such"][..], "is neither a file nor one of campaign,"),

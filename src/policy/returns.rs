@@ -208,12 +208,15 @@ impl Returns {
         now: WallTime,
     ) -> Known {
         let sealed = feedback_id.and_then(|id| self.verp.open(Use::FeedbackId, id, now).ok());
+        let by_path = reverse_path.and_then(|path| self.verp.read(path, now)?.ok());
         if let Some(Sealed { message, recipient, tenant }) = sealed {
             let trace =
                 Trace { message, recipient: Some(Mark::of(recipient.as_str())), tenant: None };
+            // An id is made before the header of a message says whose it is.
+            let of_same = by_path.filter(|by_path| by_path.message == message);
+            let tenant = tenant.or_else(|| self.tenant(of_same).cloned());
             return Known { trace: Some(trace), recipient: Some(recipient), tenant };
         }
-        let by_path = reverse_path.and_then(|path| self.verp.read(path, now)?.ok());
         let by_id = || self.verp.check(Use::FeedbackId, feedback_id?, now).ok();
         self.traced(by_path.or_else(by_id))
     }
@@ -356,6 +359,14 @@ mod tests {
             let fields = fields.expect("fields");
             let id = fields.rsplit(' ').next().expect("an id").trim_end();
             assert_eq!(returns.known(None, Some(id), NOW).tenant, tenant);
+            // Made before its header said whose the message is, as the reverse-path was not.
+            let early = returns.announcement(MESSAGE, &envelope, None, NOW).expect("fields");
+            let id = early.rsplit(' ').next().expect("an id").trim_end();
+            let told = returns.known(Some(&path), Some(id), NOW).tenant;
+            assert_eq!(told, tenant.filter(|_| known));
+            let other = returns.announcement(MessageId(78), &envelope, None, NOW).expect("fields");
+            let id = other.rsplit(' ').next().expect("an id").trim_end();
+            assert_eq!(returns.known(Some(&path), Some(id), NOW).tenant, None);
         }
         assert_eq!(returns.tenant(None), None);
     }

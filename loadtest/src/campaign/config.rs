@@ -21,6 +21,10 @@ const LISTEN_MARK: &str = "@LISTEN@";
 const CERTIFICATE_MARK: &str = "@CERTIFICATE@";
 const KEY_MARK: &str = "@CERTIFICATE_KEY@";
 const SERVER_MARK: &str = "@SERVER_CERTIFICATE@";
+const SHAPING_MARK: &str = "@SHAPING@";
+const SECRETS_MARK: &str = "@SECRETS@";
+const WEBHOOK_MARK: &str = "@WEBHOOK@";
+const WEBHOOK_SECRET_MARK: &str = "@WEBHOOK_SECRET@";
 const CREDENTIALS_MARK: &str = "@CREDENTIALS@";
 /// Marks of keys that sign, with their selectors and how they are asked for.
 const DKIM_MARKS: [(&str, &str, &str); 2] =
@@ -38,10 +42,15 @@ Marks in the relay's configuration, filled in by the run:
   @CERTIFICATE@             file of a certificate that is made for it,
   @CERTIFICATE_KEY@         and of its key
   @SERVER_CERTIFICATE@      file of the servers' certificate, for tls.ca
+  @SECRETS@                 file of a secret that is made, as [bounces] wants it
+  @SHAPING@                 file of the scenario's shaping rules
+  @WEBHOOK@                 URL of the scenario's consumer of events,
+  @WEBHOOK_SECRET@          and file of what is signed with for it
   @CREDENTIALS@             file of who may log in; the source then does
   @DKIM_RSA@                file of a key of 2048 bits for load.example, which the mail is from;
                             or @DKIM_ED25519@
-In what the servers do, @SERVER1@ is the address of the first one, and so on.";
+@SERVER1@, here and in what the servers do, is the address of the first one, and so on: a
+configuration that names one says itself where mail goes.";
 
 /// Where a run is set up.
 #[derive(Clone, Copy)]
@@ -54,6 +63,10 @@ pub(super) struct Site<'a> {
     pub(super) listen: SocketAddr,
     pub(super) servers: &'a [SocketAddr],
     pub(super) maker: &'a Maker,
+    /// Rules of shaping.
+    pub(super) shaping: Option<&'a str>,
+    /// URL and secret of who takes events.
+    pub(super) webhook: Option<(&'a str, &'a str)>,
 }
 
 /// What was made because a mark asked for it.
@@ -86,10 +99,12 @@ impl Site<'_> {
         };
         let text = std::fs::read_to_string(path);
         let text = text.with_context(|| format!("reading {}", path.display()))?;
-        let mut complete = text
+        let routes_by_config = text.contains(UPSTREAM_MARK) || text.contains("@SERVER1@");
+        let mut complete = with_servers(&text, self.servers)
             .replace(UPSTREAM_MARK, self.upstream)
             .replace(LISTEN_MARK, &self.listen.to_string());
         self.certify(&mut complete)?;
+        self.accompany(&mut complete)?;
         if complete.contains(CREDENTIALS_MARK) {
             let (credentials, login) = self.credentials().await?;
             complete = fill(&complete, CREDENTIALS_MARK, &credentials);
@@ -103,10 +118,29 @@ impl Site<'_> {
         }
         Ok(Configured {
             config: Some(write(self.folder, "relay.toml", &complete)?),
-            upstream: upstream.filter(|_| !text.contains(UPSTREAM_MARK)),
+            upstream: upstream.filter(|_| !routes_by_config),
             listens_by_config: text.contains(LISTEN_MARK),
             made,
         })
+    }
+
+    /// The marks of other files.
+    fn accompany(&self, text: &mut String) -> Result<()> {
+        if text.contains(SECRETS_MARK) {
+            let secret = write(self.folder, "secrets", &(tls::secret()? + &tls::secret()? + "\n"))?;
+            *text = fill(text, SECRETS_MARK, &secret);
+        }
+        if text.contains(SHAPING_MARK) {
+            let rules = self.shaping.context("the scenario has no `shaping`")?;
+            let rules = with_servers(rules, self.servers);
+            *text = fill(text, SHAPING_MARK, &write(self.folder, "shaping.toml", &rules)?);
+        }
+        if text.contains(WEBHOOK_MARK) {
+            let (url, secret) = self.webhook.context("the scenario has no `consumer`")?;
+            let secret = write(self.folder, "webhook", secret)?;
+            *text = fill(&text.replace(WEBHOOK_MARK, url), WEBHOOK_SECRET_MARK, &secret);
+        }
+        Ok(())
     }
 
     /// The marks of certificates.
@@ -170,11 +204,12 @@ fn fill(text: &str, mark: &str, path: &Path) -> String {
     text.replace(mark, &path.to_string_lossy())
 }
 
-/// A sink's script with the servers' addresses in place of their marks.
+/// A text with the servers' addresses in place of their marks; `@HOST1@` is the first one's host.
 pub(super) fn with_servers(script: &str, servers: &[SocketAddr]) -> String {
     let numbered = servers.iter().enumerate();
     numbered.fold(script.to_owned(), |text, (place, server)| {
         text.replace(&format!("@SERVER{}@", place + 1), &server.to_string())
+            .replace(&format!("@HOST{}@", place + 1), &server.ip().to_string())
     })
 }
 
@@ -202,6 +237,8 @@ mod tests {
             listen: "127.0.0.1:2".parse().unwrap(),
             servers: &["127.0.0.1:1".parse().unwrap()],
             maker: &maker,
+            shaping: None,
+            webhook: None,
         };
         let given = async |text: &str| {
             let file = folder.path().join("given.toml");

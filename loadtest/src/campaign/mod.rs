@@ -3,6 +3,7 @@
 //! Out: live progress, the relay's own report, the ledger, each upstream's share of the domains,
 //! CPU a message, and a verdict on each promise; the exit code says whether all were kept.
 
+mod aside;
 mod backlog;
 mod blow;
 pub(crate) mod config;

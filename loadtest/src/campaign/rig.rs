@@ -4,6 +4,8 @@
 //! Invariant: when a rig is dropped, the relay is gone; its folder goes only after a run that went
 //! well.
 
+mod ending;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,14 +17,15 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use tempfile::TempDir;
 
+use super::aside::Aside;
 use super::config::{self, Configured, Made, Site};
 use super::progress::Progress;
 use super::relay::{self, Relay, RelayPlan};
 use crate::far;
+use crate::ledger;
 use crate::ledger::account::{Account, Ledger};
-use crate::ledger::{self, queued};
 use crate::net::free_ports;
-use crate::run::sample::{self, Sample, Sampler};
+use crate::run::sample::{Sample, Sampler};
 use crate::sink::{Sink, SinkOptions, SinkReport, Totals};
 use crate::source::{self, SourceControl, SourceOptions, SourceReport};
 use crate::tls::{Maker, Mode};
@@ -33,6 +36,8 @@ const CORES: u32 = 2;
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// How often the files are read while the last messages are waited for.
 const ACCOUNT_EVERY: Duration = Duration::from_millis(500);
+/// Longest wait for bounces and complaints to be taken.
+const RETURNS_WAIT: Duration = Duration::from_secs(60);
 /// Time without progress after which the relay is asked whether it still queues anything.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -86,12 +91,14 @@ pub(crate) struct Rig {
     sampler: Option<Sampler>,
     /// CPU of relays that were killed.
     cpu_of_killed_us: u64,
-    /// What a sink found that was replaced.
+    /// What a sink found that was replaced, and how many recipients it recorded.
     violations: Vec<String>,
     replaced: Totals,
-    server_tls: Mode,
-    maker: Arc<Maker>,
+    recorded_before: u64,
+    behaviour: SinkOptions,
     made: Made,
+    /// Sources beside its own.
+    asides: Vec<Aside>,
     last_count: u64,
     last_change: Instant,
     asked: Option<Instant>,
@@ -110,21 +117,37 @@ pub(crate) struct Files<'a> {
     pub(crate) far: Option<Duration>,
     /// TLS that the sink offers.
     pub(crate) server_tls: Mode,
+    /// Rules of shaping, for the configuration.
+    pub(crate) shaping: Option<&'a str>,
+    /// URL and secret of who takes events, for the configuration.
+    pub(crate) webhook: Option<(&'a str, &'a str)>,
+    /// Each server has a host of its own.
+    pub(crate) own_hosts: bool,
 }
 
 impl Files<'_> {
+    /// Where the sink listens.
+    fn addresses(&self, ports: &[u16]) -> Vec<SocketAddr> {
+        let address = |(place, &port): (u8, &u16)| {
+            let host = if self.own_hosts { [127, 0, 1, place] } else { [127, 0, 0, 1] };
+            SocketAddr::from((host, port))
+        };
+        (1..).zip(ports).map(address).collect()
+    }
+
     /// The sink at these addresses; its files are in `folder`.
     fn sink(
         &self,
         addresses: &[SocketAddr],
-        folder: &Path,
+        (folder, relay): (&Path, SocketAddr),
         maker: &Arc<Maker>,
     ) -> Result<SinkOptions> {
         let sink = SinkOptions::plain(addresses.to_vec(), Some(folder.join("received")))
             .with_tls(self.server_tls, Arc::clone(maker));
         let Some(script) = self.script else { return Ok(sink) };
         let script = config::with_servers(script, addresses);
-        Ok(sink.with_script(config::write(folder, "sink.toml", &script)?))
+        let sink = sink.with_script(config::write(folder, "sink.toml", &script)?);
+        Ok(sink.returning(relay, folder.join("returned")))
     }
 }
 
@@ -161,9 +184,10 @@ impl Rig {
         let folder = options.folder()?;
         let ports = free_ports(weights.len() + 2)?;
         let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let sinks: Vec<SocketAddr> = ports[2..].iter().map(|&port| at(port)).collect();
+        let sinks = files.addresses(&ports[2..]);
         let maker = Arc::new(Maker::new()?);
-        let sink = Sink::start(&files.sink(&sinks, folder.path(), &maker)?)?;
+        let behaviour = files.sink(&sinks, (folder.path(), at(ports[0])), &maker)?;
+        let sink = Sink::start(&behaviour)?;
         let upstreams = upstreams(&sinks, weights, files.far).await?;
         let ours = files.config.map(|text| config::write(folder.path(), "knobs.toml", text));
         let ours = ours.transpose()?;
@@ -175,6 +199,8 @@ impl Rig {
             listen: at(ports[0]),
             servers: &sinks,
             maker: &maker,
+            shaping: files.shaping,
+            webhook: files.webhook,
         };
         let Configured { config, upstream, listens_by_config, made } =
             site.configure(config).await?;
@@ -183,7 +209,6 @@ impl Rig {
         let log = folder.path().join("relay.log");
         let cores = options.cores.or(files.cores).unwrap_or(CORES);
         let (listen, admin) = (at(ports[0]), at(ports[1]));
-        let dies_at_entry = None;
         let plan = RelayPlan {
             binary,
             config,
@@ -194,7 +219,7 @@ impl Rig {
             upstream,
             spool,
             log,
-            dies_at_entry,
+            dies_at_entry: None,
         };
         eprintln!("{}", plan.shown());
         let relay = Some(plan.start().await?);
@@ -211,9 +236,10 @@ impl Rig {
             cpu_of_killed_us: 0,
             violations: Vec::new(),
             replaced: Totals::default(),
-            server_tls: files.server_tls,
-            maker,
+            recorded_before: 0,
+            behaviour,
             made,
+            asides: Vec::new(),
             last_count: 0,
             last_change: Instant::now(),
             asked: None,
@@ -233,8 +259,27 @@ impl Rig {
         Ok(())
     }
 
+    /// Starts a small campaign beside the run's own source.
+    pub(crate) fn inject_aside(&mut self, name: &str, mut options: SourceOptions) -> Result<()> {
+        options.patience = self.options.wait;
+        self.asides.push(Aside::start(self.folder.path(), name, options)?);
+        Ok(())
+    }
+
+    /// Whether the last one was accepted and is delivered: then what became of it.
+    pub(crate) fn aside_account(&mut self) -> Result<Option<Account>> {
+        let received = self.received_file();
+        let Some(aside) = self.asides.last_mut() else { return Ok(None) };
+        if !aside.is_accepted()? {
+            return Ok(None);
+        }
+        Ok(Some(aside.account(&received)?).filter(|account| account.missing.is_empty()))
+    }
+
+    /// Recipients that were accepted, by whichever source.
     pub(crate) fn accepted(&self) -> u64 {
-        self.control.accepted.load(Ordering::Relaxed)
+        let asides = self.asides.iter().map(Aside::accepted).sum::<u64>();
+        self.control.accepted.load(Ordering::Relaxed) + asides
     }
 
     pub(crate) fn received_file(&self) -> PathBuf {
@@ -243,6 +288,22 @@ impl Rig {
 
     pub(crate) fn accepted_file(&self) -> PathBuf {
         self.folder.path().join("accepted")
+    }
+
+    /// Recipients that were delivered or reported on.
+    fn recorded(&self) -> u64 {
+        self.recorded_before + self.sink.recorded()
+    }
+
+    /// The accepted files of all sources, the run's own first.
+    pub(crate) fn accepted_files(&self) -> Vec<PathBuf> {
+        let asides = self.asides.iter().map(|aside| aside.accepted_file.clone());
+        std::iter::once(self.accepted_file()).chain(asides).collect()
+    }
+
+    /// What recipients sent back, a line each.
+    pub(crate) fn returned_file(&self) -> PathBuf {
+        self.folder.path().join("returned")
     }
 
     /// Whether the source has ended.
@@ -262,7 +323,7 @@ impl Rig {
     /// Waits a tick, shows the counts, and fails if a part has died or nothing moves any more.
     pub(crate) async fn tick(&mut self) -> Result<()> {
         tokio::time::sleep(TICK).await;
-        let (accepted, recorded) = (self.accepted(), self.sink.recorded());
+        let (accepted, recorded) = (self.accepted(), self.recorded());
         self.progress.show(accepted, recorded);
         if let Some((sampler, relay)) = self.sampler.as_mut().zip(self.relay.as_ref())
             && let Some(pid) = relay.pid()
@@ -354,106 +415,9 @@ impl Rig {
         self.relay.as_mut().map_or(Ok(true), |relay| Ok(relay.ended()?.is_some()))
     }
 
-    /// From now on the sink takes everything.
-    pub(crate) async fn relent(&mut self) -> Result<()> {
-        let addresses = self.sink.addresses.clone();
-        (0..addresses.len()).for_each(|place| self.sink.kill(place));
-        let behaviour = SinkOptions::plain(addresses, Some(self.received_file()))
-            .with_tls(self.server_tls, Arc::clone(&self.maker));
-        let began = Instant::now();
-        loop {
-            match Sink::start(&behaviour) {
-                Ok(sink) => {
-                    let old = std::mem::replace(&mut self.sink, sink);
-                    let old = old.finish()?;
-                    self.violations.extend(old.violations);
-                    self.replaced += old.totals;
-                    break;
-                }
-                Err(error) if began.elapsed() > QUIET => return Err(error),
-                // The old one's listeners are not closed yet.
-                Err(_) => tokio::time::sleep(TICK).await,
-            }
-        }
-        self.plan.flush().await
-    }
-
-    /// Waits until nothing that was accepted is missing, or nothing moves any more.
-    pub(crate) async fn wait_for_the_last(&mut self) -> Result<()> {
-        let mut looked = None::<Instant>;
-        while !self.is_stuck() {
-            self.tick().await?;
-            let due = looked.is_none_or(|looked| looked.elapsed() >= ACCOUNT_EVERY);
-            if due && self.sink.recorded() >= self.accepted() {
-                looked = Some(Instant::now());
-                if self.account(0)?.missing.is_empty() {
-                    return Ok(());
-                }
-            }
-            if self.last_change.elapsed() > QUIET && self.relay_queues_nothing() {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the relay says so itself: then what is missing will not come.
-    fn relay_queues_nothing(&mut self) -> bool {
-        let due = self.asked.is_none_or(|asked| asked.elapsed() >= QUIET);
-        if due {
-            self.asked = Some(Instant::now());
-        }
-        due && matches!(queued::ask(self.plan.admin), Ok(0))
-    }
-
-    fn account(&self, queued: u64) -> Result<Account> {
-        Ok(self.ledger()?.account(queued))
-    }
-
     /// What the files say by now.
     pub(crate) fn ledger(&self) -> Result<Ledger> {
-        ledger::read(&[self.accepted_file()], &[self.received_file()])
-    }
-
-    /// Ends source, relay and sink, and reads what they wrote.
-    pub(crate) async fn finish(mut self) -> Result<Outcome> {
-        self.control.stop.store(true, Ordering::Relaxed);
-        let source = self.source_report().await?;
-        self.progress.finish(self.accepted(), self.sink.recorded());
-        let still_queued = match self.account(0)?.missing.len() {
-            0 => 0,
-            _ => queued::ask(self.plan.admin).unwrap_or_else(|error| {
-                eprintln!("the relay does not say what it queues: {error:#}");
-                0
-            }),
-        };
-        let relay = self.relay.take().context("no relay is running")?;
-        let relay_cpu_us = self.cpu_of_killed_us + relay.cpu_since_ready_us();
-        let shards_cpu_us = relay.pid().map(sample::shards_us).unwrap_or_default();
-        let samples = self.sampler.as_mut().map(Sampler::finish).unwrap_or_default();
-        let relay_report = self.plan.report().await;
-        let end = relay.stop().await;
-        let account = self.account(still_queued)?;
-        let clean = account.is_clean() && end.as_ref().is_ok_and(|(status, _)| status.success());
-        if clean && !self.options.keep {
-            self.folder.disable_cleanup(false);
-        } else {
-            eprintln!("kept: {}", self.folder.path().display());
-        }
-        let mut sink = self.sink.finish()?;
-        sink.violations.append(&mut self.violations);
-        sink.totals += self.replaced;
-        Ok(Outcome {
-            source,
-            sink,
-            account,
-            dkim_keys: self.made.dkim_keys,
-            relay_cpu_us,
-            shards_cpu_us,
-            samples,
-            relay_report,
-            end,
-        })
+        ledger::read(&self.accepted_files(), &[self.received_file()])
     }
 }
 

@@ -24,6 +24,14 @@ struct Entry {
     changed: bool,
 }
 
+/// What a sink saw of one recipient that was accepted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    /// Deliveries.
+    pub(crate) delivered: u32,
+    pub(crate) bounced: bool,
+}
+
 /// Lines read so far.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -132,6 +140,15 @@ impl Ledger {
             names.sort_unstable();
         }
         account
+    }
+
+    /// Id and address of each recipient that was accepted, and what was seen of it.
+    pub(crate) fn each(&self, mut look: impl FnMut(&str, &str, Seen)) {
+        for (name, entry) in self.entries.iter().filter(|(_, entry)| entry.accepted) {
+            if let Some((id, recipient)) = name.split_once(' ') {
+                look(id, recipient, Seen { delivered: entry.delivered, bounced: entry.bounced });
+            }
+        }
     }
 
     /// How often the source sent the message of `name`, which is `id recipient`.

@@ -4,7 +4,10 @@
 //! whether every promise was kept.
 
 mod compare;
+mod consumer;
+mod course;
 mod facts;
+mod fates;
 mod html;
 mod peers;
 mod report;
@@ -27,6 +30,7 @@ use crate::campaign::{config, judge};
 use crate::source;
 use crate::tls::Mode;
 pub(crate) use compare::{CompareOptions, run as compare};
+use course::Course;
 use facts::Machine;
 pub(crate) use peers::{PeersOptions, run as peers};
 use report::{Figures, QUANTILES, Report, Server};
@@ -82,20 +86,22 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode> {
 /// Plays a scenario, from the start of its servers to the end of the relay.
 async fn play(named: &Named, options: &RigOptions) -> Result<Report> {
     let Named { scenario, .. } = named;
+    let mut course = Course::new(scenario).await?;
+    let webhook = course.webhook();
     let files = Files {
         script: scenario.sink.as_deref(),
         config: scenario.config.as_deref(),
         cores: Some(scenario.cores),
         far: scenario.far()?,
         server_tls: scenario.server_tls,
+        shaping: scenario.shaping.as_deref(),
+        webhook: webhook.as_ref().map(|(url, secret)| (&**url, &**secret)),
+        own_hosts: scenario.own_hosts,
     };
     let total = u64::from(scenario.messages);
     let mut rig = Rig::with_files(options, &scenario.upstreams, total, &files).await?;
     let idle = stay_idle(scenario.idle, &rig).await?;
-    let mut dead = scenario.dead_until.map(|percent| total * u64::from(percent) / 100);
-    if dead.is_some() {
-        rig.sink.kill(0);
-    }
+    course.begin(&mut rig).await?;
     rig.sample();
     let begin = Instant::now();
     rig.inject(scenario.source(rig.plan.listen)?, u64::MAX)?;
@@ -104,11 +110,9 @@ async fn play(named: &Named, options: &RigOptions) -> Result<Report> {
         if rig.is_stuck() {
             bail!("nothing was accepted or delivered for a long time");
         }
-        if dead.take_if(|until| rig.accepted() >= *until).is_some() {
-            rig.sink.revive(0);
-            rig.progress.say("the dead server is back");
-        }
+        course.step(&mut rig).await?;
     }
+    course.end(&mut rig).await?;
     if scenario.relents {
         rig.progress.say("the servers take everything from now on");
         rig.relent().await?;
@@ -122,8 +126,9 @@ async fn play(named: &Named, options: &RigOptions) -> Result<Report> {
         shards: rig.plan.cores,
         durability: durability(options, scenario)?,
     };
-    let outcome = rig.finish().await?;
     let mut verdict = Verdict::default();
+    course.judge(&rig, &mut verdict).await?;
+    let outcome = rig.finish().await?;
     judge(&outcome, &mut verdict);
     judge_protection(&outcome, scenario, &mut verdict);
     Ok(Report {

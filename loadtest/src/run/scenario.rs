@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::source::{Sizes, SourceOptions, Spread};
+use crate::sink::Span;
+use crate::source::{Labels, Sizes, SourceOptions, Spread};
 use crate::tls::Mode;
 
 /// Most idle connections: each takes a descriptor here and one at the relay.
@@ -17,7 +18,7 @@ const IDLE_MAX: u32 = 100_000;
 const HOT_TURN: u32 = 100;
 
 /// The scenarios that come with this program, by name.
-const SHIPPED: [(&str, &str); 13] = [
+const SHIPPED: [(&str, &str); 14] = [
     ("campaign", include_str!("../../scenarios/campaign.toml")),
     ("plain", include_str!("../../scenarios/plain.toml")),
     ("steady", include_str!("../../scenarios/steady.toml")),
@@ -31,6 +32,7 @@ const SHIPPED: [(&str, &str); 13] = [
     ("tls", include_str!("../../scenarios/tls.toml")),
     ("dkim", include_str!("../../scenarios/dkim.toml")),
     ("dead-consumer", include_str!("../../scenarios/dead-consumer.toml")),
+    ("esp", include_str!("../../scenarios/esp.toml")),
 ];
 
 /// The reference of scenario files, for `--help`.
@@ -55,10 +57,23 @@ pub(crate) const REFERENCE: &str = r#"Scenario (TOML; only description and messa
   server_tls = "starttls"   # that the servers offer: none, starttls
   config = '''…'''          # of the relay, with marks: see below
   sink = '''…'''            # how the servers misbehave: see loadtest sink --help
+  own_hosts = false         # each server has an address of its own: 127.0.1.1 and on
+  to = ["a.example"]        # destinations by name, each in turn, instead of domains
+  labels = "10:50"          # X-Tenant and X-Campaign: so many tenants, with so many campaigns
+  shaping = '''…'''         # rules, for @SHAPING@ in config
   relents = false           # they take everything once all is accepted
   dead_until = 50           # the first one is dead until so many percent are accepted
   far = "50ms"              # round trip to the servers
-  idle = 5000               # clients that are connected and say nothing"#;
+  idle = 5000               # clients that are connected and say nothing
+  [consumer]                # takes events by webhook: @WEBHOOK@ and @WEBHOOK_SECRET@ in config
+  dies_at = 20              # once so many percent are accepted
+  down = "60s"              # for so long
+  [small]                   # a campaign that is sent alone first, then beside the others
+  messages = 100
+  to = "slow.example"
+  labels = "receipts/daily"
+  at = 40                   # once so many percent are accepted
+  times = 2                 # its p99 beside them is at most so many times that alone"#;
 
 /// A scenario.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -97,11 +112,51 @@ pub(crate) struct Scenario {
     pub(crate) config: Option<String>,
     pub(crate) sink: Option<String>,
     #[serde(default)]
+    pub(crate) own_hosts: bool,
+    #[serde(default)]
+    pub(crate) to: Vec<String>,
+    pub(crate) labels: Option<Labels>,
+    pub(crate) shaping: Option<String>,
+    pub(crate) consumer: Option<ConsumerPart>,
+    pub(crate) small: Option<Small>,
+    #[serde(default)]
     pub(crate) relents: bool,
     pub(crate) dead_until: Option<u32>,
     far: Option<String>,
     #[serde(default)]
     pub(crate) idle: u32,
+}
+
+/// Who takes events, and dies meanwhile.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConsumerPart {
+    /// Once so many percent are accepted.
+    pub(crate) dies_at: u32,
+    pub(crate) down: Span,
+}
+
+/// A campaign that is sent alone first, and then beside the others.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Small {
+    pub(crate) messages: u32,
+    to: String,
+    pub(crate) labels: Labels,
+    /// Once so many percent are accepted.
+    pub(crate) at: u32,
+    /// Its p99 beside the others is at most so many times that alone.
+    pub(crate) times: f64,
+}
+
+impl Small {
+    /// What its source is to do.
+    pub(crate) fn source(&self, target: std::net::SocketAddr) -> SourceOptions {
+        let mut source = SourceOptions::campaign(target, self.messages, 1);
+        (source.to_domains, source.labels) = (vec![self.to.clone()], Some(self.labels.clone()));
+        source.connections = 4;
+        source
+    }
 }
 
 fn default_size() -> String {
@@ -173,14 +228,21 @@ fn parse(text: &str) -> Result<Scenario> {
         Some(_) | None => Ok(()),
     };
     share("hot_share", scenario.hot_share)?;
-    if scenario.dead_until.is_some_and(|percent| percent == 0 || percent > 99) {
-        bail!("dead_until is a percentage below 100");
-    }
+    let percent = |name: &str, at: Option<u32>| match at {
+        Some(0 | 100..) => bail!("{name} is a percentage below 100"),
+        Some(_) | None => Ok(()),
+    };
+    percent("dead_until", scenario.dead_until)?;
+    percent("dies_at", scenario.consumer.as_ref().map(|consumer| consumer.dies_at))?;
+    percent("at", scenario.small.as_ref().map(|small| small.at))?;
     if scenario.messages == 0 || scenario.connections == 0 || scenario.upstreams.is_empty() {
         bail!("messages, connections and upstreams are one at least");
     }
     if scenario.upstreams.contains(&0) {
         bail!("an upstream's weight is one at least");
+    }
+    if scenario.hot_share.is_some() && !scenario.to.is_empty() {
+        bail!("hot_share and to exclude each other");
     }
     if scenario.hot_share.is_some() && scenario.zipf.is_some() {
         bail!("hot_share and zipf exclude each other");
@@ -209,6 +271,7 @@ impl Scenario {
         (source.pipelining, source.chunking) = (self.pipelining, self.chunking);
         (source.rate, source.spread) = (self.rate, self.spread);
         source.tls = self.tls;
+        (source.to_domains, source.labels) = (self.to.clone(), self.labels.clone());
         if let Some(share) = self.hot_share {
             source.to_domains = hot_turn(share);
         }
@@ -226,7 +289,8 @@ impl Scenario {
     /// Whether any server can be put in the relay's place.
     pub(crate) fn is_plain(&self) -> bool {
         let faults = self.relents || self.dead_until.is_some() || self.far.is_some();
-        let special = self.config.is_some() || self.sink.is_some() || self.idle > 0;
+        let labelled = self.labels.is_some() || self.small.is_some();
+        let special = labelled || self.config.is_some() || self.sink.is_some() || self.idle > 0;
         let secured = self.tls != Mode::None || self.server_tls != Mode::None;
         !faults && !special && !secured && self.upstreams.len() == 1
     }

@@ -9,6 +9,7 @@ mod counters;
 mod dsn;
 mod extensions;
 mod recipients;
+mod returns;
 mod script;
 mod serve;
 mod session;
@@ -19,8 +20,9 @@ use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -37,6 +39,8 @@ use content::{Body, Content};
 pub(crate) use content::{Body as Judged, judged};
 pub(crate) use counters::{Counters, Totals};
 use extensions::{Extension, Extensions};
+use returns::{About, Returns};
+pub(crate) use script::Span;
 use script::{Memory, Script};
 use serve::Order;
 
@@ -60,6 +64,13 @@ pub(crate) struct SinkOptions {
     /// ok, changed, unknown, or dsn:ACTION:STATUS
     #[arg(long, value_name = "FILE")]
     pub(crate) received: Option<PathBuf>,
+    /// Where bounces and complaints go that the script has come back
+    #[arg(long, value_name = "ADDR:PORT", requires = "script")]
+    pub(crate) returns_to: Option<SocketAddr>,
+    /// File that gets a line for each of them that was taken: id, recipient, and bounce or
+    /// complaint
+    #[arg(long, value_name = "FILE")]
+    pub(crate) returned: Option<PathBuf>,
     /// Folder that gets each message whole
     #[arg(long, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
@@ -78,6 +89,9 @@ pub(crate) struct SinkOptions {
     /// File that gets the certificate that is made, for clients that are to trust it
     #[arg(long, value_name = "FILE", conflicts_with = "certificate")]
     certificate_out: Option<PathBuf>,
+    /// Only what comes back is by the script.
+    #[arg(skip)]
+    behaves: bool,
     /// Who makes certificates, where there was a sink before this one.
     #[arg(skip)]
     maker: Option<Arc<Maker>>,
@@ -93,12 +107,15 @@ impl SinkOptions {
             hide,
             script,
             received,
+            returns_to: None,
+            returned: None,
             store,
             seed: 1,
             tls,
             certificate,
             key,
             certificate_out,
+            behaves: false,
             maker,
         }
     }
@@ -113,9 +130,24 @@ impl SinkOptions {
         Self { script: Some(script), ..self }
     }
 
+    /// The same sink; what its script has come back goes to `to`, and into a file.
+    pub(crate) fn returning(self, to: SocketAddr, returned: PathBuf) -> Self {
+        Self { returns_to: Some(to), returned: Some(returned), ..self }
+    }
+
+    /// The same sink, which takes everything, whatever its script says.
+    pub(crate) fn behaving(self) -> Self {
+        Self { behaves: true, ..self }
+    }
+
+    /// Every address that it listens on.
+    fn doors(&self) -> Vec<SocketAddr> {
+        self.listen.iter().flat_map(|Addresses(all)| all).copied().collect()
+    }
+
     /// Every address that the options name.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.listen.iter().flat_map(|Addresses(all)| all).copied().collect()
+        self.doors().into_iter().chain(self.returns_to).collect()
     }
 
     /// What listeners with these flaws answer handshakes with; nothing where TLS is not on offer.
@@ -131,7 +163,7 @@ impl SinkOptions {
             return Ok(vec![Some(server); flaws.len()]);
         }
         let maker = self.maker.clone().map_or_else(|| Maker::new().map(Arc::new), Ok)?;
-        let mut addresses: Vec<_> = self.addresses().iter().map(SocketAddr::ip).collect();
+        let mut addresses: Vec<_> = self.doors().iter().map(SocketAddr::ip).collect();
         addresses.dedup();
         let make = |flaw| maker.make(flaw, "sink.example", &addresses);
         let good = make(Flaw::None)?;
@@ -156,6 +188,8 @@ pub(crate) struct Sink {
     pub(crate) counters: Arc<Vec<Counters>>,
     /// Where it listens, ports filled in.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// Bounces and complaints that are yet to be taken.
+    pub(crate) open_returns: Arc<AtomicU64>,
     thread: JoinHandle<Result<SinkReport>>,
 }
 
@@ -181,7 +215,8 @@ impl Sink {
             Some(path) => {
                 let text = std::fs::read_to_string(path);
                 let text = text.with_context(|| format!("reading {}", path.display()))?;
-                Script::parse(&text).with_context(|| path.display().to_string())?
+                let script = Script::parse(&text).with_context(|| path.display().to_string())?;
+                if options.behaves { script.without_faults() } else { script }
             }
         };
         let mut offers = Extensions::all();
@@ -192,7 +227,7 @@ impl Sink {
         let mut sockets = Vec::new();
         let mut conducts = Vec::new();
         let mut addresses = Vec::new();
-        for address in options.addresses() {
+        for address in options.doors() {
             let socket = serve::bind(address)?;
             let bound = socket.local_addr().context("asking for a listener's address")?;
             conducts.push(script.conduct(bound, offers)?);
@@ -208,13 +243,25 @@ impl Sink {
         let counters: Arc<Vec<Counters>> =
             Arc::new(addresses.iter().map(|_| Counters::default()).collect());
         let conducts = conducts.into_iter().zip(servers).collect();
-        let plan = Plan { options: options.clone(), counters: Arc::clone(&counters), conducts };
+        let returns = match (&script.returns[..], options.returns_to) {
+            ([], _) => None,
+            (_, None) => bail!("the script has mail come back, and nobody is named for it"),
+            (rules, Some(to)) => Some(Returns::new(rules.to_vec(), to)),
+        };
+        let open_returns = Arc::new(AtomicU64::new(0));
+        let plan = Plan {
+            options: options.clone(),
+            counters: Arc::clone(&counters),
+            conducts,
+            returns,
+            open_returns: Arc::clone(&open_returns),
+        };
         let (orders, receiver) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new().name("sink".to_owned());
         let thread = thread
             .spawn(move || serve::run(plan, sockets, receiver))
             .context("starting the sink's thread")?;
-        Ok(Self { orders, counters, addresses, thread })
+        Ok(Self { orders, counters, addresses, open_returns, thread })
     }
 
     /// Stops listening at `place` and drops its connections, as a server that is killed does.
@@ -263,12 +310,14 @@ struct Plan {
     counters: Arc<Vec<Counters>>,
     /// Of each listener, with what answers its handshakes.
     conducts: Vec<(script::Conduct, Option<Server>)>,
+    returns: Option<Returns>,
+    open_returns: Arc<AtomicU64>,
 }
 
 /// How a message came.
 #[derive(Clone, Copy, Debug)]
-struct Manner {
-    null_reverse_path: bool,
+struct Manner<'a> {
+    reverse_path: &'a [u8],
     secured: bool,
 }
 
@@ -277,6 +326,9 @@ pub(crate) struct Shared {
     filler: Filler,
     memory: RefCell<Memory>,
     log: LineLog,
+    returns: Option<Returns>,
+    returned: LineLog,
+    open_returns: Arc<AtomicU64>,
     counters: Arc<Vec<Counters>>,
     store: Option<PathBuf>,
     stored: Cell<u64>,
@@ -284,11 +336,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(options: &SinkOptions, counters: Arc<Vec<Counters>>) -> Result<Self> {
+    fn new(plan: Plan) -> Result<Self> {
+        let Plan { options, counters, returns, open_returns, .. } = plan;
         Ok(Self {
             filler: Filler::new(0),
             memory: RefCell::new(Memory::new(options.seed)),
             log: LineLog::open(options.received.as_deref())?,
+            returns,
+            returned: LineLog::open(options.returned.as_deref())?,
+            open_returns,
             counters,
             store: options.store.clone(),
             stored: Cell::new(0),
@@ -296,8 +352,9 @@ impl Shared {
         })
     }
 
-    fn stores(&self) -> bool {
-        self.store.is_some()
+    /// Whether messages are wanted whole.
+    fn keeps(&self) -> bool {
+        self.store.is_some() || self.returns.is_some()
     }
 
     fn violation(&self, place: usize, what: &str) {
@@ -310,11 +367,11 @@ impl Shared {
 
     /// Writes down a message that is answered by 250.
     fn record<'a>(
-        &self,
+        self: &Rc<Self>,
         place: usize,
         listener: &str,
         content: &Content,
-        how: Manner,
+        how: Manner<'_>,
         recipients: impl Iterator<Item = &'a [u8]>,
     ) {
         let counters = &self.counters[place];
@@ -326,7 +383,7 @@ impl Shared {
             self.keep(folder, id, content.whole(), place);
         }
         let unix_ms = unix_ms();
-        if how.null_reverse_path && id.is_none() {
+        if how.reverse_path.is_empty() && id.is_none() {
             let reports = dsn::reports(content.whole());
             if !reports.is_empty() {
                 counters.reports.fetch_add(reports.len() as u64, Ordering::Relaxed);
@@ -351,6 +408,13 @@ impl Shared {
         let mut count = 0;
         self.log.append(|out| {
             for recipient in recipients {
+                if let Some((returns, id)) = self.returns.as_ref().zip(id) {
+                    let text = String::from_utf8_lossy;
+                    let (id, recipient) = (text(id), text(recipient));
+                    let (reverse_path, content) = (&*text(how.reverse_path), content.whole());
+                    let (id, recipient) = (&*id, &*recipient);
+                    returns.look_at(About { id, reverse_path, recipient, content }, self);
+                }
                 line(out, id.map_or(b"-", |id| id.as_slice()), listener, recipient, unix_ms);
                 out.extend_from_slice(kind);
                 count += 1;

@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 use serde::Deserialize;
 
 use super::extensions::{Extension, Extensions};
+use super::returns::Return;
 use crate::dice::Dice;
 use crate::net::Addresses;
 use crate::tls::Flaw;
@@ -44,7 +45,14 @@ pub(crate) const REFERENCE: &str = r#"Script (TOML; all conditions of a rule mus
   reply = "451 4.7.1 Try again later"
   cut = "reset"                    # or "close", instead of a reply
   behind = "garbage"               # with stage = "starttls", behind 220: or "clear", a reply that
-                                   # is not under TLS; "stall"; "close"; "reset""#;
+                                   # is not under TLS; "stall"; "close"; "reset"
+
+  [[return]]                       # of what was taken, to --returns-to; one a message at most
+  what = "complaint"               # or "bounce", to the reverse-path
+  domain = "d0000003.example"      # of the recipient; all without it
+  probability = 0.01
+  after = "1s-5s"
+  to = "fbl@returns.example"       # of a complaint"#;
 
 /// Where in a session a rule applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -97,7 +105,17 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    fn draw(self, dice: &mut Dice) -> Duration {
+    /// At least.
+    pub(crate) fn least(self) -> Duration {
+        self.least
+    }
+
+    /// Always so long.
+    pub(super) fn of(time: Duration) -> Self {
+        Self { least: time, most: time }
+    }
+
+    pub(super) fn draw(self, dice: &mut Dice) -> Duration {
         if self.least == self.most {
             return self.least;
         }
@@ -162,6 +180,9 @@ pub(crate) struct Script {
     listener: Vec<ListenerPart>,
     #[serde(default)]
     rule: Vec<Rule>,
+    /// What comes back of messages that were taken.
+    #[serde(default, rename = "return")]
+    pub(super) returns: Vec<Return>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -278,10 +299,18 @@ impl Script {
         for (place, rule) in script.rule.iter().enumerate() {
             rule.check().with_context(|| format!("rule {} of the script", place + 1))?;
         }
+        for (place, rule) in script.returns.iter().enumerate() {
+            rule.check().with_context(|| format!("return {} of the script", place + 1))?;
+        }
         for address in script.listener.iter().filter_map(|part| part.address.as_ref()) {
             address.parse::<Addresses>()?;
         }
         Ok(script)
+    }
+
+    /// Of it, what comes back.
+    pub(super) fn without_faults(self) -> Self {
+        Self { returns: self.returns, ..Self::default() }
     }
 
     /// The conduct of the listener at `address`; `offers` is what the command line leaves on.

@@ -59,7 +59,7 @@ pub(crate) fn bind(address: SocketAddr) -> Result<Socket> {
 
 /// Serves until it is told to finish.
 pub(crate) fn run(
-    plan: Plan,
+    mut plan: Plan,
     sockets: Vec<Socket>,
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) -> Result<SinkReport> {
@@ -68,13 +68,14 @@ pub(crate) fn run(
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())
         .context("starting the sink's runtime")?;
-    let shared = Rc::new(Shared::new(&plan.options, plan.counters)?);
+    let (conducts, mode) = (std::mem::take(&mut plan.conducts), plan.options.tls);
+    let shared = Rc::new(Shared::new(plan)?);
     let mut doors = Vec::new();
     let outcome = runtime.block_on(async {
-        for (place, (conduct, socket)) in plan.conducts.into_iter().zip(sockets).enumerate() {
+        for (place, (conduct, socket)) in conducts.into_iter().zip(sockets).enumerate() {
             let address = socket.local_addr().context("asking for a listener's address")?;
             let (conduct, server) = conduct;
-            let tls = Tls { mode: plan.options.tls, server };
+            let tls = Tls { mode, server };
             let listener = Rc::new(Listener::new(address.to_string(), conduct));
             let (shared, drops) = (Rc::clone(&shared), Rc::default());
             let mut door = Door { shared, listener, tls, place, address, drops, task: None };
@@ -84,11 +85,13 @@ pub(crate) fn run(
         tokio::select! {
             outcome = obey(&mut orders, &mut doors) => outcome,
             failed = shared.log.flush_forever() => failed,
+            failed = shared.returned.flush_forever() => failed,
         }
     });
     drop(doors);
     drop(runtime);
     shared.log.flush()?;
+    shared.returned.flush()?;
     outcome?;
     Ok(SinkReport {
         cpu_us: cpu::of_this_thread_us() - cpu_before,

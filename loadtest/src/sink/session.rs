@@ -112,7 +112,7 @@ pub(crate) struct Session {
     said_hello: bool,
     security: Security,
     in_transaction: bool,
-    null_reverse_path: bool,
+    reverse_path: Vec<u8>,
     /// Whether a BDAT of this transaction was taken.
     chunked: bool,
     /// What the rules say about the content of this transaction.
@@ -137,7 +137,7 @@ impl Session {
             said_hello: false,
             security: Security::default(),
             in_transaction: false,
-            null_reverse_path: false,
+            reverse_path: Vec::new(),
             chunked: false,
             content_rule: Decision::default(),
             refusal: Vec::new(),
@@ -284,10 +284,8 @@ impl Session {
                 if positive {
                     self.messages += 1;
                     let name = &self.listener.name;
-                    let how = Manner {
-                        null_reverse_path: self.null_reverse_path,
-                        secured: self.security.secured,
-                    };
+                    let how =
+                        Manner { reverse_path: &self.reverse_path, secured: self.security.secured };
                     let recipients = self.recipients.iter();
                     self.shared.record(self.place, name, &self.content, how, recipients);
                 }
@@ -368,7 +366,8 @@ impl Session {
         if let Some(refusal) = self.check(parameters) {
             return self.reply(refusal, Effect::None);
         }
-        self.null_reverse_path = path.is_empty();
+        self.reverse_path.clear();
+        self.reverse_path.extend_from_slice(path);
         self.answer(Stage::Mail, b"250 2.1.0 Ok\r\n", Effect::Mail, now)
     }
 
@@ -415,7 +414,7 @@ impl Session {
     }
 
     fn begin_content(&mut self, now: Instant) {
-        self.content.begin(self.null_reverse_path || self.shared.stores());
+        self.content.begin(self.reverse_path.is_empty() || self.shared.keeps());
         self.content_rule = if self.listener.conduct.has_rules(Stage::Content) {
             self.decide(Stage::Content, now)
         } else {

@@ -26,7 +26,14 @@ impl Bench {
         let received = folder.path().join("received");
         let address: SocketAddr = "127.0.0.1:25".parse().unwrap();
         let options = SinkOptions::plain(vec![address], Some(received.clone()));
-        let shared = Rc::new(Shared::new(&options, Arc::new(vec![Counters::default()])).unwrap());
+        let plan = Plan {
+            options,
+            counters: Arc::new(vec![Counters::default()]),
+            conducts: Vec::new(),
+            returns: None,
+            open_returns: Arc::default(),
+        };
+        let shared = Rc::new(Shared::new(plan).unwrap());
         let mut offers = Extensions::all();
         hide.iter().for_each(|extension| offers.hide(*extension));
         let conduct = Script::parse(script).unwrap().conduct(address, offers).unwrap();

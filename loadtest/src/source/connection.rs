@@ -306,6 +306,9 @@ impl<'a> Connection<'a> {
         scratch.address.clear();
         let place = job.wanted.trailing_zeros();
         self.run.recipient(job.number, place, &mut scratch.address);
+        if let Some(labels) = &self.run.options.labels {
+            labels.write(job.number, head);
+        }
         self.run.texts.head(job.number, &scratch.address, size, head)
     }
 

@@ -6,6 +6,7 @@
 mod connection;
 mod corpus;
 mod domains;
+mod labels;
 mod login;
 mod options;
 mod phases;
@@ -34,6 +35,7 @@ use crate::tls::{Client, Mode};
 use connection::{Connection, Pending, Settlement, places};
 use corpus::Texts;
 use domains::Domains;
+pub(crate) use labels::Labels;
 use login::Login;
 pub(crate) use login::LoginFile;
 pub(crate) use options::{Sizes, SourceOptions, Spread};

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use super::labels::Labels;
 use super::login::LoginFile;
 use super::plan::{Arrivals, RECIPIENTS_MAX};
 use crate::dice::Dice;
@@ -110,6 +111,10 @@ pub(crate) struct SourceOptions {
     /// Reverse-path
     #[arg(long, default_value = "campaign@load.example", value_name = "ADDRESS")]
     pub(crate) from: String,
+    /// Say in X-Tenant and X-Campaign for whom a message is: TENANTS:CAMPAIGNS, each campaign in
+    /// turn, or TENANT/CAMPAIGN
+    #[arg(long, value_name = "LABELS")]
+    pub(crate) labels: Option<Labels>,
     /// Name in EHLO
     #[arg(long, default_value = "source.load.example")]
     pub(crate) helo: String,
@@ -166,6 +171,7 @@ impl SourceOptions {
             spread: Spread::Constant,
             recipients: 1,
             from: "campaign@load.example".to_owned(),
+            labels: None,
             helo: "source.load.example".to_owned(),
             tls: Mode::None,
             tls_ca: None,
