@@ -206,7 +206,6 @@ impl Rig {
             site.configure(config).await?;
         let spool = folder.path().join("spool");
         std::fs::create_dir(&spool).with_context(|| format!("creating {}", spool.display()))?;
-        let log = folder.path().join("relay.log");
         let cores = options.cores.or(files.cores).unwrap_or(CORES);
         let (listen, admin) = (at(ports[0]), at(ports[1]));
         let plan = RelayPlan {
@@ -218,7 +217,7 @@ impl Rig {
             admin,
             upstream,
             spool,
-            log,
+            log: folder.path().join("relay.log"),
             dies_at_entry: None,
         };
         eprintln!("{}", plan.shown());
