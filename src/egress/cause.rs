@@ -17,6 +17,8 @@ pub struct Cause {
     pub failure: Failure,
     /// With whom, as `mx1.example.net[192.0.2.1]:25`.
     pub peer: Box<str>,
+    /// The egress source that the connection was to leave from; empty where there was none.
+    pub source: Arc<str>,
 }
 
 /// Who is at fault when a connection ends.

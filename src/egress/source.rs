@@ -16,6 +16,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// What it is called: its address, or its EHLO name where the kernel chooses the address.
+    pub fn name(&self) -> Arc<str> {
+        self.address.map_or_else(|| self.hello.clone(), |address| address.to_string().into())
+    }
+
     fn fits(&self, peer: IpAddr) -> bool {
         self.address.is_none_or(|address| address.is_ipv4() == peer.is_ipv4())
     }

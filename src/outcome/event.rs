@@ -137,6 +137,13 @@ pub struct Event<'a> {
     /// The upstream relay's name, where one was used.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub upstream: Cow<'a, str>,
+    /// The egress source that the attempt left from: its local address, or its EHLO name where the
+    /// kernel chooses the address.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    pub source: Cow<'a, str>,
+    /// The provider of the rules on shaping that the site belongs to, where they know it.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    pub provider: Cow<'a, str>,
     /// The TLS that the attempt went through, as `TLS1.3, verified`; `none:` and why, where it was
     /// to be used if it came about, and did not.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
@@ -201,6 +208,8 @@ impl<'a> Event<'a> {
             peer: Cow::Borrowed(""),
             milter: Cow::Borrowed(""),
             upstream: Cow::Borrowed(""),
+            source: Cow::Borrowed(""),
+            provider: Cow::Borrowed(""),
             tls: Cow::Borrowed(""),
             stage: None,
             code: None,

@@ -144,7 +144,7 @@ impl Delivery {
         let chosen = source.and_then(|place| cx.settings.sources.get(place));
         let Some(source) = chosen.or_else(|| row.sources.choose(endpoint.address.ip())) else {
             let failure = Failure::Connect("no egress source of this address family".into());
-            let cause = Cause { stage: Stage::Connect, failure, peer };
+            let cause = Cause { stage: Stage::Connect, failure, peer, source: "".into() };
             return row.site.on_failed(
                 pooled,
                 Blame::Endpoint,
@@ -154,17 +154,19 @@ impl Delivery {
             );
         };
         let (address, place) = (source.address, cx.settings.place(source));
+        let name = source.name();
         let (level, connector, failed) = row.protection(endpoint, place, cx.settings, cx.now.mono);
         let options = cx.settings.client(place, level, row.tls == TlsLevel::Required);
         let options = row.shape_client(pooled, options);
-        let name = PeerName::new(&endpoint.host, endpoint.address.ip());
+        let peer_is = PeerName::new(&endpoint.host, endpoint.address.ip());
         // Why there is none is known, and was counted then.
         let behalf = behalf.filter(|_| failed.is_none());
-        let protection = Protection::new(level, connector, name, failed);
+        let protection = Protection::new(level, connector, peer_is, failed);
         let connection = cx.platform.connect(endpoint.address, address);
         row.connections.insert(pooled, connection);
+        let names = (peer, name);
         let mut outbound =
-            Outbound::new(connection, id, pooled, peer, options, protection, cx.now.mono);
+            Outbound::new(connection, id, pooled, names, options, protection, cx.now.mono);
         outbound.behalf = behalf;
         outbound.pump(cx);
         self.outbound.insert(connection, outbound);
@@ -183,6 +185,7 @@ impl Delivery {
         let stored = row.dispatch.stored.clone();
         let recipients = row.unsettled();
         let outbound = self.outbound.get_mut(connection).expect("detached when it goes");
+        row.source = Some(outbound.source.clone());
         outbound.begin(job, stored, recipients, cx);
         self.settle(connection, cx);
     }
@@ -205,6 +208,7 @@ impl Delivery {
         let waits = judge(cause.stage, &cause.failure).verdict == Verdict::Defer;
         let is_whole = waits && row.settled.is_empty() && cause.stage <= Stage::Hello;
         row.settle_rest(cause.stage, &cause.failure, &cause.peer);
+        row.source = Some(cause.source.clone());
         let relay = self.sites.get(site.0).filter(|row| is_whole && row.upstream().is_some());
         let wait = relay.and_then(|row| row.site.why().zip(row.site.suspended_until()));
         let Some((why, until)) = wait else { return self.conclude(job, Some(site), None, cx) };
@@ -290,7 +294,8 @@ impl Delivery {
     ) {
         let Some(outbound) = self.outbound.remove(id) else { return };
         cx.common.counters.increment(Count::ConnectionsFailed);
-        let cause = Cause { stage: Stage::Connect, failure, peer: outbound.peer.clone() };
+        let (peer, source) = (outbound.peer.clone(), outbound.source.clone());
+        let cause = Cause { stage: Stage::Connect, failure, peer, source };
         self.fail(&outbound, Blame::Endpoint, cause, cx);
     }
 
@@ -436,6 +441,8 @@ impl Delivery {
         let recipients = mem::take(&mut row.settled);
         let site = site.and_then(|site| self.sites.get(site.0));
         let upstream = site.and_then(SiteRow::upstream_name);
+        let provider = site.and_then(|row| row.site.shaped()?.provider.clone());
+        let source = row.source.take();
         let departed = row.dispatch.departed;
         let (peer, tls, delays) = match &way {
             Some(way) => {
@@ -447,6 +454,6 @@ impl Delivery {
             None => (last_peer(&recipients), None, Delays::default()),
         };
         let site = site.map_or("".into(), |row| row.name.clone());
-        Some(Attempted { recipients, peer, site, upstream, tls, delays })
+        Some(Attempted { recipients, peer, site, upstream, source, provider, tls, delays })
     }
 }

@@ -80,6 +80,8 @@ pub(super) struct Job {
     pub(super) rerouted: u32,
     /// What is known of its recipients; the rest is to be tried.
     pub(super) settled: Vec<(u16, Settlement)>,
+    /// The egress source that it was last to leave from.
+    pub(super) source: Option<Arc<str>>,
 }
 
 impl Job {
@@ -173,6 +175,7 @@ impl Delivery {
             choice: Choice::Works,
             rerouted: 0,
             settled: Vec::new(),
+            source: None,
         }));
         if self.draining {
             return self.give_back(job, "the node drains", Duration::ZERO, cx);
@@ -345,6 +348,8 @@ impl Delivery {
             peer: "".into(),
             site: "".into(),
             upstream: None,
+            source: None,
+            provider: None,
             tls: None,
             delays: Default::default(),
         };

@@ -43,6 +43,10 @@ pub(crate) struct Attempt<'a> {
     pub(crate) milter: &'a str,
     /// The upstream relay's name, where one was used.
     pub(crate) upstream: &'a str,
+    /// The egress source that it left from.
+    pub(crate) source: &'a str,
+    /// The provider that the site belongs to.
+    pub(crate) provider: &'a str,
     /// The TLS that it went through, or why there was none.
     pub(crate) tls: &'a str,
     /// Where the time went.
@@ -113,6 +117,8 @@ impl Journal {
             peer: attempt.peer.into(),
             milter: attempt.milter.into(),
             upstream: attempt.upstream.into(),
+            source: attempt.source.into(),
+            provider: attempt.provider.into(),
             tls: attempt.tls.into(),
             stage,
             code,

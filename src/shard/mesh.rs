@@ -85,6 +85,10 @@ pub struct Attempted {
     pub site: Box<str>,
     /// The upstream relay's name, where one was used.
     pub upstream: Option<Box<str>>,
+    /// The egress source that it left from, if it came to a connection.
+    pub source: Option<Arc<str>>,
+    /// The provider that the site belongs to, where rules say so.
+    pub provider: Option<Arc<str>>,
     /// The TLS that it went through, or why there was none where it is used if it comes about.
     pub tls: Option<Arc<str>>,
     /// The delivery's own part of the four stage delays.

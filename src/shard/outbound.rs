@@ -32,6 +32,8 @@ pub(super) struct Outbound {
     pub(super) pooled: PooledId,
     /// As `mx1.example.net[192.0.2.1]:25`.
     pub(super) peer: Box<str>,
+    /// The egress source that it leaves from.
+    pub(super) source: Arc<str>,
     options: Arc<Options>,
     pub(super) protection: Protection,
     /// Whom it is counted for, until it is.
@@ -76,7 +78,7 @@ impl Outbound {
         id: ConnectionId,
         site: SiteId,
         pooled: PooledId,
-        peer: Box<str>,
+        (peer, source): (Box<str>, Arc<str>),
         options: Arc<Options>,
         protection: Protection,
         now: Monotonic,
@@ -86,6 +88,7 @@ impl Outbound {
             site,
             pooled,
             peer,
+            source,
             options,
             protection,
             behalf: None,

@@ -28,7 +28,7 @@ impl Delivery {
         let (site, pooled) = (outbound.site, outbound.pooled);
         let carried = outbound.carried.front().map(|carried| carried.job);
         let finished = mem::take(&mut outbound.finished);
-        let peer = outbound.peer.clone();
+        let (peer, source) = (outbound.peer.clone(), outbound.source.clone());
         if let Some(failure) = &failure {
             outbound.tell_failed(failure, cx);
         }
@@ -54,7 +54,7 @@ impl Delivery {
                     row.site.on_done(pooled, false, cx.mono());
                 } else {
                     debug_assert!(carried.is_some() || unsettled.is_empty());
-                    let cause = Cause { stage, failure, peer };
+                    let cause = Cause { stage, failure, peer, source };
                     Self::learn_from_loss(row, pooled, &cause, cx);
                     let (now, prng) = (cx.now.mono, &mut cx.common.prng);
                     let signal = signal_of(&cause.failure);

@@ -397,6 +397,8 @@ fn attempt<'a>(
         peer: &attempted.peer,
         milter: "",
         upstream: attempted.upstream.as_deref().unwrap_or(""),
+        source: attempted.source.as_deref().unwrap_or(""),
+        provider: attempted.provider.as_deref().unwrap_or(""),
         tls: attempted.tls.as_deref().unwrap_or(""),
         delays: Some(delays(&report.stored, age, attempted.delays)),
         accept: None,

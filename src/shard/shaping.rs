@@ -86,8 +86,8 @@ pub(super) fn shaped(
     let outlets = settings.sources.iter().map(|source| {
         let address = source.address.map(|address| address.to_string());
         let named = SourceNames { address: address.as_deref().unwrap_or(""), hello: &source.hello };
-        let name = address.as_deref().unwrap_or(&source.hello);
-        let (outlet, shape) = (site.outlet(name), shaping.shape(&base, names.site(), named));
+        let (outlet, shape) =
+            (site.outlet(&source.name()), shaping.shape(&base, names.site(), named));
         outlet.take_shape(&shape);
         OutletHere {
             outlet,
@@ -97,7 +97,9 @@ pub(super) fn shaped(
         }
     });
     let outlets = outlets.collect();
-    Some(Shaped::new(site, shaping.clone(), outlets, start))
+    // As with all rules, what comes later counts.
+    let provider = shaping.providers(names.site()).last().map(|name| (*name).into());
+    Some(Shaped::new(site, shaping.clone(), provider, outlets, start))
 }
 
 impl Settings {
@@ -232,7 +234,7 @@ impl Delivery {
             return;
         }
         let Failure::Reply(_) = cause.failure else { return };
-        let Cause { stage, failure, peer } = cause;
+        let Cause { stage, failure, peer, source: _ } = cause;
         let settlement = Settling { stage: *stage, failure, peer }.settle();
         let (Settlement::Deferred(reason) | Settlement::Bounced(reason)) = settlement else {
             return;

@@ -7,7 +7,7 @@ use relay_fast::outcome::event::Kind;
 use rustix::process::Signal;
 
 use crate::client::send;
-use crate::node::{Node, SOON, printed, refusal, run, text, to_upstream, wait_for};
+use crate::node::{Node, SOON, free_port, printed, refusal, run, text, to_upstream, wait_for};
 use crate::sink::Sink;
 
 const LIMITED: &str = "451 4.7.1 Rate limit exceeded, too many messages";
@@ -114,6 +114,35 @@ fn a_site_that_says_that_it_is_too_much_is_sent_less_until_it_is_reset() {
         let error = refusal(&shaping(&node, words));
         assert!(error.contains(said), "{error}");
     }
+}
+
+#[test]
+fn events_say_where_an_attempt_left_from_and_the_provider_that_it_went_to() {
+    let sink = Sink::by(|mailbox, nth| {
+        if mailbox.starts_with("much") && nth == 1 { LIMITED } else { OK }.to_owned()
+    });
+    let rules = "[[provider]]\nname = 'here'\nmx = ['127.0.0.1']\n";
+    let mut node = node(&sink, rules, &format!("{SOON}[[source]]\naddress = \"127.0.0.1\"\n"));
+    post(&node, "<much@b.example>");
+    let first = node.wait_for_events(Kind::Delivered, 1);
+    // Nobody listens there, and no rules are in force: a connection that was not made has a source.
+    node.drain();
+    let nowhere = format!("127.0.0.1:{}", free_port());
+    node.configure(&to_upstream(&nowhere, SOON));
+    node.run(2);
+    post(&node, "<none@b.example>");
+    let all = node.wait_for_events(Kind::Deferred, 2);
+    let told = |kind: Kind, to: &str| {
+        let mut fitting = all.iter().filter(|event| event.kind == kind && event.recipient == to);
+        let event = fitting.next().unwrap();
+        (event.source.to_string(), event.provider.to_string())
+    };
+    let here = ("127.0.0.1".to_owned(), "here".to_owned());
+    assert_eq!(told(Kind::Deferred, "much@b.example"), here);
+    assert_eq!(told(Kind::Delivered, "much@b.example"), here);
+    assert_eq!(told(Kind::Received, "much@b.example"), Default::default());
+    assert_eq!(told(Kind::Deferred, "none@b.example"), ("node.example".to_owned(), String::new()));
+    assert!(all.len() > first.len());
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub struct Shaped {
     pub site: Arc<SiteOutlets>,
     /// The rules that it is by: `scope`s are places in these.
     pub rules: Arc<Shaping>,
+    /// The provider that the site belongs to by these rules.
+    pub provider: Option<Arc<str>>,
     outlets: Vec<OutletHere>,
     turn: usize,
 }
@@ -61,12 +63,13 @@ impl Shaped {
     pub fn new(
         site: Arc<SiteOutlets>,
         rules: Arc<Shaping>,
+        provider: Option<Arc<str>>,
         outlets: Vec<OutletHere>,
         start: usize,
     ) -> Self {
         assert!(!outlets.is_empty(), "there is always a source");
         let turn = start % outlets.len();
-        Self { site, rules, outlets, turn }
+        Self { site, rules, provider, outlets, turn }
     }
 
     /// An outlet, by the place of its source.

@@ -97,7 +97,12 @@ fn endpoints(list: &[(u8, u16)]) -> Vec<Endpoint> {
 
 fn cause(words: &str) -> Cause {
     let failure = Failure::Connect(words.into());
-    Cause { stage: Stage::Connect, failure, peer: "mx1.example[192.0.2.1]:25".into() }
+    Cause {
+        stage: Stage::Connect,
+        failure,
+        peer: "mx1.example[192.0.2.1]:25".into(),
+        source: "".into(),
+    }
 }
 
 fn origin(home: u8, domain: u64) -> Origin {

@@ -32,7 +32,7 @@ enum Form {
 }
 
 /// Every field that can be asked for. What is no text and no number (`delays`, `verified`) cannot.
-const FIELDS: [(&str, Form); 21] = [
+const FIELDS: [(&str, Form); 23] = [
     ("kind", Form::Kind),
     ("class", Form::Class),
     ("code", Form::Code),
@@ -47,6 +47,8 @@ const FIELDS: [(&str, Form); 21] = [
     ("site", Form::Text),
     ("peer", Form::Text),
     ("upstream", Form::Text),
+    ("source", Form::Text),
+    ("provider", Form::Text),
     ("milter", Form::Text),
     ("tls", Form::Text),
     ("reply", Form::Text),

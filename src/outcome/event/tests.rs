@@ -22,6 +22,8 @@ fn deferred() -> Event<'static> {
         peer: "mx.b.example[192.0.2.1]:25".into(),
         milter: "".into(),
         upstream: "".into(),
+        source: "192.0.2.9".into(),
+        provider: "gmail".into(),
         tls: "TLS1.3".into(),
         stage: Some(Stage::Rcpt),
         code: Some(450),
@@ -55,7 +57,8 @@ fn a_line_is_as_documented() {
         \"recipient\":\"r@b.example\",\"domain\":\"b.example\",\"tenant\":\"acme\",\
         \"campaign\":\"news\",\"size\":10240,\
         \"durability\":\"memory\",\"site\":\"mx.b.example\",\
-        \"peer\":\"mx.b.example[192.0.2.1]:25\",\"tls\":\"TLS1.3\",\
+        \"peer\":\"mx.b.example[192.0.2.1]:25\",\"source\":\"192.0.2.9\",\
+        \"provider\":\"gmail\",\"tls\":\"TLS1.3\",\
         \"stage\":\"RCPT\",\"code\":450,\"status\":\"4.7.1\",\
         \"class\":\"greylisted\",\"reply\":\"greylisted\\n\\\"later\\\"\",\"attempt\":2,\
         \"next_attempt\":\"2026-11-24T03:42:01.000Z\",\

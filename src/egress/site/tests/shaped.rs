@@ -33,7 +33,7 @@ impl Shapes {
             shape: (*shape).clone(),
             scope: [].into(),
         };
-        Shaped::new(site.clone(), Arc::default(), sources.iter().map(outlet).collect(), 0)
+        Shaped::new(site.clone(), Arc::default(), None, sources.iter().map(outlet).collect(), 0)
     }
 
     fn shape(&mut self, sources: &[(&str, &Shape)]) {
