@@ -61,6 +61,22 @@ pub enum Kind {
     Complained,
     /// Anything else that came back: a delay, a vacation notice, a complaint about nobody's mail.
     Returned,
+    /// The picture in a message was fetched: `by` has what fetched it, as far as that shows.
+    Opened,
+    /// A link in a message was followed: `url` has where it leads.
+    Clicked,
+    /// A recipient wants no more from this sender, and said so by the message's own link.
+    Unsubscribed,
+}
+
+/// What fetches a picture or follows a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// A person, as far as anything shows.
+    Person,
+    /// A scanner, or a provider that fetches whatever comes in.
+    Machine,
 }
 
 /// Where the time went, as Postfix's `delays=` has it. In a line, only milliseconds are kept.
@@ -105,7 +121,7 @@ pub struct Event<'a> {
     /// The message.
     #[serde(with = "form::text")]
     pub id: MessageId,
-    /// Without brackets; empty for the null reverse-path.
+    /// Without brackets; empty for the null reverse-path, and where only a link tells of a message.
     #[serde(borrow)]
     pub reverse_path: Cow<'a, str>,
     /// The forward-path, without brackets.
@@ -182,6 +198,12 @@ pub struct Event<'a> {
     /// `status`, `class`, `reply` and `peer` are of what it speaks of.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub returned: Option<Returned<'a>>,
+    /// What opened or clicked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<By>,
+    /// Where the link leads that was clicked.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    pub url: Cow<'a, str>,
 }
 
 fn is_zero(attempt: &u32) -> bool {
@@ -222,6 +244,8 @@ impl<'a> Event<'a> {
             accept: None,
             verified: None,
             returned: None,
+            by: None,
+            url: Cow::Borrowed(""),
         }
     }
 

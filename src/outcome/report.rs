@@ -53,6 +53,7 @@ impl Report {
             Kind::Held | Kind::Released => {}
             Kind::Quarantined | Kind::Refused | Kind::Discarded | Kind::Verified => {}
             Kind::BouncedLater | Kind::Complained | Kind::Returned => {}
+            Kind::Opened | Kind::Clicked | Kind::Unsubscribed => {}
         }
     }
 }

@@ -185,7 +185,7 @@ impl Keeper {
         if hard_bounces.is_none() && !complaints {
             return Ok(());
         }
-        feed.follow(self, Rules { hard_bounces, complaints })
+        feed.follow(self, Rules { hard_bounces, complaints, unsubscribes: true })
     }
 
     /// Take out what has expired.

@@ -198,6 +198,7 @@ fn class<P: Platform>(kind: Kind, said: Said<'_>, cx: &mut Context<'_, P>) -> Op
         }
         Kind::Quarantined | Kind::Refused | Kind::Discarded | Kind::Verified => return None,
         Kind::BouncedLater | Kind::Complained | Kind::Returned => return None,
+        Kind::Opened | Kind::Clicked | Kind::Unsubscribed => return None,
     };
     let Said::Refused(reason) = said else { return None };
     let class = cx.settings.classifier.class(reason);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 use crate::base::limits::{EVENT_TERM_VALUES_MAX, EVENT_TERMS_MAX};
 use crate::base::time::WallTime;
 use crate::outcome::classes::Class;
-use crate::outcome::event::{Kind, form};
+use crate::outcome::event::{By, Kind, form};
 
 /// What values a field has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ enum Form {
     Kind,
     /// Words of [`Class`].
     Class,
+    /// Words of [`By`].
+    By,
     /// `550`, `5xx`.
     Code,
     /// `5.1.1`, `5.1.x`, `5.x.x`.
@@ -32,7 +34,7 @@ enum Form {
 }
 
 /// Every field that can be asked for. What is no text and no number (`delays`, `verified`) cannot.
-const FIELDS: [(&str, Form); 23] = [
+const FIELDS: [(&str, Form); 25] = [
     ("kind", Form::Kind),
     ("class", Form::Class),
     ("code", Form::Code),
@@ -53,6 +55,8 @@ const FIELDS: [(&str, Form); 23] = [
     ("tls", Form::Text),
     ("reply", Form::Text),
     ("durability", Form::Text),
+    ("by", Form::By),
+    ("url", Form::Text),
     ("attempt", Form::Number),
     ("size", Form::Number),
     ("shard", Form::Number),
@@ -230,6 +234,7 @@ fn check(field: &'static str, form: Form, value: &str) -> Result<(), FilterError
         _ if value.is_empty() => Ok(()),
         Form::Kind => Kind::deserialize(word).map(drop).map_err(|error| wrong(error.to_string())),
         Form::Class => Class::deserialize(word).map(drop).map_err(|error| wrong(error.to_string())),
+        Form::By => By::deserialize(word).map(drop).map_err(|error| wrong(error.to_string())),
         Form::Code if value.len() == 3 && value.chars().all(is_digit) => Ok(()),
         Form::Code => Err(wrong("three digits, or `x` for any".to_owned())),
         Form::Status => {
@@ -277,7 +282,7 @@ impl Term {
                 let is_there = value.is_empty() == wanted.is_empty();
                 is_there && wanted.split('.').zip(value.split('.')).all(|(w, v)| fits(w, v))
             }
-            Form::Kind | Form::Class | Form::Number | Form::Text => {
+            Form::Kind | Form::Class | Form::By | Form::Number | Form::Text => {
                 match value.is_ascii() && wanted.is_ascii() {
                     true => value.eq_ignore_ascii_case(wanted),
                     false => value.to_lowercase() == wanted,

@@ -41,6 +41,8 @@ fn deferred() -> Event<'static> {
         accept: None,
         verified: None,
         returned: None,
+        by: None,
+        url: "".into(),
     }
 }
 
@@ -127,6 +129,20 @@ fn what_came_back_reads_back() {
 }
 
 #[test]
+fn what_links_tell_reads_back() {
+    let clicked = Event {
+        by: Some(By::Machine),
+        url: "https://shop.example/?a=1&b=\"2\"".into(),
+        recipient: "r@b.example".into(),
+        ..Event::new(Kind::Clicked, MessageId(77), WallTime(1_795_491_661_007), ShardId(1))
+    };
+    let text = line(&clicked);
+    let end = "\"by\":\"machine\",\"url\":\"https://shop.example/?a=1&b=\\\"2\\\"\"}\n";
+    assert!(text.contains("\"kind\":\"clicked\"") && text.ends_with(end), "{text}");
+    assert_eq!(Event::parse(text.as_bytes()).expect("a line"), clicked);
+}
+
+#[test]
 fn what_is_not_known_is_left_out() {
     let received = Event {
         kind: Kind::Received,
@@ -169,6 +185,9 @@ fn every_stage_and_kind_reads_back() {
         Kind::BouncedLater,
         Kind::Complained,
         Kind::Returned,
+        Kind::Opened,
+        Kind::Clicked,
+        Kind::Unsubscribed,
     ];
     for kind in kinds {
         for stage in form::STAGES {

@@ -23,6 +23,7 @@ impl Classes {
             Kind::Quarantined | Kind::Refused | Kind::Discarded | Kind::Verified => return,
             // Not of an attempt: each was counted as delivered.
             Kind::BouncedLater | Kind::Complained | Kind::Returned => return,
+            Kind::Opened | Kind::Clicked | Kind::Unsubscribed => return,
         };
         let is_new = !self.0.contains_key(&*event.class);
         let class = match (event.class.is_empty(), is_new && self.0.len() >= REPORT_CLASSES_MAX) {

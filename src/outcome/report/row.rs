@@ -31,6 +31,7 @@ impl Row {
             Kind::Received | Kind::Held | Kind::Released => {}
             Kind::Quarantined | Kind::Refused | Kind::Discarded | Kind::Verified => {}
             Kind::BouncedLater | Kind::Complained | Kind::Returned => {}
+            Kind::Opened | Kind::Clicked | Kind::Unsubscribed => {}
         }
     }
 

@@ -1,4 +1,5 @@
-//! Put addresses on the list that bounce or complain: read the event log, as it is written.
+//! Put addresses on the list that bounce, complain or unsubscribe: read the event log, as it is
+//! written.
 //!
 //! In: event files below a spool, and how often an address bounces before it is suppressed. Out:
 //! entries of the tenant's list, of the node's own where there is none. Invariant: what a batch of
@@ -41,9 +42,11 @@ pub(super) struct Rules {
     pub(super) hard_bounces: Option<HardBounces>,
     /// Whoever complains.
     pub(super) complaints: bool,
+    /// Whoever unsubscribes.
+    pub(super) unsubscribes: bool,
 }
 
-/// A hard bounce, or a complaint, which counts at once.
+/// A hard bounce; or a complaint or an unsubscribe, which count at once.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Bounce {
     pub(super) list: ListName,
@@ -131,6 +134,7 @@ fn take_in(
             let when = entry.when;
             let is_over = match (entry.kind, limits) {
                 (Kind::Complaint, _) => rules.complaints,
+                (Kind::Unsubscribe, _) => rules.unsubscribes,
                 (_, Some(limits)) => batch.bounced(list, subject.as_str(), when, limits)?,
                 (_, None) => false,
             };
@@ -144,8 +148,8 @@ fn take_in(
     Ok(Some(until))
 }
 
-/// The hard bounces and complaints among whole lines, as many as fit in a batch; and how many
-/// octets that were.
+/// The hard bounces, complaints and unsubscribes among whole lines, as many as fit in a batch; and
+/// how many octets that were.
 fn bounces(lines: &[u8]) -> (Vec<Bounce>, usize) {
     let mut found = Vec::new();
     let mut taken = 0;
@@ -159,11 +163,12 @@ fn bounces(lines: &[u8]) -> (Vec<Bounce>, usize) {
     (found, taken)
 }
 
-/// The hard bounce or complaint that a line tells of. What a DSN came to is none: its recipient was
-/// a sender, whom anybody may have named.
+/// The hard bounce, complaint or unsubscribe that a line tells of. What a DSN came to is none: its
+/// recipient was a sender, whom anybody may have named.
 pub(super) fn bounce(line: &[u8]) -> Option<Bounce> {
-    memmem::find(line, b"\"kind\":\"bounced")
-        .or_else(|| memmem::find(line, b"\"kind\":\"complained\""))?;
+    let kinds: [&[u8]; 3] =
+        [b"\"kind\":\"bounced", b"\"kind\":\"complained\"", b"\"kind\":\"unsubscribed\""];
+    kinds.iter().find(|kind| memmem::find(line, kind).is_some())?;
     let event = Event::parse(line).ok()?;
     let is_hard = [Class::BadMailbox, Class::Inactive, Class::BadDomain]
         .iter()
@@ -173,6 +178,7 @@ pub(super) fn bounce(line: &[u8]) -> Option<Bounce> {
         (EventKind::Bounced, _) if is_hard && !event.reverse_path.is_empty() => Kind::HardBounce,
         (EventKind::BouncedLater, Some(_)) if is_hard => Kind::HardBounce,
         (EventKind::Complained, Some(_)) => Kind::Complaint,
+        (EventKind::Unsubscribed, _) => Kind::Unsubscribe,
         _ => return None,
     };
     let recipient = Mailbox::parse(&event.recipient, true).ok()?;

@@ -237,7 +237,7 @@ fn line(event: &Event<'_>) -> Vec<u8> {
 
 fn rule(count: u32) -> Rules {
     let hard_bounces = Some(HardBounces { count, within: Duration::from_secs(86_400) });
-    Rules { hard_bounces, complaints: false }
+    Rules { hard_bounces, complaints: false, unsubscribes: false }
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn what_came_back_counts_where_its_token_says_of_which_recipient() {
     append(&log, &told(EventKind::BouncedLater, "gone@b.example", "recipient"));
     append(&log, &told(EventKind::BouncedLater, "named@b.example", "message"));
     append(&log, &told(EventKind::Returned, "away@b.example", "recipient"));
-    let complaints = Rules { hard_bounces: None, complaints: true };
+    let complaints = Rules { hard_bounces: None, complaints: true, unsubscribes: false };
     Feed::new(events.clone()).follow(&keeper, complaints).unwrap();
     let kinds = |to: &str| {
         let found = keeper.find(&subject(to)).unwrap();
@@ -334,6 +334,37 @@ fn what_came_back_counts_where_its_token_says_of_which_recipient() {
     Feed::new(events).follow(&keeper, rule(1)).unwrap();
     assert_eq!(kinds("gone@b.example"), of(Kind::HardBounce));
     assert_eq!((kinds("named@b.example"), kinds("late@b.example")), (vec![], vec![]));
+}
+
+/// Nobody else can have a link that says so: it counts as it is, on its sender's list alone.
+#[test]
+fn whoever_unsubscribes_is_on_the_list_of_the_sender() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, events) = (folder.path().join("s.redb"), folder.path().join("events"));
+    let keeper = open(&path);
+    std::fs::create_dir(&events).unwrap();
+    let log = events.join("shard-00-1.jsonl");
+    let of = |kind, to: &str| Event {
+        tenant: "acme".into(),
+        reverse_path: "".into(),
+        reply: "".into(),
+        code: None,
+        status: None,
+        ..event(kind, to, "", NOW)
+    };
+    append(&log, &line(&of(EventKind::Unsubscribed, "Enough@b.example")));
+    append(&log, &line(&of(EventKind::Opened, "reader@b.example")));
+    let mut feed = Feed::new(events);
+    let rules = Rules { hard_bounces: None, complaints: false, unsubscribes: true };
+    feed.follow(&keeper, rules).unwrap();
+    let found = keeper.find(&subject("enough@b.example")).unwrap();
+    let [Located { list, entry, .. }] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((list.as_str(), entry.kind), ("acme", Kind::Unsubscribe));
+    assert_eq!((&*entry.words, entry.message), ("", Some(MessageId(77))));
+    assert_eq!(keeper.find(&subject("reader@b.example")).unwrap(), []);
+    append(&log, &line(&of(EventKind::Unsubscribed, "other@b.example")));
+    feed.follow(&keeper, Rules { unsubscribes: false, complaints: true, ..rules }).unwrap();
+    assert_eq!(keeper.find(&subject("other@b.example")).unwrap(), []);
 }
 
 #[test]

@@ -65,6 +65,9 @@ fn all_terms_must_hold() {
         ("class=", false),
         ("class!=", true),
         ("status!=", true),
+        ("by=person", false),
+        ("by!=machine", true),
+        ("url~shop", false),
     ] {
         assert_eq!(wants(terms), expected, "{terms}");
     }
@@ -91,6 +94,7 @@ fn what_no_event_can_have_is_an_error() {
     assert!(bounces.starts_with("`bounces` is nothing that `kind` can be: unknown variant"));
     assert!(bounces.contains("`bounced`"), "{bounces}");
     assert!(error("class=full").contains("`quota`"));
+    assert!(error("by=bot").contains("`machine`"));
     assert!(error("code=five").contains("three digits"));
     assert!(error("code=5555").contains("three digits"));
     assert!(error("status=5.1").contains("three numbers"));
