@@ -13,6 +13,7 @@ use relay_fast::control::check_domain::USAGE;
 use relay_fast::control::cli::{Cli, NodeFlags, Verb};
 use relay_fast::control::commands::Shards;
 use relay_fast::control::exporters::{Exporters, Means};
+use relay_fast::control::overview::Facts;
 use relay_fast::control::passwd;
 use relay_fast::control::pauses::Pauses;
 use relay_fast::control::serve::{Rules, Ways, serve};
@@ -102,7 +103,9 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let means = Means { now: clock::now, replace: |path, text| files::replace(path, text) };
     let exporters = Exporters::new(config.spool.directory.clone(), means);
     exporters.set(outlets(&config)?)?;
-    let ways = ways(&handle, exporters.clone());
+    let now = clock::now;
+    let facts = Facts { hostname: config.hostname.as_str().into(), began: now().mono, now };
+    let ways = ways(&handle, exporters.clone(), facts);
     serve(doors, shards, ways, rules.clone())?;
     if config.admin.tells_token() {
         tracing::warn!("the admin token crosses the network in clear: name a certificate");
@@ -118,13 +121,14 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn ways(handle: &Handle, exporters: Exporters) -> Ways {
+fn ways(handle: &Handle, exporters: Exporters, facts: Facts) -> Ways {
     let reached = handle.clone();
     Ways {
         reports: reports(handle.clone()),
         pauses: pauses(handle.clone()),
         exporters,
         lists: SuppressionLists::new(move || reached.suppression()),
+        facts,
     }
 }
 

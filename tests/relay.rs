@@ -73,6 +73,8 @@ mod nats;
 mod notify;
 #[path = "relay/operator.rs"]
 mod operator;
+#[path = "relay/overview.rs"]
+mod overview;
 #[path = "relay/passwd.rs"]
 mod passwd;
 #[path = "relay/process.rs"]

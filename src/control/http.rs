@@ -14,16 +14,19 @@ use crate::control::api::{Changed, Message, Refusal, Row, Select, Stats};
 use crate::control::commands::{Shards, Silent};
 use crate::control::exporters::Exporters;
 use crate::control::exporters::status::{self, Status};
+use crate::control::overview::Overviews;
 use crate::control::serve::Ways;
 use crate::control::suppression::SuppressionLists;
-use crate::control::{metrics, pauses, shaping, suppression, tls_reports};
+use crate::control::{metrics, overview, pauses, shaping, suppression, tls_reports};
 use crate::shard::commands::{
     Answer, Command, QueueState, QueueStats, QueuedMessage, RecipientStory, Selector, Snapshot,
     Wait,
 };
 
 /// All that is answered.
-pub(super) fn router(shards: Shards, Ways { reports, pauses, exporters, lists }: Ways) -> Router {
+pub(super) fn router(shards: Shards, ways: Ways) -> Router {
+    let Ways { reports, pauses, exporters, lists, facts } = ways;
+    let overviews = Overviews::new(shards.clone(), pauses.clone(), facts);
     let queue = Router::new()
         .route("/healthz", get(healthz))
         .route("/queue/list", get(list))
@@ -36,6 +39,7 @@ pub(super) fn router(shards: Shards, Ways { reports, pauses, exporters, lists }:
     queue
         .merge(exposed.with_state((shards.clone(), exporters.clone(), lists.clone())))
         .merge(exporting.with_state(exporters))
+        .merge(overview::router(overviews))
         .merge(pauses::router(pauses))
         .merge(tls_reports::router(reports))
         .merge(suppression::router(lists))
@@ -74,9 +78,9 @@ async fn snapshots(shards: &Shards) -> Result<Vec<Snapshot>, Silent> {
 async fn healthz(State(shards): State<Shards>) -> Response {
     let words = match snapshots(&shards).await {
         Err(silent) => silent.to_string(),
-        Ok(all) => match all.iter().position(|one| !one.admits || one.failing || one.owed > 0) {
+        Ok(all) => match all.iter().enumerate().find_map(|(n, one)| Some((n, one.complaint()?))) {
             None => return well(all.first()).into_response(),
-            Some(shard) => complaint(shard, &all[shard]),
+            Some((shard, words)) => format!("shard {shard}: {words}"),
         },
     };
     (StatusCode::SERVICE_UNAVAILABLE, words + "\n").into_response()
@@ -87,19 +91,6 @@ async fn healthz(State(shards): State<Shards>) -> Response {
 fn well(snapshot: Option<&Snapshot>) -> String {
     let domains = snapshot.into_iter().flat_map(|snapshot| &snapshot.domains);
     domains.fold("ok\n".to_owned(), |text, line| text + line + "\n")
-}
-
-/// What is wrong with a shard's spool.
-fn complaint(shard: usize, snapshot: &Snapshot) -> String {
-    let disk = match (snapshot.failing, snapshot.admits) {
-        (true, _) => "commits fail",
-        (false, false) => "the spool takes no messages",
-        (false, true) => "the spool works again",
-    };
-    match snapshot.owed {
-        0 => format!("shard {shard}: {disk}"),
-        owed => format!("shard {shard}: {disk}; {owed} acknowledged messages are in memory only"),
-    }
 }
 
 async fn exposition(
@@ -157,6 +148,7 @@ async fn show(
             Answer::Show(None)
             | Answer::List { .. }
             | Answer::Waits(_)
+            | Answer::Sites(_)
             | Answer::Stats(_)
             | Answer::Snapshot(_)
             | Answer::TlsSessions(_)
@@ -220,6 +212,7 @@ async fn operate(
             Answer::List { .. }
             | Answer::Show(_)
             | Answer::Waits(_)
+            | Answer::Sites(_)
             | Answer::Stats(_)
             | Answer::TlsSessions(_)
             | Answer::Submitted(_)

@@ -20,6 +20,7 @@ pub mod events;
 pub mod exporters;
 pub mod http;
 pub mod metrics;
+pub mod overview;
 pub mod passwd;
 pub mod pauses;
 pub mod queue;

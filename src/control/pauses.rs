@@ -57,6 +57,11 @@ impl Pauses {
         Self { all: Arc::new(all), set: Arc::new(set) }
     }
 
+    /// All of them.
+    pub(super) fn shown(&self) -> Vec<Whose> {
+        (self.all)().iter().map(Whose::from).collect()
+    }
+
     fn order(&self, whose: &Whose, paused: bool) -> Result<Json<Done>, Refused> {
         let wrong = |error: String| Refused(StatusCode::BAD_REQUEST, error);
         let pause = whose.parse().map_err(wrong)?;
@@ -103,7 +108,7 @@ pub(super) fn router(pauses: Pauses) -> Router {
 }
 
 async fn paused(State(pauses): State<Pauses>) -> Json<Vec<Whose>> {
-    Json((pauses.all)().iter().map(Whose::from).collect())
+    Json(pauses.shown())
 }
 
 async fn pause(

@@ -36,6 +36,7 @@ use crate::control::access::{Access, Arrival, Refusal};
 use crate::control::commands::Shards;
 use crate::control::exporters::Exporters;
 use crate::control::http::{self, Refused};
+use crate::control::overview::Facts;
 use crate::control::pauses::Pauses;
 use crate::control::suppression::SuppressionLists;
 use crate::control::tls_reports::TlsReports;
@@ -61,6 +62,8 @@ pub struct Ways {
     pub exporters: Exporters,
     /// To whom nothing is sent.
     pub lists: SuppressionLists,
+    /// What the node is.
+    pub facts: Facts,
 }
 
 /// Answer at `doors`, which listen and do not block, until the process ends.

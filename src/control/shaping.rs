@@ -138,6 +138,7 @@ async fn order(shards: &Shards, Asked { site, source, .. }: Asked, verb: Verb) -
             Answer::List { .. }
             | Answer::Show(_)
             | Answer::Waits(_)
+            | Answer::Sites(_)
             | Answer::Stats(_)
             | Answer::Snapshot(_)
             | Answer::TlsSessions(_)

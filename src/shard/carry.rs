@@ -439,7 +439,11 @@ impl Delivery {
     ) -> Option<Attempted> {
         let row = self.jobs.get_mut(job.0)?;
         let recipients = mem::take(&mut row.settled);
-        let site = site.and_then(|site| self.sites.get(site.0));
+        let mut site = site.and_then(|site| self.sites.get_mut(site.0));
+        if let Some(row) = &mut site {
+            row.note_refusal(recipients.last().map(|(_, settlement)| settlement), cx.now.wall);
+        }
+        let site = site.as_deref();
         let upstream = site.and_then(SiteRow::upstream_name);
         let provider = site.and_then(|row| row.site.shaped()?.provider.clone());
         let source = row.source.take();

@@ -3,8 +3,11 @@
 //! Both sides share it: `control` sends a [`Command`] through the mesh, the shard answers once.
 //! Pure values; every answer is bounded by the limit in its command.
 
+use std::time::Duration;
+
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
+use crate::egress::health::Standing;
 use crate::egress::shaping::status::{Order, OutletStatus};
 use crate::mail::address::{Domain, ForwardPath, Mailbox, ReversePath};
 use crate::mail::durability::Durability;
@@ -67,6 +70,11 @@ pub enum Command {
     },
     /// What was counted, and how things stand. Answered by `Answer::Snapshot`.
     Snapshot,
+    /// How sites and upstream relays stand. Answered by `Answer::Sites`.
+    Sites {
+        /// Sites told of at most, those where the most waits first.
+        most: usize,
+    },
     /// What was counted of sessions with MX hosts since this was last asked. Answered by
     /// `Answer::TlsSessions`.
     TlsSessions,
@@ -119,6 +127,8 @@ pub enum Answer {
     Stats(QueueStats),
     /// What was counted, and how things stand.
     Snapshot(Box<Snapshot>),
+    /// How those that this shard owns stand.
+    Sites(Box<Standings>),
     /// By domain and policy.
     TlsSessions(Box<Tally>),
     /// One source at one site each.
@@ -146,6 +156,48 @@ pub struct Snapshot {
     pub owed: usize,
     /// A line for each domain that fails its check; the same of all shards.
     pub domains: Vec<String>,
+}
+
+/// How what a shard sends to stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standings {
+    /// Sites with the most in line.
+    pub sites: Vec<SiteStanding>,
+    /// Each upstream relay, in the order of the configuration, as this shard sees it.
+    pub upstreams: Vec<(Box<str>, Standing)>,
+}
+
+/// How one site stands, at one of its owners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteStanding {
+    /// The upstream relay's name, or the first MX host's.
+    pub name: Box<str>,
+    /// Messages in line.
+    pub waiting: u64,
+    /// Connections that are open or being opened.
+    pub connections: u64,
+    /// Why what is in line waits.
+    pub why: Option<Box<str>>,
+    /// For how long nothing is sent.
+    pub suspended: Option<Duration>,
+    /// When it last refused something, and its words.
+    pub refused: Option<(WallTime, Box<str>)>,
+}
+
+impl Snapshot {
+    /// What is wrong with the shard's spool, if something is.
+    pub fn complaint(&self) -> Option<String> {
+        let disk = match (self.failing, self.admits, self.owed) {
+            (false, true, 0) => return None,
+            (true, ..) => "commits fail",
+            (false, false, _) => "the spool takes no messages",
+            (false, true, _) => "the spool works again",
+        };
+        Some(match self.owed {
+            0 => disk.to_owned(),
+            owed => format!("{disk}; {owed} acknowledged messages are in memory only"),
+        })
+    }
 }
 
 /// Where a recipient stands.

@@ -46,6 +46,7 @@ mod settling;
 mod shaping;
 mod signing;
 mod site_row;
+mod sites;
 mod snapshot;
 mod suppressing;
 mod tls_told;

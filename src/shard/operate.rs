@@ -68,6 +68,7 @@ impl Operations {
             }
             Command::Shaping(_)
             | Command::Snapshot
+            | Command::Sites { .. }
             | Command::Waits(_)
             | Command::TlsSessions
             | Command::Submit(_) => {

@@ -29,6 +29,11 @@ impl Shard {
                 let waits = self.delivery.waits(*id);
                 request.answer(Answer::Waits(waits));
             }
+            Command::Sites { most } => {
+                let now = platform.now().mono;
+                let standings = self.delivery.standings(*most, &self.settings, now);
+                request.answer(Answer::Sites(Box::new(standings)));
+            }
             Command::TlsSessions => {
                 let tally = self.common.tls_sessions.take();
                 request.answer(Answer::TlsSessions(Box::new(tally)));

@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::base::limits::{SITE_ENDPOINTS_MAX, TLS_CLEAR_FOR};
-use crate::base::time::Monotonic;
+use crate::base::limits::{REFUSAL_KEPT_FOR, SITE_ENDPOINTS_MAX, TLS_CLEAR_FOR};
+use crate::base::time::{Monotonic, WallTime};
 use crate::egress::PooledId;
 use crate::egress::endpoints::Endpoint;
 use crate::egress::site::{Site, SiteKey};
 use crate::egress::source::Sources;
-use crate::mail::outcome::Failure;
+use crate::mail::outcome::{Failure, Reason};
 use crate::mail::route::{TlsLevel, UpstreamId};
 use crate::mail::tlsa::Tlsa;
 use crate::shard::delivery::JobId;
+use crate::shard::mesh::Settlement;
 use crate::shard::platform::ConnectionId;
 use crate::shard::securing::Records;
 use crate::shard::settings::Settings;
@@ -44,6 +45,8 @@ pub(super) struct SiteRow {
     /// Addresses with which TLS did not come about though it was offered: why, and until when they
     /// get connections in clear.
     pub(super) tls_failures: HashMap<SocketAddr, (Arc<str>, Monotonic)>,
+    /// When it last refused something, and how: for people.
+    pub(super) refused: Option<(WallTime, Reason)>,
     /// What signed DNS says of its hosts' certificates, and how to connect by that.
     dane: HashMap<Box<str>, Dane>,
 }
@@ -77,6 +80,7 @@ impl SiteRow {
             found_until: now,
             tls,
             tls_failures: HashMap::new(),
+            refused: None,
             dane: HashMap::new(),
         }
     }
@@ -153,6 +157,16 @@ impl SiteRow {
                 Arc::new(client::Options { use_pipelining: false, ..(*options).clone() })
             }
             Some(_) | None => options,
+        }
+    }
+
+    /// Something was refused here. One that has just been noted stands for those that follow it.
+    pub(super) fn note_refusal(&mut self, settlement: Option<&Settlement>, now: WallTime) {
+        let Some(Settlement::Deferred(reason) | Settlement::Bounced(reason)) = settlement else {
+            return;
+        };
+        if self.refused.as_ref().is_none_or(|(at, _)| *at + REFUSAL_KEPT_FOR <= now) {
+            self.refused = Some((now, reason.clone()));
         }
     }
 

@@ -26,5 +26,24 @@ pub const ADMIN_HEAD_WAIT: Duration = Duration::from_secs(10);
 /// How long a connection may last, whatever is asked over it: who does not read is cut by it.
 pub const ADMIN_CONNECTION_WAIT: Duration = Duration::from_secs(300);
 const _: () = assert!(ADMIN_CONNECTION_WAIT.as_secs() > 2 * ANSWER_WAIT_MAX.as_secs());
+/// Sites that an overview tells of, and looks at to find those where the most waits.
+pub const OVERVIEW_SITES: usize = 50;
+/// See [`OVERVIEW_SITES`]: a shard with more is asked by site.
+pub const SITES_LOOKED_AT_MAX: usize = 20_000;
+const _: () = assert!(OVERVIEW_SITES < SITES_LOOKED_AT_MAX);
+/// Domains that an overview tells of: those with the most in the queue.
+pub const OVERVIEW_DOMAINS: usize = 20;
+/// How old an overview may be that is told again, however many ask.
+pub const OVERVIEW_AGE_MAX: Duration = Duration::from_millis(900);
+/// What an overview's rates are taken over, where somebody asked so long ago.
+pub const OVERVIEW_RATES_OVER: Duration = Duration::from_secs(10);
+/// Counts of former overviews that are kept for it, more than are made in that time.
+pub const OVERVIEW_SAMPLES_MAX: usize = 16;
+const _: () = assert!(
+    OVERVIEW_SAMPLES_MAX as u128 * OVERVIEW_AGE_MAX.as_millis() > OVERVIEW_RATES_OVER.as_millis()
+);
+/// How long a refusal of a site is what it last refused, whatever it refuses after it: it is kept
+/// for people, and costs a copy.
+pub const REFUSAL_KEPT_FOR: Duration = Duration::from_secs(1);
 /// What is waited after an accept that failed, for want of descriptors most likely.
 pub const ADMIN_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
