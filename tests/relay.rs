@@ -97,6 +97,8 @@ mod senders;
 mod service;
 #[path = "relay/shaping.rs"]
 mod shaping;
+#[path = "relay/sources.rs"]
+mod sources;
 #[path = "relay/spool.rs"]
 mod spool;
 #[path = "relay/suppression.rs"]

@@ -15,6 +15,7 @@ mod node;
 mod outbound;
 mod senders;
 mod shaping;
+mod sources;
 mod suppression;
 mod tls_report;
 
@@ -24,7 +25,7 @@ use crate::config::knob::Knob;
 
 pub(super) use self::{
     admin::*, bounces::*, checks::*, dkim::*, events::*, exporters::*, inbound::*, milters::*,
-    node::*, outbound::*, senders::*, shaping::*, suppression::*, tls_report::*,
+    node::*, outbound::*, senders::*, shaping::*, sources::*, suppression::*, tls_report::*,
 };
 
 const SECOND: u64 = 1;
@@ -132,6 +133,7 @@ pub const ALL: &[&Knob] = &[
     &ROUTE_DOMAINS,
     &ROUTE_TO,
     &ROUTE_TLS,
+    &ROUTE_POOL,
     &SITE_CONNECTIONS,
     &SITE_MESSAGES,
     &SITE_RATE,
@@ -141,10 +143,13 @@ pub const ALL: &[&Knob] = &[
     &TLS_CA,
     &SHAPING_FILE,
     &SHAPING_SHIPPED,
+    &SOURCE_NAME,
     &SOURCE_ADDRESS,
     &SOURCE_HELLO,
     &SOURCE_CERTIFICATE,
     &SOURCE_KEY,
+    &POOL_NAME,
+    &POOL_SOURCES,
     &DKIM_DOMAIN,
     &DKIM_SELECTOR,
     &DKIM_KEY,
@@ -179,6 +184,7 @@ pub const ALL: &[&Knob] = &[
     &TENANT_LOGINS,
     &TENANT_LISTENERS,
     &TENANT_QUEUED,
+    &TENANT_POOL,
     &RETRY_FIRST,
     &RETRY_FACTOR,
     &RETRY_LONGEST,

@@ -6,7 +6,7 @@
 //! range.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ mod events;
 mod exporters;
 mod senders;
 mod shaping;
+mod sources;
 mod suppression;
 
 pub use admin::{AdminAddress, AdminOptions};
@@ -30,12 +31,13 @@ pub use events::EventOptions;
 pub use exporters::{Destination, Exporter, Outlet};
 pub use senders::{SenderOptions, Tenant};
 pub use shaping::ShapingOptions;
+pub use sources::{EgressPool, EgressSource};
 pub use suppression::{HardBounces, SuppressionOptions};
 
 use crate::config::origin::InForce;
 use crate::mail::address::{Domain, Mailbox};
 use crate::mail::durability::Durability;
-use crate::mail::route::{GroupId, HostPort, Route, TlsLevel};
+use crate::mail::route::{GroupId, HostPort, PoolId, Route, TlsLevel};
 use crate::milter;
 use crate::policy::authenticity::Mode;
 use crate::policy::checks::Mode as CheckMode;
@@ -108,6 +110,8 @@ pub struct Config {
     pub shard_excess_percent: u32,
     /// Local addresses to send from; empty leaves the choice to the kernel.
     pub sources: Vec<EgressSource>,
+    /// By [`PoolId`]: the default one is there, and the first.
+    pub pools: Vec<EgressPool>,
     /// What signs; at most `SIGNATURES_MAX` keys a domain.
     pub dkim_keys: Vec<DkimKey>,
     /// The domain of one of them, which seals the mail that is verified (RFC 8617).
@@ -399,17 +403,8 @@ pub struct RouteRule {
     pub domain: DomainPattern,
     /// Where their mail goes.
     pub route: Route,
-}
-
-/// A local address that mail leaves from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EgressSource {
-    /// Bound before connecting.
-    pub address: IpAddr,
-    /// What EHLO says from there.
-    pub hello: Domain,
-    /// Shown to peers that ask for a certificate.
-    pub certificate: Option<CertificateFiles>,
+    /// Where it leaves from, unless its sender has a pool.
+    pub pool: Option<PoolId>,
 }
 
 /// A key to sign with.

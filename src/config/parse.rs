@@ -17,6 +17,7 @@ mod inbound;
 mod milters;
 mod outbound;
 mod senders;
+mod sources;
 mod suppression;
 #[cfg(test)]
 mod tests;
@@ -99,7 +100,7 @@ fn read<'d>(
     let suppression = suppression::read(reader, &root);
     let checks = checks::read(reader, &root, &inbound.listeners);
     let milters = milters::read(reader, &root, &inbound);
-    let senders = senders::read(reader, &root, &inbound.listeners);
+    let senders = senders::read(reader, &root, &inbound.listeners, &outbound.pools);
     let (queue, dns_servers) = (queue(reader, &root), dns_servers(reader, &root));
     Some(Config {
         hostname: hostname?,
@@ -131,6 +132,7 @@ fn read<'d>(
         refused_hops: outbound.refused_hops,
         shard_excess_percent: outbound.shard_excess_percent,
         sources: outbound.sources,
+        pools: outbound.pools,
         dkim_keys,
         arc_domain,
         tls_report,

@@ -108,6 +108,11 @@ impl<'a> Finder<'a> {
         self.found.push((place.clone(), problem));
     }
 
+    /// How much was found.
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+
     /// Whether nothing was found.
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()

@@ -11,6 +11,7 @@ use clap::Subcommand;
 use serde::Deserialize;
 
 use crate::config::Config;
+use crate::config::options::EgressSource;
 use crate::control::commands::Shards;
 use crate::control::http::{Refused, bad};
 use crate::control::queue::{AskError, Node};
@@ -37,7 +38,7 @@ pub enum ShapingVerb {
         /// The domain's MX host; may be repeated
         #[arg(long, value_name = "HOST")]
         mx: Vec<String>,
-        /// One source, by address or EHLO name; all if not given
+        /// One source, by its name; all if not given
         #[arg(long, value_name = "SOURCE")]
         source: Option<String>,
     },
@@ -251,22 +252,24 @@ pub fn shown(
     if let Some(domain) = own {
         let _ = writeln!(out, "of its own for {domain}");
     }
-    let mut sources: Vec<(String, String)> = config
-        .sources
-        .iter()
-        .map(|source| (source.address.to_string(), source.hello.to_string()))
-        .collect();
+    if let Some(pool) = shaping.pool(site) {
+        let _ = writeln!(out, "from pool {pool}, unless sender or route say another");
+    }
+    let names = |source: &EgressSource| {
+        [source.name.to_string(), source.address.to_string(), source.hello.to_string()]
+    };
+    let mut sources: Vec<[String; 3]> = config.sources.iter().map(names).collect();
     if sources.is_empty() {
-        sources.push((String::new(), config.hostname.to_string()));
+        sources.push([String::new(), String::new(), config.hostname.to_string()]);
     }
     if let Some(wanted) = source {
-        sources.retain(|(address, hello)| address == wanted || hello == wanted);
+        sources.retain(|names| names.iter().any(|name| name == wanted));
         if sources.is_empty() {
-            sources.push((wanted.to_owned(), wanted.to_owned()));
+            sources.push([wanted; 3].map(str::to_owned));
         }
     }
-    for (address, hello) in &sources {
-        one(&mut out, config, shaping, site, SourceNames { address, hello });
+    for [name, address, hello] in &sources {
+        one(&mut out, config, shaping, site, SourceNames { name, address, hello });
     }
     Ok(out)
 }

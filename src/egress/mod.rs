@@ -1,7 +1,8 @@
 //! Floor 3: where mail leaves, through which connection, and how fast.
 //!
 //! `nexthop` routes a destination domain; `upstream` and `health` choose an upstream relay of a
-//! group; `owner` chooses the shard that delivers; `site` decides what that shard does next at one
+//! group; `pools` chooses the sources that a message may leave from, `source` one of them for a
+//! connection; `owner` chooses the shard that delivers; `site` decides what that shard does next at one
 //! site: connect, assign, close, give back. It uses `line` (jobs), `endpoints` (addresses and which
 //! of them are dead), `pool` (connections) and `throttle` (limits that hold over all shards).
 //! `asking` decides how one upstream relay is asked about recipients.
@@ -15,12 +16,14 @@ pub mod line;
 pub mod nexthop;
 pub mod owner;
 mod pool;
+pub mod pools;
 mod rendezvous;
 pub mod shaping;
 pub mod site;
 pub mod source;
 mod suspension;
 pub mod throttle;
+mod turns;
 pub mod upstream;
 
 pub use crate::egress::pool::PooledId;

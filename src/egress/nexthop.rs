@@ -9,11 +9,48 @@ use hashbrown::HashMap;
 use crate::mail::address::Domain;
 use crate::mail::route::Route;
 
+/// What holds for domains, and for all below some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ByDomain<T> {
+    exact: HashMap<Box<str>, T>,
+    below: HashMap<Box<str>, T>,
+}
+
+impl<T> Default for ByDomain<T> {
+    fn default() -> Self {
+        Self { exact: HashMap::new(), below: HashMap::new() }
+    }
+}
+
+impl<T: Copy> ByDomain<T> {
+    /// For `domain` itself, unless something is there: what is now.
+    pub fn insert(&mut self, domain: &Domain, value: T) -> T {
+        *self.exact.entry(domain.as_str().into()).or_insert(value)
+    }
+
+    /// For every domain below `domain`, unless something is there: what is now.
+    pub fn insert_below(&mut self, domain: &Domain, value: T) -> T {
+        *self.below.entry(domain.as_str().into()).or_insert(value)
+    }
+
+    /// What holds for `domain`.
+    pub fn find(&self, domain: &Domain) -> Option<T> {
+        let name = domain.as_str();
+        if let Some(value) = self.exact.get(name) {
+            return Some(*value);
+        }
+        if self.below.is_empty() {
+            return None;
+        }
+        let suffixes = name.match_indices('.').map(|(at, _)| &name[at + 1..]);
+        suffixes.filter_map(|suffix| self.below.get(suffix)).next().copied()
+    }
+}
+
 /// The table of routes in force. Relay domains are entered like other rules.
 #[derive(Clone, Debug)]
 pub struct Router {
-    exact: HashMap<Box<str>, Route>,
-    below: HashMap<Box<str>, Route>,
+    rules: ByDomain<Route>,
     default: Route,
 }
 
@@ -28,31 +65,26 @@ pub struct RouteTaken {
 impl Router {
     /// A table without rules.
     pub fn new(default: Route) -> Self {
-        Self { exact: HashMap::new(), below: HashMap::new(), default }
+        Self { rules: ByDomain::default(), default }
     }
 
     /// Route `domain` itself.
     pub fn add_exact(&mut self, domain: &Domain, route: Route) -> Result<(), RouteTaken> {
-        let before = *self.exact.entry(domain.as_str().into()).or_insert(route);
+        let before = self.rules.insert(domain, route);
         let pattern = domain.as_str().into();
         if before == route { Ok(()) } else { Err(RouteTaken { pattern }) }
     }
 
     /// Route every domain below `domain`.
     pub fn add_below(&mut self, domain: &Domain, route: Route) -> Result<(), RouteTaken> {
-        let before = *self.below.entry(domain.as_str().into()).or_insert(route);
+        let before = self.rules.insert_below(domain, route);
         let pattern = format!(".{domain}").into();
         if before == route { Ok(()) } else { Err(RouteTaken { pattern }) }
     }
 
     /// Where mail for `domain` goes.
     pub fn route(&self, domain: &Domain) -> Route {
-        let name = domain.as_str();
-        if let Some(route) = self.exact.get(name) {
-            return *route;
-        }
-        let suffixes = name.match_indices('.').map(|(at, _)| &name[at + 1..]);
-        suffixes.filter_map(|suffix| self.below.get(suffix)).next().copied().unwrap_or(self.default)
+        self.rules.find(domain).unwrap_or(self.default)
     }
 }
 

@@ -126,6 +126,8 @@ pub struct SiteNames<'a> {
 /// A source as rules see it.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceNames<'a> {
+    /// What operators call it.
+    pub name: &'a str,
     /// Its address, if it has one.
     pub address: &'a str,
     /// What it says in EHLO.
@@ -218,6 +220,22 @@ impl Shaping {
         self.rules.iter().filter(fits).filter_map(|rule| rule.given.tls).next_back()
     }
 
+    /// Whether any rule says where mail leaves from.
+    pub fn has_pools(&self) -> bool {
+        self.rules.iter().any(|rule| rule.given.pool.is_some())
+    }
+
+    /// Every pool that rules name, and which rule it is.
+    pub fn pools(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.rules.iter().filter_map(|rule| Some((rule.given.pool.as_deref()?, &*rule.name)))
+    }
+
+    /// The pool that mail to a site leaves from by these rules; `None`: they do not say.
+    pub fn pool(&self, site: SiteNames<'_>) -> Option<&str> {
+        let fits = |rule: &&Rule| rule.given.pool.is_some() && rule.fits(site);
+        self.rules.iter().filter(fits).filter_map(|rule| rule.given.pool.as_deref()).next_back()
+    }
+
     /// The providers that a site belongs to.
     pub fn providers(&self, site: SiteNames<'_>) -> Vec<&str> {
         let of = |rule: &&Rule| rule.level == Level::Provider && rule.hosts.fit_all(site.hosts);
@@ -240,7 +258,7 @@ impl Rule {
 
 /// Whether a source is one of those that are named, if any are.
 fn fits_source(named: &[Box<str>], source: SourceNames<'_>) -> bool {
-    let is_it = |name: &str| name == source.address || name == source.hello;
+    let is_it = |name: &str| [source.name, source.address, source.hello].contains(&name);
     named.is_empty() || named.iter().any(|name| is_it(name))
 }
 

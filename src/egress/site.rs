@@ -43,7 +43,7 @@ mod shaped;
 mod standing;
 
 pub use action::{Action, Origin};
-pub use key::SiteKey;
+pub use key::{Leads, SiteKey};
 pub use shaped::{OutletHere, Shaped};
 
 /// A job in line.

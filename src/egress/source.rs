@@ -1,14 +1,19 @@
 //! Choose the local address and the EHLO name that a connection leaves from.
 //!
-//! In turn among those of the peer's address family; a source without an address lets the kernel
-//! choose, and fits every peer.
+//! By weight among those of a pool that are of the peer's address family; a source without an
+//! address lets the kernel choose, and fits every peer.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::egress::turns::Turns;
+
 /// A local address and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
+    /// What it is called: where nobody said, its address, or its EHLO name where the kernel chooses
+    /// the address.
+    pub name: Arc<str>,
     /// Bound before connecting; `None`: the kernel chooses.
     pub address: Option<IpAddr>,
     /// What EHLO says.
@@ -16,37 +21,59 @@ pub struct Source {
 }
 
 impl Source {
-    /// What it is called: its address, or its EHLO name where the kernel chooses the address.
-    pub fn name(&self) -> Arc<str> {
-        self.address.map_or_else(|| self.hello.clone(), |address| address.to_string().into())
-    }
-
     fn fits(&self, peer: IpAddr) -> bool {
         self.address.is_none_or(|address| address.is_ipv4() == peer.is_ipv4())
     }
 }
 
+/// Sources among which mail of some kind is shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Unique among pools.
+    pub name: Arc<str>,
+    /// At least one.
+    pub members: Box<[Member]>,
+}
+
+/// A source in a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// What it is.
+    pub source: Source,
+    /// Its place among all sources.
+    pub place: usize,
+    /// Its share of the pool's connections beside the others'; at least 1.
+    pub weight: u32,
+}
+
 /// The sources that a site may use, and whose turn it is.
 #[derive(Clone, Debug)]
 pub struct Sources {
-    all: Arc<[Source]>,
-    turn: usize,
+    pool: Arc<Pool>,
+    turns: Turns,
 }
 
 impl Sources {
-    /// Use `all` in turn, from `start` on, so that shards and sites do not all begin with the
+    /// Use those of `pool`, after `start` turns, so that shards and sites do not all begin with the
     /// first.
-    pub fn new(all: Arc<[Source]>, start: usize) -> Self {
-        let turn = start.checked_rem(all.len()).unwrap_or(0);
-        Self { all, turn }
+    pub fn new(pool: Arc<Pool>, start: usize) -> Self {
+        let turns = Turns::new(pool.members.iter().map(|member| member.weight), start);
+        Self { pool, turns }
     }
 
     /// The source for the next connection to `peer`; `None` where none is of its family.
-    pub fn choose(&mut self, peer: IpAddr) -> Option<&Source> {
-        let order = (self.turn..self.all.len()).chain(0..self.turn);
-        let chosen = order.into_iter().find(|index| self.all[*index].fits(peer))?;
-        self.turn = (chosen + 1) % self.all.len();
-        Some(&self.all[chosen])
+    pub fn choose(&mut self, peer: IpAddr) -> Option<&Member> {
+        let members = &self.pool.members;
+        let may: Vec<usize> =
+            (0..members.len()).filter(|place| members[*place].source.fits(peer)).collect();
+        let chosen = *self.turns.order(may.clone()).first()?;
+        self.turns.take(chosen, &may);
+        Some(&members[chosen])
+    }
+
+    /// The source at a place in the pool.
+    pub fn member(&self, place: usize) -> Option<&Member> {
+        self.pool.members.get(place)
     }
 }
 
@@ -54,22 +81,27 @@ impl Sources {
 mod tests {
     use super::*;
 
-    fn sources(addresses: &[Option<&str>]) -> Arc<[Source]> {
+    fn sources(addresses: &[(Option<&str>, u32)], start: usize) -> Sources {
         let address = |text: &str| text.parse().expect("an address");
-        let source =
-            |text: &Option<&str>| Source { address: text.map(address), hello: "me".into() };
-        addresses.iter().map(source).collect()
+        let member = |(place, (text, weight)): (usize, &(Option<&str>, u32))| {
+            let source = Source { name: "".into(), address: text.map(address), hello: "me".into() };
+            Member { source, place, weight: *weight }
+        };
+        let members = addresses.iter().enumerate().map(member).collect();
+        Sources::new(Arc::new(Pool { name: "p".into(), members }), start)
     }
 
     fn chosen(sources: &mut Sources, peer: &str) -> Option<String> {
-        let source = sources.choose(peer.parse().expect("an address"))?;
-        Some(source.address.map_or("any".into(), |address| address.to_string()))
+        let member = sources.choose(peer.parse().expect("an address"))?;
+        Some(member.source.address.map_or("any".into(), |address| address.to_string()))
     }
+
+    const THREE: [(Option<&str>, u32); 3] =
+        [(Some("192.0.2.1"), 1), (Some("2001:db8::1"), 1), (Some("192.0.2.2"), 1)];
 
     #[test]
     fn sources_take_turns_within_the_peers_family() {
-        let all = sources(&[Some("192.0.2.1"), Some("2001:db8::1"), Some("192.0.2.2")]);
-        let mut sources = Sources::new(all, 3);
+        let mut sources = sources(&THREE, 3);
         let turns: Vec<_> = (0..4).map(|_| chosen(&mut sources, "198.51.100.1")).collect();
         assert_eq!(
             turns,
@@ -79,9 +111,24 @@ mod tests {
     }
 
     #[test]
+    fn shares_go_by_weight_and_a_family_has_its_own() {
+        let [one, six, two] = THREE;
+        let mut sources = sources(&[(one.0, 3), six, (two.0, 2)], 0);
+        for _ in 0..4 {
+            let mut first = 0;
+            for _ in 0..5 {
+                let four = chosen(&mut sources, "198.51.100.1");
+                first += usize::from(four.as_deref() == Some("192.0.2.1"));
+                assert_eq!(chosen(&mut sources, "::2").as_deref(), Some("2001:db8::1"));
+            }
+            assert_eq!(first, 3);
+        }
+    }
+
+    #[test]
     fn a_source_without_address_fits_all_and_none_may_fit() {
-        assert_eq!(chosen(&mut Sources::new(sources(&[None]), 9), "::1").as_deref(), Some("any"));
-        assert_eq!(chosen(&mut Sources::new(sources(&[Some("192.0.2.1")]), 0), "::1"), None);
-        assert_eq!(chosen(&mut Sources::new(sources(&[]), 5), "::1"), None);
+        assert_eq!(chosen(&mut sources(&[(None, 1)], 9), "::1").as_deref(), Some("any"));
+        assert_eq!(chosen(&mut sources(&[(Some("192.0.2.1"), 1)], 0), "::1"), None);
+        assert_eq!(chosen(&mut sources(&[], 5), "::1"), None);
     }
 }

@@ -17,6 +17,15 @@ pub struct UpstreamId {
     pub member: u16,
 }
 
+/// A pool of egress sources of the configuration in force, by its place there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PoolId(pub u16);
+
+impl PoolId {
+    /// The one for mail of which nothing says another.
+    pub const DEFAULT: Self = Self(0);
+}
+
 /// What TLS a connection out is to have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TlsLevel {

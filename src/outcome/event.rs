@@ -153,7 +153,7 @@ pub struct Event<'a> {
     /// The upstream relay's name, where one was used.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub upstream: Cow<'a, str>,
-    /// The egress source that the attempt left from: its local address, or its EHLO name where the
+    /// The egress source that the attempt left from: its name, or its EHLO name where the
     /// kernel chooses the address.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub source: Cow<'a, str>,

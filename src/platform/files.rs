@@ -83,6 +83,9 @@ pub enum FileError {
     /// It has no rules of shapes.
     #[error("{0}: {1}")]
     Shaping(PathBuf, ShapingError),
+    /// A rule names a pool that is not there.
+    #[error("{0}: {1}: there is no [[pool]] `{2}`")]
+    NoPool(PathBuf, Box<str>, Box<str>),
     /// It is not text.
     #[error("{0} is not text")]
     NotText(PathBuf),
@@ -231,7 +234,7 @@ pub fn surroundings(
         clock,
         classifier: config.bounce_rules.as_deref().map(classifier).transpose()?,
         secrets: config.returns.as_ref().map(|it| secrets(&it.secrets)).transpose()?,
-        shaping: config.shaping.is_on().then(|| shaping(&config.shaping)).transpose()?,
+        shaping: config.shaping.is_on().then(|| shaping_in(config)).transpose()?,
         board,
         suppression: None,
     })
@@ -411,6 +414,18 @@ pub fn shaping(options: &ShapingOptions) -> Result<Arc<Shaping>, FileError> {
     let shaping = Shaping::new(options.shipped, text.transpose()?.as_deref());
     let path = || options.file.clone().unwrap_or_default();
     shaping.map(Arc::new).map_err(|error| FileError::Shaping(path(), error))
+}
+
+/// The same, with pools that are there.
+fn shaping_in(config: &Config) -> Result<Arc<Shaping>, FileError> {
+    let shaping = shaping(&config.shaping)?;
+    let is_there = |name: &str| config.pools.iter().any(|pool| *pool.name == *name);
+    let missing = shaping.pools().find(|(pool, _)| !is_there(pool));
+    if let Some((pool, rule)) = missing {
+        let path = config.shaping.file.clone().unwrap_or_default();
+        return Err(FileError::NoPool(path, rule.into(), pool.into()));
+    }
+    Ok(shaping)
 }
 
 /// The machine's resolver configuration; none leaves the resolver's own defaults.

@@ -27,7 +27,7 @@ use crate::egress::source::Sources;
 use crate::egress::upstream::Choice;
 use crate::mail::address::Mailbox;
 use crate::mail::outcome::{Failure, Stage};
-use crate::mail::route::{Route, TlsLevel, UpstreamId};
+use crate::mail::route::{PoolId, Route, TlsLevel, UpstreamId};
 use crate::outcome::counters::Count;
 use crate::outcome::judge::{Scope, Verdict, judge};
 use crate::policy::recipients::{Finding, refused, unfit};
@@ -208,7 +208,10 @@ impl Callers {
             let each = usize::try_from(settings.limits.connections).unwrap_or(usize::MAX);
             Relay {
                 asking: Asking::new(each.min(CALLOUT_CONNECTIONS_EACH_MAX), now),
-                sources: Sources::new(cx.settings.sources.clone(), cx.common.id.index()),
+                sources: Sources::new(
+                    cx.settings.pools.pool(PoolId::DEFAULT).clone(),
+                    cx.common.id.index(),
+                ),
                 clear_until: now,
             }
         });
@@ -253,11 +256,11 @@ impl Callers {
         let Some(relay) = self.relays.get_mut(&id) else { return };
         let group = &cx.settings.groups[usize::from(id.group.0)];
         let host = &group.group.members()[usize::from(id.member)].host;
-        let Some(source) = relay.sources.choose(address) else {
+        let Some(member) = relay.sources.choose(address) else {
             let waited = relay.asking.on_failed(cx.mono());
             return self.give_up(id, waited, "no egress source of this address family", cx);
         };
-        let (from, place) = (source.address, cx.settings.place(source));
+        let (from, place) = (member.source.address, member.place);
         let in_clear = group.tls == TlsLevel::Opportunistic && cx.mono() < relay.clear_until;
         let level = if in_clear { TlsLevel::None } else { group.tls };
         let way = Way {

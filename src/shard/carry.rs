@@ -141,8 +141,11 @@ impl Delivery {
         let behalf = self.sites.get(id.0).and_then(|row| self.behalf(row, endpoint, cx));
         let row = self.sites.get_mut(id.0).expect("it has just decided");
         let peer: Box<str> = peer_name(endpoint).into();
-        let chosen = source.and_then(|place| cx.settings.sources.get(place));
-        let Some(source) = chosen.or_else(|| row.sources.choose(endpoint.address.ip())) else {
+        let chosen = match source {
+            Some(place) => row.sources.member(place),
+            None => row.sources.choose(endpoint.address.ip()),
+        };
+        let Some(member) = chosen else {
             let failure = Failure::Connect("no egress source of this address family".into());
             let cause = Cause { stage: Stage::Connect, failure, peer, source: "".into() };
             return row.site.on_failed(
@@ -153,8 +156,8 @@ impl Delivery {
                 &mut cx.common.prng,
             );
         };
-        let (address, place) = (source.address, cx.settings.place(source));
-        let name = source.name();
+        let (address, place) = (member.source.address, member.place);
+        let name = member.source.name.clone();
         let (level, connector, failed) = row.protection(endpoint, place, cx.settings, cx.now.mono);
         let options = cx.settings.client(place, level, row.tls == TlsLevel::Required);
         let options = row.shape_client(pooled, options);

@@ -15,15 +15,15 @@ use crate::base::time::Monotonic;
 use crate::base::wheel::Wheel;
 use crate::egress::health::GroupHealth;
 use crate::egress::line::Sender;
-use crate::egress::site::{Origin, SiteKey};
-use crate::egress::source::Sources;
+use crate::egress::pools::Pools;
+use crate::egress::site::{Leads, Origin, SiteKey};
 use crate::egress::throttle::SharedSites;
 use crate::egress::upstream::Choice;
 use crate::mail::address::Domain;
 use crate::mail::envelope::TlsWish;
 use crate::mail::handling::Handling;
 use crate::mail::outcome::{Failure, Stage};
-use crate::mail::route::{Route, TlsLevel, UpstreamId};
+use crate::mail::route::{PoolId, Route, TlsLevel, UpstreamId};
 use crate::shard::connections::Connections;
 use crate::shard::context::Context;
 use crate::shard::lookup::{Lookups, Target};
@@ -62,12 +62,23 @@ pub(crate) struct Delivery {
     pub(super) by_key: HashMap<SiteKey, SiteId>,
     /// Where the mail of MX domains goes, as long as DNS says so.
     /// By what senders wish of TLS.
-    pub(super) routed: [HashMap<Domain, (SiteKey, Monotonic)>; TlsWish::ALL.len()],
+    pub(super) routed: [HashMap<Domain, Routed>; TlsWish::ALL.len()],
+    /// By which the sites were made that are here.
+    pools: Arc<Pools>,
     /// Who waits for what is being looked up.
     pub(super) asking: HashMap<Target, Vec<JobId>>,
     pub(super) securing: Securing,
     pub(super) shared: Arc<SharedSites>,
     pub(super) here: ShardId,
+}
+
+/// Where the mail of a domain goes.
+#[derive(Debug)]
+pub(super) struct Routed {
+    pub(super) leads: Leads,
+    /// Where it leaves from, unless its sender has a pool.
+    pub(super) pool: Option<PoolId>,
+    pub(super) until: Monotonic,
 }
 
 /// A dispatch under way.
@@ -78,6 +89,8 @@ pub(super) struct Job {
     pub(super) upstream: Option<UpstreamId>,
     pub(super) choice: Choice,
     pub(super) rerouted: u32,
+    /// The site that it was brought to last.
+    pub(super) site: Option<SiteId>,
     /// What is known of its recipients; the rest is to be tried.
     pub(super) settled: Vec<(u16, Settlement)>,
     /// The egress source that it was last to leave from.
@@ -103,11 +116,18 @@ impl Job {
     }
 
     /// The site that an upstream relay is for it.
-    pub(super) fn upstream_key(&self, upstream: UpstreamId) -> SiteKey {
-        match self.wish() {
-            TlsWish::Required => SiteKey::Required(upstream),
-            TlsWish::Unsaid | TlsWish::Waived => SiteKey::Upstream(upstream),
-        }
+    pub(super) fn upstream_key(&self, upstream: UpstreamId, settings: &Settings) -> SiteKey {
+        let leads = match self.wish() {
+            TlsWish::Required => Leads::Required(upstream),
+            TlsWish::Unsaid | TlsWish::Waived => Leads::Upstream(upstream),
+        };
+        leads.from(self.pool(settings.pools.of_domain(&self.dispatch.domain), settings))
+    }
+
+    /// The pool that it leaves from; `destination`: what its domain or its provider says.
+    pub(super) fn pool(&self, destination: Option<PoolId>, settings: &Settings) -> PoolId {
+        let handling = self.dispatch.stored.envelope.handling.as_deref();
+        settings.pools.choose(handling, destination)
     }
 
     /// Settle the others as the judge makes of `failure`.
@@ -144,6 +164,7 @@ impl Delivery {
             health: settings.new_health(),
             by_key: HashMap::new(),
             routed: Default::default(),
+            pools: settings.pools.clone(),
             asking: HashMap::new(),
             securing: Securing::default(),
             shared,
@@ -174,6 +195,7 @@ impl Delivery {
             upstream: None,
             choice: Choice::Works,
             rerouted: 0,
+            site: None,
             settled: Vec::new(),
             source: None,
         }));
@@ -196,8 +218,9 @@ impl Delivery {
         let Some(row) = self.jobs.get(job.0) else { return };
         let (domain, wish) = (&row.dispatch.domain, row.wish());
         let known = self.routed[wish.place()].get(domain);
-        let known = known.filter(|(_, until)| *until > cx.mono());
-        match known.map(|(key, _)| key.clone()) {
+        let known = known.filter(|routed| routed.until > cx.mono());
+        let from = |routed: &Routed| row.pool(routed.pool, cx.settings);
+        match known.map(|routed| routed.leads.clone().from(from(routed))) {
             Some(key) if self.by_key.contains_key(&key) => self.push(&key, job, cx),
             _ if self.securing.join(domain, level.with(wish), job) => {}
             _ => self.ask(Target::Mx(domain.clone()), job, lookups, cx),
@@ -218,7 +241,8 @@ impl Delivery {
     /// Bring a job to its site; back to its home if that has no room.
     pub(super) fn push<P: Platform>(&mut self, key: &SiteKey, job: JobId, cx: &mut Context<'_, P>) {
         let id = self.by_key[key];
-        let row = self.jobs.get(job.0).expect("a job is held until it is reported");
+        let row = self.jobs.get_mut(job.0).expect("a job is held until it is reported");
+        row.site = Some(id);
         let origin =
             Origin { home: row.dispatch.home, domain: row.dispatch.departure.domain.0.to_bits() };
         let handling = row.dispatch.stored.envelope.handling.as_deref();
@@ -251,11 +275,7 @@ impl Delivery {
 
     /// The site that a job was brought to.
     pub(super) fn site_of(&self, job: &Job) -> Option<&SiteRow> {
-        let key = match job.upstream {
-            Some(upstream) => &job.upstream_key(upstream),
-            None => &self.routed[job.wish().place()].get(&job.dispatch.domain)?.0,
-        };
-        self.site(key)
+        self.sites.get(job.site?.0)
     }
 
     /// Jobs that connections carry; and the peer, if its reply to another is awaited first.
@@ -284,7 +304,7 @@ impl Delivery {
     pub(super) fn upstream_of(&self, id: SiteId) -> Option<UpstreamId> {
         let row = self.sites.get(id.0)?;
         // That it cannot do what a message requires does not make a relay sick.
-        let SiteKey::Upstream(upstream) = row.key else { return None };
+        let Leads::Upstream(upstream) = row.key.leads else { return None };
         (self.by_key.get(&row.key) == Some(&id)).then_some(upstream)
     }
 
@@ -299,13 +319,18 @@ impl Delivery {
         self.give_back_asking("the configuration has changed", cx);
         self.health = cx.settings.new_health();
         self.routed.iter_mut().for_each(HashMap::clear);
+        // A pool of the same number may be another: what is open to its former sources is not for
+        // its mail.
+        let same_pools = self.pools == cx.settings.pools;
+        self.pools = cx.settings.pools.clone();
         let ids: Vec<SiteId> = self.sites.iter().map(|(slot, _)| SiteId(slot)).collect();
         for id in ids {
             let Some(row) = self.sites.get_mut(id.0) else { continue };
-            row.sources = Sources::new(cx.settings.sources.clone(), self.here.index());
-            if row.upstream().is_some() {
+            if row.upstream().is_some() || !same_pools {
                 row.site.leave(cx.now.mono);
-                self.by_key.remove(&row.key);
+                if self.by_key.get(&row.key) == Some(&id) {
+                    self.by_key.remove(&row.key);
+                }
             } else {
                 let limits = cx.settings.mx_limits;
                 row.site.set_limits(limits);

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use crate::base::limits::{PARK_FOR, ROUTED_MAX, SITES_MAX};
 use crate::dns::MxHost;
 use crate::egress::endpoints::Endpoint;
-use crate::egress::site::{Site, SiteKey};
+use crate::egress::site::{Leads, Site, SiteKey};
 use crate::egress::source::Sources;
 use crate::egress::throttle::SiteLimits;
 use crate::mail::address::Domain;
@@ -22,7 +22,7 @@ use crate::mail::route::{Route, TlsLevel};
 use crate::policy::mta_sts::PolicyTrouble;
 use crate::policy::relay::AddressSet;
 use crate::shard::context::Context;
-use crate::shard::delivery::{Delivery, Job, JobId, SMTP_PORT, SiteId};
+use crate::shard::delivery::{Delivery, Job, JobId, Routed, SMTP_PORT, SiteId};
 use crate::shard::lookup::{Found, Lookups, Outcome, Target};
 use crate::shard::platform::{FetchedPolicy, Platform};
 use crate::shard::securing::{Records, Secured};
@@ -190,20 +190,24 @@ impl Delivery {
         if let Some(upstream) = row.upstream {
             let group = &cx.settings.groups[usize::from(upstream.group.0)];
             let host = &group.group.members()[usize::from(upstream.member)].host;
-            let key = row.upstream_key(upstream);
+            let key = row.upstream_key(upstream, cx.settings);
             let id =
                 self.open(&key, host.to_string().into(), group.limits, hosts, host.port, cx)?;
             self.sites.get_mut(id.0)?.found_until = cx.mono() + holds_for;
             return Some(key);
         }
-        let own = cx.settings.own_site(&row.dispatch.domain);
-        let key = SiteKey::hosts(level, hosts.iter().map(|host| host.name.as_ref())).of(own);
+        let domain = &row.dispatch.domain;
+        let own = cx.settings.own_site(domain);
+        let names = || hosts.iter().map(|host| host.name.as_ref());
+        let leads = Leads::hosts(level, names()).of(own);
+        let pool = cx.settings.pool_to(domain, names());
+        let key = leads.clone().from(row.pool(pool, cx.settings));
         let routed = &mut self.routed[row.wish().place()];
         if routed.len() >= ROUTED_MAX {
             routed.clear();
         }
         let until = cx.mono() + holds_for;
-        routed.insert(row.dispatch.domain.clone(), (key.clone(), until));
+        routed.insert(domain.clone(), Routed { leads, pool, until });
         let name = hosts.first().map_or("", |host| host.name.as_ref()).into();
         match self.open(&key, name, cx.settings.mx_limits, hosts, SMTP_PORT, cx) {
             Some(id) => {
@@ -242,7 +246,7 @@ impl Delivery {
         let mut site = Site::new(self.here, limits, self.shared.share(key), endpoints);
         let shared = (&*self.shared, self.here.index());
         site.shape(shaped(key, (&name, limits), shared, cx.settings, cx.now.mono));
-        let sources = Sources::new(cx.settings.sources.clone(), self.here.index());
+        let sources = Sources::new(cx.settings.pools.pool(key.pool).clone(), self.here.index());
         let tls = cx.settings.tls_level(key);
         let row = SiteRow::new(site, key.clone(), name, tls, sources, cx.mono());
         let id = SiteId(self.sites.insert(row));

@@ -13,9 +13,9 @@ use crate::config::options::{self, Config, DomainPattern, Recipients};
 use crate::dns;
 use crate::egress::health::GroupHealth;
 use crate::egress::nexthop::Router;
+use crate::egress::pools::Pools;
 use crate::egress::shaping::Shaping;
-use crate::egress::site::SiteKey;
-use crate::egress::source::Source;
+use crate::egress::site::{Leads, SiteKey};
 use crate::egress::throttle::SiteLimits;
 use crate::egress::upstream::Group;
 use crate::mail::address::Domain;
@@ -53,6 +53,7 @@ pub(crate) mod filters;
 mod proxies;
 mod routing;
 mod senders;
+mod sources;
 mod surroundings;
 mod tls;
 
@@ -126,8 +127,8 @@ pub struct Settings {
     pub refused_hops: AddressSet,
     /// How much more than the mean a shard may have in flight, in hundredths.
     pub shard_excess_percent: u32,
-    /// Where mail leaves from; never empty.
-    pub sources: Arc<[Source]>,
+    /// Where mail leaves from.
+    pub pools: Arc<Pools>,
     /// How connections out are run, by source.
     clients: Vec<Clients>,
     tls: TlsSettings,
@@ -175,8 +176,7 @@ pub struct GroupSettings {
 impl Settings {
     /// The settings that `config` means `around` it.
     pub fn new(config: &Config, around: &Surroundings) -> Result<Self, TlsError> {
-        let sources = sources(config);
-        let clients = sources.iter().map(Clients::new).collect();
+        let clients = sources::sources(config).iter().map(Clients::new).collect();
         Ok(Self {
             hostname: config.hostname.clone(),
             listeners: config.listeners.iter().map(|one| server_options(config, one)).collect(),
@@ -211,7 +211,7 @@ impl Settings {
             mx_limits: site_limits(&config.site),
             refused_hops: AddressSet::new(config.refused_hops.clone()),
             shard_excess_percent: config.shard_excess_percent,
-            sources,
+            pools: Arc::new(sources::pools(config)),
             clients,
             tls: TlsSettings::new(config, around)?,
             authorities: around.authorities.clone(),
@@ -286,11 +286,6 @@ impl Settings {
         self.tls.acceptors.get(usize::from(listener))?.as_ref()
     }
 
-    /// The place of a source.
-    pub(crate) fn place(&self, source: &Source) -> usize {
-        self.sources.iter().position(|one| one == source).unwrap_or(0)
-    }
-
     /// How connections from the source at this place with such TLS are run, for messages that
     /// require it or do not.
     pub(crate) fn client(
@@ -323,11 +318,11 @@ impl Settings {
 
     /// What TLS connections of a site are to have.
     pub(crate) fn tls_level(&self, site: &SiteKey) -> TlsLevel {
-        match site {
-            SiteKey::Upstream(upstream) => self.groups[usize::from(upstream.group.0)].tls,
-            SiteKey::Required(_) => TlsLevel::Required,
-            SiteKey::Hosts(level, ..) => *level,
-            SiteKey::Address(_) => TlsLevel::default(),
+        match &site.leads {
+            Leads::Upstream(upstream) => self.groups[usize::from(upstream.group.0)].tls,
+            Leads::Required(_) => TlsLevel::Required,
+            Leads::Hosts(level, ..) => *level,
+            Leads::Address(_) => TlsLevel::default(),
         }
     }
 
@@ -444,18 +439,6 @@ fn schedule(queue: &options::QueueOptions) -> Schedule {
         lifetime: queue.lifetime,
         delay_report_after: queue.delay_report,
     }
-}
-
-/// The egress sources; without any, the kernel chooses the address.
-fn sources(config: &Config) -> Arc<[Source]> {
-    if config.sources.is_empty() {
-        return [Source { address: None, hello: config.hostname.as_str().into() }].into();
-    }
-    let source = |one: &options::EgressSource| Source {
-        address: Some(one.address),
-        hello: one.hello.as_str().into(),
-    };
-    config.sources.iter().map(source).collect()
 }
 
 /// How name servers are asked, on a machine with this resolv.conf.

@@ -11,11 +11,12 @@ use crate::egress::PooledId;
 use crate::egress::cause::Cause;
 use crate::egress::shaping::automation::{Action, Effect, Refusal, Trigger};
 use crate::egress::shaping::{Shape, SiteNames, SourceNames};
-use crate::egress::site::{OutletHere, Shaped, Site, SiteKey};
+use crate::egress::site::{Leads, OutletHere, Shaped, Site, SiteKey};
+use crate::egress::source::Member;
 use crate::egress::throttle::{SharedSites, SiteLimits};
 use crate::mail::address::Domain;
 use crate::mail::outcome::{Failure, Reason};
-use crate::mail::route::TlsLevel;
+use crate::mail::route::{PoolId, TlsLevel};
 use crate::mail::status::Severity;
 use crate::outcome::classes;
 use crate::outcome::counters::Count;
@@ -37,15 +38,15 @@ struct Names<'k> {
 impl<'k> Names<'k> {
     /// `upstream`: its host, where the site is an upstream relay.
     fn of(key: &'k SiteKey, upstream: &'k str) -> Self {
-        match key {
-            SiteKey::Upstream(_) | SiteKey::Required(_) => {
+        match &key.leads {
+            Leads::Upstream(_) | Leads::Required(_) => {
                 Self { hosts: vec![upstream], domain: None, is_upstream: true }
             }
-            SiteKey::Hosts(_, hosts, domain) => {
+            Leads::Hosts(_, hosts, domain) => {
                 let hosts = hosts.iter().map(|host| &**host).collect();
                 Self { hosts, domain: domain.as_ref(), is_upstream: false }
             }
-            SiteKey::Address(_) => Self { hosts: Vec::new(), domain: None, is_upstream: false },
+            Leads::Address(_) => Self { hosts: Vec::new(), domain: None, is_upstream: false },
         }
     }
 
@@ -83,15 +84,21 @@ pub(super) fn shaped(
     let site = shared.outlets.site(&names.name(row_name), now);
     let SiteLimits { connections, messages_per_connection, rate } = limits;
     let base = Shape::new(connections, messages_per_connection, rate);
-    let outlets = settings.sources.iter().map(|source| {
+    let members = settings.pools.pool(key.pool).members.iter();
+    let outlets = members.map(|Member { source, weight, .. }| {
         let address = source.address.map(|address| address.to_string());
-        let named = SourceNames { address: address.as_deref().unwrap_or(""), hello: &source.hello };
+        let named = SourceNames {
+            name: &source.name,
+            address: address.as_deref().unwrap_or(""),
+            hello: &source.hello,
+        };
         let (outlet, shape) =
-            (site.outlet(&source.name()), shaping.shape(&base, names.site(), named));
+            (site.outlet(&source.name), shaping.shape(&base, names.site(), named));
         outlet.take_shape(&shape);
         OutletHere {
             outlet,
             address: source.address,
+            weight: *weight,
             shape,
             scope: shaping.automation.scope(names.site(), named),
         }
@@ -99,7 +106,7 @@ pub(super) fn shaped(
     let outlets = outlets.collect();
     // As with all rules, what comes later counts.
     let provider = shaping.providers(names.site()).last().map(|name| (*name).into());
-    Some(Shaped::new(site, shaping.clone(), provider, outlets, start))
+    Some(Shaped::new(site, shaping.clone(), provider, outlets, (key.pool, start)))
 }
 
 impl Settings {
@@ -113,6 +120,22 @@ impl Settings {
         let hosts: Vec<&str> = hosts.collect();
         let domain = shaping.names(domain).then_some(domain);
         shaping.tls(SiteNames { hosts: &hosts, domain, is_upstream: false })
+    }
+
+    /// The pool that mail to a domain's MX hosts leaves from, where its route or rules say so.
+    pub(crate) fn pool_to<'h>(
+        &self,
+        domain: &Domain,
+        hosts: impl Iterator<Item = &'h str>,
+    ) -> Option<PoolId> {
+        let by_rules = || {
+            let shaping = self.shaping.as_deref().filter(|shaping| shaping.has_pools())?;
+            let hosts: Vec<&str> = hosts.collect();
+            let domain = shaping.names(domain).then_some(domain);
+            let name = shaping.pool(SiteNames { hosts: &hosts, domain, is_upstream: false })?;
+            self.pools.named(name)
+        };
+        self.pools.of_domain(domain).or_else(by_rules)
     }
 
     /// The domain, if rules give it a site of its own.
@@ -198,8 +221,10 @@ fn begin(trigger: &Trigger, shaped: &Shaped, here: &OutletHere, now: Monotonic) 
         Action::SuspendSource => here.outlet.suspend(until, &trigger.name),
         Action::SwitchSource(to) => {
             let is_named = |other: &&OutletHere| {
-                let source = other.outlet.source();
-                to.is_empty() || to.iter().any(|name| **name == *source)
+                let address = other.address.map(|address| address.to_string());
+                let is_it =
+                    |name: &str| name == other.outlet.source() || Some(name) == address.as_deref();
+                to.is_empty() || to.iter().any(|name| is_it(name))
             };
             let (to, from): (Vec<_>, Vec<_>) = shaped
                 .outlets()

@@ -11,7 +11,7 @@ use crate::base::limits::{REFUSAL_KEPT_FOR, SITE_ENDPOINTS_MAX, TLS_CLEAR_FOR};
 use crate::base::time::{Monotonic, WallTime};
 use crate::egress::PooledId;
 use crate::egress::endpoints::Endpoint;
-use crate::egress::site::{Site, SiteKey};
+use crate::egress::site::{Leads, Site, SiteKey};
 use crate::egress::source::Sources;
 use crate::mail::outcome::{Failure, Reason};
 use crate::mail::route::{TlsLevel, UpstreamId};
@@ -87,9 +87,9 @@ impl SiteRow {
 
     /// The upstream relay that this site is, or was before the configuration changed.
     pub(super) fn upstream(&self) -> Option<UpstreamId> {
-        match self.key {
-            SiteKey::Upstream(upstream) | SiteKey::Required(upstream) => Some(upstream),
-            SiteKey::Hosts(..) | SiteKey::Address(_) => None,
+        match self.key.leads {
+            Leads::Upstream(upstream) | Leads::Required(upstream) => Some(upstream),
+            Leads::Hosts(..) | Leads::Address(_) => None,
         }
     }
 

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::egress::endpoints::Endpoint;
-use crate::egress::site::SiteKey;
+use crate::egress::site::Leads;
 use crate::mail::address::Domain;
 use crate::mail::envelope::TlsWish;
 use crate::mail::outcome::{Failure, Stage};
@@ -51,7 +51,7 @@ impl Delivery {
         endpoint: &Endpoint,
         cx: &Context<'_, P>,
     ) -> Option<Box<Behalf>> {
-        let is_of_domain = matches!(row.key, SiteKey::Hosts(..));
+        let is_of_domain = matches!(row.key.leads, Leads::Hosts(..));
         if !cx.settings.tells_of_tls || !is_of_domain || row.tls == TlsLevel::None {
             return None;
         }

@@ -64,7 +64,7 @@ impl Delivery {
     ) -> bool {
         let Some(row) = self.jobs.get(job.0) else { return false };
         let Some(upstream) = row.upstream else { return false };
-        let key = row.upstream_key(upstream);
+        let key = row.upstream_key(upstream, cx.settings);
         if self.site(&key).is_some() {
             self.push(&key, job, cx);
             return true;
@@ -91,7 +91,7 @@ impl Delivery {
         let upstream = UpstreamId { group, member };
         let row = self.jobs.get_mut(job.0).expect("a job is held until it is reported");
         (row.upstream, row.choice) = (Some(upstream), choice);
-        let key = row.upstream_key(upstream);
+        let key = row.upstream_key(upstream, cx.settings);
         if self.site(&key).is_some_and(|row| row.found_until > cx.mono()) {
             return self.push(&key, job, cx);
         }

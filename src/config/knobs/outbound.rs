@@ -169,38 +169,6 @@ pub(in crate::config) const SHARD_EXCESS: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
-pub(in crate::config) const SOURCE_ADDRESS: Knob = Knob {
-    path: "source[].address",
-    kind: Kind::Text { form: "IP address", default: "the kernel's choice" },
-    help: "A local address that mail leaves from, in turn.",
-    cost: "each needs a reputation of its own",
-    takes_effect: TakesEffect::Reload,
-};
-
-pub(in crate::config) const SOURCE_HELLO: Knob = Knob {
-    path: "source[].hello",
-    kind: Kind::Text { form: "host name", default: "`hostname`" },
-    help: "What EHLO says from there; its PTR record should agree.",
-    cost: "nothing",
-    takes_effect: TakesEffect::Reload,
-};
-
-pub(in crate::config) const SOURCE_CERTIFICATE: Knob = Knob {
-    path: "source[].certificate",
-    kind: Kind::Text { form: "path", default: "none" },
-    help: "PEM file: the certificate shown from there to peers that ask for one, then its chain.",
-    cost: "nothing",
-    takes_effect: TakesEffect::Reload,
-};
-
-pub(in crate::config) const SOURCE_KEY: Knob = Knob {
-    path: "source[].key",
-    kind: Kind::Text { form: "path", default: "none" },
-    help: "PEM file of its private key; nobody but its owner and group may read it.",
-    cost: "nothing",
-    takes_effect: TakesEffect::Reload,
-};
-
 pub(in crate::config) const RETRY_FIRST: Knob = Knob {
     path: "queue.retry_first",
     kind: Kind::Duration {

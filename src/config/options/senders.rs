@@ -1,6 +1,7 @@
 //! For whom the node sends.
 
 use crate::mail::handling::TenantName;
+use crate::mail::route::PoolId;
 use crate::policy::senders::labels::FieldNames;
 use crate::smtp::sasl::Name;
 
@@ -26,4 +27,6 @@ pub struct Tenant {
     pub listeners: Vec<u16>,
     /// Recipients in the queue, a shard: with more, it is told to come again later.
     pub queued_max: u64,
+    /// Where its mail leaves from.
+    pub pool: Option<PoolId>,
 }

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::base::limits::{GROUP_NAME_MAX, LABEL_FIELD_NAME_MAX};
+use crate::base::limits::{GROUP_NAME_MAX, LABEL_FIELD_NAME_MAX, SOURCE_NAME_MAX, WEIGHT_MAX};
 use crate::config::options::{DomainPattern, Recipients, Upstream, User};
 use crate::config::suggest;
 use crate::config::units::Wrong;
@@ -230,6 +230,41 @@ pub(super) fn identity(text: &str) -> Result<Name, Wrong> {
 fn is_plain_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     (1..=GROUP_NAME_MAX).contains(&text.len()) && text.chars().all(plain)
+}
+
+/// The name of a source or a pool; an address is one too.
+pub(super) fn source_name(text: &str) -> Result<String, Wrong> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
+    if !(1..=SOURCE_NAME_MAX).contains(&text.len()) || !text.chars().all(plain) {
+        let what = format!("`{text}` is no name: 1 to {SOURCE_NAME_MAX} letters, digits, `-_.:`");
+        return Err(Wrong::new(what));
+    }
+    Ok(text.to_owned())
+}
+
+/// A source and its weight in a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WeightedSource {
+    pub(super) name: String,
+    pub(super) weight: u32,
+}
+
+impl fmt::Display for WeightedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.weight {
+            1 => f.write_str(&self.name),
+            weight => write!(f, "{}*{weight}", self.name),
+        }
+    }
+}
+
+/// `name`, or `name*3`.
+pub(super) fn weighted_source(text: &str) -> Result<WeightedSource, Wrong> {
+    let (name, weight) = text.split_once('*').unwrap_or((text, "1"));
+    let weight = weight.parse().ok().filter(|weight| (1..=WEIGHT_MAX).contains(weight));
+    let wrong =
+        || Wrong::new(format!("the weight of `{text}` is no number from 1 to {WEIGHT_MAX}"));
+    Ok(WeightedSource { name: source_name(name)?, weight: weight.ok_or_else(wrong)? })
 }
 
 /// A directory or a file.

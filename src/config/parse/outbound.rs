@@ -9,10 +9,10 @@ use crate::config::flags::Flags;
 use crate::config::knob::Knob;
 use crate::config::knobs;
 use crate::config::options::{
-    CertificateFiles, DomainPattern, EgressSource, Group, Recipients, RelayDomain, RouteRule,
+    DomainPattern, EgressPool, EgressSource, Group, Recipients, RelayDomain, RouteRule,
     ShapingOptions, SiteLimits,
 };
-use crate::config::parse::{default_text, flag, forms};
+use crate::config::parse::{default_text, flag, forms, sources};
 use crate::config::problem::Place;
 use crate::config::reader::{Given, Reader, Section, quoted};
 use crate::config::suggest;
@@ -30,6 +30,7 @@ pub(super) struct Outbound {
     pub(super) refused_hops: Vec<IpNet>,
     pub(super) shard_excess_percent: u32,
     pub(super) sources: Vec<EgressSource>,
+    pub(super) pools: Vec<EgressPool>,
     pub(super) tls_authorities: PathBuf,
     pub(super) shaping: ShapingOptions,
 }
@@ -55,10 +56,10 @@ pub(super) fn read<'d>(
     let default_route = default_route(reader, root, flags, &targets);
     let mut seen = HashMap::new();
     let relay_domains = relay_domains(reader, root, &targets, &mut seen);
-    let routes = routes(reader, root, &targets, &mut seen);
+    let (sources, pools) = sources::read(reader, root, hostname);
+    let routes = routes(reader, root, (&targets, &pools), &mut seen);
     let section = reader.table(root, "tls");
     let tls_authorities = tls_authorities(reader, &section);
-    let sources = sources(reader, root, hostname);
     let shaping = shaping(reader, root);
     Outbound {
         groups,
@@ -69,6 +70,7 @@ pub(super) fn read<'d>(
         refused_hops,
         shard_excess_percent,
         sources,
+        pools,
         tls_authorities,
         shaping,
     }
@@ -311,7 +313,7 @@ fn recipients(reader: &mut Reader<'_>, section: &Section<'_>) -> Recipients {
 fn routes(
     reader: &mut Reader<'_>,
     root: &Section<'_>,
-    targets: &Targets<'_>,
+    (targets, pools): (&Targets<'_>, &[EgressPool]),
     seen: &mut Seen,
 ) -> Vec<RouteRule> {
     let mut routes = Vec::new();
@@ -320,6 +322,7 @@ fn routes(
         let target = reader.required(&section, &knobs::ROUTE_TO, forms::route_target);
         let route = target.and_then(|target| resolve(reader, &target, targets));
         let tls = reader.text(&section, &knobs::ROUTE_TLS, None, forms::tls_level);
+        let pool = sources::pool_of(reader, &section, &knobs::ROUTE_POOL, pools);
         let route = match (route, tls) {
             (Some(Route::Mx(_)), Some(tls)) => Route::Mx(tls.value),
             (Some(route @ Route::Group(_)), Some(tls)) => {
@@ -331,54 +334,7 @@ fn routes(
             (Some(route), None) => route,
             (None, _) => continue,
         };
-        routes.extend(domains.into_iter().map(|domain| RouteRule { domain, route }));
+        routes.extend(domains.into_iter().map(|domain| RouteRule { domain, route, pool }));
     }
     routes
-}
-
-// --- Sources ---
-
-fn sources(
-    reader: &mut Reader<'_>,
-    root: &Section<'_>,
-    hostname: Option<&Domain>,
-) -> Vec<EgressSource> {
-    let mut sources: Vec<EgressSource> = Vec::new();
-    for section in reader.tables(root, "source", "source[]") {
-        let address = reader.required(&section, &knobs::SOURCE_ADDRESS, forms::source_address);
-        let hello = reader.text(&section, &knobs::SOURCE_HELLO, None, forms::host_name);
-        let hello = match (hello, hostname) {
-            (Some(given), _) => Some(given.value),
-            (None, Some(hostname)) => {
-                reader.note(&section, &knobs::SOURCE_HELLO, quoted(hostname.as_str()), None);
-                Some(hostname.clone())
-            }
-            (None, None) => None,
-        };
-        let certificate = source_certificate(reader, &section);
-        let (Some(address), Some(hello)) = (address, hello) else { continue };
-        if sources.iter().any(|source| source.address == address.value) {
-            let wrong = Wrong::new(format!("`{}` is a source already", address.value));
-            reader.finder.add(address.place_or(section.place()), wrong);
-            continue;
-        }
-        sources.push(EgressSource { address: address.value, hello, certificate });
-    }
-    sources
-}
-
-fn source_certificate(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<CertificateFiles> {
-    let chain = reader.text(section, &knobs::SOURCE_CERTIFICATE, None, forms::path);
-    let key = reader.text(section, &knobs::SOURCE_KEY, None, forms::path);
-    match (chain, key) {
-        (Some(chain), Some(key)) => {
-            Some(CertificateFiles { chain: chain.value.into(), key: key.value.into() })
-        }
-        (None, None) => None,
-        (Some(alone), None) | (None, Some(alone)) => {
-            let wrong = Wrong::new("`certificate` and `key` go together");
-            reader.finder.add(alone.place_or(section.place()), wrong);
-            None
-        }
-    }
 }

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use crate::base::limits::TENANTS_MAX;
 use crate::config::knob::Knob;
 use crate::config::knobs;
-use crate::config::options::{Listener, SenderOptions, Tenant};
-use crate::config::parse::{default_text, forms};
+use crate::config::options::{EgressPool, Listener, SenderOptions, Tenant};
+use crate::config::parse::{default_text, forms, sources};
 use crate::config::reader::{Given, Reader, Section};
 use crate::config::units::Wrong;
 use crate::policy::senders::labels::FieldNames;
@@ -16,11 +16,12 @@ pub(super) fn read(
     reader: &mut Reader<'_>,
     root: &Section<'_>,
     listeners: &[Listener],
+    pools: &[EgressPool],
 ) -> SenderOptions {
     let fields = fields(reader, root);
     let mut tenants: Vec<Tenant> = Vec::new();
     for section in reader.tables(root, "tenant", "tenant[]") {
-        let Some(tenant) = tenant(reader, &section, listeners) else { continue };
+        let Some(tenant) = tenant(reader, &section, listeners, pools) else { continue };
         match conflict(&tenants, &tenant) {
             Some(wrong) => reader.finder.add(section.place(), wrong),
             None => tenants.push(tenant),
@@ -50,6 +51,7 @@ fn tenant(
     reader: &mut Reader<'_>,
     section: &Section<'_>,
     listeners: &[Listener],
+    pools: &[EgressPool],
 ) -> Option<Tenant> {
     let name = reader.required(section, &knobs::TENANT_NAME, forms::tenant_name);
     let weight = reader.count(section, &knobs::TENANT_WEIGHT, None, 0);
@@ -59,12 +61,14 @@ fn tenant(
     }
     let of_listeners = of_listeners(reader, section, listeners);
     let queued = reader.count(section, &knobs::TENANT_QUEUED, None, 0);
+    let pool = sources::pool_of(reader, section, &knobs::TENANT_POOL, pools);
     Some(Tenant {
         name: name?.value,
         weight: u16::try_from(weight).expect("the knob's range is small"),
         logins: logins.unwrap_or_default().into_iter().map(|given| given.value).collect(),
         listeners: of_listeners,
         queued_max: queued,
+        pool,
     })
 }
 

@@ -7,6 +7,7 @@ mod knobs;
 mod milters;
 mod recipients;
 mod senders;
+mod sources;
 mod suppression;
 
 use std::time::Duration;

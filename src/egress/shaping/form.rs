@@ -79,6 +79,7 @@ struct Table {
     slow_down_on: Option<Vec<Class>>,
     pipelining: Option<bool>,
     tls: Option<String>,
+    pool: Option<Box<str>>,
 }
 
 /// The values that a rule gives.
@@ -93,6 +94,8 @@ pub(super) struct Given {
     slow_down_on: Option<Classes>,
     pipelining: Option<bool>,
     pub(super) tls: Option<TlsLevel>,
+    /// Not of a shape: where mail leaves from is known before.
+    pub(super) pool: Option<Box<str>>,
 }
 
 impl Given {
@@ -249,6 +252,11 @@ fn rule(
     if source.is_some() && sources.is_empty() {
         return Err(wrong("`source` names none".to_owned()));
     }
+    let is_default = level == Level::Default;
+    if table.get_ref().pool.is_some() && (is_default || !sources.is_empty()) {
+        let said = "`pool` says from which sources: write it in a rule by hosts or domains alone";
+        return Err(wrong(said.to_owned()));
+    }
     let given = given(table.into_inner(), !sources.is_empty()).map_err(&wrong)?;
     let of =
         given.name.as_deref().or_else(|| hosts.0.iter().chain(&domains.0).next().map(|n| &**n));
@@ -289,6 +297,7 @@ fn given(table: Table, has_source: bool) -> Result<Given, String> {
         slow_down_on: table.slow_down_on.map(Classes::from_iter),
         pipelining: table.pipelining,
         tls: table.tls.map(level).transpose()?,
+        pool: table.pool,
     })
 }
 

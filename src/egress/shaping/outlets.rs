@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_utils::CachePadded;
 use hashbrown::HashMap;
 
 use crate::base::ids::ShardId;
@@ -18,6 +17,10 @@ use crate::egress::shaping::Shape;
 use crate::egress::shaping::automation::{Effect, Trigger, Triggers};
 use crate::egress::shaping::pace::{Bounds, Pace, Slowed, rate_of, units};
 use crate::egress::throttle::{Cell, Rate};
+
+mod held;
+
+use held::Held;
 
 /// What an outlet may do where an operator said so, whatever the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +45,11 @@ pub enum By {
 /// One source at one site, over all shards.
 #[derive(Debug, Default)]
 pub struct Outlet {
-    /// The source: its address, or its EHLO name where it has none.
+    /// The source, by its name.
     source: Box<str>,
     cell: Cell,
-    connections: CachePadded<AtomicU32>,
+    /// How many there are, over all shards and pools.
+    pub(in crate::egress) held: Held,
     /// [`Slowed`], and what it climbs to where no rate is set; as the book has them.
     slowed: AtomicU64,
     from: AtomicU32,
@@ -105,21 +109,9 @@ impl Outlet {
         self.is_changed.store(true, Ordering::Release);
     }
 
-    /// Ask for a connection.
-    pub(in crate::egress) fn take_connection(&self, limit: u32) -> bool {
-        let more = |open| (open < limit).then_some(open + 1);
-        self.connections.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_ok()
-    }
-
-    /// A connection is gone.
-    pub(in crate::egress) fn release(&self) {
-        let before = self.connections.fetch_sub(1, Ordering::AcqRel);
-        assert!(before > 0, "a connection released twice");
-    }
-
     /// Connections, over all shards.
     pub fn connections(&self) -> u32 {
-        self.connections.load(Ordering::Relaxed)
+        self.held.open()
     }
 
     /// The rate in force.

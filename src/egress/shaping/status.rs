@@ -18,7 +18,7 @@ use crate::egress::shaping::outlets::{AllOutlets, By, Outlet, Override, SiteOutl
 pub struct Order {
     /// A site's name, its domain, or one of its hosts.
     pub site: Option<String>,
-    /// A source's address or EHLO name.
+    /// A source's name.
     pub source: Option<String>,
     /// What is to be done.
     pub verb: Verb,
@@ -46,7 +46,7 @@ pub enum Verb {
 pub struct OutletStatus {
     /// The site: its hosts, or its domain and them.
     pub site: String,
-    /// The source: its address, or its EHLO name where it has none.
+    /// The source, by its name.
     pub source: String,
     /// Connections, over all shards.
     pub connections: u32,

@@ -27,7 +27,8 @@ fn site<'a>(hosts: &'a [&'a str]) -> SiteNames<'a> {
     SiteNames { hosts, domain: None, is_upstream: false }
 }
 
-const HERE: SourceNames<'_> = SourceNames { address: "192.0.2.1", hello: "out.example" };
+const HERE: SourceNames<'_> =
+    SourceNames { name: "one", address: "192.0.2.1", hello: "out.example" };
 
 fn rate(messages: u32, seconds: u64) -> Rate {
     Rate { messages, per: Duration::from_secs(seconds) }
@@ -68,7 +69,7 @@ const ALL: &str = r#"
 fn the_nearest_rule_counts_and_among_equals_one_for_the_source() {
     let shaping = parse(ALL);
     let own = domain("a.example");
-    let other = SourceNames { address: "192.0.2.9", hello: "other.example" };
+    let other = SourceNames { name: "nine", address: "192.0.2.9", hello: "other.example" };
     for (hosts, domain, source, expected) in [
         ("mx.elsewhere", None, other, 1),
         ("mx.elsewhere", None, HERE, 2),
@@ -238,7 +239,7 @@ fn a_trigger_fits_what_meets_all_that_it_names() {
     let scope = automation.scope(site(&["mx.example"]), HERE);
     assert_eq!(scope[..], [0, 1, 2]);
     assert_eq!(automation.scope(site(&["mx.elsewhere"]), HERE)[..], [0, 1]);
-    let elsewhere = SourceNames { address: "", hello: "other" };
+    let elsewhere = SourceNames { name: "other", address: "", hello: "other" };
     assert_eq!(automation.scope(site(&["mx.example"]), elsewhere)[..], [0, 1]);
     let names = |refusal: &Refusal<'_>| -> Vec<String> {
         automation.fitting(&scope, refusal).iter().map(|one| one.name.to_string()).collect()
@@ -321,5 +322,29 @@ fn the_shipped_rules_know_their_providers() {
         let scope = shaping.automation.scope(site(&[host]), HERE);
         let fitting = shaping.automation.fitting(&scope, &refusal(said));
         assert_eq!(fitting.first().map(|one| &*one.name), Some(name), "{said}");
+    }
+}
+
+#[test]
+fn rules_by_hosts_and_domains_name_pools_and_the_nearest_counts() {
+    let own = "[[domain]]\ndomains = ['c.example']\npool = 'domain'\n\
+        [[provider]]\nname = 'p'\nmx = ['.p.example']\npool = 'provider'\n\
+        [[site]]\nmx = ['b.p.example']\npool = 'site'\n";
+    let shaping = Shaping::new(true, Some(own)).expect("rules");
+    let pool = |hosts: &[&str], domain: Option<&str>| {
+        let domain = domain.map(|name| Domain::parse(name).expect("a domain"));
+        let site = SiteNames { hosts, domain: domain.as_ref(), is_upstream: false };
+        shaping.pool(site).map(str::to_owned)
+    };
+    assert_eq!(pool(&["a.p.example", "b.p.example"], None).as_deref(), Some("provider"));
+    assert_eq!(pool(&["b.p.example"], None).as_deref(), Some("site"));
+    assert_eq!(pool(&["b.p.example"], Some("c.example")).as_deref(), Some("domain"));
+    assert_eq!(pool(&["a.p.example", "mx.example"], None), None);
+    assert!(shaping.has_pools() && !Shaping::new(true, None).expect("rules").has_pools());
+    for wrong in
+        ["[default]\npool = 'x'", "[[site]]\nmx = ['a.example']\nsource = ['s']\npool = 'x'"]
+    {
+        let error = Shaping::new(false, Some(wrong)).expect_err("no such place").to_string();
+        assert!(error.contains("`pool` says from which sources"), "{error}");
     }
 }

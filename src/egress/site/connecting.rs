@@ -85,10 +85,11 @@ impl<J: Copy> Site<J> {
         let (oldest, until) = self.pool.idle_until(IDLE_CONNECTION_MAX)?;
         let useless = self.suspension.until().is_some() || self.leaving || self.is_paused(now);
         let above = self.shared.connections() > self.limits.connections;
-        if until <= now || useless || above {
+        let (wanted, scarce) = self.is_wanted(oldest, now);
+        if until <= now || useless || above || (wanted && self.line.is_empty()) {
             return Some(self.close(oldest));
         }
-        let scarce = self.shared.connections() == self.limits.connections;
+        let scarce = scarce || self.shared.connections() == self.limits.connections;
         if self.line.is_empty() && self.shared.others_wait(self.here) {
             self.shared.give_way(self.here);
             return Some(self.close(oldest));

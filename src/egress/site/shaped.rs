@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::base::limits::CONNECTION_LOOK_AGAIN;
+use crate::base::limits::{CONNECTION_LOOK_AGAIN, OUTLET_TURN_MESSAGES};
 use crate::base::time::Monotonic;
 use crate::egress::cause::Why;
 use crate::egress::pool::PooledId;
@@ -15,6 +15,8 @@ use crate::egress::shaping::automation::Scope;
 use crate::egress::shaping::outlets::{By, Outlet, SiteOutlets};
 use crate::egress::shaping::{Shape, Shaping};
 use crate::egress::site::{Action, Item, Site};
+use crate::egress::turns::Turns;
+use crate::mail::route::PoolId;
 
 /// A source at a site, as one shard has it.
 #[derive(Clone, Debug)]
@@ -23,13 +25,15 @@ pub struct OutletHere {
     pub outlet: Arc<Outlet>,
     /// The source's address, if it has one: peers of the other family are not for it.
     pub address: Option<IpAddr>,
+    /// Its share of connections beside the others.
+    pub weight: u32,
     /// What it may do.
     pub shape: Shape,
     /// The rules that replies to it are held against.
     pub scope: Scope,
 }
 
-/// The sources of a site, in the order of the configuration.
+/// The sources of a site: those of its pool, in their order.
 #[derive(Clone, Debug)]
 pub struct Shaped {
     /// What all shards know.
@@ -39,7 +43,8 @@ pub struct Shaped {
     /// The provider that the site belongs to by these rules.
     pub provider: Option<Arc<str>>,
     outlets: Vec<OutletHere>,
-    turn: usize,
+    turns: Turns,
+    pool: PoolId,
 }
 
 /// How an outlet stands for a connection.
@@ -58,21 +63,21 @@ impl OutletHere {
 }
 
 impl Shaped {
-    /// `outlets` in the order of the sources, of which there is one at least; `start`: whose turn
-    /// it is first.
+    /// `outlets` in the order of the sources of `pool`, of which there is one at least; `start`: how
+    /// many turns they had already.
     pub fn new(
         site: Arc<SiteOutlets>,
         rules: Arc<Shaping>,
         provider: Option<Arc<str>>,
         outlets: Vec<OutletHere>,
-        start: usize,
+        (pool, start): (PoolId, usize),
     ) -> Self {
         assert!(!outlets.is_empty(), "there is always a source");
-        let turn = start % outlets.len();
-        Self { site, rules, provider, outlets, turn }
+        let turns = Turns::new(outlets.iter().map(|here| here.weight), start);
+        Self { site, rules, provider, outlets, turns, pool }
     }
 
-    /// An outlet, by the place of its source.
+    /// An outlet, by the place of its source in the pool.
     pub fn outlet(&self, place: usize) -> Option<&OutletHere> {
         self.outlets.get(place)
     }
@@ -84,7 +89,7 @@ impl Shaped {
 
     pub(super) fn release(&self, outlet: u16) {
         if let Some(here) = self.outlets.get(usize::from(outlet)) {
-            here.outlet.release();
+            here.outlet.held.release();
         }
     }
 
@@ -113,7 +118,6 @@ impl Shaped {
     /// The place of an outlet with room for a connection to `peer`, which is taken: one that could
     /// send at once, if there is any.
     fn take(&mut self, peer: IpAddr, now: Monotonic) -> Option<usize> {
-        let order = || (self.turn..self.outlets.len()).chain(0..self.turn);
         let may = |place: &usize| {
             let here = &self.outlets[*place];
             here.fits(peer) && here.outlet.suspended(now).is_none()
@@ -122,13 +126,15 @@ impl Shaped {
             let OutletHere { outlet, shape, .. } = &self.outlets[*place];
             outlet.would_send(shape, now)
         };
-        let (ready, others): (Vec<_>, Vec<_>) = order().filter(may).partition(would_send);
+        let may: Vec<usize> = (0..self.outlets.len()).filter(may).collect();
+        let (ready, others): (Vec<_>, Vec<_>) =
+            self.turns.order(may.clone()).into_iter().partition(would_send);
         let takes = |place: &usize| {
             let OutletHere { outlet, shape, .. } = &self.outlets[*place];
-            outlet.take_connection(shape.connections)
+            outlet.held.take(shape.connections, self.pool, now)
         };
         let taken = ready.into_iter().chain(others).find(takes)?;
-        self.turn = (taken + 1) % self.outlets.len();
+        self.turns.take(taken, &may);
         Some(taken)
     }
 }
@@ -222,6 +228,20 @@ impl<J: Copy> Site<J> {
         }
     }
 
+    /// Whether another pool waits for a connection from where an idle one is from; and whether one
+    /// might come to, as no more can be opened from there.
+    pub(super) fn is_wanted(&self, connection: PooledId, now: Monotonic) -> (bool, bool) {
+        let outlet = || {
+            let shaped = self.shaped.as_ref()?;
+            Some((shaped.pool, shaped.outlet(self.pool.outlet(connection)?.into())?))
+        };
+        let Some((pool, OutletHere { outlet, shape, .. })) = outlet() else {
+            return (false, false);
+        };
+        let is_scarce = outlet.connections() >= shape.connections;
+        (outlet.held.is_wanted_beside(pool, now), is_scarce)
+    }
+
     /// How the outlet of a connection stands; `None` where the site is not shaped.
     pub(super) fn outlet_standing(
         &self,
@@ -234,7 +254,9 @@ impl<J: Copy> Site<J> {
             return Some(OutletStanding::Shut);
         };
         let above = outlet.connections() > shape.connections;
-        let shut = above || outlet.suspended(now).is_some();
+        let had_its_turn = || self.pool.messages(connection) >= OUTLET_TURN_MESSAGES;
+        let makes_room = outlet.held.is_wanted_beside(shaped.pool, now) && had_its_turn();
+        let shut = above || makes_room || outlet.suspended(now).is_some();
         Some(if shut {
             OutletStanding::Shut
         } else {

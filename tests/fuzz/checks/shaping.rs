@@ -30,7 +30,7 @@ pub(crate) fn check(data: &[u8]) {
 fn assert_shapes(shaping: &Shaping) {
     let own = Domain::parse("example.org").expect("a domain");
     let domain = shaping.names(&own).then_some(&own);
-    let source = SourceNames { address: "192.0.2.7", hello: "new.example.com" };
+    let source = SourceNames { name: "new", address: "192.0.2.7", hello: "new.example.com" };
     for hosts in [&["mx.example.net"][..], &["a.mx.big.example", "b.mx.big.example"], &[]] {
         for (domain, is_upstream) in [(None, false), (domain, false), (None, true)] {
             let site = SiteNames { hosts, domain, is_upstream };

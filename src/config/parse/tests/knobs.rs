@@ -15,6 +15,7 @@ fn file_with(knob: &Knob, value: &str) -> (String, usize) {
         "route[]" => "domains = []\nto = \"mx\"\n",
         "dkim[]" => "domain = \"d.example\"\nselector = \"s\"\nkey = \"/k\"\n",
         "source[]" => "address = \"192.0.2.1\"\ncertificate = \"c\"\nkey = \"k\"\n",
+        "pool[]" => "name = \"p\"\nsources = [\"192.0.2.1\"]\n",
         "exporter[]" => match knob.key() {
             "subject" | "credentials" => {
                 "name = \"e\"\nkind = \"nats\"\nto = \"nats://127.0.0.1\"\n"

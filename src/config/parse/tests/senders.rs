@@ -45,6 +45,7 @@ queued = 1000
         logins: Vec::new(),
         listeners: Vec::new(),
         queued_max: TENANT_QUEUED_DEFAULT,
+        pool: None,
     };
     let acme = Tenant {
         name: name("acme"),
@@ -52,6 +53,7 @@ queued = 1000
         logins: vec![login("app1"), login("app2@acme.example")],
         listeners: vec![1],
         queued_max: 1_000,
+        pool: None,
     };
     assert_eq!(config.senders.tenants, [globex, acme]);
 }

@@ -1,6 +1,7 @@
 //! What shards know of a source together.
 
 use super::*;
+use crate::mail::route::PoolId;
 
 const HERE: ShardId = ShardId(0);
 
@@ -71,9 +72,10 @@ fn what_an_operator_says_goes_over_rules_and_replies_until_it_is_reset() {
 #[test]
 fn connections_are_counted_over_all_shards() {
     let outlet = Outlet::new("");
-    assert!(outlet.take_connection(2) && outlet.take_connection(2) && !outlet.take_connection(2));
-    outlet.release();
-    assert!(outlet.take_connection(2) && outlet.connections() == 2);
+    let take = || outlet.held.take(2, PoolId::DEFAULT, at(0));
+    assert!(take() && take() && !take());
+    outlet.held.release();
+    assert!(take() && outlet.connections() == 2);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::*;
 use crate::base::limits::SLOW_DOWN_PAUSE;
 use crate::egress::shaping::Shape;
 use crate::egress::shaping::outlets::{AllOutlets, Outlet, Override};
+use crate::mail::route::PoolId;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -14,13 +15,23 @@ fn per_second(messages: u32) -> Rate {
 /// Shards that share a site, each of whose sources has this shape.
 struct Shapes {
     world: World,
-    all: AllOutlets,
+    all: Arc<AllOutlets>,
+    pool: PoolId,
 }
 
 impl Shapes {
     fn new(shards: u8, sources: &[(&str, &Shape)]) -> Self {
-        let mut shapes =
-            Self { world: World::new(shards, FREE, &[(1, 10)]), all: AllOutlets::default() };
+        Self::of_pool(PoolId::DEFAULT, shards, sources, &Arc::default())
+    }
+
+    fn of_pool(
+        pool: PoolId,
+        shards: u8,
+        sources: &[(&str, &Shape)],
+        all: &Arc<AllOutlets>,
+    ) -> Self {
+        let world = World::new(shards, FREE, &[(1, 10)]);
+        let mut shapes = Self { world, all: all.clone(), pool };
         shapes.shape(sources);
         shapes
     }
@@ -30,10 +41,12 @@ impl Shapes {
         let outlet = |(source, shape): &(&str, &Shape)| OutletHere {
             outlet: site.outlet(source),
             address: source.parse().ok(),
+            weight: 1,
             shape: (*shape).clone(),
             scope: [].into(),
         };
-        Shaped::new(site.clone(), Arc::default(), None, sources.iter().map(outlet).collect(), 0)
+        let outlets = sources.iter().map(outlet).collect();
+        Shaped::new(site.clone(), Arc::default(), None, outlets, (self.pool, 0))
     }
 
     fn shape(&mut self, sources: &[(&str, &Shape)]) {
@@ -91,6 +104,41 @@ fn each_source_has_its_own_limit_of_connections_and_messages() {
     shapes.run(0);
     assert!(shapes.world.shards[0].connections.values().all(|one| one.carried <= 3));
     assert_eq!(shapes.world.shards[0].back.len(), 41);
+}
+
+#[test]
+fn pools_that_share_a_source_take_turns() {
+    let one = Shape::new(1, 1_000, None);
+    let sources = [("192.0.2.8", &one)];
+    let all = Arc::default();
+    let mut pools = [1, 2].map(|pool| Shapes::of_pool(PoolId(pool), 2, &sources, &all));
+    let mut carried = [0; 2];
+    for shapes in &mut pools {
+        shapes.world.push_many(0, 200);
+    }
+    for _ in 0..400 {
+        for (shapes, carried) in pools.iter_mut().zip(&mut carried) {
+            let row = &shapes.world.shards[0];
+            let (opening, busy) = (row.opening(), row.busy());
+            opening.iter().for_each(|id| shapes.world.ready_at(0, *id));
+            busy.iter().for_each(|id| shapes.world.done_at(0, *id, true));
+            *carried += busy.len();
+            shapes.world.pass(Duration::from_millis(10));
+        }
+        assert!(pools[0].outlet("192.0.2.8").connections() <= 1);
+        let [one, other] = carried;
+        assert!(one.abs_diff(other) <= 64, "{carried:?}");
+    }
+    assert!(carried.iter().all(|carried| *carried >= 100), "{carried:?}");
+    // Who has nothing to send keeps no connection from the other.
+    let [mut one, mut other] = pools;
+    one.run(0);
+    for _ in 0..20 {
+        one.world.pass(Duration::from_millis(20));
+        other.world.pass(Duration::from_millis(20));
+        other.run(0);
+    }
+    assert_eq!(other.world.shards[0].back.len(), 200);
 }
 
 #[test]

@@ -1,0 +1,75 @@
+//! Where mail leaves from: sources, pools of them, and whose mail is whose.
+
+use crate::config::knob::{Kind, Knob, TakesEffect};
+
+pub(in crate::config) const SOURCE_NAME: Knob = Knob {
+    path: "source[].name",
+    kind: Kind::Text { form: "name", default: "its address" },
+    help: "What pools and shaping rules call it.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SOURCE_ADDRESS: Knob = Knob {
+    path: "source[].address",
+    kind: Kind::Text { form: "IP address", default: "the kernel's choice" },
+    help: "A local address that mail leaves from.",
+    cost: "each needs a reputation of its own",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SOURCE_HELLO: Knob = Knob {
+    path: "source[].hello",
+    kind: Kind::Text { form: "host name", default: "`hostname`" },
+    help: "What EHLO says from there; its PTR record should agree.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SOURCE_CERTIFICATE: Knob = Knob {
+    path: "source[].certificate",
+    kind: Kind::Text { form: "path", default: "none" },
+    help: "PEM file: the certificate shown from there to peers that ask for one, then its chain.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SOURCE_KEY: Knob = Knob {
+    path: "source[].key",
+    kind: Kind::Text { form: "path", default: "none" },
+    help: "PEM file of its private key; nobody but its owner and group may read it.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const POOL_NAME: Knob = Knob {
+    path: "pool[].name",
+    kind: Kind::Text { form: "name", default: "required" },
+    help: "Of a pool of sources. `default` is for mail of which nothing else says its pool.",
+    cost: "for each pool whose mail goes to a site: connections of its own, and some 2 KiB",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const POOL_SOURCES: Knob = Knob {
+    path: "pool[].sources",
+    kind: Kind::List { form: "source[*weight]", default: "required" },
+    help: "Names or addresses of its sources; connections are shared by weight, 1 if none is said.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const ROUTE_POOL: Knob = Knob {
+    path: "route[].pool",
+    kind: Kind::Text { form: "name", default: "none" },
+    help: "The pool that mail to these domains leaves from, unless its sender has one.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const TENANT_POOL: Knob = Knob {
+    path: "tenant[].pool",
+    kind: Kind::Text { form: "name", default: "none" },
+    help: "The pool that its mail leaves from, wherever it goes.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};

@@ -1,0 +1,59 @@
+//! Where mail leaves from, as the configuration says.
+
+use std::sync::Arc;
+
+use crate::config::options::{self, Config, DomainPattern};
+use crate::egress::nexthop::ByDomain;
+use crate::egress::pools::Pools;
+use crate::egress::source::{Member, Pool, Source};
+use crate::mail::route::PoolId;
+
+/// The egress sources; without any, the kernel chooses the address.
+pub(super) fn sources(config: &Config) -> Vec<Source> {
+    if config.sources.is_empty() {
+        let hello: Arc<str> = config.hostname.as_str().into();
+        return vec![Source { name: hello.clone(), address: None, hello }];
+    }
+    let source = |one: &options::EgressSource| Source {
+        name: one.name.as_ref().into(),
+        address: Some(one.address),
+        hello: one.hello.as_str().into(),
+    };
+    config.sources.iter().map(source).collect()
+}
+
+/// The pools of them, and whose mail leaves from which.
+pub(super) fn pools(config: &Config) -> Pools {
+    let sources = sources(config);
+    let pool = |pool: &options::EgressPool| {
+        let member = |(place, weight): &(u16, u32)| {
+            let place = usize::from(*place);
+            Member { source: sources[place].clone(), place, weight: *weight }
+        };
+        let members = match pool.sources.as_slice() {
+            // What the kernel chooses.
+            [] => [member(&(0, 1))].into(),
+            sources => sources.iter().map(member).collect(),
+        };
+        Arc::new(Pool { name: pool.name.as_ref().into(), members })
+    };
+    let tenants = config.senders.tenants.iter();
+    let tenants = tenants.filter_map(|tenant| Some((tenant.name.clone(), tenant.pool?)));
+    Pools {
+        all: config.pools.iter().map(pool).collect(),
+        tenants: tenants.collect(),
+        domains: domains(config),
+    }
+}
+
+fn domains(config: &Config) -> ByDomain<PoolId> {
+    let mut domains = ByDomain::default();
+    let rules = config.routes.iter().filter_map(|rule| Some((&rule.domain, rule.pool?)));
+    for (pattern, pool) in rules {
+        match pattern {
+            DomainPattern::Exact(domain) => domains.insert(domain, pool),
+            DomainPattern::Suffix(domain) => domains.insert_below(domain, pool),
+        };
+    }
+    domains
+}
