@@ -46,11 +46,8 @@ pub(crate) fn dkim(node: &NodeFlags, verb: &DkimVerb) -> Result<(), Box<dyn Erro
 
 /// What holds for those who ask a node.
 pub(crate) fn rules(config: &Config, admin: AdminFiles) -> Result<Rules, Box<dyn Error>> {
-    let AdminFiles { token, acceptor } = admin;
-    let access = Access::new(config, token.as_deref()).map_err(|error| {
-        let file = config.admin.token.as_deref().unwrap_or(Path::new(""));
-        format!("{}: {error}", file.display())
-    })?;
+    let AdminFiles { token, tokens, acceptor } = admin;
+    let access = Access::new(config, token.as_deref(), &tokens)?;
     Ok(Rules { access, acceptor })
 }
 
@@ -103,7 +100,7 @@ fn running(node: &NodeFlags) -> Result<Node, Box<dyn Error>> {
         "every admin address of this node wants TLS: add a Unix socket or one on loopback to \
         `listen` in [admin]",
     )?;
-    let token = match (admin, &config.admin.token) {
+    let token = match (admin, config.admin.own_token()) {
         (AdminAddress::Tcp(_), Some(path)) => {
             let content = files::admin_token(path)?;
             Some(token_text(&content).map_err(|error| format!("{}: {error}", path.display()))?)

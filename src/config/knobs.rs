@@ -18,6 +18,7 @@ mod shaping;
 mod sources;
 mod suppression;
 mod tls_report;
+mod tokens;
 
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::config::knob::Knob;
 pub(super) use self::{
     admin::*, bounces::*, checks::*, dkim::*, events::*, exporters::*, inbound::*, milters::*,
     node::*, outbound::*, senders::*, shaping::*, sources::*, suppression::*, tls_report::*,
+    tokens::*,
 };
 
 const SECOND: u64 = 1;
@@ -85,6 +87,10 @@ pub const ALL: &[&Knob] = &[
     &ADMIN_CERTIFICATE,
     &ADMIN_KEY,
     &ADMIN_CLIENT_CA,
+    &TOKEN_NAME,
+    &TOKEN_FILE,
+    &TOKEN_ROLE,
+    &TOKEN_TENANT,
     &LISTENER_ADDRESS,
     &LISTENER_RELAY_FOR,
     &LISTENER_PROXY_FROM,

@@ -23,7 +23,7 @@ mod shaping;
 mod sources;
 mod suppression;
 
-pub use admin::{AdminAddress, AdminOptions};
+pub use admin::{AdminAddress, AdminOptions, Role, TokenFile};
 pub use bounces::ReturnOptions;
 pub use checks::CheckOptions;
 pub use events::EventOptions;

@@ -22,6 +22,7 @@ mod suppression;
 #[cfg(test)]
 mod tests;
 mod tls_report;
+mod tokens;
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -34,7 +35,7 @@ use crate::base::limits::{CONFIG_BYTES_MAX, SHARDS_MAX};
 use crate::config::flags::{Flags, Machine};
 use crate::config::knob::{Kind, Knob};
 use crate::config::knobs;
-use crate::config::options::{Config, LogLevel, QueueOptions, SpoolOptions};
+use crate::config::options::{Config, LogLevel, QueueOptions, SpoolOptions, User};
 use crate::config::problem::{Finder, Place, Problems};
 use crate::config::reader::{FlagValue, Given, Reader, Section, quoted};
 use crate::config::units::{Wrong, show_duration};
@@ -84,8 +85,7 @@ fn read<'d>(
     let hostname = hostname(reader, &root, flags, machine);
     let postmaster = reader.text(&root, &knobs::POSTMASTER, None, forms::mailbox);
     let cores = cores(reader, &root, flags, machine);
-    let user = reader.text(&root, &knobs::USER, None, forms::user);
-    let is_confined = reader.choice(&root, &knobs::SANDBOX) == "on";
+    let (user, is_confined) = rights(reader, &root);
     let log_level = log_level(reader.choice(&root, &knobs::LOG_LEVEL));
     let domain_check = domain_check(reader.choice(&root, &knobs::DOMAIN_CHECK));
     let drain_deadline = reader.duration(&root, &knobs::DRAIN_DEADLINE).value;
@@ -107,7 +107,7 @@ fn read<'d>(
         postmaster: postmaster.map(|given| given.value),
         cores,
         admin: admin.options,
-        user: user.map(|given| given.value),
+        user,
         is_confined,
         log_level,
         domain_check,
@@ -200,6 +200,12 @@ fn default_text<T: FromStr<Err: Debug>>(
     let Kind::Text { default, .. } = knob.kind else { unreachable!("{} is no text", knob.path) };
     reader.note(section, knob, quoted(default), None);
     Given { value: default.parse().expect("a test reads every default"), place: None }
+}
+
+/// By whose rights the node runs, and whether it gives up those that it does not need.
+fn rights(reader: &mut Reader<'_>, root: &Section<'_>) -> (Option<User>, bool) {
+    let user = reader.text(root, &knobs::USER, None, forms::user);
+    (user.map(|given| given.value), reader.choice(root, &knobs::SANDBOX) == "on")
 }
 
 fn log_level(word: &str) -> LogLevel {

@@ -1,6 +1,6 @@
 //! Judge who may ask: by what they call this node, by what they know, by which page sends them.
 //!
-//! In: a request's head, and how it came. Out: nothing, or why it is not answered. Pure.
+//! In: a request's head, and how it came. Out: who asks, or why it is not answered. Pure.
 //!
 //! A browser on this machine reaches loopback too, for any page that it shows. A page reaches it by
 //! a name of its own that leads here (DNS rebinding): such a name is none of ours. Or it sends what
@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -16,6 +17,9 @@ use axum::http::{HeaderMap, HeaderName, Request, StatusCode, Version, header};
 
 use crate::base::limits::{ADMIN_TOKEN_MAX, ADMIN_TOKEN_MIN};
 use crate::config::Config;
+use crate::config::options::{Role, TokenFile};
+use crate::control::roles::{self, Missing, Right};
+use crate::mail::handling::TenantName;
 
 /// How a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +35,23 @@ pub enum Arrival {
 pub struct Access {
     /// Names, and addresses in their usual form.
     hosts: Vec<Box<str>>,
-    token: Option<Token>,
+    /// Where there is none, nothing is asked for.
+    tokens: Vec<(Token, Caller)>,
 }
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The token's name; `None` where nothing is asked for.
+    pub name: Option<Box<str>>,
+    /// What it may do.
+    pub role: Role,
+    /// Whose mail it hands in; `None`: whose it says.
+    pub tenant: Option<TenantName>,
+}
+
+/// What whoever is known nowhere may do where nothing is asked for.
+const ANYONE: Caller = Caller { name: None, role: Role::Operate, tenant: None };
 
 /// A secret that was read from a file; its hash is kept.
 struct Token([u8; 32]);
@@ -49,6 +68,17 @@ pub enum TokenError {
     /// It could not be said in a header.
     #[error("a token is one line of letters, digits and `-._~+/`, `=` at its end")]
     Form,
+    /// Two files hold the same: nobody could say what may be done by it.
+    #[error("another file has the same token: each needs its own")]
+    Twice,
+}
+
+/// A file of a token that is of no use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {error}", file.display())]
+pub struct WrongToken {
+    file: PathBuf,
+    error: TokenError,
 }
 
 /// Why a request is not answered.
@@ -58,8 +88,14 @@ pub enum Refusal {
     NoHost,
     /// It means somebody else.
     Misdirected,
-    /// It does not say the token.
+    /// It says no token.
     Unauthorized,
+    /// Its token is for something else.
+    Forbidden,
+    /// There is nothing at its path.
+    Nowhere,
+    /// What is there is asked for in another way.
+    Method,
     /// A page of somebody else sends it.
     Foreign,
     /// It could come from a form.
@@ -67,27 +103,70 @@ pub enum Refusal {
 }
 
 impl Access {
-    /// As `config` has it; `token` is the content of the file that it names.
-    pub fn new(config: &Config, token: Option<&[u8]>) -> Result<Self, TokenError> {
+    /// As `config` has it; `token` is the content of the file that `[admin]` names, `tokens` of
+    /// the others, in their order.
+    pub fn new(
+        config: &Config,
+        token: Option<&[u8]>,
+        tokens: &[Vec<u8>],
+    ) -> Result<Self, WrongToken> {
         let own = ["localhost".into(), config.hostname.as_str().to_ascii_lowercase().into()];
         let hosts = own.into_iter().chain(config.admin.hosts.iter().cloned()).collect();
-        Ok(Self { hosts, token: token.map(Token::parse).transpose()? })
+        let mut access = Self { hosts, tokens: Vec::new() };
+        let all = Caller { name: Some("admin".into()), ..ANYONE };
+        for (content, file) in token.into_iter().zip(&config.admin.token) {
+            access.add(content, file, all.clone())?;
+        }
+        for (content, TokenFile { name, file, role, tenant }) in
+            tokens.iter().zip(&config.admin.tokens)
+        {
+            let name = Some(name.clone());
+            access.add(content, file, Caller { name, role: *role, tenant: tenant.clone() })?;
+        }
+        Ok(access)
     }
 
-    /// Whether a request may be answered.
-    pub fn judge<B>(&self, arrival: Arrival, request: &Request<B>) -> Result<(), Refusal> {
+    fn add(&mut self, content: &[u8], file: &Path, caller: Caller) -> Result<(), WrongToken> {
+        let wrong = |error| WrongToken { file: file.to_owned(), error };
+        let token = Token::parse(content).map_err(wrong)?;
+        if self.tokens.iter().any(|(other, _)| other.0 == token.0) {
+            return Err(wrong(TokenError::Twice));
+        }
+        self.tokens.push((token, caller));
+        Ok(())
+    }
+
+    /// Who asks, if the request may be answered, and what it takes.
+    pub fn judge<B>(
+        &self,
+        arrival: Arrival,
+        request: &Request<B>,
+    ) -> Result<(Caller, Right), Refusal> {
         let headers = request.headers();
         let host = host(request)?;
         if host.as_ref().is_some_and(|host| !self.is_ours(arrival, host.host())) {
             return Err(Refusal::Misdirected);
         }
-        if arrival != Arrival::Unix && !self.is_known(headers) {
-            return Err(Refusal::Unauthorized);
+        let right = roles::right(request.method(), request.uri().path());
+        let is_public = right == Ok(Right::Public);
+        let caller = match arrival {
+            Arrival::Unix => Some(ANYONE),
+            Arrival::Tcp(_) => self.caller(headers),
+        };
+        // What is there and what is not is nothing for strangers.
+        let nobody = Caller { role: Role::Read, ..ANYONE };
+        let caller = caller.or(is_public.then_some(nobody)).ok_or(Refusal::Unauthorized)?;
+        let right = right.map_err(|missing| match missing {
+            Missing::Path => Refusal::Nowhere,
+            Missing::Method => Refusal::Method,
+        })?;
+        if !roles::permits(caller.role, right) {
+            return Err(Refusal::Forbidden);
         }
-        match request.method().is_safe() {
-            true => Ok(()),
-            false => comes_from_no_page(host.as_ref(), headers),
+        if !request.method().is_safe() {
+            comes_from_no_page(host.as_ref(), headers)?;
         }
+        Ok((caller, right))
     }
 
     fn is_ours(&self, arrival: Arrival, host: &str) -> bool {
@@ -101,14 +180,23 @@ impl Access {
         address.is_loopback() || is_here || named(&address.to_string())
     }
 
+    /// Whoever says one of the tokens.
     //= RFC 6750 §2.1
     //# credentials = "Bearer" 1*SP b64token
-    fn is_known(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.token else { return true };
-        let said = one(headers, &header::AUTHORIZATION).and_then(|value| value.split_once(' '));
-        said.is_some_and(|(scheme, said)| {
-            scheme.eq_ignore_ascii_case("bearer") && token.is(said.trim_start_matches(' '))
-        })
+    fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
+        if self.tokens.is_empty() {
+            return Some(ANYONE);
+        }
+        let said = one(headers, &header::AUTHORIZATION)?.split_once(' ')?;
+        let said = said.0.eq_ignore_ascii_case("bearer").then(|| said.1.trim_start_matches(' '))?;
+        // All are looked at, whichever it is.
+        let (said, mut found) = (hash(said.as_bytes()), None);
+        for (token, caller) in &self.tokens {
+            if token.is(&said) {
+                found = Some(caller);
+            }
+        }
+        found.cloned()
     }
 }
 
@@ -128,8 +216,8 @@ impl Token {
     }
 
     /// In the same time, whatever is said: what is compared are hashes.
-    fn is(&self, said: &str) -> bool {
-        verify_slices_are_equal(&self.0, &hash(said.as_bytes())).is_ok()
+    fn is(&self, said: &[u8; 32]) -> bool {
+        verify_slices_are_equal(&self.0, said).is_ok()
     }
 }
 
@@ -206,7 +294,9 @@ impl Refusal {
             Self::NoHost => StatusCode::BAD_REQUEST,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Foreign => StatusCode::FORBIDDEN,
+            Self::Foreign | Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Nowhere => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Form => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         }
     }
@@ -217,6 +307,9 @@ impl Refusal {
             Self::NoHost => "one Host header is needed",
             Self::Misdirected => "this node has no such name: add it to `hosts` in [admin]",
             Self::Unauthorized => "say the token: Authorization: Bearer TOKEN",
+            Self::Forbidden => "this token is for something else: see `role` in its [[token]]",
+            Self::Nowhere => "there is nothing at this path",
+            Self::Method => "what is at this path is asked for by another method",
             Self::Foreign => "a page of another site may not ask for this",
             Self::Form => "leave Content-Type out, or say application/json or text/csv",
         }
@@ -224,161 +317,4 @@ impl Refusal {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECRET: &str = "0123456789abcdef0123456789abcdef";
-    const LOOPBACK: Arrival = Arrival::Tcp(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
-
-    fn access(token: Option<&str>) -> Access {
-        let hosts = ["localhost", "node.example", "relay.example", "192.0.2.9"];
-        let token = token.map(|text| Token::parse(text.as_bytes()).expect("a token"));
-        Access { hosts: hosts.map(Box::from).into(), token }
-    }
-
-    fn judge(
-        access: &Access,
-        arrival: Arrival,
-        (method, target): (&str, &str),
-        headers: &[(&str, &str)],
-    ) -> Result<(), Refusal> {
-        let request = Request::builder().method(method).uri(target);
-        let request = headers.iter().fold(request, |r, (name, value)| r.header(*name, *value));
-        let request = request.body(()).expect("a request");
-        access.judge(arrival, &request)
-    }
-
-    #[test]
-    fn a_name_that_is_none_of_ours_is_refused() {
-        let access = access(None);
-        let ask = |host: &str| judge(&access, LOOPBACK, ("GET", "/metrics"), &[("host", host)]);
-        for ours in [
-            "localhost",
-            "LOCALHOST:8025",
-            "localhost.:1",
-            "127.0.0.1",
-            "127.1.2.3:8025",
-            "[::1]",
-            "[::1]:8025",
-            "[::ffff:127.0.0.1]",
-            "Node.Example",
-            "relay.example:80",
-            "192.0.2.9",
-        ] {
-            assert_eq!(ask(ours), Ok(()), "{ours}");
-        }
-        for others in [
-            "evil.example",
-            "localhost.evil.example",
-            "evil.example:8025",
-            "192.0.2.1",
-            "[2001:db8::1]",
-            "127.0.0.1.evil.example",
-            "node.example@evil.example",
-            "evil.example@localhost",
-            "",
-            "a b",
-        ] {
-            let refused = ask(others).expect_err(others);
-            assert!([Refusal::Misdirected, Refusal::NoHost].contains(&refused), "{others}");
-        }
-        let own = Arrival::Tcp("192.0.2.1".parse().expect("an address"));
-        let at = |host| judge(&access, own, ("GET", "/"), &[("host", host)]);
-        assert_eq!((at("192.0.2.1:8025"), at("192.0.2.2")), (Ok(()), Err(Refusal::Misdirected)));
-    }
-
-    #[test]
-    fn whom_a_request_means_is_said_once() {
-        let access = access(None);
-        let ask = |target, headers: &[_]| judge(&access, LOOPBACK, ("GET", target), headers);
-        assert_eq!(ask("/", &[]), Err(Refusal::NoHost));
-        let twice = [("host", "localhost"), ("host", "localhost")];
-        assert_eq!(ask("/", &twice), Err(Refusal::NoHost));
-        let ours = [("host", "localhost")];
-        assert_eq!(ask("http://evil.example/", &ours), Err(Refusal::Misdirected));
-        assert_eq!(ask("http://localhost/", &[("host", "evil.example")]), Ok(()));
-        let old = |request: axum::http::request::Builder| {
-            access.judge(LOOPBACK, &request.version(Version::HTTP_10).body(()).expect("a request"))
-        };
-        assert_eq!(old(Request::builder()), Ok(()), "as a simple check of health says it");
-        let evil = Request::builder().header("host", "evil.example");
-        assert_eq!(old(evil), Err(Refusal::Misdirected));
-        let page = Request::builder().method("POST").header("origin", "http://evil.example");
-        assert_eq!(old(page), Err(Refusal::Foreign));
-    }
-
-    #[test]
-    fn a_token_is_asked_for_but_at_a_unix_socket() {
-        let access = access(Some(SECRET));
-        let ask = |arrival, said: Option<&str>| {
-            let mut headers = vec![("host", "localhost")];
-            headers.extend(said.map(|said| ("authorization", said)));
-            judge(&access, arrival, ("GET", "/metrics"), &headers)
-        };
-        assert_eq!(ask(Arrival::Unix, None), Ok(()));
-        for right in [format!("Bearer {SECRET}"), format!("bearer  {SECRET}")] {
-            assert_eq!(ask(LOOPBACK, Some(&right)), Ok(()), "{right}");
-        }
-        let longer = format!("Bearer {SECRET}0");
-        let shorter = format!("Bearer {}", &SECRET[1..]);
-        let basic = format!("Basic {SECRET}");
-        for wrong in ["", "Bearer", "Bearer ", SECRET, &longer, &shorter, &basic] {
-            assert_eq!(ask(LOOPBACK, Some(wrong)), Err(Refusal::Unauthorized), "{wrong}");
-        }
-        assert_eq!(ask(LOOPBACK, None), Err(Refusal::Unauthorized));
-    }
-
-    #[test]
-    fn no_page_changes_anything() {
-        let access = access(None);
-        let post = |more: &[(&'static str, &'static str)]| {
-            let headers = [&[("host", "localhost:8025")], more].concat();
-            judge(&access, LOOPBACK, ("POST", "/queue/flush"), &headers)
-        };
-        for fine in [
-            &[][..],
-            &[("content-type", "application/json")],
-            &[("content-type", "Application/JSON; charset=utf-8")],
-            &[("content-type", "text/csv; charset=utf-8")],
-            &[("origin", "http://localhost:8025"), ("sec-fetch-site", "same-origin")],
-            &[("sec-fetch-site", "none")],
-        ] {
-            assert_eq!(post(fine), Ok(()), "{fine:?}");
-        }
-        for foreign in [
-            ("origin", "http://evil.example"),
-            ("origin", "http://localhost"),
-            ("origin", "http://localhost:80"),
-            ("origin", "null"),
-            ("origin", ""),
-            ("sec-fetch-site", "cross-site"),
-            ("sec-fetch-site", "same-site"),
-        ] {
-            assert_eq!(post(&[foreign]), Err(Refusal::Foreign), "{foreign:?}");
-        }
-        for form in ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain", ""] {
-            assert_eq!(post(&[("content-type", form)]), Err(Refusal::Form), "{form}");
-        }
-        let evil = [("host", "localhost"), ("origin", "http://evil.example")];
-        assert_eq!(judge(&access, LOOPBACK, ("GET", "/metrics"), &evil), Ok(()), "nothing changes");
-        let delete = judge(&access, LOOPBACK, ("DELETE", "/"), &evil);
-        assert_eq!(delete, Err(Refusal::Foreign));
-    }
-
-    #[test]
-    fn a_file_holds_one_token() {
-        for right in [SECRET.to_owned(), format!("{SECRET}\n"), format!("{SECRET}==\r\n")] {
-            let text = token_text(right.as_bytes());
-            assert_eq!(text.as_deref(), Ok(right.trim_end()));
-        }
-        let short = "x".repeat(ADMIN_TOKEN_MIN - 1);
-        assert_eq!(token_text(short.as_bytes()), Err(TokenError::Length(ADMIN_TOKEN_MIN - 1)));
-        let long = "x".repeat(ADMIN_TOKEN_MAX + 1);
-        assert_eq!(token_text(long.as_bytes()), Err(TokenError::Length(ADMIN_TOKEN_MAX + 1)));
-        for odd in [format!("{SECRET}\n{SECRET}"), "=".repeat(32), format!("a =b{SECRET}")] {
-            assert_eq!(token_text(odd.as_bytes()), Err(TokenError::Form), "{odd}");
-        }
-        assert_eq!(token_text(b""), Err(TokenError::Length(0)));
-        assert!(!format!("{:?}", access(Some(SECRET))).contains("0123"));
-    }
-}
+mod tests;

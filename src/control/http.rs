@@ -1,7 +1,7 @@
-//! Answer what is asked of a node: `/healthz`, `/metrics`, `/queue/…`, `/shaping`, `/tls-reports`,
-//! `/exporters`, `/suppression/…`.
+//! Answer what is asked of a node: `/healthz`, `/metrics`, and all below `/v1/`.
 //!
-//! Who may ask is judged before ([`crate::control::access`]). What changes something is a POST.
+//! Who may ask is judged before ([`crate::control::access`]), by the table of all that there is
+//! ([`crate::control::roles`]). What changes something is a POST.
 
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
@@ -29,13 +29,16 @@ pub(super) fn router(shards: Shards, ways: Ways) -> Router {
     let overviews = Overviews::new(shards.clone(), pauses.clone(), facts);
     let queue = Router::new()
         .route("/healthz", get(healthz))
-        .route("/queue/list", get(list))
-        .route("/queue/show/{id}", get(show))
-        .route("/queue/stats", get(stats))
-        .route("/queue/{verb}", post(operate))
+        .route("/v1/queue/list", get(list))
+        .route("/v1/queue/show/{id}", get(show))
+        .route("/v1/queue/stats", get(stats))
+        .route("/v1/queue/flush", post(flush))
+        .route("/v1/queue/hold", post(hold))
+        .route("/v1/queue/release", post(release))
+        .route("/v1/queue/remove", post(remove))
         .with_state(shards.clone());
     let exposed = Router::new().route("/metrics", get(exposition));
-    let exporting = Router::new().route("/exporters", get(exporting));
+    let exporting = Router::new().route("/v1/exporters", get(exporting));
     queue
         .merge(exposed.with_state((shards.clone(), exporters.clone(), lists.clone())))
         .merge(exporting.with_state(exporters))
@@ -193,19 +196,32 @@ async fn stats(
     Ok(Json(Stats::sum(&all, domains)))
 }
 
-async fn operate(
-    State(shards): State<Shards>,
-    Path(verb): Path<String>,
-    Query(select): Query<Select>,
-) -> Result<Json<Changed>, Refused> {
+type Operated = Result<Json<Changed>, Refused>;
+
+async fn flush(State(shards): State<Shards>, Query(select): Query<Select>) -> Operated {
+    operate(&shards, &select, Command::Flush).await
+}
+
+async fn hold(State(shards): State<Shards>, Query(select): Query<Select>) -> Operated {
+    operate(&shards, &select, Command::Hold).await
+}
+
+async fn release(State(shards): State<Shards>, Query(select): Query<Select>) -> Operated {
+    operate(&shards, &select, Command::Release).await
+}
+
+async fn remove(State(shards): State<Shards>, Query(select): Query<Select>) -> Operated {
+    operate(&shards, &select, Command::Remove).await
+}
+
+/// Have all shards do what `verb` makes of a selection.
+async fn operate(shards: &Shards, select: &Select, verb: fn(Selector) -> Command) -> Operated {
     let selector = select.parse().map_err(bad)?;
     if selector.is_everything() && !select.all {
         return Err(bad("name an id, a domain or a reverse-path; or, with `all`, everything"));
     }
-    let command = command(&verb, selector)
-        .ok_or_else(|| Refused(StatusCode::NOT_FOUND, format!("no verb {verb}")))?;
     let mut recipients = 0;
-    for answer in shards.ask_all(&command).await? {
+    for answer in shards.ask_all(&verb(selector)).await? {
         match answer {
             Answer::Changed(count) => recipients += count,
             Answer::Failed(words) => return Err(bad(words)),
@@ -221,14 +237,4 @@ async fn operate(
         }
     }
     Ok(Json(Changed { recipients }))
-}
-
-fn command(verb: &str, selector: Selector) -> Option<Command> {
-    Some(match verb {
-        "flush" => Command::Flush(selector),
-        "hold" => Command::Hold(selector),
-        "release" => Command::Release(selector),
-        "remove" => Command::Remove(selector),
-        _ => return None,
-    })
 }

@@ -1,13 +1,13 @@
 //! Beside the floors: one ordinary thread for admin HTTP and metrics, never on a message's path.
 //!
 //! It sees only what shards publish and asks them through their mailboxes ([`commands`]): [`serve`]
-//! takes connections, [`access`] judges who may ask, [`http`] answers. A second thread hands the
-//! event log to others ([`exporters`]). The same folder holds the other end: the subcommands that
-//! ask a running node ([`queue`]), the report over its event logs ([`report`]) and their reader
-//! ([`events`]), what is told of a spool that no node runs on ([`spool`]), who changes a file of
-//! credentials ([`passwd`]), what is told of a domain ([`check_domain`]), of reports on TLS
-//! ([`tls_reports`]), and of a reply ([`classify`]); and those who ask and change suppression lists
-//! ([`suppress`]), which [`suppression`] answers.
+//! takes connections, [`access`] judges who may ask for what of all that there is ([`roles`]),
+//! [`http`] answers. A second thread hands the event log to others ([`exporters`]). The same folder
+//! holds the other end: the subcommands that ask a running node ([`queue`]), the report over its
+//! event logs ([`report`]) and their reader ([`events`]), what is told of a spool that no node runs
+//! on ([`spool`]), who changes a file of credentials ([`passwd`]), what is told of a domain
+//! ([`check_domain`]), of reports on TLS ([`tls_reports`]), and of a reply ([`classify`]); and
+//! those who ask and change suppression lists ([`suppress`]), which [`suppression`] answers.
 
 pub mod access;
 pub mod api;
@@ -25,6 +25,7 @@ pub mod passwd;
 pub mod pauses;
 pub mod queue;
 pub mod report;
+pub mod roles;
 pub mod serve;
 pub mod shaping;
 pub mod spool;

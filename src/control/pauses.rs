@@ -101,9 +101,9 @@ impl fmt::Display for Whose {
 /// What is answered of them.
 pub(super) fn router(pauses: Pauses) -> Router {
     Router::new()
-        .route("/queue/paused", get(paused))
-        .route("/queue/pause", post(pause))
-        .route("/queue/resume", post(resume))
+        .route("/v1/pauses", get(paused))
+        .route("/v1/queue/pause", post(pause))
+        .route("/v1/queue/resume", post(resume))
         .with_state(pauses)
 }
 

@@ -108,7 +108,7 @@ impl Node {
     }
 
     fn pauses(&self) -> Result<Vec<Whose>, AskError> {
-        self.get("paused", &Select::default())
+        self.fetch("pauses", &[])
     }
 
     fn set_pause(&self, whose: &Whose, paused: bool) -> Result<Done, AskError> {
@@ -176,8 +176,8 @@ impl Node {
 
     fn url(&self, path: &str) -> String {
         match &self.admin {
-            AdminAddress::Tcp(address) => format!("http://{}/{path}", reachable(*address)),
-            AdminAddress::Unix(_) => format!("http://localhost/{path}"),
+            AdminAddress::Tcp(address) => format!("http://{}/v1/{path}", reachable(*address)),
+            AdminAddress::Unix(_) => format!("http://localhost/v1/{path}"),
         }
     }
 

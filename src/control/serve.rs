@@ -32,12 +32,13 @@ use crate::base::limits::{
     ADMIN_HEAD_MAX, ADMIN_HEAD_WAIT,
 };
 use crate::config::options::AdminAddress;
-use crate::control::access::{Access, Arrival, Refusal};
+use crate::control::access::{Access, Arrival, Caller, Refusal};
 use crate::control::commands::Shards;
 use crate::control::exporters::Exporters;
 use crate::control::http::{self, Refused};
 use crate::control::overview::Facts;
 use crate::control::pauses::Pauses;
+use crate::control::roles::{self, Right};
 use crate::control::suppression::SuppressionLists;
 use crate::control::tls_reports::TlsReports;
 use crate::tls::Acceptor;
@@ -200,27 +201,43 @@ impl Desk {
     async fn answer(&self, arrival: Arrival, request: Request<Incoming>) -> Response {
         let rules = self.rules.load_full();
         let mut response = match rules.access.judge(arrival, &request) {
-            Err(refusal) => refuse(refusal),
-            Ok(()) => {
-                let router = TowerToHyperService::new(self.router.clone());
-                let Ok(response) = router.call(request.map(Body::new)).await;
-                response
-            }
+            Err(refusal) => refuse(refusal, request.uri().path()),
+            Ok((caller, right)) => self.pass_on(caller, right, request).await,
         };
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
     }
+
+    /// Have it answered; what changes something is logged, with who asked for it.
+    async fn pass_on(&self, caller: Caller, right: Right, request: Request<Incoming>) -> Response {
+        let by = caller.name.clone();
+        let asked = (right == Right::Operate).then(|| request.uri().clone());
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(caller);
+        let router = TowerToHyperService::new(self.router.clone());
+        let Ok(response) = router.call(request).await;
+        if let Some(asked) = asked {
+            let (by, status) = (by.as_deref().unwrap_or("-"), response.status().as_u16());
+            tracing::info!(by, status, asked = %asked, "an operator's request");
+        }
+        response
+    }
 }
 
 /// Whoever is refused has to connect again: what else was sent is not read.
-fn refuse(refusal: Refusal) -> Response {
+fn refuse(refusal: Refusal, path: &str) -> Response {
     let mut response = Refused(refusal.status(), refusal.words().to_owned()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     if refusal == Refusal::Unauthorized {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if refusal == Refusal::Method
+        && let Ok(allowed) = roles::allowed(path).try_into()
+    {
+        headers.insert(header::ALLOW, allowed);
     }
     response
 }

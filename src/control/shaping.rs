@@ -90,9 +90,9 @@ struct Asked {
 /// What is answered of shaping.
 pub(super) fn router(shards: Shards) -> Router {
     Router::new()
-        .route("/shaping", get(status))
-        .route("/shaping/set", post(set))
-        .route("/shaping/reset", post(reset))
+        .route("/v1/shaping", get(status))
+        .route("/v1/shaping/set", post(set))
+        .route("/v1/shaping/reset", post(reset))
         .with_state(shards)
 }
 

@@ -1,4 +1,5 @@
-//! `/suppression/…`: look at the suppression lists of a node that runs, change them, take in CSV.
+//! `/v1/suppression/…`: look at the suppression lists of a node that runs, change them, take in
+//! CSV.
 //!
 //! What is asked of the store blocks, and is done beside the control thread. Nothing is answered
 //! before it is on stable storage and holds at all shards; an import is so batch by batch.
@@ -154,12 +155,12 @@ impl From<&Located> for Row {
 /// What is answered of them.
 pub(super) fn router(lists: SuppressionLists) -> Router {
     Router::new()
-        .route("/suppression/stats", get(stats))
-        .route("/suppression/list", get(list))
-        .route("/suppression/show", get(show))
-        .route("/suppression/add", post(add))
-        .route("/suppression/remove", post(remove))
-        .route("/suppression/import", post(import))
+        .route("/v1/suppression/stats", get(stats))
+        .route("/v1/suppression/list", get(list))
+        .route("/v1/suppression/show", get(show))
+        .route("/v1/suppression/add", post(add))
+        .route("/v1/suppression/remove", post(remove))
+        .route("/v1/suppression/import", post(import))
         .with_state(lists)
 }
 

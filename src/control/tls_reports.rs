@@ -1,5 +1,5 @@
-//! `relay-fast tls-reports` and `/tls-reports`: what is counted for TLS-RPT, what waits, what was
-//! told to whom.
+//! `relay-fast tls-reports` and `/v1/tls-reports`: what is counted for TLS-RPT, what waits, what
+//! was told to whom.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -55,8 +55,8 @@ impl TlsReports {
 /// What is answered of them.
 pub(super) fn router(reports: TlsReports) -> Router {
     Router::new()
-        .route("/tls-reports", get(show))
-        .route("/tls-reports/send", post(send))
+        .route("/v1/tls-reports", get(show))
+        .route("/v1/tls-reports/send", post(send))
         .with_state(reports)
 }
 

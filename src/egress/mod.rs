@@ -2,9 +2,10 @@
 //!
 //! `nexthop` routes a destination domain; `upstream` and `health` choose an upstream relay of a
 //! group; `pools` chooses the sources that a message may leave from, `source` one of them for a
-//! connection; `owner` chooses the shard that delivers; `site` decides what that shard does next at one
-//! site: connect, assign, close, give back. It uses `line` (jobs), `endpoints` (addresses and which
-//! of them are dead), `pool` (connections) and `throttle` (limits that hold over all shards).
+//! connection; `owner` chooses the shard that delivers; `site` decides what that shard does next
+//! at one site: connect, assign, close, give back. It uses `line` (jobs), `endpoints` (addresses
+//! and which of them are dead), `pool` (connections) and `throttle` (limits that hold over all
+//! shards).
 //! `asking` decides how one upstream relay is asked about recipients.
 
 pub mod asking;

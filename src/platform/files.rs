@@ -151,7 +151,9 @@ pub(super) fn paths(config: &Config) -> impl Iterator<Item = &Path> {
     let signing = config.dkim_keys.iter().map(|key| key.file.as_path());
     let credentials = config.credentials.as_deref();
     let admin = &config.admin;
-    let asking = admin.token.as_deref().into_iter().chain(admin.client_authorities.as_deref());
+    let tokens = admin.tokens.iter().map(|token| token.file.as_path());
+    let asking = admin.token.as_deref().into_iter().chain(tokens);
+    let asking = asking.chain(admin.client_authorities.as_deref());
     let pem = pairs.chain(clients).chain(authorities).chain(signing);
     let rules = config.bounce_rules.as_deref();
     let secrets = config.exporters.iter().filter_map(|one| one.to.secret());
@@ -165,6 +167,8 @@ pub(super) fn paths(config: &Config) -> impl Iterator<Item = &Path> {
 pub struct AdminFiles {
     /// The content of the token's file.
     pub token: Option<Vec<u8>>,
+    /// Those of the others' files, in their order.
+    pub tokens: Vec<Vec<u8>>,
     /// Answers handshakes from elsewhere.
     pub acceptor: Option<Acceptor>,
 }
@@ -178,6 +182,8 @@ pub fn admin_token(path: &Path) -> Result<Vec<u8>, FileError> {
 pub fn admin(config: &Config, clock: &Arc<Clock>) -> Result<AdminFiles, SettingsError> {
     let admin = &config.admin;
     let token = admin.token.as_deref().map(admin_token).transpose()?;
+    let tokens = admin.tokens.iter().map(|token| admin_token(&token.file));
+    let tokens = tokens.collect::<Result<_, _>>()?;
     let identity = admin.certificate.as_ref().map(identity).transpose()?;
     let clients = admin.client_authorities.as_deref().map(roots).transpose()?;
     let acceptor = match (identity, clients) {
@@ -185,7 +191,7 @@ pub fn admin(config: &Config, clock: &Arc<Clock>) -> Result<AdminFiles, Settings
         (Some(own), None) => Some(Acceptor::new(&[own], None, clock)?),
         (Some(own), Some(clients)) => Some(Acceptor::for_members(&[own], &clients, clock)?),
     };
-    Ok(AdminFiles { token, acceptor })
+    Ok(AdminFiles { token, tokens, acceptor })
 }
 
 /// Read the files of those who are handed events.

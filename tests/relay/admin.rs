@@ -168,7 +168,7 @@ fn beyond_loopback_a_token_is_said() {
     assert_eq!(ask(&bearer(SECRET)), 200);
     assert_eq!((ask(&bearer(&SECRET[1..])), ask("X: y")), (401, 401));
     let post =
-        |said: &str| status(address, "POST /queue/flush?all=true", &["Host: localhost", said]);
+        |said: &str| status(address, "POST /v1/queue/flush?all=true", &["Host: localhost", said]);
     assert_eq!((post("X: y"), post(&bearer(SECRET))), (401, 200));
     let by_address = format!("{}:{}", node.admin.ip(), node.admin.port());
     assert_eq!(by_address, node.admin.to_string());
@@ -203,6 +203,55 @@ fn on_loopback_a_token_can_be_asked_for() {
     assert!(printed(&queue(&node, &["stats", "--admin", &admin])).contains("messages"));
     let without = refusal(&run(&["queue", "stats", "--admin", &admin]));
     assert!(without.contains("say the token"), "{without}");
+}
+
+#[test]
+fn tokens_have_roles() {
+    let node = Node::idle("");
+    let folder = node.folder.path().to_owned();
+    let write = |name: &str, content: &str| {
+        let path = folder.join(name);
+        fs::write(&path, format!("{content}\n")).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    let secret = |name: &str| format!("{SECRET}-{name}");
+    let token = |name: &str, more: &str| {
+        let file = write(name, &secret(name));
+        format!("[[token]]\nname = {name:?}\nfile = {file:?}\n{more}")
+    };
+    let tokens = token("reads", "")
+        + &token("hands-in", "role = \"inject\"\ntenant = \"acme\"\n")
+        + &token("operates", "role = \"operate\"\n");
+    let admin = format!("listen = [\"127.0.0.1:0\"]\n{tokens}");
+    let mut node = start(node, "", &admin);
+    let admin = node.admin;
+    let ask = |request: &str, name: &str| {
+        let said = format!("Authorization: Bearer {}", secret(name));
+        status(admin, request, &["Host: localhost", &said])
+    };
+    for (request, expected) in [
+        ("GET /metrics", [200, 403, 200]),
+        ("GET /v1/queue/list", [200, 403, 200]),
+        ("POST /v1/queue/flush?all=true", [403, 403, 200]),
+        ("POST /v1/shaping/reset?site=a.example", [403, 403, 409]),
+        ("GET /queue/list", [404; 3]),
+        ("PUT /v1/queue/list", [405; 3]),
+    ] {
+        let told = ["reads", "hands-in", "operates"].map(|name| ask(request, name));
+        assert_eq!(told, expected, "{request}");
+    }
+    assert_eq!((ask("GET /metrics", "other"), ask("GET /nothing", "other")), (401, 401));
+    node.wait_for_log("an operator's request by=\"operates\" status=200");
+    // The command line says the one that may do everything.
+    let by_flag = queue(&node, &["stats", "--admin", &admin.to_string()]);
+    assert!(printed(&by_flag).contains("messages"));
+    // Two files with the same content would be one token with two roles.
+    write("reads", &secret("operates"));
+    node.signal(Signal::HUP);
+    node.wait_for_log("another file has the same token");
+    assert_eq!(ask("GET /metrics", "reads"), 200, "nothing has changed");
+    node.drain();
 }
 
 /// curl to the node by its name, with the authority's trust; its exit code and what it printed.
@@ -266,7 +315,7 @@ fn no_page_reaches_the_queue() {
     let admin = "listen = [\"127.0.0.1:0\"]\nhosts = [\"relay.example\"]\n";
     let node = start(Node::idle(""), "", admin);
     send(node.listen[0], "<a@a.example>", &["<b@b.example>"], "stays");
-    let remove = "/queue/remove?all=true";
+    let remove = "/v1/queue/remove?all=true";
     let ask = |request: &str, headers: &[&str]| status(node.admin, request, headers);
     let post = format!("POST {remove}");
     for host in ["evil.example", "192.0.2.1", "localhost.evil.example", "node.example.evil"] {
@@ -285,7 +334,7 @@ fn no_page_reaches_the_queue() {
         assert_eq!(ask(&post, &[local, &format!("Content-Type: {form}")]), 415, "{form}");
     }
     for verb in ["flush", "hold", "release", "remove"] {
-        let path = format!("/queue/{verb}?all=true");
+        let path = format!("/v1/queue/{verb}?all=true");
         for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"] {
             assert_eq!(ask(&format!("{method} {path}"), &[local]), 405, "{method} {path}");
         }
@@ -293,7 +342,7 @@ fn no_page_reaches_the_queue() {
         let answer = talk(TcpStream::connect(node.admin).unwrap(), &words);
         assert!(answer.to_lowercase().contains("\r\nallow: post\r\n"), "{answer}");
     }
-    for path in ["/healthz", "/metrics", "/queue/list", "/queue/stats"] {
+    for path in ["/healthz", "/metrics", "/v1/queue/list", "/v1/queue/stats"] {
         assert_eq!(ask(&format!("POST {path}"), &[local]), 405, "{path}");
     }
     let list = node.ask(&["list"]);
@@ -334,7 +383,7 @@ fn clients_that_hang_are_cut_and_keep_nobody_out_elsewhere() {
         stream.read_to_string(&mut rest).expect("it is closed");
     }
     assert!(node.get("/healthz").1.contains("ok"));
-    let endless = "POST /queue/flush?all=true HTTP/1.1\r\nHost: localhost\r\n\
+    let endless = "POST /v1/queue/flush?all=true HTTP/1.1\r\nHost: localhost\r\n\
         Content-Length: 1000000000000\r\n\r\n";
     assert!(talk(connect(), endless).starts_with("HTTP/1.1 200 "));
 }

@@ -218,7 +218,9 @@ fn a_dead_consumer_keeps_no_mail_and_catches_up() {
     ));
     node.signal(Signal::HUP);
     wait_until_all_are_taken(&node, || receiver.taken());
-    wait_for("the other is gone", || (!node.get("/exporters").1.contains("silent")).then_some(()));
+    wait_for("the other is gone", || {
+        (!node.get("/v1/exporters").1.contains("silent")).then_some(())
+    });
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn a_server_is_who_its_certificate_says_or_gets_nothing() {
     mail(&node, 2);
     let failing = "relay_fast_exporter_failing{exporter=\"nats\"}";
     wait_for("a failure", || (node.metric(failing) == 1.0).then_some(()));
-    let (_, told) = node.get("/exporters");
+    let (_, told) = node.get("/v1/exporters");
     assert!(told.to_lowercase().contains("certificate"), "{told}");
     let count = || -> u64 {
         let mut stream = TcpStream::connect(("127.0.0.1", monitor)).unwrap();
@@ -290,7 +290,11 @@ fn a_server_that_wants_to_know_who_comes_is_shown_credentials() {
     let events = node.wait_for_events(Kind::Delivered, 6).len() as u64;
     let failing = "relay_fast_exporter_failing{exporter=\"nats\"}";
     wait_for("a failure", || (node.metric(failing) == 1.0).then_some(()));
-    assert!(node.get("/exporters").1.contains("authorization"), "{}", node.get("/exporters").1);
+    assert!(
+        node.get("/v1/exporters").1.contains("authorization"),
+        "{}",
+        node.get("/v1/exporters").1
+    );
     node.configure(&config(&format!("credentials = \"{}\"\n", text(&credentials))));
     node.signal(Signal::HUP);
     wait_for("all events", || (server.count() == events).then_some(()));

@@ -128,7 +128,7 @@ fn healthz_says_ok_and_unknown_paths_are_refused() {
     });
     assert_eq!(body, "ok\n", "{head}");
     assert!(node.get("/nothing").0.starts_with("HTTP/1.1 404"));
-    assert!(node.get("/queue/remove").0.starts_with("HTTP/1.1 405"), "a GET changes nothing");
+    assert!(node.get("/v1/queue/remove").0.starts_with("HTTP/1.1 405"), "a GET changes nothing");
 }
 
 #[test]

@@ -284,22 +284,22 @@ fn rows_are_taken_over_http_and_walked_through_page_by_page() {
         answer
     };
     let rows = "address,list\na@b.example,t\nnobody,\nb@b.example,t\na@b.example,t\n";
-    let answer = post("/suppression/import?reason=complaint", "text/csv", rows);
+    let answer = post("/v1/suppression/import?reason=complaint", "text/csv", rows);
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let said = "{\"done\":{\"added\":2,\"replaced\":1,\"removed\":0},\"wrong\":1,\
          \"errors\":[\"line 3: nobody: malformed address\"]}";
     assert!(answer.ends_with(said), "{answer}");
-    let answer = post("/suppression/import", "text/csv", "a@b.example\n");
+    let answer = post("/v1/suppression/import", "text/csv", "a@b.example\n");
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("names the columns"));
-    let answer = post("/suppression/import", "text/plain", rows);
+    let answer = post("/v1/suppression/import", "text/plain", rows);
     assert!(answer.starts_with("HTTP/1.1 415 "), "{answer}");
-    let answer = post("/suppression/add?address=c@b.example&reason=odd", "text/csv", "");
+    let answer = post("/v1/suppression/add?address=c@b.example&reason=odd", "text/csv", "");
     assert!(answer.contains("no reason is called `odd`"), "{answer}");
-    let (_, page) = node.get("/suppression/list?limit=1");
+    let (_, page) = node.get("/v1/suppression/list?limit=1");
     let row = "\"address\":\"a@b.example\",\"list\":\"t\",\"reason\":\"complaint\"";
     assert!(page.contains(row), "{page}");
     assert!(page.ends_with(",\"next\":\"t a@b.example\"}"), "{page}");
-    let (_, page) = node.get("/suppression/list?limit=9&after=t%20a@b.example");
+    let (_, page) = node.get("/v1/suppression/list?limit=9&after=t%20a@b.example");
     assert!(page.contains("\"b@b.example\"") && page.ends_with(",\"next\":null}"), "{page}");
 }
 

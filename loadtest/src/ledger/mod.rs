@@ -29,7 +29,7 @@ pub(crate) struct LedgerOptions {
     /// Recipients that the relay still queues
     #[arg(long, conflicts_with = "admin")]
     queued: Option<u64>,
-    /// Admin address of the relay, which is asked for /queue/stats
+    /// Admin address of the relay, which is asked for /v1/queue/stats
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) admin: Option<SocketAddr>,
     /// Ids listed of each kind

@@ -24,7 +24,7 @@ pub(crate) fn deferred(admin: SocketAddr) -> Result<u64> {
 }
 
 fn stats(admin: SocketAddr) -> Result<Value> {
-    let url = format!("http://{admin}/queue/stats");
+    let url = format!("http://{admin}/v1/queue/stats");
     let mut answer = agent().get(&url).call().with_context(|| format!("asking {url}"))?;
     let text = answer.body_mut().read_to_string().with_context(|| format!("reading {url}"))?;
     serde_json::from_str(&text).with_context(|| format!("{url}: {text}"))

@@ -47,3 +47,7 @@ const _: () = assert!(
 pub const REFUSAL_KEPT_FOR: Duration = Duration::from_secs(1);
 /// What is waited after an accept that failed, for want of descriptors most likely.
 pub const ADMIN_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Tokens beside the one of `[admin]`: a program each, and some being renewed.
+pub const TOKENS_MAX: usize = 64;
+/// Octets of a token's name: it stands in the log beside what was done with it.
+pub const TOKEN_NAME_MAX: usize = 64;

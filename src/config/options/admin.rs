@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::options::CertificateFiles;
+use crate::mail::handling::TenantName;
 
 /// The admin addresses. Invariant: where one can be reached from elsewhere, there is a token or
 /// there are authorities; where there are authorities, there is a certificate.
@@ -16,6 +17,8 @@ pub struct AdminOptions {
     pub group: Option<Box<str>>,
     /// The file of what has to be said over TCP.
     pub token: Option<PathBuf>,
+    /// Others that may be said there; their names are unique.
+    pub tokens: Vec<TokenFile>,
     /// Names and addresses that `Host` may say, beside those that are known; in lower case.
     pub hosts: Vec<Box<str>>,
     /// For TLS, on all addresses that can be reached from elsewhere.
@@ -43,6 +46,30 @@ impl AdminAddress {
     }
 }
 
+/// A file of what is said over TCP, and what may be done by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenFile {
+    /// As the log has it.
+    pub name: Box<str>,
+    /// One line.
+    pub file: PathBuf,
+    /// What may be done.
+    pub role: Role,
+    /// Whose mail comes in by it; with [`Role::Inject`] alone.
+    pub tenant: Option<TenantName>,
+}
+
+/// What whoever asks may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Look at everything.
+    Read,
+    /// Hand in mail, and nothing else.
+    Inject,
+    /// Everything.
+    Operate,
+}
+
 impl fmt::Display for AdminAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -56,7 +83,18 @@ impl AdminOptions {
     /// Whether the token would be read by whoever is on the way.
     pub fn tells_token(&self) -> bool {
         let is_remote = self.listen.iter().any(AdminAddress::is_remote);
-        is_remote && self.token.is_some() && self.certificate.is_none()
+        is_remote && self.has_tokens() && self.certificate.is_none()
+    }
+
+    /// Whether something has to be said over TCP.
+    pub fn has_tokens(&self) -> bool {
+        self.token.is_some() || !self.tokens.is_empty()
+    }
+
+    /// The file of what this machine's own command line says: it may do everything.
+    pub fn own_token(&self) -> Option<&Path> {
+        let all = self.tokens.iter().find(|token| token.role == Role::Operate);
+        self.token.as_deref().or(all.map(|token| token.file.as_path()))
     }
 
     /// Where this machine asks best: by a Unix socket, over loopback, or wherever TLS is not asked

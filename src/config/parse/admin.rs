@@ -8,7 +8,7 @@ use crate::config::flags::Flags;
 use crate::config::knob::{Kind, Knob};
 use crate::config::knobs;
 use crate::config::options::{AdminAddress, AdminOptions, CertificateFiles};
-use crate::config::parse::forms;
+use crate::config::parse::{forms, tokens};
 use crate::config::problem::Place;
 use crate::config::reader::{Given, Reader, Section, quoted};
 use crate::config::units::Wrong;
@@ -34,7 +34,9 @@ pub(super) fn read<'d>(reader: &mut Reader<'_>, root: &Section<'d>, flags: &'d F
     let client_ca = reader.text(&section, &knobs::ADMIN_CLIENT_CA, None, forms::path);
     check_addresses(reader, &listen);
     check_tls(reader, [&chain, &key, &client_ca]);
-    check_entry(reader, &listen, token.is_some() || client_ca.is_some());
+    let tokens = tokens::read(reader, root);
+    let is_guarded = token.is_some() || !tokens.is_empty() || client_ca.is_some();
+    check_entry(reader, &listen, is_guarded);
     let certificate = chain
         .zip(key)
         .map(|(chain, key)| CertificateFiles { chain: chain.value.into(), key: key.value.into() });
@@ -42,6 +44,7 @@ pub(super) fn read<'d>(reader: &mut Reader<'_>, root: &Section<'d>, flags: &'d F
         listen: listen.iter().map(|given| given.value.clone()).collect(),
         group: group.map(|given| given.value.into()),
         token: token.map(|given| PathBuf::from(given.value)),
+        tokens,
         hosts,
         certificate,
         client_authorities: client_ca.map(|given| PathBuf::from(given.value)),

@@ -1,4 +1,4 @@
-//! Say how exporters stand: for `/exporters`, `relay-fast exporters` and `/metrics`.
+//! Say how exporters stand: for `/v1/exporters`, `relay-fast exporters` and `/metrics`.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -63,8 +63,8 @@ impl OutletHere {
 }
 
 impl Shaped {
-    /// `outlets` in the order of the sources of `pool`, of which there is one at least; `start`: how
-    /// many turns they had already.
+    /// `outlets` in the order of the sources of `pool`, of which there is one at least; `start`:
+    /// how many turns they had already.
     pub fn new(
         site: Arc<SiteOutlets>,
         rules: Arc<Shaping>,

@@ -68,21 +68,21 @@ struct Node {
 
 impl Node {
     fn measure(&self, first: u32, count: u32) -> Result<Verbs> {
-        let rows: Vec<Value> = serde_json::from_str(&self.get("queue/list?limit=20")?)?;
+        let rows: Vec<Value> = serde_json::from_str(&self.get("v1/queue/list?limit=20")?)?;
         let ids: Vec<&str> = rows.iter().filter_map(|row| row["id"].as_str()).collect();
         let show = |turn: usize| {
             let id = ids.get(turn % ids.len().max(1)).context("nothing is queued")?;
-            self.get(&format!("queue/show/{id}"))
+            self.get(&format!("v1/queue/show/{id}"))
         };
         let (show, _) = self.cost(ASKED, show)?;
-        let (stats, _) = self.cost(ASKED, |_| self.get("queue/stats"))?;
-        let (list, _) = self.cost(ASKED, |_| self.get("queue/list?limit=100"))?;
+        let (stats, _) = self.cost(ASKED, |_| self.get("v1/queue/stats"))?;
+        let (list, _) = self.cost(ASKED, |_| self.get("v1/queue/list?limit=100"))?;
         let (metrics, _) = self.cost(ASKED, |_| self.get("metrics"))?;
         let meter = Meter::start(self.pid)?;
         std::thread::sleep(IDLE);
         let idle = meter.spent()?.div_f64(IDLE.as_secs_f64());
         let domains: Vec<String> = (first..first + count).map(flushed_domain).collect();
-        let flush = |turn: usize| self.post(&format!("queue/flush?domain={}", domains[turn]));
+        let flush = |turn: usize| self.post(&format!("v1/queue/flush?domain={}", domains[turn]));
         let (flush, answers) = self.cost(domains.len(), flush)?;
         let flushed = answers.iter().filter_map(|text| changed(text)).sum();
         Ok(Verbs { show, stats, list, metrics, flush, flushed, idle })
