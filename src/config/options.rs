@@ -29,7 +29,7 @@ pub use checks::CheckOptions;
 pub use events::EventOptions;
 
 pub use exporters::{Destination, Exporter, Outlet};
-pub use senders::{SenderOptions, Tenant};
+pub use senders::{Campaign, SenderOptions, SenderTerms, Tenant};
 pub use shaping::ShapingOptions;
 pub use sources::{EgressPool, EgressSource};
 pub use suppression::{HardBounces, SuppressionOptions};

@@ -1,6 +1,7 @@
 //! Floor 1: the nouns that everyone shares: addresses, envelopes, replies, outcomes, routes.
 
 pub mod address;
+pub mod campaigns;
 pub mod class;
 pub mod durability;
 pub mod envelope;

@@ -1,7 +1,9 @@
 //! Notice messages that grow old: a delay report first, then expiry.
 //!
 //! Two calendars by the second of acceptance, `young` and, once its delay has been reported, `old`;
-//! what "old" means is asked when looking, so a changed schedule holds for all at once.
+//! what "old" means is asked when looking, so a changed schedule holds for all at once. A message
+//! whose tenant or campaign has a lifetime of its own is on a third, `own`, and ends when it was said
+//! that it would as it came in (`ends.rs`).
 
 use std::time::Duration;
 
@@ -10,7 +12,8 @@ use crate::base::slots::Slot;
 use crate::base::time::WallTime;
 use crate::queue::calendar::Calendar;
 use crate::queue::deferred::{Due, whole_seconds};
-use crate::queue::entry::{Message, State, from_seconds};
+use crate::queue::ends::{End, Ends};
+use crate::queue::entry::{Message, State, from_seconds, to_seconds};
 use crate::queue::{Queue, Recipients};
 
 /// Messages by when they were accepted.
@@ -18,6 +21,8 @@ use crate::queue::{Queue, Recipients};
 pub(super) struct Ages {
     pub(super) young: Calendar,
     pub(super) old: Calendar,
+    pub(super) own: Calendar,
+    pub(super) ends: Ends,
     /// Recipients that wait no more, of messages that expired while they were held or postponed.
     pub(super) late: Vec<(Slot, u16)>,
     pub(super) delay_report_after: Duration,
@@ -26,8 +31,37 @@ pub(super) struct Ages {
 
 impl Ages {
     pub(super) fn new(delay_report_after: Duration, lifetime: Duration) -> Self {
-        let (young, old) = (Calendar::default(), Calendar::default());
-        Self { young, old, late: Vec::new(), delay_report_after, lifetime }
+        Self {
+            young: Calendar::default(),
+            old: Calendar::default(),
+            own: Calendar::default(),
+            ends: Ends::default(),
+            late: Vec::new(),
+            delay_report_after,
+            lifetime,
+        }
+    }
+
+    /// Where a message stands, and at which second.
+    fn calendar(&mut self, row: &Message) -> (&mut Calendar, u32) {
+        let calendar = match (row.has_own_end(), row.delay_reported()) {
+            (true, _) => &mut self.own,
+            (false, true) => &mut self.old,
+            (false, false) => &mut self.young,
+        };
+        (calendar, row.received)
+    }
+
+    /// When the oldest message was received.
+    pub(super) fn oldest(&self) -> Option<u32> {
+        [&self.young, &self.old, &self.own].into_iter().filter_map(Calendar::first).min()
+    }
+
+    /// A message whose lifetime is over.
+    fn ended(&self, now: WallTime) -> Option<u32> {
+        let second = whole_seconds(now - self.lifetime);
+        let of_node = self.old.due(second).or_else(|| self.young.due(second));
+        of_node.or_else(|| self.ends.ended(whole_seconds(now)))
     }
 }
 
@@ -46,10 +80,8 @@ impl<H> Queue<H> {
                 due.push(Due::Expired { message, recipients });
             }
         }
-        let second = whole_seconds(now - self.ages.lifetime);
         for _ in 0..DUE_BATCH_MAX {
-            let old = self.ages.old.due(second).or_else(|| self.ages.young.due(second));
-            let Some(message) = old else { break };
+            let Some(message) = self.ages.ended(now) else { break };
             self.forget_age(message);
             self.messages[message].expire();
             let waiting = |state| matches!(state, State::Ready | State::Deferred);
@@ -75,6 +107,30 @@ impl<H> Queue<H> {
             self.keep_age(message);
             due.push(Due::DelayReport(self.messages.slot(message)));
         }
+        let second = whole_seconds(now);
+        for _ in 0..DUE_BATCH_MAX {
+            let Some(message) = self.ages.ends.reported(second) else { break };
+            self.messages[message].tell_delay_reported();
+            if self.ages.ends.end(message).is_some_and(|end| end > second) {
+                due.push(Due::DelayReport(self.messages.slot(message)));
+            }
+        }
+    }
+
+    /// When `message` ends.
+    pub(super) fn end_of(&self, message: u32) -> WallTime {
+        let of_node = || from_seconds(self.messages[message].received) + self.ages.lifetime;
+        self.ages.ends.end(message).map_or_else(of_node, from_seconds)
+    }
+
+    /// `message`, which is on no calendar, has this lifetime of its own.
+    pub(super) fn limit_age(&mut self, message: u32, lifetime: Duration) {
+        let row = &mut self.messages[message];
+        row.set_own_end();
+        let received = from_seconds(row.received);
+        let report = to_seconds(received + self.ages.delay_report_after);
+        let report = (!row.delay_reported()).then_some(report);
+        self.ages.ends.insert(message, End { end: to_seconds(received + lifetime), report });
     }
 
     pub(super) fn next_age(&self) -> Option<WallTime> {
@@ -86,25 +142,26 @@ impl<H> Queue<H> {
         let reported = young.map(|received| received + self.ages.delay_report_after);
         let expired = [young, old].into_iter().flatten().min();
         let expired = expired.map(|received| received + self.ages.lifetime);
-        [reported, expired].into_iter().flatten().min()
+        let own = self.ages.ends.next().map(from_seconds);
+        [reported, expired, own].into_iter().flatten().min()
     }
 
     /// Enter `message` where its age says.
     pub(super) fn keep_age(&mut self, message: u32) {
-        let row = &self.messages[message];
-        let (second, reported) = (row.received, row.delay_reported());
-        let calendar = if reported { &mut self.ages.old } else { &mut self.ages.young };
+        let (calendar, second) = self.ages.calendar(&self.messages[message]);
         calendar.insert(second, &mut self.messages, message, Message::age);
     }
 
     /// Take `message` off, unless it has expired and is off already.
     pub(super) fn forget_age(&mut self, message: u32) {
-        let row = &self.messages[message];
-        let (second, reported) = (row.received, row.delay_reported());
-        if !row.expired() {
-            let calendar = if reported { &mut self.ages.old } else { &mut self.ages.young };
-            calendar.remove(second, &mut self.messages, message, Message::age);
+        if self.messages[message].expired() {
+            return;
         }
+        if self.messages[message].has_own_end() {
+            self.ages.ends.remove(message);
+        }
+        let (calendar, second) = self.ages.calendar(&self.messages[message]);
+        calendar.remove(second, &mut self.messages, message, Message::age);
     }
 
     /// Hand those of the message's recipients to the shard whose state is among `states`.

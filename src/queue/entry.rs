@@ -107,7 +107,7 @@ pub(super) struct Message {
     /// Its place among the messages that were received in the same second.
     age: Links,
     generation: u32,
-    /// The spool directory, of which there are fewer than 1,024, and three flags.
+    /// The spool directory, of which there are fewer than 1,024, and four flags.
     log_and_flags: u16,
     /// Recipients that are not final.
     pub(super) remaining: u16,
@@ -157,7 +157,8 @@ const _: () = assert!(Table::<Entry>::ROW_BYTES == 44);
 const DELAY_REPORTED: u16 = 1 << 14;
 const EXPIRED: u16 = 1 << 15;
 const LAST_ATTEMPT: u16 = 1 << 13;
-const FLAGS: u16 = DELAY_REPORTED | EXPIRED | LAST_ATTEMPT;
+const OWN_END: u16 = 1 << 12;
+const FLAGS: u16 = DELAY_REPORTED | EXPIRED | LAST_ATTEMPT | OWN_END;
 
 impl Message {
     /// `clock` tells the own time of what is received.
@@ -216,6 +217,15 @@ impl Message {
     /// The next attempt of each of its recipients is its last.
     pub(super) fn last_attempt(&self) -> bool {
         self.log_and_flags & LAST_ATTEMPT != 0
+    }
+
+    /// Its lifetime is not the node's: `ends.rs` knows when it is over.
+    pub(super) fn has_own_end(&self) -> bool {
+        self.log_and_flags & OWN_END != 0
+    }
+
+    pub(super) fn set_own_end(&mut self) {
+        self.set(OWN_END, true);
     }
 
     fn set(&mut self, flag: u16, value: bool) {

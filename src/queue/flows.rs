@@ -8,39 +8,15 @@
 //! does. What is paused is remembered as long as it is.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashTable;
 
-use crate::base::limits::{TENANT_QUEUED_DEFAULT, TENANT_WEIGHT_DEFAULT};
+use crate::base::limits::CAMPAIGN_WEIGHT_DEFAULT;
 use crate::mail::handling::{CampaignName, Handling, Priority, TenantName, sender};
 use crate::queue::list::{Links, List, NONE};
 use crate::queue::table::Table;
-
-/// What holds for a tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
-    /// Recipients a turn, where tenants share a destination.
-    pub weight: u16,
-    /// Recipients that it may have in the queue.
-    pub queued_max: u64,
-}
-
-impl Terms {
-    /// The share of what is sent at a priority, beside all other senders; 40 is usual.
-    pub fn share(self, priority: Priority) -> u32 {
-        u32::from(self.weight) * Band::of(priority).quantum().unsigned_abs()
-    }
-}
-
-impl Default for Terms {
-    fn default() -> Self {
-        Self { weight: TENANT_WEIGHT_DEFAULT, queued_max: TENANT_QUEUED_DEFAULT }
-    }
-}
-
-/// Tenants of whom something is said.
-pub type Tenants = Arc<HashMap<TenantName, Terms>>;
+use crate::queue::terms::{TenantTerms, Tenants};
 
 /// What an operator can pause: all that a tenant sends, or one campaign of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +26,11 @@ pub struct Pause {
     /// `None`: all.
     pub campaign: Option<CampaignName>,
 }
+
+/// What a recipient counts against what may be sent a turn, so that weights below the usual one are
+/// told apart.
+#[expect(clippy::cast_lossless, reason = "`From` is not const")]
+pub(super) const COST: i32 = CAMPAIGN_WEIGHT_DEFAULT as i32;
 
 /// Priorities that are told apart: each band has twice the share of the one below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +61,7 @@ impl Band {
 pub(super) struct TenantRow {
     /// `None`: mail without one that says something else, a priority perhaps.
     pub(super) name: Option<TenantName>,
-    terms: Terms,
+    terms: TenantTerms,
     /// Recipients in the queue.
     recipients: u64,
     /// They are more than it may have.
@@ -98,6 +79,10 @@ pub(super) struct FlowRow {
     pub(super) band: Band,
     hash: u64,
     messages: u32,
+    /// Its campaign's.
+    weight: u16,
+    /// Of its messages, where that is not the node's.
+    lifetime: Option<Duration>,
     stopped: bool,
     siblings: Links,
     /// Its leaves, one a domain. Linked by `Lane::kin`.
@@ -160,13 +145,17 @@ impl Flows {
             let pause = Pause { tenant: tenant.clone(), campaign: campaign.cloned() };
             pause.campaign.is_some() && self.pauses.contains(&pause)
         });
+        let of_campaign = self.terms.of_campaign(tenant, campaign);
         let tenant = self.intern_tenant(tenant);
+        let of_tenant = self.tenants[tenant].terms.terms;
         let flow = self.rows.insert(FlowRow {
             tenant,
             campaign: campaign.cloned(),
             band,
             hash,
             messages: 0,
+            weight: of_campaign.weight,
+            lifetime: of_campaign.terms.or(of_tenant).lifetime,
             stopped,
             siblings: Links::default(),
             leaves: List::default(),
@@ -184,7 +173,7 @@ impl Flows {
         }
         let pause = name.clone().map(|tenant| Pause { tenant, campaign: None });
         let row = self.tenants.insert(TenantRow {
-            terms: self.terms(name.as_ref()),
+            terms: self.terms.of_tenant(name.as_ref()),
             recipients: 0,
             over: false,
             stopped: pause.is_some_and(|pause| self.pauses.contains(&pause)),
@@ -193,10 +182,6 @@ impl Flows {
         });
         self.by_name.insert(name, row);
         row
-    }
-
-    fn terms(&self, tenant: Option<&TenantName>) -> Terms {
-        tenant.and_then(|tenant| self.terms.get(tenant).copied()).unwrap_or_default()
     }
 
     /// A recipient of a message of `flow` is in the queue, or has left it.
@@ -273,15 +258,25 @@ impl Flows {
         named.map_or(NONE, |row| row.tenant)
     }
 
-    /// Recipients a turn of a flow, beside others of its tenant.
+    /// What a flow may send a turn, beside others of its tenant: recipients, of which each counts
+    /// [`COST`].
     pub(super) fn quantum_of_flow(&self, flow: u32) -> i32 {
-        self.row(flow).map_or(Band::NORMAL, |row| row.band).quantum()
+        let (band, weight) = self
+            .row(flow)
+            .map_or((Band::NORMAL, CAMPAIGN_WEIGHT_DEFAULT), |row| (row.band, row.weight));
+        band.quantum() * i32::from(weight)
     }
 
-    /// Recipients a turn of a tenant, beside others.
+    /// What a tenant may send a turn, beside others: the same.
     pub(super) fn quantum_of_tenant(&self, tenant: u32) -> i32 {
         let row = Some(tenant).filter(|tenant| *tenant != NONE);
-        row.map_or_else(Terms::default, |row| self.tenants[row].terms).weight.into()
+        let terms = row.map_or_else(TenantTerms::default, |row| self.tenants[row].terms);
+        i32::from(terms.weight) * COST
+    }
+
+    /// The lifetime of messages of `flow` that come in, where it is not the node's.
+    pub(super) fn lifetime(&self, flow: u32) -> Option<Duration> {
+        self.row(flow).and_then(|row| row.lifetime)
     }
 
     /// Whether nothing of `flow` is to depart.
@@ -311,12 +306,16 @@ impl Flows {
         let Some(tenant) = self.by_name.get(&Some(pause.tenant.clone())) else {
             return Vec::new();
         };
-        let some = |row: u32| Some(row).filter(|row| *row != NONE);
-        let first = some(self.tenants[*tenant].flows.head);
-        let all = std::iter::successors(first, |row| some(self.rows[*row].siblings.next));
         let is_meant =
             |row: &u32| pause.campaign.is_none() || self.rows[*row].campaign == pause.campaign;
-        all.filter(is_meant).collect()
+        self.flows_of(*tenant).filter(is_meant).collect()
+    }
+
+    /// The flows of a tenant.
+    fn flows_of(&self, tenant: u32) -> impl Iterator<Item = u32> {
+        let some = |row: u32| Some(row).filter(|row| *row != NONE);
+        let first = some(self.tenants[tenant].flows.head);
+        std::iter::successors(first, move |row| some(self.rows[*row].siblings.next))
     }
 
     /// Remember that this is stopped, or is no more. The leaves are for the caller to tell.
@@ -348,8 +347,15 @@ impl Flows {
     pub(super) fn set_terms(&mut self, terms: Tenants) {
         self.terms = terms;
         for (name, row) in self.by_name.clone() {
-            self.tenants[row].terms = self.terms(name.as_ref());
+            self.tenants[row].terms = self.terms.of_tenant(name.as_ref());
             self.weigh(row);
+            for flow in self.flows_of(row).collect::<Vec<_>>() {
+                let campaign = self.rows[flow].campaign.as_ref();
+                let of_campaign = self.terms.of_campaign(name.as_ref(), campaign);
+                let terms = of_campaign.terms.or(self.tenants[row].terms.terms);
+                let flow = &mut self.rows[flow];
+                (flow.weight, flow.lifetime) = (of_campaign.weight, terms.lifetime);
+            }
         }
     }
 

@@ -26,6 +26,7 @@ use hashbrown::HashTable;
 
 use crate::queue::Queue;
 use crate::queue::entry::Entry;
+use crate::queue::flows::COST;
 use crate::queue::list::{Links, List, NONE};
 use crate::queue::table::{Table, hash_of_rows};
 
@@ -47,7 +48,7 @@ pub(super) struct Lane {
     ring: Links,
     /// Recipients in line; of a branch those of stopped leaves are not counted.
     ready: u32,
-    /// Recipients that it may send in this turn.
+    /// What it may send in this turn: recipients, of which each counts [`COST`].
     credit: i32,
     /// Of a leaf: among those of its flow.
     kin: Links,
@@ -417,8 +418,8 @@ impl<H> Queue<H> {
     /// So many recipients of a leaf have departed; it may be gone with them.
     pub(super) fn charge(&mut self, leaf: u32, recipients: i32) {
         let Some(&Lane { branch, .. }) = self.lanes.rows.get(leaf) else { return };
-        self.lanes.rows[leaf].credit -= recipients;
-        self.lanes.rows[branch].credit -= recipients;
+        self.lanes.rows[leaf].credit -= recipients * COST;
+        self.lanes.rows[branch].credit -= recipients * COST;
     }
 
     /// The lanes of a list of them, in its order.

@@ -20,6 +20,7 @@ mod ages;
 mod calendar;
 mod clock;
 mod domains;
+mod ends;
 mod entry;
 mod flows;
 mod hot;
@@ -32,6 +33,7 @@ mod ready;
 mod relocate;
 mod table;
 mod tag;
+mod terms;
 mod view;
 
 pub mod backoff;
@@ -47,9 +49,10 @@ use crate::mail::handling::TenantName;
 pub use crate::queue::deferred::{Deferral, Due};
 pub use crate::queue::domains::DomainId;
 pub use crate::queue::entry::{EnvelopeAt, NewMessage, RecipientState, RecordAt, State};
-pub use crate::queue::flows::{Pause, Tenants, Terms};
+pub use crate::queue::flows::Pause;
 pub use crate::queue::operator::{Operated, Place, Selector, Verb};
 pub use crate::queue::ready::{Departure, Recipients};
+pub use crate::queue::terms::{AllTerms, CampaignTerms, TenantTerms, Tenants, Terms};
 pub use crate::queue::view::{DomainStats, MessageView, Queued, RecipientView, Stats};
 
 use std::collections::BTreeSet;
@@ -125,7 +128,8 @@ impl<H> Queue<H> {
         }
     }
 
-    /// These terms hold for tenants from now on, and the defaults for all others.
+    /// These terms hold for tenants and campaigns from now on, and the defaults for all others;
+    /// lifetimes for messages that come in.
     pub fn set_tenants(&mut self, tenants: Tenants) {
         self.flows.set_terms(tenants);
     }
@@ -160,6 +164,9 @@ impl<H> Queue<H> {
         self.messages[row].flow = self.flows.enter(message.handling.as_deref());
         self.counts.content_bytes += u64::from(self.messages[row].content_bytes);
         self.ids.insert(row, &mut self.messages);
+        if let Some(lifetime) = self.flows.lifetime(self.messages[row].flow) {
+            self.limit_age(row, lifetime);
+        }
         self.keep_age(row);
         if let Some((handle, bytes)) = message.hot {
             self.hot.insert(handle, bytes, row);

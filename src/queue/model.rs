@@ -17,7 +17,7 @@ mod senders;
 
 use operations::operation;
 use rows::{ModelMessage, ModelRecipient};
-use senders::{handling, stop, tenant, tenant_of};
+use senders::{handling, lifetime, stop, tenant, tenant_of, terms};
 
 #[derive(Clone, Debug)]
 enum Operation {
@@ -79,6 +79,7 @@ impl Pair {
             ids: 0,
             stopped: [false; 3],
         };
+        pair.queue.set_tenants(terms());
         pair.follow();
         pair
     }
@@ -157,7 +158,9 @@ impl Pair {
             Some(slot) => {
                 let (reported, expired) = (false, false);
                 let received = now;
-                let message = ModelMessage { slot, received, reported, expired, recipients };
+                let lifetime = lifetime(id);
+                let message =
+                    ModelMessage { slot, received, lifetime, reported, expired, recipients };
                 self.messages.insert(id, message);
             }
         }
@@ -446,7 +449,7 @@ impl Pair {
         assert!(self.queue.ring.is_empty() && self.queue.parks.is_empty());
         assert!(self.queue.lanes.is_empty() && self.queue.flows.is_empty());
         assert_eq!(self.queue.deferred.first(), None);
-        assert_eq!((self.queue.ages.young.first(), self.queue.ages.old.first()), (None, None));
+        assert_eq!((self.queue.ages.oldest(), self.queue.ages.ends.is_empty()), (None, true));
     }
 }
 

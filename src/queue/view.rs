@@ -78,6 +78,8 @@ pub struct Queued {
     pub envelope: EnvelopeAt,
     /// When it was accepted, to the second; the spool knows better.
     pub received: WallTime,
+    /// When its lifetime is over.
+    pub expires: WallTime,
     /// Octets of content; `u32::MAX` for more.
     pub content_bytes: u32,
     /// The hash of its reverse-path.
@@ -129,11 +131,7 @@ impl<H> Queue<H> {
         Stats {
             messages: self.messages.len() as u64,
             content_bytes: self.counts.content_bytes,
-            oldest: [self.ages.young.first(), self.ages.old.first()]
-                .into_iter()
-                .flatten()
-                .min()
-                .map(|second| self.clock.wall(from_seconds(second))),
+            oldest: self.ages.oldest().map(|second| self.clock.wall(from_seconds(second))),
             ready: self.counts.ready,
             parked: self.counts.parked,
             dispatched: self.counts.dispatched,
@@ -292,6 +290,7 @@ impl<H> Queue<H> {
             id: message.id(),
             envelope: message.envelope(),
             received: self.clock.wall(from_seconds(message.received)),
+            expires: self.clock.wall(self.end_of(row)),
             content_bytes: message.content_bytes,
             reverse_path: message.reverse_path(),
             hot: self.hot.handle(row).is_some(),

@@ -141,9 +141,7 @@ impl Job {
 
 /// Who sends what is handled so, and its share: as in its home's queue.
 fn sender(handling: &Handling, settings: &Settings) -> Sender {
-    let tenant = handling.tenant.as_ref();
-    let terms = tenant.and_then(|tenant| settings.tenants.get(tenant).copied()).unwrap_or_default();
-    Sender { name: handling.sender(), weight: terms.share(handling.priority) }
+    Sender { name: handling.sender(), weight: settings.tenants.share(handling) }
 }
 
 impl Delivery {

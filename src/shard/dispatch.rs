@@ -84,8 +84,10 @@ impl Home {
         let hold_until = hold_until.filter(|until| *until > now);
         // Its lifetime begins when it is let go.
         let received = hold_until.unwrap_or(received);
-        let last_attempt = now.since(received) >= schedule.lifetime;
-        let latest = now - schedule.lifetime + LAST_ATTEMPT_WITHIN.min(schedule.lifetime);
+        let terms = found.handling.as_deref().map(|handling| settings.tenants.of(handling));
+        let lifetime = terms.and_then(|terms| terms.lifetime).unwrap_or(schedule.lifetime);
+        let last_attempt = now.since(received) >= lifetime;
+        let latest = now - lifetime + LAST_ATTEMPT_WITHIN.min(lifetime);
         let message = NewMessage {
             id: found.id,
             envelope: queue_place(directory, found.at),
@@ -331,6 +333,17 @@ impl Home {
     /// When a message was accepted, by the wall clock as it is set now.
     pub(super) fn received(&self, message: Slot, stored: &Stored) -> WallTime {
         self.queue.message(message).map_or(stored.received, |queued| queued.received)
+    }
+
+    /// When a message's lifetime is over.
+    pub(super) fn expires<P: Platform>(
+        &self,
+        message: Slot,
+        stored: &Stored,
+        cx: &Context<'_, P>,
+    ) -> WallTime {
+        let gone = || stored.received + cx.settings.schedule.lifetime;
+        self.queue.message(message).map_or_else(gone, |queued| queued.expires)
     }
 
     /// Where a message of the queue lies.

@@ -100,7 +100,7 @@ impl Home {
             original_bytes: stored.bytes(),
             arrival: stored.received,
             now: cx.now.wall,
-            expires: self.received(message, stored) + cx.settings.schedule.lifetime,
+            expires: self.expires(message, stored, cx),
         });
         cx.common.counters.increment(match action {
             Action::Failed => Count::DsnsFailed,

@@ -59,7 +59,7 @@ impl Operations {
                 return request.answer(answer);
             }
             Command::Show(id) => {
-                let answer = home.show_message(*id, commit, cx);
+                let answer = home.show_message(*id, commit);
                 return request.answer(Answer::Show(answer.map(Box::new)));
             }
             Command::Stats { domains } => {
@@ -190,11 +190,10 @@ impl Home {
         Answer::List { rows, next: next.map(|place| Cursor(place.to_bits())) }
     }
 
-    fn show_message<P: Platform>(
+    fn show_message(
         &mut self,
         id: crate::base::ids::MessageId,
         commit: &mut Commit,
-        cx: &Context<'_, P>,
     ) -> Option<QueuedMessage> {
         let view: MessageView = self.queue.show(id)?;
         let stored = self.envelope(view.message.slot, commit)?;
@@ -216,7 +215,7 @@ impl Home {
             reverse_path: stored.envelope.reverse_path.clone(),
             handling: stored.envelope.handling.clone(),
             accepted: stored.received,
-            expires: view.message.received + cx.settings.schedule.lifetime,
+            expires: view.message.expires,
             bytes: stored.bytes(),
             durability: stored.origin.durability(),
             recipients,

@@ -20,6 +20,7 @@ use crate::egress::throttle::SiteLimits;
 use crate::egress::upstream::Group;
 use crate::mail::address::Domain;
 use crate::mail::durability::Durability;
+use crate::mail::handling::Handling;
 use crate::mail::route::{TlsLevel, UpstreamId};
 use crate::mail::tlsa::Tlsa;
 use crate::outcome::classes::Classifier;
@@ -71,7 +72,7 @@ pub struct Settings {
     pub hostname: Domain,
     /// By listener.
     listeners: Vec<Arc<server::Options>>,
-    /// By listener: when a message gets its 250.
+    /// By listener: when a message gets its 250, where nothing is said of who sends it.
     durability: Vec<Durability>,
     /// Who may relay where.
     pub relay: RelayPolicy,
@@ -138,7 +139,7 @@ pub struct Settings {
     pub tells_of_tls: bool,
     /// How it is known who sends.
     pub senders: Arc<Senders>,
-    /// What holds for those of whom something is said.
+    /// What holds for tenants and campaigns of which something is said.
     pub tenants: Tenants,
     /// What kind of refusal a reply is.
     pub classifier: Arc<Classifier>,
@@ -266,9 +267,11 @@ impl Settings {
         usize::try_from(self.content_limits.header_bytes).unwrap_or(usize::MAX)
     }
 
-    /// When a message from a listener gets its 250.
-    pub(crate) fn durability(&self, listener: u16) -> Durability {
-        self.durability[usize::from(listener)]
+    /// When a message from a listener gets its 250: as is said of its campaign, else of its tenant,
+    /// else of the listener.
+    pub(crate) fn durability(&self, listener: u16, handling: Option<&Handling>) -> Durability {
+        let of_sender = handling.and_then(|handling| self.tenants.of(handling).durability);
+        of_sender.unwrap_or(self.durability[usize::from(listener)])
     }
 
     /// What milters know a listener by.

@@ -1,5 +1,6 @@
 //! Tenants and campaigns at the real program: who they are, how they share, what pauses keep.
 
+use relay_fast::mail::durability::Durability;
 use relay_fast::outcome::event::Kind;
 use rustix::process::Signal;
 
@@ -167,6 +168,35 @@ fn who_outruns_the_drain_is_put_off_and_nobody_else_is() {
     wait_for("room", || {
         (client.say("MAIL FROM:<a@a.example>").code == 250).then(|| client.say("RSET").code)
     });
+}
+
+/// `acme` hands in from memory, but for its codes, which live for a moment.
+const TERMS: &str = "[[tenant]]\nname = \"acme\"\ndurability = \"memory\"\n\
+    [[campaign]]\nname = \"codes*\"\ntenant = \"acme\"\nlifetime = \"2s\"\ndurability = \"commit\"\n\
+    [queue]\nretry_first = \"1h\"\n";
+
+#[test]
+fn a_campaign_has_a_lifetime_and_a_durability_of_its_own() {
+    let sink = Sink::by(|_, _| "451 4.3.0 Later".to_owned());
+    let mut node = Node::idle("");
+    node.configure(&to_upstream(&sink.address.to_string(), &format!("{FIELDS}{TERMS}")));
+    node.run(2);
+    for (to, tenant, campaign) in [
+        ("<code@b.example>", "acme", "codes/login"),
+        ("<news@b.example>", "acme", "news"),
+        ("<other@b.example>", "globex", "codes/login"),
+    ] {
+        hand_in(&node, to, &labelled("x", tenant, campaign));
+    }
+    let events = node.wait_for_events(Kind::Expired, 1);
+    let of = |to: &str| events.iter().find(|event| event.recipient == to).expect("it is told");
+    let durabilities = ["code@b.example", "news@b.example", "other@b.example"];
+    let durabilities = durabilities.map(|to| of(to).durability);
+    assert_eq!(durabilities, [Durability::Commit, Durability::Memory, Durability::Commit]);
+    let expired = events.iter().filter(|event| event.kind == Kind::Expired);
+    let expired: Vec<&str> = expired.map(|event| &*event.recipient).collect();
+    assert_eq!(expired, ["code@b.example"]);
+    wait_for("the others, and a DSN", || (node.stat("recipients") == 3).then_some(()));
 }
 
 const TIMES: &str = "priorities = \"offer\"\nhold = \"2h\"\n";

@@ -1,5 +1,7 @@
 //! Bounds of who sends, and of how a sender wants a message handled.
 
+use std::time::Duration;
+
 /// Octets of a tenant's name.
 pub const TENANT_NAME_MAX: usize = 64;
 /// Octets of a campaign's name.
@@ -25,3 +27,14 @@ pub const LABEL_FIELD_NAME_MAX: usize = 64;
 pub const PAUSES_MAX: usize = 10_000;
 /// Seconds that a message can be held for (RFC 4865): 30 days.
 pub const HOLD_SECONDS_MAX: u32 = 30 * 86_400;
+/// Rows of the configuration that say something of campaigns.
+pub const CAMPAIGNS_MAX: usize = 10_000;
+/// How much of its tenant's share a campaign gets beside others of it, where nobody says how much;
+/// what may be said is from 1 to the other.
+pub const CAMPAIGN_WEIGHT_DEFAULT: u16 = 10;
+/// See above. At the highest priority its turn is 16 recipients a `CAMPAIGN_WEIGHT_DEFAULT` of it.
+pub const CAMPAIGN_WEIGHT_MAX: u16 = 1_000;
+/// What a lifetime, of all messages or of a sender's, may be: from this to the other.
+pub const LIFETIME_LEAST: Duration = Duration::from_secs(1);
+/// See above.
+pub const LIFETIME_MOST: Duration = Duration::from_secs(30 * 86_400);

@@ -1,5 +1,6 @@
 //! What goes out: upstream relays, routes, sites, retries, DNS.
 
+use crate::base::limits::{LIFETIME_LEAST, LIFETIME_MOST};
 use crate::config::knob::{Kind, Knob, TakesEffect};
 use crate::config::knobs::{DAY, HOUR, MINUTE, SECOND, duration};
 
@@ -211,11 +212,7 @@ pub(in crate::config) const RETRY_JITTER: Knob = Knob {
 
 pub(in crate::config) const LIFETIME: Knob = Knob {
     path: "queue.lifetime",
-    kind: Kind::Duration {
-        default: duration(5 * DAY),
-        least: duration(SECOND),
-        most: duration(30 * DAY),
-    },
+    kind: Kind::Duration { default: duration(5 * DAY), least: LIFETIME_LEAST, most: LIFETIME_MOST },
     help: "From acceptance to the bounce of what could not be delivered.",
     cost: "disk, and 128 bytes of memory a recipient",
     takes_effect: TakesEffect::Reload,

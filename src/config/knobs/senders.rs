@@ -1,7 +1,8 @@
-//! For whom the node sends: tenants.
+//! For whom the node sends: tenants, and their campaigns.
 
 use crate::base::limits::{
-    TENANT_QUEUED_DEFAULT, TENANT_QUEUED_MAX, TENANT_WEIGHT_DEFAULT, TENANT_WEIGHT_MAX,
+    CAMPAIGN_WEIGHT_DEFAULT, CAMPAIGN_WEIGHT_MAX, TENANT_QUEUED_DEFAULT, TENANT_QUEUED_MAX,
+    TENANT_WEIGHT_DEFAULT, TENANT_WEIGHT_MAX,
 };
 use crate::config::knob::{Kind, Knob, TakesEffect};
 
@@ -76,5 +77,66 @@ pub(in crate::config) const TENANT_QUEUED: Knob = Knob {
     },
     help: "Recipients in the queue, a shard; with more, it gets 452 4.3.1 and others nothing.",
     cost: "128 bytes of memory a recipient, and disk",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const TENANT_LIFETIME: Knob = Knob {
+    path: "tenant[].lifetime",
+    kind: Kind::Text { form: "duration", default: "queue.lifetime" },
+    help: "From acceptance to the bounce of what could not be delivered: 1s to 30d.",
+    cost: "60 bytes of memory a message; what is in the queue keeps the lifetime that it has",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const TENANT_DURABILITY: Knob = Knob {
+    path: "tenant[].durability",
+    kind: Kind::Choice { default: "inherit", words: &["inherit", "commit", "memory"] },
+    help: "When its messages get their 250, whatever the listener's `durability` is.",
+    cost: "as `listener[].durability`",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const CAMPAIGN_NAME: Knob = Knob {
+    path: "campaign[].name",
+    kind: Kind::Text { form: "name, or beginning and *", default: "required" },
+    help: "What it is called, or how; of several rows the one that fits best counts, and it alone.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const CAMPAIGN_TENANT: Knob = Knob {
+    path: "campaign[].tenant",
+    kind: Kind::Text { form: "name", default: "all" },
+    help: "Whose it is; its row goes before one for all tenants.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const CAMPAIGN_WEIGHT: Knob = Knob {
+    path: "campaign[].weight",
+    kind: Kind::Count {
+        unit: "weight",
+        default: Some(CAMPAIGN_WEIGHT_DEFAULT as u64),
+        least: 1,
+        most: CAMPAIGN_WEIGHT_MAX as u64,
+    },
+    help: "Its part of its tenant's share of a destination, beside other campaigns of it.",
+    cost: "others of the tenant wait",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const CAMPAIGN_LIFETIME: Knob = Knob {
+    path: "campaign[].lifetime",
+    kind: Kind::Text { form: "duration", default: "its tenant's" },
+    help: "From acceptance to the bounce of what could not be delivered: 1s to 30d.",
+    cost: "as `tenant[].lifetime`",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const CAMPAIGN_DURABILITY: Knob = Knob {
+    path: "campaign[].durability",
+    kind: Kind::Choice { default: "inherit", words: &["inherit", "commit", "memory"] },
+    help: "When its messages get their 250, whatever its tenant's `durability` is.",
+    cost: "as `listener[].durability`",
     takes_effect: TakesEffect::Reload,
 };

@@ -1,5 +1,9 @@
 //! For whom the node sends.
 
+use std::time::Duration;
+
+use crate::mail::campaigns::CampaignPattern;
+use crate::mail::durability::Durability;
 use crate::mail::handling::TenantName;
 use crate::mail::route::PoolId;
 use crate::policy::senders::labels::FieldNames;
@@ -12,6 +16,8 @@ pub struct SenderOptions {
     pub fields: Option<FieldNames>,
     /// Those of whom something is said; there may be others. Their names are unique.
     pub tenants: Vec<Tenant>,
+    /// Campaigns of which something is said; no two have the same pattern and tenant.
+    pub campaigns: Vec<Campaign>,
 }
 
 /// A customer.
@@ -29,4 +35,28 @@ pub struct Tenant {
     pub queued_max: u64,
     /// Where its mail leaves from.
     pub pool: Option<PoolId>,
+    /// What holds for its messages.
+    pub terms: SenderTerms,
+}
+
+/// What tenants send for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Campaign {
+    /// What it is called, or how its name begins.
+    pub pattern: CampaignPattern,
+    /// Whose it is; `None`: anyone's.
+    pub tenant: Option<TenantName>,
+    /// Its part of its tenant's share, beside others of it.
+    pub weight: u16,
+    /// What holds for its messages.
+    pub terms: SenderTerms,
+}
+
+/// What is said of the messages of a tenant or a campaign.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SenderTerms {
+    /// From acceptance to the bounce, if that is not the node's.
+    pub lifetime: Option<Duration>,
+    /// When they get their 250, if that is not as their listener has it.
+    pub durability: Option<Durability>,
 }

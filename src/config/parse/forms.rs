@@ -7,15 +7,20 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::base::limits::{GROUP_NAME_MAX, LABEL_FIELD_NAME_MAX, SOURCE_NAME_MAX, WEIGHT_MAX};
+use crate::base::limits::{
+    GROUP_NAME_MAX, LABEL_FIELD_NAME_MAX, LIFETIME_LEAST, LIFETIME_MOST, SOURCE_NAME_MAX,
+    WEIGHT_MAX,
+};
 use crate::config::options::{DomainPattern, Recipients, Upstream, User};
 use crate::config::suggest;
-use crate::config::units::Wrong;
+use crate::config::units::{Wrong, parse_duration, show_duration};
 use crate::egress::upstream;
 use crate::mail::address::{Domain, Mailbox};
+use crate::mail::campaigns::CampaignPattern;
 use crate::mail::handling::TenantName;
 use crate::mail::route::TlsLevel;
 use crate::milter::{Address, NoAddress};
@@ -209,6 +214,31 @@ pub(super) fn milter_name(text: &str) -> Result<String, Wrong> {
 pub(super) fn tenant_name(text: &str) -> Result<TenantName, Wrong> {
     let wrong = |error| Wrong::new(format!("`{text}` is no name of a tenant: {error}"));
     TenantName::parse(text).map_err(wrong)
+}
+
+/// What a campaign is called, or how its name begins.
+pub(super) fn campaign_pattern(text: &str) -> Result<CampaignPattern, Wrong> {
+    let wrong = |error| Wrong::new(format!("`{text}` is no name of a campaign: {error}"));
+    CampaignPattern::parse(text).map_err(wrong)
+}
+
+/// A span of time that messages live.
+pub(super) struct Lifetime(pub(super) Duration);
+
+impl fmt::Display for Lifetime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&show_duration(self.0))
+    }
+}
+
+/// How long messages live.
+pub(super) fn lifetime(text: &str) -> Result<Lifetime, Wrong> {
+    let lifetime = parse_duration(text)?;
+    if (LIFETIME_LEAST..=LIFETIME_MOST).contains(&lifetime) {
+        return Ok(Lifetime(lifetime));
+    }
+    let range = [LIFETIME_LEAST, LIFETIME_MOST].map(show_duration).join(" to ");
+    Err(Wrong::new(format!("`{text}` is out of range: {range}")))
 }
 
 /// The name of a header field (RFC 5322 §3.6.8).

@@ -1,11 +1,12 @@
-//! Read for whom the node sends: `[senders]` and the tables of `[[tenant]]`.
+//! Read for whom the node sends: `[senders]` and the tables of `[[tenant]]` and `[[campaign]]`.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 
-use crate::base::limits::TENANTS_MAX;
+use crate::base::limits::{CAMPAIGNS_MAX, TENANTS_MAX};
 use crate::config::knob::Knob;
 use crate::config::knobs;
-use crate::config::options::{EgressPool, Listener, SenderOptions, Tenant};
+use crate::config::options::{Campaign, EgressPool, Listener, SenderOptions, SenderTerms, Tenant};
 use crate::config::parse::{default_text, forms, sources};
 use crate::config::reader::{Given, Reader, Section};
 use crate::config::units::Wrong;
@@ -27,7 +28,59 @@ pub(super) fn read(
             None => tenants.push(tenant),
         }
     }
-    SenderOptions { fields, tenants }
+    let campaigns = campaigns(reader, root);
+    SenderOptions { fields, tenants, campaigns }
+}
+
+fn campaigns(reader: &mut Reader<'_>, root: &Section<'_>) -> Vec<Campaign> {
+    let mut campaigns: Vec<Campaign> = Vec::new();
+    let mut seen = HashSet::new();
+    for section in reader.tables(root, "campaign", "campaign[]") {
+        let Some(campaign) = campaign(reader, &section) else { continue };
+        if campaigns.len() == CAMPAIGNS_MAX {
+            let wrong = Wrong::new(format!("there are {CAMPAIGNS_MAX} campaigns already"));
+            reader.finder.add(section.place(), wrong);
+        } else if seen.insert((campaign.tenant.clone(), campaign.pattern.clone())) {
+            campaigns.push(campaign);
+        } else {
+            let whose = campaign.tenant.map_or(String::new(), |tenant| format!(" of `{tenant}`"));
+            let what = format!("there are two campaigns `{}`{whose}", campaign.pattern);
+            reader.finder.add(section.place(), Wrong::new(what));
+        }
+    }
+    campaigns
+}
+
+fn campaign(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Campaign> {
+    let pattern = reader.required(section, &knobs::CAMPAIGN_NAME, forms::campaign_pattern);
+    let tenant = reader.text(section, &knobs::CAMPAIGN_TENANT, None, forms::tenant_name);
+    if tenant.is_none() {
+        reader.note(section, &knobs::CAMPAIGN_TENANT, "all".to_owned(), None);
+    }
+    let weight = reader.count(section, &knobs::CAMPAIGN_WEIGHT, None, 0);
+    let terms = terms(reader, section, [&knobs::CAMPAIGN_LIFETIME, &knobs::CAMPAIGN_DURABILITY]);
+    Some(Campaign {
+        pattern: pattern?.value,
+        tenant: tenant.map(|given| given.value),
+        weight: u16::try_from(weight).expect("the knob's range is small"),
+        terms,
+    })
+}
+
+/// What both tenants and campaigns can say of their messages.
+fn terms(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    [lifetime, durability]: [&'static Knob; 2],
+) -> SenderTerms {
+    let of_messages = reader.text(section, lifetime, None, forms::lifetime);
+    if of_messages.is_none() {
+        reader.note(section, lifetime, lifetime.default_text(), None);
+    }
+    SenderTerms {
+        lifetime: of_messages.map(|given| given.value.0),
+        durability: reader.choice(section, durability).parse().ok(),
+    }
 }
 
 fn fields(reader: &mut Reader<'_>, root: &Section<'_>) -> Option<FieldNames> {
@@ -62,6 +115,7 @@ fn tenant(
     let of_listeners = of_listeners(reader, section, listeners);
     let queued = reader.count(section, &knobs::TENANT_QUEUED, None, 0);
     let pool = sources::pool_of(reader, section, &knobs::TENANT_POOL, pools);
+    let terms = terms(reader, section, [&knobs::TENANT_LIFETIME, &knobs::TENANT_DURABILITY]);
     Some(Tenant {
         name: name?.value,
         weight: u16::try_from(weight).expect("the knob's range is small"),
@@ -69,6 +123,7 @@ fn tenant(
         listeners: of_listeners,
         queued_max: queued,
         pool,
+        terms,
     })
 }
 

@@ -22,6 +22,8 @@ pub(super) struct ModelRecipient {
 pub(super) struct ModelMessage {
     pub(super) slot: Slot,
     pub(super) received: i64,
+    /// In seconds.
+    pub(super) lifetime: u64,
     pub(super) reported: bool,
     pub(super) expired: bool,
     pub(super) recipients: BTreeMap<u16, ModelRecipient>,
@@ -43,7 +45,7 @@ impl ModelMessage {
     pub(super) fn grow_old(&mut self, now: i64) -> Option<Due> {
         let age = Duration::from_secs(u64::try_from(now - self.received).expect("not before"));
         let waits = |row: &ModelRecipient| matches!(row.state, State::Ready | State::Deferred);
-        if age >= Duration::from_secs(100) && !self.expired {
+        if age >= Duration::from_secs(self.lifetime) && !self.expired {
             self.expired = true;
             let mut gone: Vec<u16> = Vec::new();
             for (index, row) in self.recipients.iter_mut().filter(|(_, row)| waits(row)) {

@@ -1,7 +1,11 @@
 //! Whose the naive model's messages are, by their numbers.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::mail::campaigns::CampaignPattern;
 use crate::mail::handling::{CampaignName, Handling, Priority, TenantName};
-use crate::queue::Pause;
+use crate::queue::{AllTerms, CampaignTerms, Pause, TenantTerms, Tenants, Terms};
 
 pub(super) fn tenant(number: u8) -> TenantName {
     TenantName::parse(["acme", "globex"][usize::from(number)]).expect("a name")
@@ -41,4 +45,27 @@ pub(super) fn is_stopped(id: u64, [first, second, campaign]: [bool; 3]) -> bool 
         Some(_) => second,
         None => false,
     }
+}
+
+/// How long a message lives: that campaign's shortly, less than it takes to report a delay; all of
+/// the second tenant's longer than others.
+pub(super) fn lifetime(id: u64) -> u64 {
+    match id % 6 {
+        2 | 5 => 35,
+        3 => 150,
+        _ => 100,
+    }
+}
+
+/// Terms that say so.
+pub(super) fn terms() -> Tenants {
+    let mut all = AllTerms::default();
+    let lifetime =
+        |seconds| Terms { lifetime: Some(Duration::from_secs(seconds)), ..Terms::default() };
+    let of_tenant = TenantTerms { terms: lifetime(150), ..TenantTerms::default() };
+    let of_campaign = CampaignTerms { terms: lifetime(35), ..CampaignTerms::default() };
+    let news = CampaignPattern::parse("news").expect("a pattern");
+    all.campaigns.insert(Some(&tenant(0)), news, of_campaign);
+    all.tenants.insert(tenant(1), of_tenant);
+    Arc::new(all)
 }

@@ -1,6 +1,10 @@
 //! How recipients end: final, expired, postponed; and the delay report before that.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::mail::campaigns::CampaignPattern;
+use crate::mail::handling::{CampaignName, Handling};
 
 fn expired(message: Slot, recipients: &[u16]) -> Due {
     let recipients = match recipients {
@@ -217,4 +221,75 @@ fn what_was_postponed_and_flushed_comes_back_at_once_and_once() {
     assert_eq!(bench.queue.pop_ready(), None, "it is not tried any more");
     assert_eq!(bench.pass(Duration::ZERO), [expired(message, &[0])]);
     assert_eq!(bench.pass(SECOND * 3_600), []);
+}
+
+/// A lifetime for all that `acme` sends, and one for its codes.
+fn lifetimes(of_acme: Duration, of_codes: Duration) -> Tenants {
+    let mut all = AllTerms::default();
+    let acme = TenantName::parse("acme").expect("a name");
+    let terms = |lifetime| Terms { lifetime: Some(lifetime), ..Terms::default() };
+    let of_tenant = TenantTerms { terms: terms(of_acme), ..TenantTerms::default() };
+    let of_campaign = CampaignTerms { terms: terms(of_codes), ..CampaignTerms::default() };
+    let pattern = CampaignPattern::parse("codes*").expect("a pattern");
+    all.campaigns.insert(Some(&acme), pattern, of_campaign);
+    all.tenants.insert(acme, of_tenant);
+    Arc::new(all)
+}
+
+/// A message of a campaign of `acme`.
+fn of_acme(bench: &mut Bench, campaign: &str) -> Slot {
+    bench.ids += 1;
+    let handling = Handling {
+        tenant: TenantName::parse("acme").ok(),
+        campaign: CampaignName::parse(campaign).ok(),
+        ..Handling::default()
+    };
+    let new = NewMessage { handling: handling.boxed(), ..message(bench.ids, bench.now) };
+    let name = domain("a.example");
+    let one = [(0, &name, RecipientState::default())];
+    bench.queue.insert(new, one, bench.now).expect("new")
+}
+
+#[test]
+fn a_sender_can_have_a_lifetime_of_its_own() {
+    let mut bench = Bench::new();
+    bench.queue.set_tenants(lifetimes(LIFETIME * 2, SECOND * 60));
+    let (codes, news) = (of_acme(&mut bench, "codes/1"), of_acme(&mut bench, "news"));
+    let nobodys = bench.insert("a.example", 1);
+    let expires = |bench: &Bench, slot| bench.queue.message(slot).expect("queued").expires;
+    assert_eq!(expires(&bench, codes), START + SECOND * 60);
+    assert_eq!(expires(&bench, news), START + LIFETIME * 2);
+    assert_eq!(expires(&bench, nobodys), START + LIFETIME);
+    assert_eq!(bench.queue.stats().oldest, Some(START));
+    assert_eq!(
+        (bench.queue.next_due(), bench.pass(SECOND * 59)),
+        (Some(START + SECOND * 60), vec![])
+    );
+    assert_eq!(bench.pass(SECOND), [expired(codes, &[0])]);
+    let told = bench.pass(DELAY - SECOND * 60);
+    assert_eq!(told, [Due::DelayReport(nobodys), Due::DelayReport(news)]);
+    assert_eq!(bench.pass(LIFETIME - DELAY), [expired(nobodys, &[0])]);
+    assert_eq!(bench.queue.stats().oldest, Some(START), "of what has not expired");
+    assert_eq!(bench.pass(LIFETIME), [expired(news, &[0])]);
+    assert_eq!((bench.queue.stats().oldest, bench.queue.next_due()), (None, None));
+}
+
+#[test]
+fn another_lifetime_of_a_sender_holds_for_what_comes_in() {
+    let mut bench = Bench::new();
+    bench.queue.set_tenants(lifetimes(SECOND * 60, SECOND * 60));
+    let before = of_acme(&mut bench, "news");
+    bench.queue.set_tenants(lifetimes(SECOND * 120, SECOND * 60));
+    let after = of_acme(&mut bench, "news");
+    bench.queue.set_tenants(Tenants::default());
+    let nodes = of_acme(&mut bench, "news");
+    assert_eq!(bench.pass(SECOND * 60), [expired(before, &[0])]);
+    assert_eq!(bench.pass(SECOND * 60), [expired(after, &[0])]);
+    let departure = bench.pop();
+    assert_eq!(departure.message, nodes, "it lives as long as any");
+    bench.finish(&departure);
+    for slot in [before, after] {
+        bench.queue.finish(slot, 0).expect("it is with the shard");
+    }
+    assert_eq!((bench.queue.stats().messages, bench.queue.next_due()), (0, None));
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::*;
+use crate::mail::campaigns::CampaignPattern;
 use crate::mail::handling::{CampaignName, Handling, Priority, TenantName};
 
 const PLACE: &str = "big.example";
@@ -62,9 +63,21 @@ type Sender = (&'static str, i8, usize, u16);
 /// A queue in which all of them have been, and whose message is which.
 fn bench(senders: &[Sender], weights: &[(&str, u16)]) -> (Bench, HashMap<u64, &'static str>) {
     let (mut bench, mut whose) = (Bench::new(), HashMap::new());
-    let terms = |weight| Terms { weight, ..Terms::default() };
-    let tenants = weights.iter().map(|(name, weight)| (tenant(name), terms(*weight)));
-    bench.queue.set_tenants(Arc::new(tenants.collect()));
+    let mut all = AllTerms::default();
+    for &(name, weight) in weights {
+        match name.split_once('/') {
+            None => {
+                let terms = TenantTerms { weight, ..TenantTerms::default() };
+                all.tenants.insert(tenant(name), terms);
+            }
+            Some((name, campaign)) => {
+                let pattern = CampaignPattern::parse(campaign).expect("a pattern");
+                let terms = CampaignTerms { weight, ..CampaignTerms::default() };
+                all.campaigns.insert(Some(&tenant(name)), pattern, terms);
+            }
+        }
+    }
+    bench.queue.set_tenants(Arc::new(all));
     for (name, priority, messages, recipients) in senders {
         let first = bench.ids + 1;
         bench.send(*messages, *recipients, &handling(name, *priority));
@@ -112,6 +125,24 @@ fn a_higher_priority_has_twice_the_share_and_none_is_left_out() {
     let (mut bench, whose) = bench(&senders, &[]);
     let sent = bench.departed(31 * 10, &whose);
     assert_eq!(sent.into_values().collect::<Vec<_>>(), [160, 80, 40, 20, 10]);
+}
+
+#[test]
+fn campaigns_share_by_weight_inside_their_tenant() {
+    let senders = [
+        ("acme/launch", 0, 2_000, 1),
+        ("acme/codes", 0, 2_000, 1),
+        ("acme/rest", 0, 2_000, 1),
+        ("globex", 0, 2_000, 1),
+    ];
+    let weights = [("acme/l*", 1), ("acme/codes", 30)];
+    let (mut bench, whose) = bench(&senders, &weights);
+    let sent = bench.departed(2 * 41 * 10, &whose);
+    // 1, 30 and the usual 10 of what is their tenant's half.
+    let near = |who: &str, expected: usize| sent[who].abs_diff(expected) <= 30;
+    assert!(near("acme/launch", 10) && near("acme/codes", 300), "{sent:?}");
+    assert!(near("acme/rest", 100) && near("globex", 410), "{sent:?}");
+    assert!(sent["acme/launch"] > 0, "{sent:?}");
 }
 
 #[test]
@@ -218,8 +249,11 @@ fn operators_select_by_tenant_and_campaign() {
 #[test]
 fn it_is_told_who_has_too_much_and_when_no_more() {
     let mut bench = Bench::new();
-    let terms = |queued_max| Terms { queued_max, ..Terms::default() };
-    let small = |queued_max| Arc::new(HashMap::from([(tenant("acme"), terms(queued_max))]));
+    let terms = |queued_max| TenantTerms { queued_max, ..TenantTerms::default() };
+    let small = |queued_max| {
+        let tenants = HashMap::from([(tenant("acme"), terms(queued_max))]);
+        Arc::new(AllTerms { tenants, ..AllTerms::default() })
+    };
     bench.queue.set_tenants(small(3));
     let over = |bench: &mut Bench| bench.queue.over().map(|all| all.iter().cloned().collect());
     let acme: Vec<TenantName> = vec![tenant("acme")];

@@ -391,7 +391,7 @@ impl Inbound {
         .to_field();
         prefix.extend_from_slice(receiving.announced.as_bytes());
         let listener = self.client.listener;
-        let durability = cx.settings.durability(listener);
+        let durability = cx.settings.durability(listener, envelope.handling.as_deref());
         let origin = Origin::Client { peer: self.client.peer.ip(), listener, durability };
         NewMessage {
             id: receiving.id,

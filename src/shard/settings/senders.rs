@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::config::options::Config;
+use crate::config::options::{Config, SenderTerms};
 use crate::policy::senders::Senders;
-use crate::queue::{Tenants, Terms};
+use crate::queue::{AllTerms, CampaignTerms, TenantTerms, Tenants, Terms};
 
 /// How it is known who sends.
 pub(super) fn senders(config: &Config) -> Senders {
@@ -22,9 +22,19 @@ pub(super) fn senders(config: &Config) -> Senders {
 
 /// What holds for those of whom something is said.
 pub(super) fn tenants(config: &Config) -> Tenants {
-    let tenants = config.senders.tenants.iter().map(|tenant| {
-        let terms = Terms { weight: tenant.weight, queued_max: tenant.queued_max };
-        (tenant.name.clone(), terms)
-    });
-    Arc::new(tenants.collect())
+    let mut all = AllTerms::default();
+    for tenant in &config.senders.tenants {
+        let (weight, queued_max) = (tenant.weight, tenant.queued_max);
+        let terms = TenantTerms { weight, queued_max, terms: terms(&tenant.terms) };
+        all.tenants.insert(tenant.name.clone(), terms);
+    }
+    for campaign in &config.senders.campaigns {
+        let terms = CampaignTerms { weight: campaign.weight, terms: terms(&campaign.terms) };
+        all.campaigns.insert(campaign.tenant.as_ref(), campaign.pattern.clone(), terms);
+    }
+    Arc::new(all)
+}
+
+fn terms(options: &SenderTerms) -> Terms {
+    Terms { lifetime: options.lifetime, durability: options.durability }
 }

@@ -26,6 +26,7 @@ fn file_with(knob: &Knob, value: &str) -> (String, usize) {
         "milter[]" => "name = \"m\"\naddress = \"127.0.0.1:1\"\n",
         "tenant[]" => "name = \"t\"\n",
         "token[]" => "name = \"t\"\nfile = \"/t\"\nrole = \"inject\"\n",
+        "campaign[]" => "name = \"c\"\n",
         "block_list[]" => "zone = \"l.example\"\n",
         "certificate[]" => "file = \"c\"\nkey = \"k\"\n",
         _ => "",

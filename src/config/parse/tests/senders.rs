@@ -1,8 +1,12 @@
 //! `[senders]` and `[[tenant]]`: what is read, and what is refused.
 
+use std::time::Duration;
+
 use super::{problems, read_file};
-use crate::base::limits::{TENANT_QUEUED_DEFAULT, TENANT_WEIGHT_DEFAULT};
-use crate::config::options::Tenant;
+use crate::base::limits::{CAMPAIGN_WEIGHT_DEFAULT, TENANT_QUEUED_DEFAULT, TENANT_WEIGHT_DEFAULT};
+use crate::config::options::{Campaign, SenderTerms, Tenant};
+use crate::mail::campaigns::CampaignPattern;
+use crate::mail::durability::Durability;
 use crate::mail::handling::TenantName;
 use crate::policy::senders::labels::FieldNames;
 use crate::smtp::sasl::Name;
@@ -11,6 +15,7 @@ use crate::smtp::sasl::Name;
 fn nobody_is_known_unless_said() {
     let senders = read_file("").senders;
     assert_eq!((senders.fields, senders.tenants), (None, Vec::new()));
+    assert_eq!(senders.campaigns, []);
 }
 
 #[test]
@@ -32,6 +37,8 @@ weight = 30
 logins = ["app1", "app2@acme.example"]
 listeners = ["127.0.0.1:2526"]
 queued = 1000
+lifetime = "2d"
+durability = "commit"
 "#,
     );
     let (tenant, campaign) = ("X-Customer".into(), "X-Campaign".into());
@@ -46,6 +53,7 @@ queued = 1000
         listeners: Vec::new(),
         queued_max: TENANT_QUEUED_DEFAULT,
         pool: None,
+        terms: SenderTerms::default(),
     };
     let acme = Tenant {
         name: name("acme"),
@@ -54,8 +62,42 @@ queued = 1000
         listeners: vec![1],
         queued_max: 1_000,
         pool: None,
+        terms: SenderTerms {
+            lifetime: Some(Duration::from_secs(2 * 86_400)),
+            durability: Some(Durability::Commit),
+        },
     };
     assert_eq!(config.senders.tenants, [globex, acme]);
+}
+
+#[test]
+fn campaigns_are_read_in_their_order() {
+    let config = read_file(
+        r#"
+[[campaign]]
+name = "news"
+tenant = "acme"
+weight = 30
+durability = "memory"
+[[campaign]]
+name = "codes/*"
+lifetime = "10m"
+"#,
+    );
+    let pattern = |text| CampaignPattern::parse(text).unwrap();
+    let news = Campaign {
+        pattern: pattern("news"),
+        tenant: TenantName::parse("acme").ok(),
+        weight: 30,
+        terms: SenderTerms { durability: Some(Durability::Memory), ..SenderTerms::default() },
+    };
+    let codes = Campaign {
+        pattern: pattern("codes/*"),
+        tenant: None,
+        weight: CAMPAIGN_WEIGHT_DEFAULT,
+        terms: SenderTerms { lifetime: Some(Duration::from_secs(600)), ..SenderTerms::default() },
+    };
+    assert_eq!(config.senders.campaigns, [news, codes]);
 }
 
 #[test]
@@ -74,6 +116,11 @@ fn what_cannot_be_is_refused() {
         ),
         (format!("{one}listeners = [\"127.0.0.1:9\"]"), "3: no listener has the address"),
         (format!("{one}weight = 0"), "3: "),
+        (format!("{one}lifetime = \"31d\""), "3: `31d` is out of range: 1s to 30d"),
+        (format!("{one}durability = \"disk\""), "3: "),
+        ("[[campaign]]\nname = \"a*b\"".to_owned(), "2: `a*b` is no name of a campaign: it has"),
+        ("[[campaign]]\ntenant = \"a\"".to_owned(), "1: `name` is missing in [[campaign]]"),
+        ("[[campaign]]\nname = \"n*\"\n".repeat(2), "3: there are two campaigns `n*`"),
         ("[senders]\ntenant_field = \"X: y\"".to_owned(), "2: `X: y` is no name of a header"),
         ("[senders]\ntenant_field = \"x-campaign\"".to_owned(), "1: tenant and campaign are"),
     ] {
