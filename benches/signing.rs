@@ -38,6 +38,7 @@ fn signers(algorithm: Algorithm) -> Arc<Signers> {
         selector: Selector::parse("s").expect("a selector"),
         subdomains: false,
         identities: Box::default(),
+        tenants: Box::default(),
         key: Arc::new(PrivateKey::generate(algorithm).expect("a key")),
     }]))
 }

@@ -161,6 +161,7 @@ pub const ALL: &[&Knob] = &[
     &DKIM_KEY,
     &DKIM_SUBDOMAINS,
     &DKIM_IDENTITIES,
+    &DKIM_TENANTS,
     &ARC_DOMAIN,
     &TLS_REPORT_FROM,
     &TLS_REPORT_ORGANIZATION,

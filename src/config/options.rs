@@ -37,6 +37,7 @@ pub use suppression::{HardBounces, SuppressionOptions};
 use crate::config::origin::InForce;
 use crate::mail::address::{Domain, Mailbox};
 use crate::mail::durability::Durability;
+use crate::mail::handling::TenantName;
 use crate::mail::route::{GroupId, HostPort, PoolId, Route, TlsLevel};
 use crate::milter;
 use crate::policy::authenticity::Mode;
@@ -420,6 +421,8 @@ pub struct DkimKey {
     pub subdomains: bool,
     /// Whose mail alone it signs; everybody's where there are none.
     pub identities: Box<[Name]>,
+    /// Whose mail alone it signs: these tenants'; empty: everybody's.
+    pub tenants: Box<[TenantName]>,
 }
 
 /// When deferred recipients are tried again, and how long they are kept.

@@ -263,6 +263,7 @@ pub fn signers(config: &Config) -> Result<Signers, FileError> {
             selector: key.selector.clone(),
             subdomains: key.subdomains,
             identities: key.identities.clone(),
+            tenants: key.tenants.clone(),
             key: Arc::new(private.map_err(|error| FileError::Key(key.file.clone(), error))?),
         })
     };

@@ -26,6 +26,7 @@ use memchr::memmem;
 use crate::base::limits::{CANONICAL_BLOCK, SIGNATURES_MAX};
 use crate::base::time::WallTime;
 use crate::mail::address::Domain;
+use crate::mail::handling::TenantName;
 use crate::policy::canonical::body::{BodyHash, Form};
 use crate::policy::relay::DomainSet;
 use crate::policy::signing::from::from_domain;
@@ -45,6 +46,8 @@ pub struct Signing {
     bound_to: Option<Arc<DomainSet>>,
     /// As whom the client has logged in.
     identity: Option<Name>,
+    /// Whose it is, as far as that is known.
+    tenant: Option<TenantName>,
     /// It gets this set, and no signatures.
     seal: Option<Box<Seal>>,
     header_bytes_max: usize,
@@ -78,6 +81,7 @@ impl Signing {
             reverse_domain,
             bound_to: None,
             identity: None,
+            tenant: None,
             seal: None,
             header_bytes_max,
             place,
@@ -100,6 +104,19 @@ impl Signing {
     #[must_use]
     pub fn of(self, identity: Option<Name>) -> Self {
         Self { identity, ..self }
+    }
+
+    /// Sign as for this tenant, with keys that are for it alone too.
+    #[must_use]
+    pub fn of_tenant(self, tenant: Option<TenantName>) -> Self {
+        Self { tenant, ..self }
+    }
+
+    /// The header says whose it is: to be said before the header's end comes.
+    pub fn set_tenant(&mut self, tenant: &TenantName) {
+        if self.tenant.as_ref() != Some(tenant) {
+            self.tenant = Some(tenant.clone());
+        }
     }
 
     /// Take the next piece.
@@ -177,10 +194,11 @@ impl Signing {
         }
         // A message from nobody, or from several at once, says nothing that could be vouched for.
         let Some(from) = from_domain(header) else { return Vec::new() };
+        let (identity, tenant) = (self.identity.as_ref(), self.tenant.as_ref());
         let may = |domain: &&Domain| self.bound_to.as_ref().is_none_or(|set| set.contains(domain));
         let of = |domain: Option<&Domain>| -> Vec<Arc<Signer>> {
             let all = domain.filter(may).map_or(&[][..], |domain| self.signers.of(domain));
-            let own = all.iter().filter(|signer| signer.is_for(self.identity.as_ref()));
+            let own = all.iter().filter(|signer| signer.is_for(identity, tenant));
             own.take(SIGNATURES_MAX).cloned().collect()
         };
         let signers = of(from.as_ref());

@@ -2,8 +2,8 @@
 //!
 //! Two calendars by the second of acceptance, `young` and, once its delay has been reported, `old`;
 //! what "old" means is asked when looking, so a changed schedule holds for all at once. A message
-//! whose tenant or campaign has a lifetime of its own is on a third, `own`, and ends when it was said
-//! that it would as it came in (`ends.rs`).
+//! that has a lifetime of its own is on a third, `own`, and ends when it was said that it would as
+//! it came in (`ends.rs`).
 
 use std::time::Duration;
 

@@ -29,7 +29,6 @@ pub struct Pause {
 
 /// What a recipient counts against what may be sent a turn, so that weights below the usual one are
 /// told apart.
-#[expect(clippy::cast_lossless, reason = "`From` is not const")]
 pub(super) const COST: i32 = CAMPAIGN_WEIGHT_DEFAULT as i32;
 
 /// Priorities that are told apart: each band has twice the share of the one below it.

@@ -46,13 +46,7 @@ impl Operations {
     }
 
     /// Answer `request`, at once or piece by piece.
-    pub(crate) fn start<P: Platform>(
-        &mut self,
-        request: Request,
-        home: &mut Home,
-        commit: &mut Commit,
-        cx: &mut Context<'_, P>,
-    ) {
+    pub(crate) fn start(&mut self, request: Request, home: &mut Home, commit: &mut Commit) {
         let (verb, selector) = match &request.command {
             Command::List { selector, after, limit } => {
                 let answer = home.list(selector, *after, *limit, commit);

@@ -56,10 +56,7 @@ impl Shard {
             | Command::Hold(_)
             | Command::Release(_)
             | Command::Remove(_) => {
-                let now = platform.now();
-                let (settings, common) = (&self.settings, &mut self.common);
-                let cx = &mut Context { now, platform, settings, common };
-                self.operations.start(request, &mut self.home, &mut self.commit, cx);
+                self.operations.start(request, &mut self.home, &mut self.commit);
             }
         }
     }

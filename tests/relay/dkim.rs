@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
-use crate::client::send;
+use crate::client::{Client, send};
 use crate::node::{Node, printed, refusal, run, text, to_upstream};
 use crate::sink::Sink;
 
@@ -117,7 +117,7 @@ fn a_reload_takes_a_new_key_and_refuses_a_bad_one() {
     assert_eq!(signatures(1), 0);
     node.configure(&format!("{plain}{key}"));
     node.signal(Signal::HUP);
-    node.wait_for_log("reloaded changes=5");
+    node.wait_for_log("reloaded changes=6");
     assert_eq!(signatures(2), 1);
     assert!(node.metric("relay_fast_dkim_signatures_total{result=\"made\"}") == 1.0);
     fs::set_permissions(file_in(&keys), Permissions::from_mode(0o644)).unwrap();
@@ -128,4 +128,39 @@ fn a_reload_takes_a_new_key_and_refuses_a_bad_one() {
     node.drain();
     let refused = refusal(&node.command(1).output().unwrap());
     assert!(refused.contains("can be read by everyone"), "{refused}");
+}
+
+#[test]
+fn a_tenant_has_keys_of_its_own_for_a_domain_that_others_send_from_too() {
+    let sink = Sink::start();
+    let mut node = Node::idle("");
+    let keys = node.folder.path().join("keys");
+    fs::create_dir(&keys).unwrap();
+    let mut config = to_upstream(&sink.address.to_string(), "");
+    for tenant in ["acme", "globex"] {
+        let (_, key) = keygen(&keys, &["--selector", tenant, "--ed25519"]);
+        config += &format!("{key}tenants = [\"{tenant}\"]\n");
+    }
+    config += "[[tenant]]\nname = \"globex\"\nlisteners = [\"127.0.0.1:0\"]\n\
+        [senders]\nfields = \"remove\"\n";
+    node.configure(&config);
+    node.run(1);
+    let long = format!("X-Long: {}\r\n", "x".repeat(900)).repeat(100);
+    for (nth, (fields, expected)) in [
+        ("X-Tenant: acme\r\n".to_owned(), Some("s=acme;")),
+        (String::new(), Some("s=globex;")),
+        ("X-Tenant: initech\r\n".to_owned(), None),
+        (format!("X-Tenant: acme\r\n{long}"), Some("s=acme;")),
+        (format!("{long}X-Tenant: acme\r\n"), Some("s=acme;")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let content = format!("From: <s@a.example>\r\n{fields}\r\nbody\r\n");
+        Client::connect(node.listen[0]).send("<s@a.example>", &["<b@b.example>"], &content);
+        let taken = sink.wait(nth + 1)[nth].content.clone();
+        let signatures = taken.split("DKIM-Signature:").skip(1).count();
+        assert_eq!(signatures, usize::from(expected.is_some()), "{nth}: {taken:.999}");
+        assert!(expected.is_none_or(|selector| taken.contains(selector)), "{nth}: {taken:.999}");
+    }
 }

@@ -172,7 +172,8 @@ fn who_outruns_the_drain_is_put_off_and_nobody_else_is() {
 
 /// `acme` hands in from memory, but for its codes, which live for a moment.
 const TERMS: &str = "[[tenant]]\nname = \"acme\"\ndurability = \"memory\"\n\
-    [[campaign]]\nname = \"codes*\"\ntenant = \"acme\"\nlifetime = \"2s\"\ndurability = \"commit\"\n\
+    [[campaign]]\nname = \"codes*\"\ntenant = \"acme\"\nlifetime = \"2s\"\n\
+    durability = \"commit\"\n\
     [queue]\nretry_first = \"1h\"\n";
 
 #[test]

@@ -29,6 +29,7 @@ pub(crate) fn signed(settings: Arc<Settings>) -> Arc<Settings> {
         selector: Selector::parse(selector).unwrap(),
         subdomains: false,
         identities: Box::default(),
+        tenants: Box::default(),
         key: Arc::new(PrivateKey::from_pem(KEY).unwrap()),
     };
     let signers = [signer(BACK, "one"), signer(BACK, "two"), signer("relay.example", "dsn")];

@@ -34,6 +34,14 @@ pub(in crate::config) const DKIM_IDENTITIES: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const DKIM_TENANTS: Knob = Knob {
+    path: "dkim[].tenants",
+    kind: Kind::List { form: "name", default: "[]" },
+    help: "Sign only what is sent for one of these tenants, however that is known.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const ARC_DOMAIN: Knob = Knob {
     path: "arc.domain",
     kind: Kind::Text { form: "domain", default: "none: nothing is sealed" },

@@ -241,16 +241,21 @@ lifetime = "5"
 
 #[test]
 fn keys_of_different_clients_are_no_more_than_a_message_may_have() {
-    let key = |selector: &str, identity: &str| {
+    let key = |selector: &str, whose: &str, name: &str| {
         format!(
             "[[dkim]]\ndomain = \"x.example\"\nselector = \"{selector}\"\nkey = \"/k\"\n\
-             identities = [\"{identity}\"]\n"
+             {whose} = [\"{name}\"]\n"
         )
     };
-    let of_many: String = (0..9).map(|n| key(&format!("s{n}"), &format!("app{n}"))).collect();
-    assert_eq!(read_file(&of_many).dkim_keys.len(), 9);
-    let of_one: String = (0..5).map(|n| key(&format!("s{n}"), "app")).collect();
-    let found = problems(&of_one);
+    for whose in ["identities", "tenants"] {
+        let of_many = (0..9).map(|n| key(&format!("s{n}"), whose, &format!("app{n}")));
+        assert_eq!(read_file(&of_many.collect::<String>()).dkim_keys.len(), 9);
+        let of_one = (0..5).map(|n| key(&format!("s{n}"), whose, "app"));
+        let found = problems(&of_one.collect::<String>());
+        assert!(found[0].contains("`x.example` has 4 keys already"), "{found:?}");
+    }
+    let meets = (0..4).map(|n| key(&format!("s{n}"), "tenants", "a"));
+    let found = problems(&(meets.collect::<String>() + &key("s4", "identities", "b")));
     assert!(found[0].contains("`x.example` has 4 keys already"), "{found:?}");
 }
 

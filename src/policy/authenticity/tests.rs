@@ -93,6 +93,7 @@ fn signed(zone: Zone) -> (Zone, String) {
         selector: Selector::parse(selector).unwrap(),
         subdomains: false,
         identities: Box::default(),
+        tenants: Box::default(),
         key,
     };
     let signers = Arc::new(Signers::new([signer("r", rsa), signer("e", ed25519)]));

@@ -116,6 +116,11 @@ impl LabelReader {
         (self.held, self.error.map_or(Ok(self.labels), Err))
     }
 
+    /// The tenant that was named so far.
+    pub fn tenant(&self) -> Option<&TenantName> {
+        self.labels.tenant.as_ref()
+    }
+
     /// Octets of memory held.
     pub fn memory(&self) -> usize {
         self.held.capacity() + self.value.capacity()

@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 
 use crate::base::limits::{DOMAIN_NAME_MAX, LABEL_MAX};
 use crate::mail::address::Domain;
+use crate::mail::handling::TenantName;
 use crate::policy::signing::key::{Algorithm, PrivateKey};
 use crate::smtp::sasl::Name;
 
@@ -56,14 +57,19 @@ pub struct Signer {
     pub subdomains: bool,
     /// Whose mail alone it signs: clients who logged in so. Everybody's where there are none.
     pub identities: Box<[Name]>,
+    /// Whose mail alone it signs: these tenants'. Everybody's where there are none.
+    pub tenants: Box<[TenantName]>,
     /// What it signs with.
     pub key: Arc<PrivateKey>,
 }
 
 impl Signer {
-    /// Whether it signs the mail of who logged in so, or did not.
-    pub(super) fn is_for(&self, identity: Option<&Name>) -> bool {
-        self.identities.is_empty() || identity.is_some_and(|name| self.identities.contains(name))
+    /// Whether it signs the mail of who logged in so, or did not, for such a tenant, or for none.
+    pub(super) fn is_for(&self, identity: Option<&Name>, tenant: Option<&TenantName>) -> bool {
+        let is_one_of = |identity| self.identities.contains(identity);
+        let is_whose = |tenant| self.tenants.contains(tenant);
+        (self.identities.is_empty() || identity.is_some_and(is_one_of))
+            && (self.tenants.is_empty() || tenant.is_some_and(is_whose))
     }
 }
 

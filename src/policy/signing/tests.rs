@@ -24,8 +24,9 @@ fn domain(name: &str) -> Domain {
 
 fn signer(name: &str, selector: &str, subdomains: bool, algorithm: Algorithm) -> Signer {
     let selector = Selector::parse(selector).unwrap();
-    let identities = Box::default();
-    Signer { domain: domain(name), selector, subdomains, identities, key: key(algorithm) }
+    let (identities, tenants) = (Box::default(), Box::default());
+    let (domain, key) = (domain(name), key(algorithm));
+    Signer { domain, selector, subdomains, identities, tenants, key }
 }
 
 fn signers() -> Arc<Signers> {
@@ -253,4 +254,40 @@ fn a_key_of_some_clients_signs_what_they_send_and_nothing_else() {
     // However many there are, a message has no more than it may.
     let many = (0..9).map(|number| of(&format!("s{number}"), &["app1"]));
     assert_eq!(selectors(Some("app1"), Arc::new(Signers::new(many))).len(), SIGNATURES_MAX);
+}
+
+#[test]
+fn a_tenants_key_signs_its_mail_and_nobody_elses() {
+    let tenant = |text: &str| TenantName::parse(text).unwrap();
+    let of = |selector: &str, tenants: &[&str], identities: &[&str]| Signer {
+        tenants: tenants.iter().map(|text| tenant(text)).collect(),
+        identities: identities.iter().map(|text| Name::prepare(text.as_bytes()).unwrap()).collect(),
+        ..signer("example.com", selector, true, Algorithm::Ed25519)
+    };
+    let keys =
+        [of("acme", &["acme"], &[]), of("both", &["acme", "b"], &[]), of("app", &["b"], &["app"])];
+    let signers = Arc::new(Signers::new(keys));
+    // Known from the start, or from the header as it comes; the login counts beside it.
+    let selectors = |at_first: Option<&str>, said: Option<&str>, login: Option<&str>| {
+        let login = login.map(|text| Name::prepare(text.as_bytes()).unwrap());
+        let mut signing = Signing::new(signers.clone(), None, HEADER_MAX)
+            .of_tenant(at_first.map(tenant))
+            .of(login);
+        signing.push(b"From: a@news.example.com\r\nTo: ");
+        said.into_iter().for_each(|said| signing.set_tenant(&tenant(said)));
+        signing.push(b"b@b.example\r\n\r\nbody\r\n");
+        let mut unsigned = signing.finish(NOW);
+        while unsigned.left() > 0 {
+            unsigned.sign_one().unwrap();
+        }
+        let text = String::from_utf8(unsigned.into_fields()).unwrap();
+        let tags = text.split("; s=").skip(1);
+        tags.map(|rest| rest.split(';').next().unwrap().to_owned()).collect::<Vec<String>>()
+    };
+    assert_eq!(selectors(None, None, Some("app")), Vec::<String>::new());
+    assert_eq!(selectors(Some("globex"), None, None), Vec::<String>::new());
+    assert_eq!(selectors(Some("acme"), None, Some("app")), ["acme", "both"]);
+    assert_eq!(selectors(Some("acme"), Some("b"), None), ["both"]);
+    assert_eq!(selectors(None, Some("b"), Some("app")), ["both", "app"]);
+    assert_eq!(selectors(None, Some("acme"), None), ["acme", "both"]);
 }

@@ -70,8 +70,10 @@ impl Inbound {
         kept.push(last, commit).map_err(answer_to)?;
         let id = receiving.id;
         let header_bytes = receiving.scan.facts().header_bytes;
+        let tenant = receiving.sender.tenant.clone();
         let message = self.message(receiving, Vec::new(), cx);
         let Kept { filters, pieces, signing } = kept;
+        let signing = signing.map(|signing| signing.of_tenant(tenant));
         let (fields, has_empty_line, body) = split(pieces, header_bytes);
         let letter = Letter {
             visitor: Arc::new(self.visitor(cx)),

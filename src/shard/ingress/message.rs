@@ -35,7 +35,7 @@ pub(super) struct Receiving {
     pub(super) scan: ContentScan,
     /// What reads who sends it, where its header may say so, and who does.
     labels: Option<Box<LabelReader>>,
-    sender: Sender,
+    pub(super) sender: Sender,
     /// What checks its form, where that is wanted.
     checking: Option<Box<Checking>>,
     /// Its last chunk, while its end waits for block lists.
@@ -91,10 +91,12 @@ impl Receiving {
 
     /// Take out what is not to be passed on, and read it.
     fn unlabel(&mut self, chunk: Vec<u8>) -> Vec<u8> {
-        match &mut self.labels {
-            Some(labels) => labels.push(chunk),
-            None => chunk,
+        let Some(labels) = &mut self.labels else { return chunk };
+        let passed = labels.push(chunk);
+        if let (Care::Sign(signing), Some(tenant)) = (&mut self.care, labels.tenant()) {
+            signing.set_tenant(tenant);
         }
+        passed
     }
 
     /// The last of it has come: what was held back of it, and what its header said of who sends.
@@ -140,7 +142,8 @@ impl Receiving {
     fn end(&mut self, chunk: Vec<u8>, now: WallTime, commit: &mut Commit) -> (Vec<u8>, Work) {
         match std::mem::replace(&mut self.care, Care::None) {
             Care::None => (chunk, Work::Sign(Unsigned::default())),
-            Care::Sign(mut signing) => {
+            Care::Sign(signing) => {
+                let mut signing = signing.of_tenant(self.sender.tenant.clone());
                 signing.push(&chunk);
                 (chunk, Work::Sign(signing.finish(now)))
             }

@@ -31,7 +31,9 @@ impl Inbound {
                 let name = self.session.identity();
                 let identity = name.and_then(|name| settings.credentials.identity(name));
                 let bound_to = identity.and_then(|identity| identity.domains().cloned());
-                Care::Sign(signing.bound_to(bound_to).of(name.cloned()))
+                let tenant = settings.senders.tenant(client.listener, name).cloned();
+                let signing = signing.of(name.cloned()).of_tenant(tenant);
+                Care::Sign(signing.bound_to(bound_to))
             }
             (false, Some(mode), _) => {
                 let own = (mode != Mode::Monitor).then(|| settings.hostname.clone());

@@ -11,7 +11,14 @@ fn sealer(zone: Zone) -> (Zone, Arc<Signer>) {
     let selector = Selector::parse("arc").unwrap();
     (
         zone,
-        Arc::new(Signer { domain, selector, subdomains: false, identities: Box::default(), key }),
+        Arc::new(Signer {
+            domain,
+            selector,
+            subdomains: false,
+            identities: Box::default(),
+            tenants: Box::default(),
+            key,
+        }),
     )
 }
 

@@ -63,6 +63,7 @@ pub(super) fn signer(selector: &str, key: &Arc<PrivateKey>) -> Arc<Signer> {
         selector: Selector::parse(selector).unwrap(),
         subdomains: false,
         identities: Box::default(),
+        tenants: Box::default(),
         key: key.clone(),
     })
 }
