@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use clap::Parser;
 use relay_fast::config::problem::Problems;
 use relay_fast::config::{Config, reference, reload};
-use relay_fast::control::check_domain::USAGE;
+use relay_fast::control::check_domain::{DomainChecks, USAGE};
 use relay_fast::control::cli::{Cli, NodeFlags, Verb};
 use relay_fast::control::commands::Shards;
 use relay_fast::control::exporters::{Exporters, Means};
@@ -129,7 +129,13 @@ fn ways(handle: &Handle, exporters: Exporters, facts: Facts) -> Ways {
         exporters,
         lists: SuppressionLists::new(move || reached.suppression()),
         facts,
+        checks: checks(handle.clone()),
     }
+}
+
+/// The way to who checks domains.
+fn checks(handle: Handle) -> DomainChecks {
+    DomainChecks::new(move |domain| handle.check_domain(domain).map_err(|error| error.to_string()))
 }
 
 /// The way to who reports on TLS.

@@ -3,11 +3,23 @@
 //! In: a report. Out: a line for each finding, aligned, then what to publish as lines of a zone
 //! file, what is meant for people in comments; or one JSON object on one line.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
 use clap::Args;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use crate::base::limits::DOMAIN_CHECKS_AT_A_TIME;
+use crate::control::http::{Refused, bad};
+use crate::mail::address::Domain;
 
 use crate::policy::domain_check::{Finding, Report, Served, Status, Verdict};
 
@@ -146,4 +158,66 @@ pub fn json(report: &Report) -> String {
         "findings": findings,
     });
     format!("{all}\n")
+}
+
+/// Checks a domain, and waits for it; or why it cannot be checked.
+type Check = dyn Fn(Domain) -> Result<Report, String> + Send + Sync;
+
+/// The way to who checks domains, a few at a time: each takes a thread and waits for others.
+#[derive(Clone)]
+pub struct DomainChecks {
+    check: Arc<Check>,
+    room: Arc<Semaphore>,
+}
+
+impl fmt::Debug for DomainChecks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DomainChecks")
+    }
+}
+
+impl DomainChecks {
+    /// Reached by this.
+    pub fn new(check: impl Fn(Domain) -> Result<Report, String> + Send + Sync + 'static) -> Self {
+        let room = Arc::new(Semaphore::new(DOMAIN_CHECKS_AT_A_TIME));
+        Self { check: Arc::new(check), room }
+    }
+
+    async fn check(&self, domain: Domain) -> Result<String, Refused> {
+        let busy = "as many domains are being checked as may be at a time: ask again";
+        let Ok(place) = self.room.clone().try_acquire_owned() else {
+            return Err(Refused(StatusCode::SERVICE_UNAVAILABLE, busy.to_owned()));
+        };
+        let check = self.check.clone();
+        let checked = tokio::task::spawn_blocking(move || {
+            // Whoever asked may be gone: it takes its place until it is done.
+            let _place = place;
+            check(domain).map(|report| self::json(&report))
+        });
+        let failed = |words: String| Refused(StatusCode::INTERNAL_SERVER_ERROR, words);
+        checked.await.map_err(|error| failed(error.to_string()))?.map_err(failed)
+    }
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    domain: String,
+}
+
+/// What is answered of it.
+pub(super) fn router(checks: DomainChecks) -> Router {
+    Router::new().route("/v1/check-domain", get(checked)).with_state(checks)
+}
+
+async fn checked(
+    State(checks): State<DomainChecks>,
+    Query(Asked { domain }): Query<Asked>,
+) -> Result<impl IntoResponse, Refused> {
+    let parsed = Domain::parse(&domain).map_err(|error| bad(format!("{domain}: {error}")))?;
+    if parsed.literal().is_some() {
+        return Err(bad(format!(
+            "{domain} is an address: only of domains there is something in DNS"
+        )));
+    }
+    Ok(([(header::CONTENT_TYPE, "application/json")], checks.check(parsed).await?))
 }

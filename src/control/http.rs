@@ -17,7 +17,9 @@ use crate::control::exporters::status::{self, Status};
 use crate::control::overview::Overviews;
 use crate::control::serve::Ways;
 use crate::control::suppression::SuppressionLists;
-use crate::control::{metrics, overview, pauses, shaping, suppression, tls_reports};
+use crate::control::{
+    check_domain, console, metrics, overview, pauses, shaping, suppression, tls_reports,
+};
 use crate::shard::commands::{
     Answer, Command, QueueState, QueueStats, QueuedMessage, RecipientStory, Selector, Snapshot,
     Wait,
@@ -25,7 +27,7 @@ use crate::shard::commands::{
 
 /// All that is answered.
 pub(super) fn router(shards: Shards, ways: Ways) -> Router {
-    let Ways { reports, pauses, exporters, lists, facts } = ways;
+    let Ways { reports, pauses, exporters, lists, facts, checks } = ways;
     let overviews = Overviews::new(shards.clone(), pauses.clone(), facts);
     let queue = Router::new()
         .route("/healthz", get(healthz))
@@ -42,7 +44,9 @@ pub(super) fn router(shards: Shards, ways: Ways) -> Router {
     queue
         .merge(exposed.with_state((shards.clone(), exporters.clone(), lists.clone())))
         .merge(exporting.with_state(exporters))
-        .merge(overview::router(overviews))
+        .merge(overview::router(overviews.clone()))
+        .merge(console::router(overviews))
+        .merge(check_domain::router(checks))
         .merge(pauses::router(pauses))
         .merge(tls_reports::router(reports))
         .merge(suppression::router(lists))

@@ -15,6 +15,7 @@ pub mod check_domain;
 pub mod classify;
 pub mod cli;
 pub mod commands;
+mod console;
 pub mod dkim;
 pub mod events;
 pub mod exporters;

@@ -33,9 +33,14 @@ pub struct Entry {
 
 /// All of it.
 pub const TABLE: &[Entry] = &[
+    public("/"),
+    public("/console/"),
+    public("/console/{name}"),
     look("/healthz"),
     look("/metrics"),
+    look("/v1/check-domain"),
     look("/v1/exporters"),
+    look("/v1/live"),
     look("/v1/overview"),
     look("/v1/pauses"),
     look("/v1/queue/list"),
@@ -59,6 +64,10 @@ pub const TABLE: &[Entry] = &[
     change("/v1/suppression/remove"),
     change("/v1/tls-reports/send"),
 ];
+
+const fn public(path: &'static str) -> Entry {
+    Entry { method: "GET", path, right: Right::Public }
+}
 
 const fn look(path: &'static str) -> Entry {
     Entry { method: "GET", path, right: Right::Read }

@@ -33,6 +33,7 @@ use crate::base::limits::{
 };
 use crate::config::options::AdminAddress;
 use crate::control::access::{Access, Arrival, Caller, Refusal};
+use crate::control::check_domain::DomainChecks;
 use crate::control::commands::Shards;
 use crate::control::exporters::Exporters;
 use crate::control::http::{self, Refused};
@@ -65,6 +66,8 @@ pub struct Ways {
     pub lists: SuppressionLists,
     /// What the node is.
     pub facts: Facts,
+    /// Who checks domains.
+    pub checks: DomainChecks,
 }
 
 /// Answer at `doors`, which listen and do not block, until the process ends.

@@ -13,9 +13,11 @@ use arc_swap::ArcSwap;
 use crate::base::prng::Prng;
 use crate::config::Config;
 use crate::egress::throttle::SharedSites;
+use crate::mail::address::Domain;
 use crate::platform::boot::{BootError, Node, Options, ShardStart};
 use crate::platform::channels::Posts;
 use crate::platform::confine::{ConfineError, confine};
+use crate::platform::domain_check::CheckError;
 use crate::platform::event_log::EventLogOptions;
 use crate::platform::files::{self, AdminFiles, FileError};
 use crate::platform::pauses::{PauseError, Pauses};
@@ -26,6 +28,7 @@ use crate::platform::suppression::{Lists, SuppressionError};
 use crate::platform::tls_reports::{Ask, Reply, TlsReports};
 use crate::platform::user::{User, UserError};
 use crate::platform::{clock, machine};
+use crate::policy::domain_check::Report;
 use crate::policy::gate::Board;
 use crate::policy::suppression::{Registry, Suppression};
 use crate::queue::Pause;
@@ -108,6 +111,11 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// Check what DNS says of a domain, and wait for it.
+    pub fn check_domain(&self, domain: Domain) -> Result<Report, CheckError> {
+        self.checker.check(domain)
+    }
+
     /// Ask about reports on TLS: `reply` is called once, or dropped where too many ask.
     pub fn ask_tls_reports(&self, ask: Ask, reply: Reply) {
         self.tls_reports.ask(ask, reply);

@@ -16,7 +16,7 @@ use crate::config::options::DomainPattern;
 use crate::mail::address::Domain;
 use crate::platform::domain_check::{Ask, CheckError, Surroundings, check, verifier};
 use crate::policy::authenticity::Verifier;
-use crate::policy::domain_check::Verdict;
+use crate::policy::domain_check::{Report, Verdict};
 use crate::policy::gate::{Board, Mode, Standings};
 
 /// Who checks.
@@ -25,6 +25,8 @@ pub(super) struct Checker {
     board: Arc<Board>,
     desk: Arc<Desk>,
     verifier: OnceLock<Arc<Verifier>>,
+    /// For those who ask about one domain.
+    in_force: Mutex<Option<Config>>,
 }
 
 /// Where a configuration is left for the thread.
@@ -45,7 +47,7 @@ impl Checker {
     /// Ready for `config`, as far as that takes rights that are given up later.
     pub(super) fn new(config: &Config) -> Self {
         let checker = Self::default();
-        if config.domain_check != Mode::Off {
+        if config.domain_check != Mode::Off || !config.admin.listen.is_empty() {
             checker.verifier();
         }
         checker
@@ -64,8 +66,17 @@ impl Checker {
         self.board.clone()
     }
 
+    /// Check one domain, by the configuration in force. It takes as long as its name servers do.
+    pub(super) fn check(&self, domain: Domain) -> Result<Report, CheckError> {
+        let config = self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let config = config.expect("set before anybody can ask");
+        let around = Surroundings::new(&config, self.verifier().ok_or(CheckError::Verifier)?)?;
+        check(&config, &around, &Ask { domain, sources: Vec::new(), sends: false })
+    }
+
     /// Work by `config` from now on.
     pub(super) fn set(&self, config: &Config) -> io::Result<()> {
+        *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = Some(config.clone());
         let mut state = self.desk.state.lock().unwrap_or_else(PoisonError::into_inner);
         if config.domain_check == Mode::Off && !state.is_running {
             return Ok(());

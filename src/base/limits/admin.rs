@@ -45,6 +45,17 @@ const _: () = assert!(
 /// How long a refusal of a site is what it last refused, whatever it refuses after it: it is kept
 /// for people, and costs a copy.
 pub const REFUSAL_KEPT_FOR: Duration = Duration::from_secs(1);
+/// Domains that are checked at a time for those who ask: each has a thread, and waits for others.
+pub const DOMAIN_CHECKS_AT_A_TIME: usize = 2;
+/// How often those who watch live are told.
+pub const LIVE_EVERY: Duration = Duration::from_secs(1);
+/// How long they are told over one connection; then they ask again.
+pub const LIVE_FOR: Duration = Duration::from_secs(180);
+const _: () =
+    assert!(LIVE_FOR.as_secs() + ANSWER_WAIT_MAX.as_secs() < ADMIN_CONNECTION_WAIT.as_secs());
+/// Those who watch live at a time: they leave room for others on one address.
+pub const LIVE_WATCHERS_MAX: usize = 16;
+const _: () = assert!(LIVE_WATCHERS_MAX < ADMIN_CONNECTIONS_MAX);
 /// What is waited after an accept that failed, for want of descriptors most likely.
 pub const ADMIN_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Tokens beside the one of `[admin]`: a program each, and some being renewed.
