@@ -13,6 +13,7 @@ use relay_fast::control::check_domain::{DomainChecks, USAGE};
 use relay_fast::control::cli::{Cli, NodeFlags, Verb};
 use relay_fast::control::commands::Shards;
 use relay_fast::control::exporters::{Exporters, Means};
+use relay_fast::control::kpis::Kpis;
 use relay_fast::control::overview::Facts;
 use relay_fast::control::passwd;
 use relay_fast::control::pauses::Pauses;
@@ -29,8 +30,8 @@ use relay_fast::platform::tls_reports::Ask;
 use relay_fast::platform::{clock, telemetry};
 
 use crate::verbs::{
-    CANNOT_BE_READ, check, check_domain, classify, dkim, events, exporters, outlets, queue, rules,
-    shaping, spool, summary, suppress, tls_reports,
+    CANNOT_BE_READ, check, check_domain, classify, dkim, events, exporters, kpis, outlets, queue,
+    rules, shaping, spool, summary, suppress, tls_reports,
 };
 
 mod verbs;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         Some(Verb::Classify { replies, peer }) => classify(&cli.node, replies, peer),
         Some(Verb::Events(ask)) => events(&cli.node, ask),
         Some(Verb::Exporters) => exporters(&cli.node),
+        Some(Verb::Kpis(ask)) => kpis(&cli.node, ask),
         Some(Verb::Shaping { verb }) => shaping(&cli.node, verb),
         Some(Verb::Report { since }) => summary(&cli.node, since),
     };
@@ -105,7 +107,9 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     exporters.set(outlets(&config)?)?;
     let now = clock::now;
     let facts = Facts { hostname: config.hostname.as_str().into(), began: now().mono, now };
-    let ways = ways(&handle, exporters.clone(), facts);
+    let kpis = Kpis::new(config.spool.directory.clone(), now);
+    kpis.set(config.kpis)?;
+    let ways = ways(&handle, exporters.clone(), kpis.clone(), facts);
     serve(doors, shards, ways, rules.clone())?;
     if config.admin.tells_token() {
         tracing::warn!("the admin token crosses the network in clear: name a certificate");
@@ -115,18 +119,19 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     tracing::info!(%hostname, cores, ?listen, %admin, "ready");
     manager.ready();
     let in_force = RefCell::new(config);
-    let running = Running { node, handle, rules, exporters, in_force, watch };
+    let running = Running { node, handle, rules, exporters, kpis, in_force, watch };
     relay.run(|occasion| running.occur(occasion, &manager))?;
     tracing::info!("drained");
     Ok(())
 }
 
-fn ways(handle: &Handle, exporters: Exporters, facts: Facts) -> Ways {
+fn ways(handle: &Handle, exporters: Exporters, kpis: Kpis, facts: Facts) -> Ways {
     let reached = handle.clone();
     Ways {
         reports: reports(handle.clone()),
         pauses: pauses(handle.clone()),
         exporters,
+        kpis,
         lists: SuppressionLists::new(move || reached.suppression()),
         facts,
         checks: checks(handle.clone()),
@@ -166,6 +171,7 @@ struct Running<'a> {
     handle: Handle,
     rules: Arc<ArcSwap<Rules>>,
     exporters: Exporters,
+    kpis: Kpis,
     in_force: RefCell<Config>,
     watch: RefCell<Watch>,
 }
@@ -215,6 +221,7 @@ impl Running<'_> {
         let outlets = outlets(config)?;
         self.handle.reload(config)?;
         self.exporters.set(outlets)?;
+        self.kpis.set(config.kpis)?;
         self.rules.store(Arc::new(rules));
         self.watch.replace(watch);
         Ok(())

@@ -14,12 +14,13 @@ use relay_fast::control::cli::{NodeFlags, QueueVerb, SpoolVerb, TlsReportsVerb};
 use relay_fast::control::dkim::DkimVerb;
 use relay_fast::control::events::Events;
 use relay_fast::control::exporters::Exporters;
+use relay_fast::control::kpis::KpisVerb;
 use relay_fast::control::queue::{Node, ask};
 use relay_fast::control::serve::Rules;
 use relay_fast::control::shaping::ShapingVerb;
 use relay_fast::control::spool::Teller;
 use relay_fast::control::suppress::SuppressVerb;
-use relay_fast::control::{events, exporters, report, shaping, tls_reports};
+use relay_fast::control::{events, exporters, kpis, report, shaping, tls_reports};
 use relay_fast::mail::address::Domain;
 use relay_fast::outcome::classes::Classifier;
 use relay_fast::platform::files::AdminFiles;
@@ -137,6 +138,11 @@ pub(crate) fn outlets(config: &Config) -> Result<Vec<Outlet>, Box<dyn Error>> {
 
 pub(crate) fn exporters(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     print!("{}", exporters::status::shown(&running(node)?.exporters()?));
+    Ok(())
+}
+
+pub(crate) fn kpis(node: &NodeFlags, ask: &KpisVerb) -> Result<(), Box<dyn Error>> {
+    print!("{}", kpis::show(&running(node)?, ask)?);
     Ok(())
 }
 

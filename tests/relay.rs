@@ -61,6 +61,8 @@ mod floods;
 mod hostile_hops;
 #[path = "relay/kernel.rs"]
 mod kernel;
+#[path = "relay/kpis.rs"]
+mod kpis;
 #[path = "relay/lifecycle.rs"]
 mod lifecycle;
 #[path = "relay/limits.rs"]

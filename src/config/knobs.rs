@@ -10,6 +10,7 @@ mod dkim;
 mod events;
 mod exporters;
 mod inbound;
+mod kpis;
 mod milters;
 mod node;
 mod outbound;
@@ -25,9 +26,9 @@ use std::time::Duration;
 use crate::config::knob::Knob;
 
 pub(super) use self::{
-    admin::*, bounces::*, checks::*, dkim::*, events::*, exporters::*, inbound::*, milters::*,
-    node::*, outbound::*, senders::*, shaping::*, sources::*, suppression::*, tls_report::*,
-    tokens::*,
+    admin::*, bounces::*, checks::*, dkim::*, events::*, exporters::*, inbound::*, kpis::*,
+    milters::*, node::*, outbound::*, senders::*, shaping::*, sources::*, suppression::*,
+    tls_report::*, tokens::*,
 };
 
 const SECOND: u64 = 1;
@@ -71,6 +72,12 @@ pub const ALL: &[&Knob] = &[
     &EXPORTER_SECRET,
     &EXPORTER_SUBJECT,
     &EXPORTER_CREDENTIALS,
+    &KPI_COUNT,
+    &KPI_KEYS,
+    &KPI_MINUTES,
+    &KPI_HOURS,
+    &KPI_DAYS,
+    &KPI_SIZE,
     &BOUNCE_RULES,
     &BOUNCE_ADDRESS,
     &BOUNCE_SECRETS,

@@ -18,6 +18,7 @@ mod bounces;
 mod checks;
 mod events;
 mod exporters;
+mod kpis;
 mod senders;
 mod shaping;
 mod sources;
@@ -29,6 +30,7 @@ pub use checks::CheckOptions;
 pub use events::EventOptions;
 
 pub use exporters::{Destination, Exporter, Outlet};
+pub use kpis::KpiOptions;
 pub use senders::{Campaign, SenderOptions, SenderTerms, Tenant};
 pub use shaping::ShapingOptions;
 pub use sources::{EgressPool, EgressSource};
@@ -77,6 +79,8 @@ pub struct Config {
     pub events: EventOptions,
     /// Who is handed them; their names are unique.
     pub exporters: Vec<Exporter>,
+    /// What is counted of what became of mail.
+    pub kpis: KpiOptions,
     /// The file of an operator's own rules of what kind of refusal a reply is.
     pub bounce_rules: Option<PathBuf>,
     /// Where bounces and complaints come back to; `None`: not to us.

@@ -14,6 +14,7 @@ mod events;
 mod exporters;
 mod forms;
 mod inbound;
+mod kpis;
 mod milters;
 mod outbound;
 mod senders;
@@ -88,7 +89,6 @@ fn read<'d>(
     let (user, is_confined) = rights(reader, &root);
     let log_level = log_level(reader.choice(&root, &knobs::LOG_LEVEL));
     let domain_check = domain_check(reader.choice(&root, &knobs::DOMAIN_CHECK));
-    let drain_deadline = reader.duration(&root, &knobs::DRAIN_DEADLINE).value;
     let spool = spool(reader, &root, flags, machine);
     let (events, exporters) = (events::read(reader, &root), exporters::read(reader, &root));
     let (bounce_rules, returns) = bounces::read(reader, &root);
@@ -97,12 +97,13 @@ fn read<'d>(
     let outbound = outbound::read(reader, &root, flags, hostname.as_ref());
     let (dkim_keys, arc_domain) = dkim::read(reader, &root);
     let tls_report = tls_report::read(reader, &root);
-    let suppression = suppression::read(reader, &root);
+    let (kpis, suppression) = (kpis::read(reader, &root), suppression::read(reader, &root));
     let checks = checks::read(reader, &root, &inbound.listeners);
     let milters = milters::read(reader, &root, &inbound);
     let senders = senders::read(reader, &root, &inbound.listeners, &outbound.pools);
     let (queue, dns_servers) = (queue(reader, &root), dns_servers(reader, &root));
     Some(Config {
+        drain_deadline: reader.duration(&root, &knobs::DRAIN_DEADLINE).value,
         hostname: hostname?,
         postmaster: postmaster.map(|given| given.value),
         cores,
@@ -111,10 +112,10 @@ fn read<'d>(
         is_confined,
         log_level,
         domain_check,
-        drain_deadline,
         spool: spool?,
         events,
         exporters,
+        kpis,
         bounce_rules,
         returns,
         shaping: outbound.shaping,

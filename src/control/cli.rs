@@ -16,6 +16,7 @@ use crate::control::api::Select;
 use crate::control::check_domain::CheckDomain;
 use crate::control::dkim::DkimVerb;
 use crate::control::events::Events;
+use crate::control::kpis::KpisVerb;
 use crate::control::pauses::Whose;
 use crate::control::queue::Ask;
 use crate::control::shaping::ShapingVerb;
@@ -120,6 +121,8 @@ pub enum Verb {
     Events(Events),
     /// How those stand who are handed the event log (`[[exporter]]`), of a running node
     Exporters,
+    /// What became of mail, by who sends, where to and over time (`[kpis]`), of a running node
+    Kpis(KpisVerb),
     /// What the rules of shaping mean, and how sources stand at sites
     Shaping {
         /// The verb

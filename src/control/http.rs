@@ -14,11 +14,12 @@ use crate::control::api::{Changed, Message, Refusal, Row, Select, Stats};
 use crate::control::commands::{Shards, Silent};
 use crate::control::exporters::Exporters;
 use crate::control::exporters::status::{self, Status};
+use crate::control::kpis::Kpis;
 use crate::control::overview::Overviews;
 use crate::control::serve::Ways;
 use crate::control::suppression::SuppressionLists;
 use crate::control::{
-    check_domain, console, metrics, overview, pauses, shaping, suppression, tls_reports,
+    check_domain, console, kpis, metrics, overview, pauses, shaping, suppression, tls_reports,
 };
 use crate::shard::commands::{
     Answer, Command, QueueState, QueueStats, QueuedMessage, RecipientStory, Selector, Snapshot,
@@ -27,7 +28,7 @@ use crate::shard::commands::{
 
 /// All that is answered.
 pub(super) fn router(shards: Shards, ways: Ways) -> Router {
-    let Ways { reports, pauses, exporters, lists, facts, checks } = ways;
+    let Ways { reports, pauses, exporters, lists, facts, checks, kpis } = ways;
     let overviews = Overviews::new(shards.clone(), pauses.clone(), facts);
     let queue = Router::new()
         .route("/healthz", get(healthz))
@@ -42,11 +43,12 @@ pub(super) fn router(shards: Shards, ways: Ways) -> Router {
     let exposed = Router::new().route("/metrics", get(exposition));
     let exporting = Router::new().route("/v1/exporters", get(exporting));
     queue
-        .merge(exposed.with_state((shards.clone(), exporters.clone(), lists.clone())))
+        .merge(exposed.with_state((shards.clone(), exporters.clone(), lists.clone(), kpis.clone())))
         .merge(exporting.with_state(exporters))
         .merge(overview::router(overviews.clone()))
         .merge(console::router(overviews))
         .merge(check_domain::router(checks))
+        .merge(kpis::router(kpis))
         .merge(pauses::router(pauses))
         .merge(tls_reports::router(reports))
         .merge(suppression::router(lists))
@@ -101,11 +103,10 @@ fn well(snapshot: Option<&Snapshot>) -> String {
 }
 
 async fn exposition(
-    State((shards, exporters, lists)): State<(Shards, Exporters, SuppressionLists)>,
+    State((shards, exporters, lists, kpis)): State<(Shards, Exporters, SuppressionLists, Kpis)>,
 ) -> Result<Response, Refused> {
-    let exported = status::metrics(&exporters.statuses());
-    let text =
-        metrics::render(&snapshots(&shards).await?, lists.totals().await.as_ref()) + &exported;
+    let beside = status::metrics(&exporters.statuses()) + &kpis.metrics();
+    let text = metrics::render(&snapshots(&shards).await?, lists.totals().await.as_ref()) + &beside;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }
 

@@ -2,12 +2,13 @@
 //!
 //! It sees only what shards publish and asks them through their mailboxes ([`commands`]): [`serve`]
 //! takes connections, [`access`] judges who may ask for what of all that there is ([`roles`]),
-//! [`http`] answers. A second thread hands the event log to others ([`exporters`]). The same folder
-//! holds the other end: the subcommands that ask a running node ([`queue`]), the report over its
-//! event logs ([`report`]) and their reader ([`events`]), what is told of a spool that no node runs
-//! on ([`spool`]), who changes a file of credentials ([`passwd`]), what is told of a domain
-//! ([`check_domain`]), of reports on TLS ([`tls_reports`]), and of a reply ([`classify`]); and
-//! those who ask and change suppression lists ([`suppress`]), which [`suppression`] answers.
+//! [`http`] answers. A second thread hands the event log to others ([`exporters`]), a third counts
+//! what it has ([`kpis`]). The same folder holds the other end: the subcommands that ask a running
+//! node ([`queue`]), the report over its event logs ([`report`]) and their reader ([`events`]),
+//! what is told of a spool that no node runs on ([`spool`]), who changes a file of credentials
+//! ([`passwd`]), what is told of a domain ([`check_domain`]), of reports on TLS ([`tls_reports`]),
+//! and of a reply ([`classify`]); and those who ask and change suppression lists ([`suppress`]),
+//! which [`suppression`] answers.
 
 pub mod access;
 pub mod api;
@@ -20,6 +21,7 @@ pub mod dkim;
 pub mod events;
 pub mod exporters;
 pub mod http;
+pub mod kpis;
 pub mod metrics;
 pub mod overview;
 pub mod passwd;

@@ -40,6 +40,8 @@ pub const TABLE: &[Entry] = &[
     look("/metrics"),
     look("/v1/check-domain"),
     look("/v1/exporters"),
+    look("/v1/kpis"),
+    look("/v1/kpis/series"),
     look("/v1/live"),
     look("/v1/overview"),
     look("/v1/pauses"),

@@ -37,6 +37,7 @@ use crate::control::check_domain::DomainChecks;
 use crate::control::commands::Shards;
 use crate::control::exporters::Exporters;
 use crate::control::http::{self, Refused};
+use crate::control::kpis::Kpis;
 use crate::control::overview::Facts;
 use crate::control::pauses::Pauses;
 use crate::control::roles::{self, Right};
@@ -68,6 +69,8 @@ pub struct Ways {
     pub facts: Facts,
     /// Who checks domains.
     pub checks: DomainChecks,
+    /// Who counts what became of mail.
+    pub kpis: Kpis,
 }
 
 /// Answer at `doors`, which listen and do not block, until the process ends.

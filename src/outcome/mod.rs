@@ -6,4 +6,5 @@ pub mod dsn;
 pub mod event;
 pub mod feedback;
 pub mod judge;
+pub mod kpi;
 pub mod report;

@@ -19,12 +19,26 @@ use crate::platform::spool_dir::{self, SpoolError};
 use crate::platform::way::{self, Astray};
 
 /// What lies in a spool beside the directories of shards. The last one is the file system's own.
-const NAMES: [&str; 5] = ["LOCK", "events", "mta-sts", "damaged", "lost+found"];
+const NAMES: [&str; 11] = [
+    "LOCK",
+    "events",
+    "exporters",
+    "kpis.redb",
+    "suppression.redb",
+    "paused.json",
+    "shaping.json",
+    "tls-reports.json",
+    "mta-sts",
+    "damaged",
+    "lost+found",
+];
+/// Behind the name of a file that is being written anew.
+const NEW: &str = ".new";
 
 /// Whether a spool has such a name in it.
 fn is_of_spool(name: &str) -> bool {
     let is_shards = name.len() >= 3 && name.bytes().all(|octet| octet.is_ascii_digit());
-    is_shards || NAMES.contains(&name)
+    is_shards || NAMES.contains(&name.strip_suffix(NEW).unwrap_or(name))
 }
 
 /// Make the directory of a spool if it is missing, for its owner alone; close one that others can
@@ -208,11 +222,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("spool");
         fs::create_dir_all(root.join("000")).unwrap();
-        for name in ["LOCK", "000/00000001.seg"] {
+        let beside = ["kpis.redb", "suppression.redb", "paused.json", "tls-reports.json.new"];
+        for name in beside.into_iter().chain(["LOCK", "000/00000001.seg"]) {
             fs::write(root.join(name), "").unwrap();
         }
         hand_over(&root, (12_345, 12_345)).unwrap();
-        for name in ["", "LOCK", "000", "000/00000001.seg"] {
+        for name in ["", "LOCK", "kpis.redb", "tls-reports.json.new", "000", "000/00000001.seg"] {
             assert_eq!(owner(&root.join(name)), 12_345, "{name}");
         }
         hand_over(&root, (12_346, 12_346)).unwrap();

@@ -4,6 +4,7 @@ mod bounces;
 mod checks;
 mod exporters;
 mod knobs;
+mod kpis;
 mod milters;
 mod recipients;
 mod senders;
