@@ -46,5 +46,6 @@ mod peers {
     mod signing;
     mod tls;
     mod tls_reports;
+    mod tunnels;
     mod verifying;
 }

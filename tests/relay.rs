@@ -107,3 +107,5 @@ mod spool;
 mod suppression;
 #[path = "relay/tricks.rs"]
 mod tricks;
+#[path = "relay/tunnels.rs"]
+mod tunnels;

@@ -33,7 +33,7 @@ pub use exporters::{Destination, Exporter, Outlet};
 pub use kpis::KpiOptions;
 pub use senders::{Campaign, SenderOptions, SenderTerms, Tenant};
 pub use shaping::ShapingOptions;
-pub use sources::{EgressPool, EgressSource};
+pub use sources::{EgressPool, EgressProxy, EgressSource, ProxyKind};
 pub use suppression::{HardBounces, SuppressionOptions};
 
 use crate::config::origin::InForce;

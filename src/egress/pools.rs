@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use crate::egress::nexthop::ByDomain;
 use crate::egress::source::Pool;
 use crate::mail::address::Domain;
+use crate::mail::campaigns::Campaigns;
 use crate::mail::handling::{Handling, TenantName};
 use crate::mail::route::PoolId;
 
@@ -20,6 +21,8 @@ pub struct Pools {
     pub all: Vec<Arc<Pool>>,
     /// Of those tenants that have one.
     pub tenants: HashMap<TenantName, PoolId>,
+    /// Of the campaigns of which something is said; `None`: not where they leave from.
+    pub campaigns: Campaigns<Option<PoolId>>,
     /// Of those destination domains that have one.
     pub domains: ByDomain<PoolId>,
 }
@@ -44,7 +47,12 @@ impl Pools {
     /// Where a message leaves from that is handled so; `destination`: what its domain or its
     /// provider says.
     pub fn choose(&self, handling: Option<&Handling>, destination: Option<PoolId>) -> PoolId {
-        let sender = || self.tenants.get(handling?.tenant.as_ref()?).copied();
+        let sender = || {
+            let Handling { tenant, campaign, .. } = handling?;
+            let tenant = tenant.as_ref()?;
+            let of_campaign = campaign.as_ref().and_then(|name| self.campaigns.find(tenant, name));
+            of_campaign.copied().flatten().or_else(|| self.tenants.get(tenant).copied())
+        };
         // Most nodes have one pool.
         match self.all.len() {
             1 => PoolId::DEFAULT,
@@ -56,6 +64,8 @@ impl Pools {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::campaigns::CampaignPattern;
+    use crate::mail::handling::CampaignName;
 
     fn handling(tenant: &str) -> Handling {
         Handling { tenant: TenantName::parse(tenant).ok(), ..Handling::default() }
@@ -67,11 +77,16 @@ mod tests {
         let mut pools = Pools {
             all: ["default", "one", "two"].map(pool).into(),
             tenants: [(TenantName::parse("acme").expect("a name"), PoolId(2))].into(),
-            domains: ByDomain::default(),
+            ..Pools::default()
         };
+        let pattern = |text| CampaignPattern::parse(text).expect("a pattern");
+        pools.campaigns.insert(None, pattern("news*"), Some(PoolId(1)));
+        pools.campaigns.insert(None, pattern("newsletter"), None);
         let domain = |text: &str| Domain::parse(text).expect("a domain");
         pools.domains.insert_below(&domain("example"), PoolId(1));
         let (acme, globex) = (handling("acme"), handling("globex"));
+        let of = |name| Handling { campaign: CampaignName::parse(name).ok(), ..handling("acme") };
+        let (news, letter) = (of("news/7"), of("newsletter"));
         let there = pools.of_domain(&domain("b.example"));
         assert_eq!((there, pools.of_domain(&domain("example"))), (Some(PoolId(1)), None));
         for (who, to, from) in [
@@ -81,6 +96,8 @@ mod tests {
             (Some(&globex), None, 0),
             (Some(&acme), there, 2),
             (Some(&acme), None, 2),
+            (Some(&news), there, 1),
+            (Some(&letter), there, 2),
         ] {
             assert_eq!(pools.choose(who, to), PoolId(from), "{who:?} to {to:?}");
         }

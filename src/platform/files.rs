@@ -16,11 +16,12 @@ use zeroize::Zeroizing;
 
 use crate::base::limits::{
     ADMIN_TOKEN_MAX, CLASS_FILE_MAX, CREDENTIALS_BYTES_MAX, EXPORT_SECRET_MAX, PEM_BYTES_MAX,
-    RECIPIENTS_BYTES_MAX, SHAPING_FILE_MAX, VERP_FILE_MAX,
+    RECIPIENTS_BYTES_MAX, SHAPING_FILE_MAX, SOCKS_FILE_MAX, SOCKS_WORD_MAX, VERP_FILE_MAX,
 };
 use crate::config::Config;
 use crate::config::options::{
-    CertificateFiles, DkimKey, Exporter, Outlet, Recipients, ShapingOptions,
+    CertificateFiles, DkimKey, EgressSource, Exporter, Outlet, ProxyKind, Recipients,
+    ShapingOptions,
 };
 use crate::egress::shaping::{Shaping, ShapingError};
 use crate::mail::route::{Route, TlsLevel};
@@ -34,6 +35,7 @@ use crate::policy::signing::{KeyError, PrivateKey, Signer, Signers};
 use crate::policy::verp::{Secrets, SecretsError};
 use crate::shard::settings::Surroundings;
 use crate::smtp::server::Security;
+use crate::smtp::socks::Login;
 use crate::tls::{Acceptor, Chain, Clock, Identity, IdentityError, Roots, RootsError};
 
 /// The machine's resolver configuration.
@@ -86,6 +88,9 @@ pub enum FileError {
     /// A rule names a pool that is not there.
     #[error("{0}: {1}: there is no [[pool]] `{2}`")]
     NoPool(PathBuf, Box<str>, Box<str>),
+    /// It is no login.
+    #[error("{0} is not one line `name:password`, each of 1 to {SOCKS_WORD_MAX} octets")]
+    NoLogin(PathBuf),
     /// It is not text.
     #[error("{0} is not text")]
     NotText(PathBuf),
@@ -159,7 +164,8 @@ pub(super) fn paths(config: &Config) -> impl Iterator<Item = &Path> {
     let secrets = config.exporters.iter().filter_map(|one| one.to.secret());
     let signing = config.returns.as_ref().map(|returns| returns.secrets.as_path());
     let rules = rules.into_iter().chain(secrets.map(PathBuf::as_path)).chain(signing);
-    let rules = rules.chain(config.shaping.file.as_deref());
+    let logins = config.sources.iter().filter_map(proxy_login);
+    let rules = rules.chain(config.shaping.file.as_deref()).chain(logins);
     pem.chain(credentials).chain(asking).chain(recipient_files(config)).chain(rules)
 }
 
@@ -227,6 +233,7 @@ pub fn surroundings(
         source_identities: source_certificates
             .map(|files| files.as_ref().map(identity).transpose())
             .collect::<Result<_, _>>()?,
+        source_logins: config.sources.iter().map(login).collect::<Result<_, _>>()?,
         authorities: verifies(config).then(|| roots(&config.tls_authorities)).transpose()?,
         signers: Arc::new(signers(config)?),
         credentials: config
@@ -244,6 +251,21 @@ pub fn surroundings(
         board,
         suppression: None,
     })
+}
+
+fn proxy_login(source: &EgressSource) -> Option<&Path> {
+    match &source.proxy.as_ref()?.kind {
+        ProxyKind::Socks(login) => login.as_deref(),
+        ProxyKind::Header => None,
+    }
+}
+
+/// What a source's proxy wants to hear.
+fn login(source: &EgressSource) -> Result<Option<Arc<Login>>, FileError> {
+    let Some(path) = proxy_login(source) else { return Ok(None) };
+    let line = Zeroizing::new(read_secret(path, SOCKS_FILE_MAX)?);
+    let login = Login::parse(&line).ok_or_else(|| FileError::NoLogin(path.into()))?;
+    Ok(Some(Arc::new(login)))
 }
 
 /// What signs reverse-paths.

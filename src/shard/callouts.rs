@@ -256,11 +256,12 @@ impl Callers {
         let Some(relay) = self.relays.get_mut(&id) else { return };
         let group = &cx.settings.groups[usize::from(id.group.0)];
         let host = &group.group.members()[usize::from(id.member)].host;
-        let Some(member) = relay.sources.choose(address) else {
+        let Some((_, member)) = relay.sources.choose(address, cx.now.mono) else {
             let waited = relay.asking.on_failed(cx.mono());
             return self.give_up(id, waited, "no egress source of this address family", cx);
         };
-        let (from, place) = (member.source.address, member.place);
+        // Upstream relays are the operator's own: nobody asks them through a proxy.
+        let (from, place) = (member.source.bound(), member.place);
         let in_clear = group.tls == TlsLevel::Opportunistic && cx.mono() < relay.clear_until;
         let level = if in_clear { TlsLevel::None } else { group.tls };
         let way = Way {

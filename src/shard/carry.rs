@@ -24,7 +24,7 @@ use crate::shard::context::Context;
 use crate::shard::delivery::{Delivery, JobId, SiteId};
 use crate::shard::lookup::Lookups;
 use crate::shard::mesh::{Attempted, Crossing, Delays, GivenBack, Settlement};
-use crate::shard::outbound::{Outbound, Protection};
+use crate::shard::outbound::{Outbound, Protection, Through};
 use crate::shard::platform::{ConnectionId, IoError, Platform};
 use crate::shard::settling::{Settling, Way, is_transient, last_peer, peer_name};
 use crate::shard::shaping::learn_from_refusals;
@@ -142,10 +142,10 @@ impl Delivery {
         let row = self.sites.get_mut(id.0).expect("it has just decided");
         let peer: Box<str> = peer_name(endpoint).into();
         let chosen = match source {
-            Some(place) => row.sources.member(place),
-            None => row.sources.choose(endpoint.address.ip()),
+            Some(place) => row.sources.member(place).map(|member| (place, member)),
+            None => row.sources.choose(endpoint.address.ip(), cx.now.mono),
         };
-        let Some(member) = chosen else {
+        let Some((in_pool, member)) = chosen else {
             let failure = Failure::Connect("no egress source of this address family".into());
             let cause = Cause { stage: Stage::Connect, failure, peer, source: "".into() };
             return row.site.on_failed(
@@ -156,7 +156,8 @@ impl Delivery {
                 &mut cx.common.prng,
             );
         };
-        let (address, place) = (member.source.address, member.place);
+        let (through, place) = (Through::new(in_pool, &member.source, endpoint), member.place);
+        let (to, from) = (through.as_ref().map(|it| it.proxy.at), member.source.bound());
         let name = member.source.name.clone();
         let (level, connector, failed) = row.protection(endpoint, place, cx.settings, cx.now.mono);
         let options = cx.settings.client(place, level, row.tls == TlsLevel::Required);
@@ -165,12 +166,12 @@ impl Delivery {
         // Why there is none is known, and was counted then.
         let behalf = behalf.filter(|_| failed.is_none());
         let protection = Protection::new(level, connector, peer_is, failed);
-        let connection = cx.platform.connect(endpoint.address, address);
+        let connection = cx.platform.connect(to.unwrap_or(endpoint.address), from);
         row.connections.insert(pooled, connection);
         let names = (peer, name);
         let mut outbound =
             Outbound::new(connection, id, pooled, names, options, protection, cx.now.mono);
-        outbound.behalf = behalf;
+        (outbound.behalf, outbound.through) = (behalf, through);
         outbound.pump(cx);
         self.outbound.insert(connection, outbound);
     }
@@ -249,17 +250,19 @@ impl Delivery {
         bytes: &[u8],
         cx: &mut Context<'_, P>,
     ) {
-        if let Some(outbound) = self.outbound.get_mut(id) {
-            outbound.received(bytes, cx);
-            self.settle(id, cx);
+        let Some(outbound) = self.outbound.get_mut(id) else { return };
+        match outbound.received(bytes, cx) {
+            Ok(()) => self.settle(id, cx),
+            Err(why) => self.no_way(id, why, cx),
         }
     }
 
     /// The peer will send nothing more.
     pub(crate) fn ended<P: Platform>(&mut self, id: ConnectionId, cx: &mut Context<'_, P>) {
-        if let Some(outbound) = self.outbound.get_mut(id) {
-            outbound.ended(cx);
-            self.settle(id, cx);
+        let Some(outbound) = self.outbound.get_mut(id) else { return };
+        match outbound.ended(cx) {
+            Ok(()) => self.settle(id, cx),
+            Err(why) => self.no_way(id, why, cx),
         }
     }
 
@@ -286,20 +289,6 @@ impl Delivery {
         } else {
             self.settle(id, cx);
         }
-    }
-
-    /// A connection came to nothing before its greeting.
-    fn unconnected<P: Platform>(
-        &mut self,
-        id: ConnectionId,
-        failure: Failure,
-        cx: &mut Context<'_, P>,
-    ) {
-        let Some(outbound) = self.outbound.remove(id) else { return };
-        cx.common.counters.increment(Count::ConnectionsFailed);
-        let (peer, source) = (outbound.peer.clone(), outbound.source.clone());
-        let cause = Cause { stage: Stage::Connect, failure, peer, source };
-        self.fail(&outbound, Blame::Endpoint, cause, cx);
     }
 
     /// Act on what a connection's machine tells, send what it has, and let it go once it is over.

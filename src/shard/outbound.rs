@@ -18,11 +18,14 @@ use crate::shard::delivery::{JobId, SiteId};
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::shard::tls_told::Behalf;
 use crate::smtp::client::{Client, Event, Options, Transaction};
+use crate::smtp::socks::NoWay;
 use crate::spool::stored::Stored;
 
 mod secure;
+mod through;
 
 pub(super) use secure::Protection;
+pub(super) use through::Through;
 
 /// A connection out, from `connect` on.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub(super) struct Outbound {
     pub(super) protection: Protection,
     /// Whom it is counted for, until it is.
     pub(super) behalf: Option<Box<Behalf>>,
+    /// The proxy that it goes through, if it does.
+    pub(super) through: Option<Through>,
     /// `None` until the connection is there.
     client: Option<Client>,
     /// What it carries, oldest first.
@@ -92,6 +97,7 @@ impl Outbound {
             options,
             protection,
             behalf: None,
+            through: None,
             client: None,
             carried: VecDeque::new(),
             began: now,
@@ -105,18 +111,27 @@ impl Outbound {
 
     /// The connection is there: wait for the greeting.
     pub(super) fn connected<P: Platform>(&mut self, local: SocketAddr, cx: &mut Context<'_, P>) {
+        let own = self.through.as_ref().and_then(|through| through.from);
         if let Some(behalf) = &mut self.behalf {
-            behalf.leaves(local.ip());
+            behalf.leaves(own.unwrap_or(local.ip()));
         }
+        self.enter(cx);
+    }
+
+    /// Nothing is between us and the peer: wait for the greeting.
+    fn open<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
         self.client = Some(Client::new(self.options.clone(), cx.mono()));
         self.pump(cx);
     }
 
     /// The peer will send nothing more, or the connection broke.
-    pub(super) fn ended<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
-        if let Some(client) = &mut self.client {
-            client.handle_end(cx.mono());
+    pub(super) fn ended<P: Platform>(&mut self, cx: &mut Context<'_, P>) -> Result<(), NoWay> {
+        match (&mut self.client, &self.through) {
+            (Some(client), _) => client.handle_end(cx.mono()),
+            (None, Some(_)) => return Err(NoWay::Ended),
+            (None, None) => {}
         }
+        Ok(())
     }
 
     /// All that was given to the platform has left.

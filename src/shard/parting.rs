@@ -8,12 +8,14 @@ use std::mem;
 use crate::egress::cause::{Blame, Cause};
 use crate::egress::health::Purpose;
 use crate::mail::outcome::{Failure, Stage};
+use crate::outcome::counters::Count;
 use crate::outcome::judge::{Scope, judge};
 use crate::shard::context::Context;
 use crate::shard::delivery::Delivery;
 use crate::shard::outbound::Outbound;
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::shard::settling::signal_of;
+use crate::smtp::socks::NoWay;
 
 impl Delivery {
     /// A connection is of no more use.
@@ -65,6 +67,44 @@ impl Delivery {
             }
         }
         self.stir(site);
+    }
+
+    /// A connection came to nothing before its greeting.
+    pub(super) fn unconnected<P: Platform>(
+        &mut self,
+        id: ConnectionId,
+        failure: Failure,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(outbound) = self.outbound.remove(id) else { return };
+        cx.common.counters.increment(Count::ConnectionsFailed);
+        let failure = match &outbound.through {
+            None => failure,
+            Some(through) => {
+                let failure = through.told(&failure);
+                if through.is_at_fault() && self.pass_over(&outbound, &failure, cx) {
+                    return;
+                }
+                failure
+            }
+        };
+        let (peer, source) = (outbound.peer.clone(), outbound.source.clone());
+        let cause = Cause { stage: Stage::Connect, failure, peer, source };
+        self.fail(&outbound, Blame::Endpoint, cause, cx);
+    }
+
+    /// A proxy does not bring a connection to its peer.
+    pub(super) fn no_way<P: Platform>(
+        &mut self,
+        id: ConnectionId,
+        why: NoWay,
+        cx: &mut Context<'_, P>,
+    ) {
+        if let Some(through) = self.outbound.get_mut(id).and_then(|it| it.through.as_mut()) {
+            through.failed(why);
+        }
+        cx.platform.abort(id);
+        self.unconnected(id, Failure::Connect(why.to_string().into()), cx);
     }
 
     /// Tell a site that a connection of it failed.

@@ -177,7 +177,7 @@ pub struct GroupSettings {
 impl Settings {
     /// The settings that `config` means `around` it.
     pub fn new(config: &Config, around: &Surroundings) -> Result<Self, TlsError> {
-        let clients = sources::sources(config).iter().map(Clients::new).collect();
+        let clients = sources::sources(config, around).iter().map(Clients::new).collect();
         Ok(Self {
             hostname: config.hostname.clone(),
             listeners: config.listeners.iter().map(|one| server_options(config, one)).collect(),
@@ -212,7 +212,7 @@ impl Settings {
             mx_limits: site_limits(&config.site),
             refused_hops: AddressSet::new(config.refused_hops.clone()),
             shard_excess_percent: config.shard_excess_percent,
-            pools: Arc::new(sources::pools(config)),
+            pools: Arc::new(sources::pools(config, around)),
             clients,
             tls: TlsSettings::new(config, around)?,
             authorities: around.authorities.clone(),

@@ -2,12 +2,12 @@
 //!
 //! Lives on: the owner shard.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::base::limits::{REFUSAL_KEPT_FOR, SITE_ENDPOINTS_MAX, TLS_CLEAR_FOR};
+use crate::base::limits::{PROXY_REST, REFUSAL_KEPT_FOR, SITE_ENDPOINTS_MAX, TLS_CLEAR_FOR};
 use crate::base::time::{Monotonic, WallTime};
 use crate::egress::PooledId;
 use crate::egress::endpoints::Endpoint;
@@ -167,6 +167,26 @@ impl SiteRow {
         };
         if self.refused.as_ref().is_none_or(|(at, _)| *at + REFUSAL_KEPT_FOR <= now) {
             self.refused = Some((now, reason.clone()));
+        }
+    }
+
+    /// The proxy of a connection's source failed, of the source at `place` in its pool: it is left
+    /// alone for a while. Whether another can connect to `peer`, or the mail is to wait.
+    pub(super) fn rest_source(
+        &mut self,
+        pooled: PooledId,
+        place: usize,
+        peer: IpAddr,
+        now: Monotonic,
+    ) -> bool {
+        let outlet = || self.site.shaped()?.outlet(self.site.outlet_of(pooled)?);
+        match outlet() {
+            Some(here) => {
+                let why = format!("the proxy of {} does not answer", here.outlet.source());
+                here.outlet.suspend(now + PROXY_REST, &why.into());
+                true
+            }
+            None => self.sources.rest(place, peer, now),
         }
     }
 

@@ -13,5 +13,6 @@ pub mod phase;
 pub mod proxy;
 pub mod sasl;
 pub mod server;
+pub mod socks;
 pub mod stuffing;
 pub mod xclient;

@@ -1,5 +1,5 @@
-//! Read the header by which a proxy says for whom it connects: PROXY protocol, versions 1 and 2
-//! (`proxy-protocol.txt` of HAProxy).
+//! Read the header by which a proxy says for whom it connects, and write it for a proxy that is to
+//! connect for us: PROXY protocol, versions 1 and 2 (`proxy-protocol.txt` of HAProxy).
 //!
 //! In: the first octets of a connection, in pieces of any size. Out: the client's address, or that
 //! the proxy speaks for itself, or that this is no such header.
@@ -7,7 +7,7 @@
 //! octet is none, so that whoever may begin with one cannot begin with anything else.
 //! Unit: `PROXY_V1_MAX` and `PROXY_V2_MAX` count all its octets.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::base::limits::{PROXY_V1_MAX, PROXY_V2_MAX};
 
@@ -20,6 +20,29 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const WORD: &[u8; 6] = b"PROXY ";
 /// Octets of version 2 up to its length, that included.
 const FIXED: usize = 16;
+
+/// What we begin with at a proxy that is to connect from `source` to `peer`, of the same family:
+/// version 2 (§2.2), as a proxy of ours would say it. The port is the proxy's choice.
+pub fn header(source: IpAddr, peer: SocketAddr) -> Vec<u8> {
+    let mut header = SIGNATURE.to_vec();
+    let (family, octets): (u8, Vec<u8>) = match (source, peer.ip()) {
+        (IpAddr::V4(source), IpAddr::V4(peer)) => (0x11, [source.octets(), peer.octets()].concat()),
+        (source, peer) => {
+            let octets = |address: IpAddr| match address {
+                IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+                IpAddr::V6(address) => address.octets(),
+            };
+            (0x21, [octets(source), octets(peer)].concat())
+        }
+    };
+    let length = u16::try_from(octets.len() + 4).expect("two addresses and ports");
+    header.extend_from_slice(&[0x21, family]);
+    header.extend_from_slice(&length.to_be_bytes());
+    header.extend_from_slice(&octets);
+    header.extend_from_slice(&[0, 0]);
+    header.extend_from_slice(&peer.port().to_be_bytes());
+    header
+}
 
 /// Gathers a header. Ends with the first answer that is not [`Read::Partial`].
 #[derive(Debug, Default)]

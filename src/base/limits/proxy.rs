@@ -1,4 +1,5 @@
-//! The bounds of what a proxy says of the client behind it.
+//! The bounds of proxies: of what one says of the client behind it, and of those that mail leaves
+//! through.
 
 use std::time::Duration;
 
@@ -14,3 +15,9 @@ pub const PROXY_DEADLINE: Duration = Duration::from_secs(5);
 pub const PROXIES_WAITING_MAX: usize = 1_024;
 /// Octets of a value of XCLIENT, decoded, as Postfix has it.
 pub const XCLIENT_VALUE_MAX: usize = 255;
+/// Octets of a name or a password for a SOCKS5 proxy: RFC 1929 counts them in one octet.
+pub const SOCKS_WORD_MAX: usize = 255;
+/// Octets of the file that they are in: one line.
+pub const SOCKS_FILE_MAX: u64 = 2 * SOCKS_WORD_MAX as u64 + 3;
+/// How long a source is left alone whose proxy does not answer, where the pool has another.
+pub const PROXY_REST: Duration = Duration::from_secs(30);

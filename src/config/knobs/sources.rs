@@ -42,6 +42,22 @@ pub(in crate::config) const SOURCE_KEY: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const SOURCE_PROXY: Knob = Knob {
+    path: "source[].proxy",
+    kind: Kind::Text { form: "proxy", default: "none" },
+    help: "`socks5://ADDRESS:PORT` or `haproxy://ADDRESS:PORT`: what connects, from `address` there.",
+    cost: "a proxy on the way of each connection, and one or two round trips to it",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SOURCE_PROXY_LOGIN: Knob = Knob {
+    path: "source[].proxy_login",
+    kind: Kind::Text { form: "path", default: "none" },
+    help: "File with one line `name:password` for a SOCKS5 proxy; others may not read it.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const POOL_NAME: Knob = Knob {
     path: "pool[].name",
     kind: Kind::Text { form: "name", default: "required" },
@@ -69,6 +85,14 @@ pub(in crate::config) const ROUTE_POOL: Knob = Knob {
 pub(in crate::config) const TENANT_POOL: Knob = Knob {
     path: "tenant[].pool",
     kind: Kind::Text { form: "name", default: "none" },
+    help: "The pool that its mail leaves from, wherever it goes.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const CAMPAIGN_POOL: Knob = Knob {
+    path: "campaign[].pool",
+    kind: Kind::Text { form: "name", default: "its tenant's" },
     help: "The pool that its mail leaves from, wherever it goes.",
     cost: "nothing",
     takes_effect: TakesEffect::Reload,

@@ -48,6 +48,8 @@ pub struct Campaign {
     pub tenant: Option<TenantName>,
     /// Its part of its tenant's share, beside others of it.
     pub weight: u16,
+    /// Where its mail leaves from, if that is not its tenant's.
+    pub pool: Option<PoolId>,
     /// What holds for its messages.
     pub terms: SenderTerms,
 }

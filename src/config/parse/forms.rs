@@ -15,7 +15,7 @@ use crate::base::limits::{
     GROUP_NAME_MAX, LABEL_FIELD_NAME_MAX, LIFETIME_LEAST, LIFETIME_MOST, SOURCE_NAME_MAX,
     WEIGHT_MAX,
 };
-use crate::config::options::{DomainPattern, Recipients, Upstream, User};
+use crate::config::options::{DomainPattern, EgressProxy, ProxyKind, Recipients, Upstream, User};
 use crate::config::suggest;
 use crate::config::units::{Wrong, parse_duration, show_duration};
 use crate::egress::upstream;
@@ -295,6 +295,30 @@ pub(super) fn weighted_source(text: &str) -> Result<WeightedSource, Wrong> {
     let wrong =
         || Wrong::new(format!("the weight of `{text}` is no number from 1 to {WEIGHT_MAX}"));
     Ok(WeightedSource { name: source_name(name)?, weight: weight.ok_or_else(wrong)? })
+}
+
+/// `socks5://192.0.2.1:1080`, `haproxy://[2001:db8::1]:2525`.
+pub(super) fn egress_proxy(text: &str) -> Result<EgressProxy, Wrong> {
+    let (word, at) = text.split_once("://").unwrap_or((text, ""));
+    let kind = match word {
+        "socks5" => ProxyKind::Socks(None),
+        "haproxy" => ProxyKind::Header,
+        _ => {
+            let wrong = Wrong::new(format!("`{text}` is no proxy"));
+            return Err(
+                wrong.help("write \"socks5://192.0.2.1:1080\" or \"haproxy://192.0.2.1:2525\"")
+            );
+        }
+    };
+    if at.contains('@') {
+        let wrong = Wrong::new("a password in a configuration is everybody's");
+        return Err(wrong.help("write `name:password` into a file, and its path as `proxy_login`"));
+    }
+    let at: SocketAddr = at.parse().map_err(|_| {
+        let wrong = Wrong::new(format!("`{at}` is no address and port"));
+        wrong.help("a proxy is known by its address: names are not looked up")
+    })?;
+    Ok(EgressProxy { at, kind })
 }
 
 /// A directory or a file.

@@ -28,15 +28,15 @@ pub(super) fn read(
             None => tenants.push(tenant),
         }
     }
-    let campaigns = campaigns(reader, root);
+    let campaigns = campaigns(reader, root, pools);
     SenderOptions { fields, tenants, campaigns }
 }
 
-fn campaigns(reader: &mut Reader<'_>, root: &Section<'_>) -> Vec<Campaign> {
+fn campaigns(reader: &mut Reader<'_>, root: &Section<'_>, pools: &[EgressPool]) -> Vec<Campaign> {
     let mut campaigns: Vec<Campaign> = Vec::new();
     let mut seen = HashSet::new();
     for section in reader.tables(root, "campaign", "campaign[]") {
-        let Some(campaign) = campaign(reader, &section) else { continue };
+        let Some(campaign) = campaign(reader, &section, pools) else { continue };
         if campaigns.len() == CAMPAIGNS_MAX {
             let wrong = Wrong::new(format!("there are {CAMPAIGNS_MAX} campaigns already"));
             reader.finder.add(section.place(), wrong);
@@ -51,18 +51,21 @@ fn campaigns(reader: &mut Reader<'_>, root: &Section<'_>) -> Vec<Campaign> {
     campaigns
 }
 
-fn campaign(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Campaign> {
+fn campaign(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    pools: &[EgressPool],
+) -> Option<Campaign> {
     let pattern = reader.required(section, &knobs::CAMPAIGN_NAME, forms::campaign_pattern);
     let tenant = reader.text(section, &knobs::CAMPAIGN_TENANT, None, forms::tenant_name);
-    if tenant.is_none() {
-        reader.note(section, &knobs::CAMPAIGN_TENANT, "all".to_owned(), None);
-    }
     let weight = reader.count(section, &knobs::CAMPAIGN_WEIGHT, None, 0);
     let terms = terms(reader, section, [&knobs::CAMPAIGN_LIFETIME, &knobs::CAMPAIGN_DURABILITY]);
+    let pool = sources::pool_of(reader, section, &knobs::CAMPAIGN_POOL, pools);
     Some(Campaign {
         pattern: pattern?.value,
         tenant: tenant.map(|given| given.value),
         weight: u16::try_from(weight).expect("the knob's range is small"),
+        pool,
         terms,
     })
 }
@@ -74,9 +77,6 @@ fn terms(
     [lifetime, durability]: [&'static Knob; 2],
 ) -> SenderTerms {
     let of_messages = reader.text(section, lifetime, None, forms::lifetime);
-    if of_messages.is_none() {
-        reader.note(section, lifetime, lifetime.default_text(), None);
-    }
     SenderTerms {
         lifetime: of_messages.map(|given| given.value.0),
         durability: reader.choice(section, durability).parse().ok(),
@@ -110,7 +110,7 @@ fn tenant(
     let weight = reader.count(section, &knobs::TENANT_WEIGHT, None, 0);
     let logins = reader.list(section, &knobs::TENANT_LOGINS, forms::identity);
     if logins.is_none() {
-        reader.note(section, &knobs::TENANT_LOGINS, "none".to_owned(), None);
+        reader.note(section, &knobs::TENANT_LOGINS, "[]".to_owned(), None);
     }
     let of_listeners = of_listeners(reader, section, listeners);
     let queued = reader.count(section, &knobs::TENANT_QUEUED, None, 0);
@@ -135,7 +135,7 @@ fn of_listeners(
 ) -> Vec<u16> {
     let named = reader.list(section, &knobs::TENANT_LISTENERS, forms::socket_address);
     let Some(named) = named else {
-        reader.note(section, &knobs::TENANT_LISTENERS, "none".to_owned(), None);
+        reader.note(section, &knobs::TENANT_LISTENERS, "[]".to_owned(), None);
         return Vec::new();
     };
     let has = |address: SocketAddr| listeners.iter().any(|one| one.address == address);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::base::limits::{POOLS_MAX, SOURCES_MAX};
 use crate::config::knob::Knob;
 use crate::config::knobs;
-use crate::config::options::{CertificateFiles, EgressPool, EgressSource};
+use crate::config::options::{CertificateFiles, EgressPool, EgressProxy, EgressSource, ProxyKind};
 use crate::config::parse::forms;
 use crate::config::reader::{Given, Reader, Section, quoted};
 use crate::config::suggest;
@@ -51,10 +51,7 @@ pub(super) fn pool_of(
     knob: &'static Knob,
     pools: &[EgressPool],
 ) -> Option<PoolId> {
-    let Some(given) = reader.text(section, knob, None, forms::source_name) else {
-        reader.note(section, knob, "none".to_owned(), None);
-        return None;
-    };
+    let given = reader.text(section, knob, None, forms::source_name)?;
     if let Some(place) = pools.iter().position(|pool| *pool.name == *given.value) {
         return Some(PoolId(u16::try_from(place).expect("there are POOLS_MAX at most")));
     }
@@ -123,6 +120,7 @@ fn sources(
             (None, None) => None,
         };
         let certificate = source_certificate(reader, &section);
+        let proxy = source_proxy(reader, &section);
         let (Some(address), Some(hello)) = (address, hello) else { continue };
         let is_named = name.is_some();
         let name = name.unwrap_or_else(|| {
@@ -148,7 +146,7 @@ fn sources(
             continue;
         }
         let name = name.value.into();
-        sources.push(EgressSource { name, address: address.value, hello, certificate });
+        sources.push(EgressSource { name, address: address.value, hello, certificate, proxy });
     }
     sources
 }
@@ -166,5 +164,22 @@ fn source_certificate(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<
             reader.finder.add(alone.place_or(section.place()), wrong);
             None
         }
+    }
+}
+
+fn source_proxy(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<EgressProxy> {
+    let proxy = reader.text(section, &knobs::SOURCE_PROXY, None, forms::egress_proxy);
+    let login = reader.text(section, &knobs::SOURCE_PROXY_LOGIN, None, forms::path);
+    let proxy = proxy.map(|given| given.value);
+    match (proxy, login) {
+        (Some(EgressProxy { at, kind: ProxyKind::Socks(_) }), Some(login)) => {
+            Some(EgressProxy { at, kind: ProxyKind::Socks(Some(login.value.into())) })
+        }
+        (proxy, Some(login)) => {
+            let wrong = Wrong::new("`proxy_login` goes with a proxy that speaks SOCKS5");
+            reader.finder.add(login.place_or(section.place()), wrong);
+            proxy
+        }
+        (proxy, None) => proxy,
     }
 }

@@ -84,11 +84,7 @@ impl Outbound {
     }
 
     /// The peer sent this.
-    pub(in crate::shard) fn received<P: Platform>(
-        &mut self,
-        bytes: &[u8],
-        cx: &mut Context<'_, P>,
-    ) {
+    pub(super) fn peer_said<P: Platform>(&mut self, bytes: &[u8], cx: &mut Context<'_, P>) {
         let Some(client) = &mut self.client else { return };
         let Some(tls) = &mut self.protection.tls else {
             return client.handle_bytes(bytes, cx.mono());

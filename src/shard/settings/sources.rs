@@ -2,29 +2,40 @@
 
 use std::sync::Arc;
 
-use crate::config::options::{self, Config, DomainPattern};
+use crate::config::options::{self, Config, DomainPattern, ProxyKind};
 use crate::egress::nexthop::ByDomain;
 use crate::egress::pools::Pools;
-use crate::egress::source::{Member, Pool, Source};
+use crate::egress::source::{Member, Pool, Proxy, Source, Speaks};
+use crate::mail::campaigns::Campaigns;
 use crate::mail::route::PoolId;
+use crate::shard::settings::Surroundings;
 
 /// The egress sources; without any, the kernel chooses the address.
-pub(super) fn sources(config: &Config) -> Vec<Source> {
+pub(super) fn sources(config: &Config, around: &Surroundings) -> Vec<Source> {
     if config.sources.is_empty() {
         let hello: Arc<str> = config.hostname.as_str().into();
-        return vec![Source { name: hello.clone(), address: None, hello }];
+        return vec![Source { name: hello.clone(), address: None, hello, proxy: None }];
     }
-    let source = |one: &options::EgressSource| Source {
+    let login = |place: usize| around.source_logins.get(place).cloned().flatten();
+    let proxy = |place: usize, proxy: &options::EgressProxy| {
+        let speaks = match proxy.kind {
+            ProxyKind::Socks(_) => Speaks::Socks(login(place)),
+            ProxyKind::Header => Speaks::Header,
+        };
+        Arc::new(Proxy { at: proxy.at, speaks })
+    };
+    let source = |(place, one): (usize, &options::EgressSource)| Source {
         name: one.name.as_ref().into(),
         address: Some(one.address),
         hello: one.hello.as_str().into(),
+        proxy: one.proxy.as_ref().map(|one| proxy(place, one)),
     };
-    config.sources.iter().map(source).collect()
+    config.sources.iter().enumerate().map(source).collect()
 }
 
 /// The pools of them, and whose mail leaves from which.
-pub(super) fn pools(config: &Config) -> Pools {
-    let sources = sources(config);
+pub(super) fn pools(config: &Config, around: &Surroundings) -> Pools {
+    let sources = sources(config, around);
     let pool = |pool: &options::EgressPool| {
         let member = |(place, weight): &(u16, u32)| {
             let place = usize::from(*place);
@@ -39,9 +50,14 @@ pub(super) fn pools(config: &Config) -> Pools {
     };
     let tenants = config.senders.tenants.iter();
     let tenants = tenants.filter_map(|tenant| Some((tenant.name.clone(), tenant.pool?)));
+    let mut campaigns = Campaigns::default();
+    for campaign in &config.senders.campaigns {
+        campaigns.insert(campaign.tenant.as_ref(), campaign.pattern.clone(), campaign.pool);
+    }
     Pools {
         all: config.pools.iter().map(pool).collect(),
         tenants: tenants.collect(),
+        campaigns,
         domains: domains(config),
     }
 }

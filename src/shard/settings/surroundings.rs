@@ -16,6 +16,7 @@ use crate::policy::recipients::RecipientList;
 use crate::policy::signing::Signers;
 use crate::policy::suppression::{At, Suppression};
 use crate::policy::verp::Secrets;
+use crate::smtp::socks::Login;
 use crate::tls::{Clock, Identity, Roots};
 
 /// The content of the files that a configuration names, and of those that every machine has.
@@ -29,6 +30,8 @@ pub struct Surroundings {
     pub client_authorities: Vec<Option<Roots>>,
     /// By egress source: what it shows to peers.
     pub source_identities: Vec<Option<Identity>>,
+    /// By egress source: what its proxy wants to hear.
+    pub source_logins: Vec<Option<Arc<Login>>>,
     /// Whom `verify` trusts; `None` where nothing is verified.
     pub authorities: Option<Roots>,
     /// What signs mail.

@@ -181,3 +181,21 @@ fn anything_else_is_refused_at_its_first_wrong_octet() {
     }
     assert_eq!(read(b""), (0, Read::Partial));
 }
+
+#[test]
+fn what_is_written_is_read_again() {
+    for (source, peer) in [
+        ("192.0.2.1", "198.51.100.7:25"),
+        ("2001:db8::1", "[2001:db8::9]:2525"),
+        ("192.0.2.1", "[2001:db8::9]:25"),
+    ] {
+        let (source, peer) = (source.parse().expect("an address"), peer.parse().expect("one"));
+        let header = header(source, peer);
+        let (used, read) = HeaderReader::default().read(&header);
+        let Read::Header(Some(client)) = read else { panic!("{read:?}") };
+        assert_eq!((used, client.ip().to_canonical(), client.port()), (header.len(), source, 0));
+        assert!(header.ends_with(&peer.port().to_be_bytes()));
+    }
+    let header = header("192.0.2.1".parse().unwrap(), "198.51.100.7:25".parse().unwrap());
+    assert_eq!(header[12..], [0x21, 0x11, 0, 12, 192, 0, 2, 1, 198, 51, 100, 7, 0, 0, 0, 25]);
+}

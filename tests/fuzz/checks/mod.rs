@@ -21,12 +21,13 @@ mod script;
 mod sent;
 mod server;
 mod shaping;
+mod socks;
 mod spool;
 mod taken;
 mod wire;
 
 /// Every target: its name, which is that of its corpus too, and its check.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 15] = [
+pub(crate) const TARGETS: [(&str, fn(&[u8])); 16] = [
     ("server", server::check),
     ("client", client::check),
     ("spool", spool::check),
@@ -42,4 +43,5 @@ pub(crate) const TARGETS: [(&str, fn(&[u8])); 15] = [
     ("recipients", recipients::check),
     ("feedback", feedback::check),
     ("shaping", shaping::check),
+    ("socks", socks::check),
 ];

@@ -14,7 +14,10 @@ fn file_with(knob: &Knob, value: &str) -> (String, usize) {
         "relay_domain[]" => "domains = []\nupstream = \"g\"\nrecipients = \"callout\"\n",
         "route[]" => "domains = []\nto = \"mx\"\n",
         "dkim[]" => "domain = \"d.example\"\nselector = \"s\"\nkey = \"/k\"\n",
-        "source[]" => "address = \"192.0.2.1\"\ncertificate = \"c\"\nkey = \"k\"\n",
+        "source[]" => match knob.key() {
+            "proxy_login" => "address = \"192.0.2.1\"\nproxy = \"socks5://192.0.2.9:1080\"\n",
+            _ => "address = \"192.0.2.1\"\ncertificate = \"c\"\nkey = \"k\"\n",
+        },
         "pool[]" => "name = \"p\"\nsources = [\"192.0.2.1\"]\n",
         "exporter[]" => match knob.key() {
             "subject" | "credentials" => {

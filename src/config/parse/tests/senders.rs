@@ -89,12 +89,14 @@ lifetime = "10m"
         pattern: pattern("news"),
         tenant: TenantName::parse("acme").ok(),
         weight: 30,
+        pool: None,
         terms: SenderTerms { durability: Some(Durability::Memory), ..SenderTerms::default() },
     };
     let codes = Campaign {
         pattern: pattern("codes/*"),
         tenant: None,
         weight: CAMPAIGN_WEIGHT_DEFAULT,
+        pool: None,
         terms: SenderTerms { lifetime: Some(Duration::from_secs(600)), ..SenderTerms::default() },
     };
     assert_eq!(config.senders.campaigns, [news, codes]);

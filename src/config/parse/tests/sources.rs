@@ -1,7 +1,7 @@
 //! `[[source]]` and `[[pool]]`: what is read, and what is refused.
 
 use super::{problems, read_file};
-use crate::config::options::EgressPool;
+use crate::config::options::{EgressPool, EgressProxy, ProxyKind};
 use crate::mail::route::PoolId;
 
 const THREE: &str = r#"
@@ -49,6 +49,9 @@ to = "mx"
 [[tenant]]
 name = "acme"
 pool = "default"
+[[campaign]]
+name = "news*"
+pool = "big"
 "#;
     let default = ("default".to_owned(), vec![(2, 1)]);
     let big = ("big".to_owned(), vec![(2, 10), (0, 1), (1, 2)]);
@@ -57,6 +60,27 @@ pool = "default"
     let of_routes: Vec<_> = config.routes.iter().map(|rule| rule.pool).collect();
     assert_eq!(of_routes, [Some(PoolId(1)), None]);
     assert_eq!(config.senders.tenants[0].pool, Some(PoolId::DEFAULT));
+    assert_eq!(config.senders.campaigns[0].pool, Some(PoolId(1)));
+}
+
+#[test]
+fn a_source_has_its_proxy() {
+    let proxy = |lines: &str| {
+        let text = format!("[[source]]\naddress = \"192.0.2.9\"\n{lines}");
+        read_file(&text).sources[0].proxy.clone()
+    };
+    let at = |text: &str| text.parse().expect("an address");
+    assert_eq!(proxy(""), None);
+    let (at4, at6) = (at("198.51.100.1:1080"), at("[2001:db8::1]:2525"));
+    let plain = EgressProxy { at: at4, kind: ProxyKind::Socks(None) };
+    assert_eq!(proxy("proxy = \"socks5://198.51.100.1:1080\""), Some(plain.clone()));
+    let with_login = proxy("proxy = \"socks5://198.51.100.1:1080\"\nproxy_login = \"/l\"");
+    assert_eq!(
+        with_login,
+        Some(EgressProxy { kind: ProxyKind::Socks(Some("/l".into())), ..plain })
+    );
+    let header = proxy("proxy = \"haproxy://[2001:db8::1]:2525\"");
+    assert_eq!(header, Some(EgressProxy { at: at6, kind: ProxyKind::Header }));
 }
 
 #[test]
@@ -74,6 +98,14 @@ fn what_cannot_be_is_refused() {
         (
             pool("sources = [\"a\"]\n[[pool]]\nname = \"p\"\nsources = [\"c\"]"),
             "14: there are two pools named `p`",
+        ),
+        (source("proxy = \"socks4://192.0.2.1:1\""), "12: `socks4://192.0.2.1:1` is no proxy"),
+        (source("proxy = \"socks5://proxy.example:1\""), "12: `proxy.example:1` is no address"),
+        (source("proxy = \"socks5://a:b@192.0.2.1:1\""), "12: a password in a configuration"),
+        (source("proxy_login = \"/l\""), "12: `proxy_login` goes with"),
+        (
+            source("proxy = \"haproxy://192.0.2.1:1\"\nproxy_login = \"/l\""),
+            "13: `proxy_login` goes with",
         ),
         (source("name = \"a\""), "12: there are two sources named `a`"),
         (source("[[source]]\naddress = \"192.0.2.1\""), "13: `192.0.2.1` is a source already"),
