@@ -13,6 +13,7 @@ use relay_fast::control::check_domain::{DomainChecks, USAGE};
 use relay_fast::control::cli::{Cli, NodeFlags, Verb};
 use relay_fast::control::commands::Shards;
 use relay_fast::control::exporters::{Exporters, Means};
+use relay_fast::control::inject::Injections;
 use relay_fast::control::kpis::Kpis;
 use relay_fast::control::overview::Facts;
 use relay_fast::control::passwd;
@@ -30,8 +31,8 @@ use relay_fast::platform::tls_reports::Ask;
 use relay_fast::platform::{clock, telemetry};
 
 use crate::verbs::{
-    CANNOT_BE_READ, check, check_domain, classify, dkim, events, exporters, kpis, outlets, queue,
-    rules, shaping, spool, summary, suppress, tls_reports,
+    CANNOT_BE_READ, check, check_domain, classify, dkim, events, exporters, inject, kpis, outlets,
+    queue, rules, shaping, spool, summary, suppress, tls_reports,
 };
 
 mod verbs;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         }
         Some(Verb::Dkim { verb }) => dkim(&cli.node, verb),
         Some(Verb::Queue { verb }) => queue(&cli.node, verb),
+        Some(Verb::Inject(ask)) => inject(&cli.node, ask),
         Some(Verb::TlsReports { verb }) => tls_reports(&cli.node, *verb),
         Some(Verb::Suppress { verb }) => suppress(&cli.node, verb),
         Some(Verb::Spool { .. } | Verb::CheckDomain(_)) => {
@@ -135,12 +137,19 @@ fn ways(handle: &Handle, exporters: Exporters, kpis: Kpis, facts: Facts) -> Ways
         lists: SuppressionLists::new(move || reached.suppression()),
         facts,
         checks: checks(handle.clone()),
+        injections: injections(handle.clone()),
     }
 }
 
 /// The way to who checks domains.
 fn checks(handle: Handle) -> DomainChecks {
     DomainChecks::new(move |domain| handle.check_domain(domain).map_err(|error| error.to_string()))
+}
+
+/// What takes mail that is handed in.
+fn injections(handle: Handle) -> Injections {
+    let repeats = handle.repeats();
+    Injections::new(move || handle.settings(), || clock::now().wall, repeats)
 }
 
 /// The way to who reports on TLS.

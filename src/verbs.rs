@@ -14,6 +14,7 @@ use relay_fast::control::cli::{NodeFlags, QueueVerb, SpoolVerb, TlsReportsVerb};
 use relay_fast::control::dkim::DkimVerb;
 use relay_fast::control::events::Events;
 use relay_fast::control::exporters::Exporters;
+use relay_fast::control::inject::ask::Inject;
 use relay_fast::control::kpis::KpisVerb;
 use relay_fast::control::queue::{Node, ask};
 use relay_fast::control::serve::Rules;
@@ -78,6 +79,10 @@ fn is_coloured() -> bool {
 pub(crate) fn queue(node: &NodeFlags, verb: &QueueVerb) -> Result<(), Box<dyn Error>> {
     print!("{}", ask(&running(node)?, &verb.into())?);
     Ok(())
+}
+
+pub(crate) fn inject(node: &NodeFlags, ask: &Inject) -> Result<(), Box<dyn Error>> {
+    Ok(ask.run(&running(node)?, |text| print!("{text}"))?)
 }
 
 pub(crate) fn tls_reports(node: &NodeFlags, verb: TlsReportsVerb) -> Result<(), Box<dyn Error>> {

@@ -59,6 +59,8 @@ mod filters;
 mod floods;
 #[path = "relay/hostile_hops.rs"]
 mod hostile_hops;
+#[path = "relay/inject.rs"]
+mod inject;
 #[path = "relay/kernel.rs"]
 mod kernel;
 #[path = "relay/kpis.rs"]

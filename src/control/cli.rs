@@ -16,6 +16,7 @@ use crate::control::api::Select;
 use crate::control::check_domain::CheckDomain;
 use crate::control::dkim::DkimVerb;
 use crate::control::events::Events;
+use crate::control::inject::ask::Inject;
 use crate::control::kpis::KpisVerb;
 use crate::control::pauses::Whose;
 use crate::control::queue::Ask;
@@ -89,6 +90,8 @@ pub enum Verb {
         #[command(subcommand)]
         verb: QueueVerb,
     },
+    /// Hand in mail to a running node: a JSON file, as `POST /v1/inject` takes it
+    Inject(Inject),
     /// What is counted of TLS with MX hosts, and which domains were told (TLS-RPT)
     TlsReports {
         /// The verb

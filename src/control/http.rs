@@ -19,7 +19,8 @@ use crate::control::overview::Overviews;
 use crate::control::serve::Ways;
 use crate::control::suppression::SuppressionLists;
 use crate::control::{
-    check_domain, console, kpis, metrics, overview, pauses, shaping, suppression, tls_reports,
+    check_domain, console, inject, kpis, metrics, openapi, overview, pauses, shaping, suppression,
+    tls_reports,
 };
 use crate::shard::commands::{
     Answer, Command, QueueState, QueueStats, QueuedMessage, RecipientStory, Selector, Snapshot,
@@ -28,7 +29,7 @@ use crate::shard::commands::{
 
 /// All that is answered.
 pub(super) fn router(shards: Shards, ways: Ways) -> Router {
-    let Ways { reports, pauses, exporters, lists, facts, checks, kpis } = ways;
+    let Ways { reports, pauses, exporters, lists, facts, checks, kpis, injections } = ways;
     let overviews = Overviews::new(shards.clone(), pauses.clone(), facts);
     let queue = Router::new()
         .route("/healthz", get(healthz))
@@ -52,6 +53,8 @@ pub(super) fn router(shards: Shards, ways: Ways) -> Router {
         .merge(pauses::router(pauses))
         .merge(tls_reports::router(reports))
         .merge(suppression::router(lists))
+        .merge(openapi::router())
+        .merge(inject::router(shards.clone(), injections))
         .merge(shaping::router(shards))
 }
 
@@ -161,6 +164,7 @@ async fn show(
             | Answer::Snapshot(_)
             | Answer::TlsSessions(_)
             | Answer::Submitted(_)
+            | Answer::Refused(_)
             | Answer::Shaping(_)
             | Answer::Changed(_) => {}
         }
@@ -237,6 +241,7 @@ async fn operate(shards: &Shards, select: &Select, verb: fn(Selector) -> Command
             | Answer::Stats(_)
             | Answer::TlsSessions(_)
             | Answer::Submitted(_)
+            | Answer::Refused(_)
             | Answer::Shaping(_)
             | Answer::Snapshot(_) => {}
         }

@@ -164,6 +164,7 @@ async fn ask(shards: &Shards) -> Result<Told, Silent> {
                 | Answer::TlsSessions(_)
                 | Answer::Shaping(_)
                 | Answer::Submitted(_)
+                | Answer::Refused(_)
                 | Answer::Changed(_)
                 | Answer::Failed(_) => {}
             }

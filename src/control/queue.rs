@@ -10,6 +10,7 @@ use crate::base::limits::LIST_ROWS_MAX;
 use crate::config::options::AdminAddress;
 use crate::control::api::{Changed, Message, Refusal, Row, Select, Stats};
 use crate::control::exporters;
+use crate::control::inject::Outcome;
 use crate::control::pauses::{self, Done, Whose};
 use crate::control::unix::Unix;
 use crate::policy::tls_report::Status;
@@ -140,6 +141,25 @@ impl Node {
             Some(rows) => request.header("content-type", "text/csv").send(rows),
             None => request.send_empty(),
         })
+    }
+
+    /// Hand in mail; what came of each request of the body.
+    pub(super) fn inject(&self, body: &[u8], key: Option<&str>) -> Result<Vec<Outcome>, AskError> {
+        let request = self.prepare(self.agent.post(self.url("inject")), &Select::default());
+        let request = request.header("content-type", "application/json");
+        let request = match key {
+            Some(key) => request.header("idempotency-key", key),
+            None => request,
+        };
+        let nobody = |error: ureq::Error| AskError::Nobody(self.admin.clone(), error.to_string());
+        let mut answer = request.send(body).map_err(nobody)?;
+        let text = answer.body_mut().read_to_string().map_err(nobody)?;
+        let one = || serde_json::from_str(&text).map(|one| vec![one]);
+        let words = |_| {
+            let refusal: Result<Refusal, _> = serde_json::from_str(&text);
+            AskError::Refused(refusal.map_or_else(|_| answer.status().to_string(), |r| r.error))
+        };
+        serde_json::from_str(&text).or_else(|_| one()).map_err(words)
     }
 
     /// How sources stand at sites, by these words of a query; `verb`: after it was done.

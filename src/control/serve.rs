@@ -37,6 +37,7 @@ use crate::control::check_domain::DomainChecks;
 use crate::control::commands::Shards;
 use crate::control::exporters::Exporters;
 use crate::control::http::{self, Refused};
+use crate::control::inject::Injections;
 use crate::control::kpis::Kpis;
 use crate::control::overview::Facts;
 use crate::control::pauses::Pauses;
@@ -71,6 +72,8 @@ pub struct Ways {
     pub checks: DomainChecks,
     /// Who counts what became of mail.
     pub kpis: Kpis,
+    /// Mail that is handed in.
+    pub injections: Injections,
 }
 
 /// Answer at `doors`, which listen and do not block, until the process ends.

@@ -144,6 +144,7 @@ async fn order(shards: &Shards, Asked { site, source, .. }: Asked, verb: Verb) -
             | Answer::Snapshot(_)
             | Answer::TlsSessions(_)
             | Answer::Submitted(_)
+            | Answer::Refused(_)
             | Answer::Changed(_) => {}
         }
     }

@@ -21,6 +21,7 @@ use crate::platform::domain_check::CheckError;
 use crate::platform::event_log::EventLogOptions;
 use crate::platform::files::{self, AdminFiles, FileError};
 use crate::platform::pauses::{PauseError, Pauses};
+use crate::platform::repeats::Opener;
 use crate::platform::shaping::Keeper;
 use crate::platform::standings::Checker;
 use crate::platform::supervise::{Occasion, RunError, StartError};
@@ -30,6 +31,7 @@ use crate::platform::user::{User, UserError};
 use crate::platform::{clock, machine};
 use crate::policy::domain_check::Report;
 use crate::policy::gate::Board;
+use crate::policy::repeats::Repeats;
 use crate::policy::suppression::{Registry, Suppression};
 use crate::queue::Pause;
 use crate::shard::mesh::Crossing;
@@ -95,6 +97,7 @@ pub struct Relay {
     lists: Arc<Lists>,
     sites: Arc<SharedSites>,
     keeper: Arc<Keeper>,
+    repeats: Arc<Opener>,
 }
 
 /// What the control thread needs of a relay.
@@ -108,6 +111,7 @@ pub struct Handle {
     pauses: Arc<Pauses>,
     lists: Arc<Lists>,
     keeper: Arc<Keeper>,
+    repeats: Arc<Opener>,
 }
 
 impl Handle {
@@ -129,6 +133,16 @@ impl Handle {
     /// Pause, or let go on; whether that changes anything.
     pub fn set_pause(&self, pause: &Pause, paused: bool) -> Result<bool, PauseError> {
         self.pauses.set(pause, paused)
+    }
+
+    /// What is in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// What remembers what was answered under an `Idempotency-Key`.
+    pub fn repeats(&self) -> Arc<dyn Repeats> {
+        self.repeats.clone()
     }
 
     /// The suppression lists; `None` where nobody is looked for on them.
@@ -190,7 +204,19 @@ impl Relay {
         let sites = Arc::new(SharedSites::default());
         let keeper = Arc::new(Keeper::new(sites.clone(), &config.spool.directory));
         keeper.set(config.shaping.is_on()).map_err(SettingsError::Keeper)?;
-        Ok(Self { node, log, settings, checker, tls_reports, pauses, lists, sites, keeper })
+        let repeats = Arc::new(Opener::new(&config.spool.directory));
+        Ok(Self {
+            node,
+            log,
+            settings,
+            checker,
+            tls_reports,
+            pauses,
+            lists,
+            sites,
+            keeper,
+            repeats,
+        })
     }
 
     /// Where its listeners are, in their order, with the ports that they were given.
@@ -208,6 +234,7 @@ impl Relay {
             pauses: self.pauses.clone(),
             lists: self.lists.clone(),
             keeper: self.keeper.clone(),
+            repeats: self.repeats.clone(),
         }
     }
 

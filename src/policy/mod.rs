@@ -18,6 +18,7 @@ pub mod pace;
 pub mod rates;
 pub mod recipients;
 pub mod relay;
+pub mod repeats;
 pub mod returns;
 pub mod senders;
 pub mod signing;

@@ -11,9 +11,10 @@ use crate::egress::health::Standing;
 use crate::egress::shaping::status::{Order, OutletStatus};
 use crate::mail::address::{Domain, ForwardPath, Mailbox, ReversePath};
 use crate::mail::durability::Durability;
-use crate::mail::envelope::TlsWish;
+use crate::mail::envelope::{Envelope, TlsWish};
 use crate::mail::handling::{CampaignName, Handling, TenantName};
 use crate::mail::outcome::{Outcome, Reason};
+use crate::mail::status::Reply;
 use crate::outcome::counters::Counters;
 use crate::policy::tls_report::Tally;
 use crate::shard::platform::PlatformCounters;
@@ -85,6 +86,9 @@ pub enum Command {
     /// Take a message of the node's own. Answered by `Answer::Submitted` once it is on stable
     /// storage, or by `Answer::Failed`.
     Submit(Box<Submission>),
+    /// Take a message that was handed in over HTTP. Answered by `Answer::Submitted` once it is on
+    /// stable storage, or by `Answer::Refused`.
+    Inject(Box<Injection>),
     /// Try at once what waits for its next attempt. Answered by `Answer::Changed`.
     Flush(Selector),
     /// Try no more until released; lifetimes go on. Answered by `Answer::Changed`.
@@ -107,6 +111,17 @@ pub struct Submission {
     pub tls: TlsWish,
     /// Header and body; CRLF only.
     pub content: Vec<u8>,
+}
+
+/// A message that was handed in over HTTP, by somebody who may send to anyone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Injection {
+    /// Reverse-path and recipients.
+    pub envelope: Envelope,
+    /// Header and body; CRLF only.
+    pub content: Vec<u8>,
+    /// Some octet of it is above 127.
+    pub has_eight_bit: bool,
 }
 
 /// What a shard answers.
@@ -135,6 +150,8 @@ pub enum Answer {
     Shaping(Vec<OutletStatus>),
     /// It is stored, under this name.
     Submitted(MessageId),
+    /// It is not taken, as a client of SMTP would be told.
+    Refused(Reply),
     /// So many recipients were changed.
     Changed(u64),
     /// The verb could not be done, in words for the operator.

@@ -55,6 +55,7 @@ mod verifying;
 mod waits;
 
 pub mod commands;
+pub mod injecting;
 pub mod mesh;
 mod moving;
 mod parting;
@@ -322,8 +323,7 @@ impl Shard {
                     self.home.dsn_refused(&about, &mut self.commit, cx);
                 }
                 CommitEvent::Refused { from: From::Control(request), why } => {
-                    let words = format!("not stored: {why:?}");
-                    request.answer(Answer::Failed(words.into()));
+                    requests::answer_unstored(*request, why);
                 }
                 CommitEvent::Noted { id, recipient, directory, at } => {
                     self.home.noted(id, recipient, record_at(directory, at));

@@ -65,6 +65,7 @@ impl Operations {
             | Command::Sites { .. }
             | Command::Waits(_)
             | Command::TlsSessions
+            | Command::Inject(_)
             | Command::Submit(_) => {
                 unreachable!("answered by the shard itself")
             }

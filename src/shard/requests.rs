@@ -7,6 +7,7 @@ use crate::base::limits::RECORD_CONTENT_MAX;
 use crate::egress::shaping::status::{Order, Verb};
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::mail::envelope::{BodyType, Envelope, Notify, Recipient};
+use crate::policy::signing::SigningFailed;
 use crate::shard::Shard;
 use crate::shard::commands::{Answer, Command, Submission};
 use crate::shard::commit::{Commit, From, InMemory};
@@ -14,7 +15,9 @@ use crate::shard::context::Context;
 use crate::shard::mesh::Request;
 use crate::shard::notices::unsigned;
 use crate::shard::platform::Platform;
-use crate::spool::log::{LogError, Room};
+use crate::shard::refusals::answer_to;
+use crate::smtp::answer as smtp;
+use crate::spool::log::{LogError, Refusal, Room};
 use crate::spool::stored::NewMessage;
 
 impl Shard {
@@ -43,6 +46,7 @@ impl Shard {
                 request.answer(answer);
             }
             Command::Submit(_) => self.submit(request, platform),
+            Command::Inject(_) => self.inject(request, platform),
             Command::Show(id)
                 if self.recovering.may_find(*id) && self.home.queue.show(*id).is_none() =>
             {
@@ -98,22 +102,48 @@ impl Shard {
         answer_refused(stored);
     }
 
-    /// Store a message of this node's own that has been signed.
+    /// Store a message of the control thread's that has been signed, or cannot be: what we say
+    /// ourselves is better said unsigned than not at all, the mail of others is not.
     pub(super) fn store_submitted<P: Platform>(
         &mut self,
         message: NewMessage,
+        made: Result<(), SigningFailed>,
         request: Box<Request>,
         platform: &P,
     ) {
+        if let (Err(error), Command::Inject(_)) = (made, &request.command) {
+            tracing::error!(id = %message.id, %error, "not signed, so not taken");
+            self.commit.abandon(message.id);
+            return request.answer(Answer::Refused(smtp::Answer::NOT_STORED.into()));
+        }
         let now = platform.now().mono;
         answer_refused(self.commit.message(message, From::Control(request), now));
     }
 }
 
-fn answer_refused(stored: Result<Option<InMemory>, (LogError, From)>) {
+pub(super) fn answer_refused(stored: Result<Option<InMemory>, (LogError, From)>) {
     if let Err((error, From::Control(request))) = stored {
-        request.answer(Answer::Failed(error.to_string().into()));
+        let answer = match is_injection(&request) {
+            true => Answer::Refused(answer_to(error).into()),
+            false => Answer::Failed(error.to_string().into()),
+        };
+        request.answer(answer);
     }
+}
+
+/// What is answered where the log could not store it.
+pub(super) fn answer_unstored(request: Request, why: Refusal) {
+    let answer = match (is_injection(&request), why) {
+        (true, Refusal::Failed) => Answer::Refused(smtp::Answer::NOT_STORED.into()),
+        (true, Refusal::Full) => Answer::Refused(smtp::Answer::NO_ROOM.into()),
+        (false, why) => Answer::Failed(format!("not stored: {why:?}").into()),
+    };
+    request.answer(answer);
+}
+
+/// Whether whoever asks is told what a client of SMTP is told.
+fn is_injection(request: &Request) -> bool {
+    matches!(request.command, Command::Inject(_))
 }
 
 /// The message to be stored, and what of its content goes before its last chunk.

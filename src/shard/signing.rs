@@ -105,7 +105,7 @@ impl Shard {
                 // What we say of mail is better said unsigned than not at all.
                 self.home.store_dsn(message, about, &mut self.commit, cx);
             }
-            From::Control(request) => self.store_submitted(message, request, platform),
+            From::Control(request) => self.store_submitted(message, made, request, platform),
             From::Answered => unreachable!("nothing is promised before it is signed"),
         }
     }

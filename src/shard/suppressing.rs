@@ -68,9 +68,12 @@ fn lookups<P: Platform>(
     cx: &Context<'_, P>,
 ) -> Vec<(u16, Lookup)> {
     // A sender is told of what became of its mail.
-    let Origin::Client { peer, listener, .. } = stored.origin else { return Vec::new() };
     let relay = &cx.settings.relay;
-    let is_trusted = relay.may_relay(listener, peer);
+    let is_trusted = match stored.origin {
+        Origin::Own => return Vec::new(),
+        Origin::Injected => true,
+        Origin::Client { peer, listener, .. } => relay.may_relay(listener, peer),
+    };
     let handling = stored.envelope.handling.as_ref();
     let lists = Lists { tenant: handling.and_then(|handling| handling.tenant.as_ref()) };
     let lookup = |recipient: &u16| {

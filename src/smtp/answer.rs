@@ -283,6 +283,17 @@ impl From<Reply> for Answer {
     }
 }
 
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        let Answer { code, enhanced, text } = answer;
+        let text = match text {
+            Text::Words(words) => words.into(),
+            Text::Stored(message) => format!("Stored as {message}").into(),
+        };
+        Self { code, enhanced, text }
+    }
+}
+
 /// Decimal digits of a number below 1,000, without the machinery of `fmt`.
 fn push_number(number: u16, out: &mut Vec<u8>) {
     let digit = |n: u16| b'0' + u8::try_from(n % 10).expect("below ten");

@@ -2,8 +2,8 @@
 //!
 //! In: the proxy's octets, in pieces of any size. Out: octets for the proxy; that the way is open,
 //! or why not. Invariant: nothing behind the proxy's last answer is taken: it is the peer's; no
-//! more than `ANSWER_MAX` octets of an answer are kept, and an answer is refused at its first octet
-//! that cannot be. Unit: one connection.
+//! more than `SOCKS_ANSWER_MAX` octets of an answer are kept, and an answer is refused at its first
+//! octet that cannot be. Unit: one connection.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::base::limits::SOCKS_WORD_MAX;
+use crate::base::limits::{SOCKS_ANSWER_MAX, SOCKS_WORD_MAX};
 
 #[cfg(test)]
 mod tests;
@@ -123,8 +123,6 @@ const CONNECT: u8 = 1;
 const V4: u8 = 1;
 const NAME: u8 = 3;
 const V6: u8 = 4;
-/// An answer with the longest name (§6).
-const ANSWER_MAX: usize = 4 + 1 + 255 + 2;
 
 impl Socks {
     /// Ask for a connection to `peer`; what is to be said first waits in `take_output`.
@@ -146,7 +144,7 @@ impl Socks {
     pub fn handle_bytes(&mut self, bytes: &[u8]) -> (usize, Progress) {
         for (at, octet) in bytes.iter().enumerate() {
             self.kept.push(*octet);
-            assert!(self.kept.len() <= ANSWER_MAX, "an answer without an end");
+            assert!(self.kept.len() <= SOCKS_ANSWER_MAX, "an answer without an end");
             let answered = match self.state {
                 State::Method => self.method(),
                 State::Login => self.login(),

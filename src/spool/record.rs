@@ -19,7 +19,7 @@
 //! | 34 | 2 | octets of the reverse-path; 0: null |
 //! | 36 | 2 | octets of ENVID |
 //! | 38 | 2 | flags: 1 eight-bit, 2 SMTPUTF8, 4 ENVID, 8 client, 16 of IPv6, 32 `memory`, |
-//! | | | 64 held, 128 REQUIRETLS, 256 `TLS-Required: No`, 512 has a handling |
+//! | | | 64 held, 128 REQUIRETLS, 256 `TLS-Required: No`, 512 has a handling, 1024 HTTP |
 //! | 40 | 1 | BODY: 0 7BIT, 1 8BITMIME, 2 BINARYMIME |
 //! | 41 | 1 | RET: 0 none, 1 FULL, 2 HDRS |
 //! | 42 | 2 | listener |
@@ -74,6 +74,7 @@ const QUARANTINED: u16 = 64;
 const TLS_REQUIRED: u16 = 128;
 const TLS_WAIVED: u16 = 256;
 const HAS_HANDLING: u16 = 512;
+const INJECTED: u16 = 1024;
 
 /// Where a stretch of a message's content lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +180,7 @@ fn encode_fixed(
         TlsWish::Required => TLS_REQUIRED,
         TlsWish::Waived => TLS_WAIVED,
     };
+    flags |= if head.origin == Origin::Injected { INJECTED } else { 0 };
     if let Origin::Client { peer, listener, durability } = head.origin {
         flags |= FROM_CLIENT;
         flags |= if durability == Durability::Memory { IN_MEMORY } else { 0 };
@@ -461,7 +463,7 @@ impl<'a> MessageView<'a> {
     fn origin(&self) -> Origin {
         let flags = self.short(38);
         if flags & FROM_CLIENT == 0 {
-            return Origin::Own;
+            return if flags & INJECTED == 0 { Origin::Own } else { Origin::Injected };
         }
         let octets: [u8; 16] = self.fixed[44..60].try_into().expect("sixteen octets");
         let peer = if flags & PEER_IS_V6 != 0 {

@@ -61,6 +61,8 @@ pub enum Origin {
         /// What its 250 was worth.
         durability: Durability,
     },
+    /// A program, over HTTP; it may send to anyone.
+    Injected,
     /// The relay itself: a DSN. May use the space that is kept back for outcomes.
     Own,
 }
@@ -70,7 +72,7 @@ impl Origin {
     pub fn durability(self) -> Durability {
         match self {
             Self::Client { durability, .. } => durability,
-            Self::Own => Durability::Commit,
+            Self::Injected | Self::Own => Durability::Commit,
         }
     }
 }

@@ -17,6 +17,8 @@ pub const PROXIES_WAITING_MAX: usize = 1_024;
 pub const XCLIENT_VALUE_MAX: usize = 255;
 /// Octets of a name or a password for a SOCKS5 proxy: RFC 1929 counts them in one octet.
 pub const SOCKS_WORD_MAX: usize = 255;
+/// Octets of a SOCKS proxy's answer: with the longest name (RFC 1928 §6).
+pub const SOCKS_ANSWER_MAX: usize = 4 + 1 + SOCKS_WORD_MAX + 2;
 /// Octets of the file that they are in: one line.
 pub const SOCKS_FILE_MAX: u64 = 2 * SOCKS_WORD_MAX as u64 + 3;
 /// How long a source is left alone whose proxy does not answer, where the pool has another.

@@ -45,7 +45,7 @@ pub(in crate::config) const SOURCE_KEY: Knob = Knob {
 pub(in crate::config) const SOURCE_PROXY: Knob = Knob {
     path: "source[].proxy",
     kind: Kind::Text { form: "proxy", default: "none" },
-    help: "`socks5://ADDRESS:PORT` or `haproxy://ADDRESS:PORT`: what connects, from `address` there.",
+    help: "`socks5://ADDRESS:PORT` or `haproxy://ADDRESS:PORT`: what connects, from `address`.",
     cost: "a proxy on the way of each connection, and one or two round trips to it",
     takes_effect: TakesEffect::Reload,
 };

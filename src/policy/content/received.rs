@@ -65,6 +65,31 @@ pub struct Received<'a> {
     pub now: WallTime,
 }
 
+/// What such a field says of a message that was handed in over HTTP.
+#[derive(Clone, Copy, Debug)]
+pub struct ReceivedByHttp<'a> {
+    /// This node.
+    pub hostname: &'a Domain,
+    /// The message's name here.
+    pub id: MessageId,
+    /// The recipient, where there is one.
+    pub recipient: Option<&'a ForwardPath>,
+    /// When.
+    pub now: WallTime,
+}
+
+impl ReceivedByHttp<'_> {
+    /// The field, with its CRLF. Where it came from is nobody's business but the sender's.
+    pub fn to_field(&self) -> Vec<u8> {
+        let mut field = String::with_capacity(USUAL_BYTES);
+        let Self { hostname, id, recipient, now } = self;
+        write!(field, "Received: by {hostname} with HTTP id {id}")
+            .and_then(|()| write_end(*recipient, None, *now, &mut field))
+            .expect("memory takes every write");
+        field.into_bytes()
+    }
+}
+
 impl Received<'_> {
     /// The field, with its CRLF.
     pub fn to_field(&self) -> Vec<u8> {
@@ -83,21 +108,7 @@ impl Received<'_> {
             field.push_str(word);
         }
         write!(field, "{}", self.id)?;
-        if let Some(ForwardPath::Mailbox(mailbox)) = self.recipient {
-            for word in ["\r\n\tfor <", mailbox.as_str(), ">"] {
-                field.push_str(word);
-            }
-        }
-        // RFC 8314 §4.3: the clause of the registry of additional registered clauses.
-        if let Some(cipher) = self.cipher {
-            for word in ["\r\n\ttls ", cipher] {
-                field.push_str(word);
-            }
-        }
-        field.push_str(";\r\n\t");
-        self.now.write_rfc5322(field)?;
-        field.push_str("\r\n");
-        Ok(())
+        write_end(self.recipient, self.cipher, self.now, field)
     }
 
     /// What the client called itself, with whatever could not stand there replaced by `?`.
@@ -116,6 +127,29 @@ impl Received<'_> {
         }
         Ok(())
     }
+}
+
+fn write_end(
+    recipient: Option<&ForwardPath>,
+    cipher: Option<&str>,
+    now: WallTime,
+    field: &mut String,
+) -> fmt::Result {
+    if let Some(ForwardPath::Mailbox(mailbox)) = recipient {
+        for word in ["\r\n\tfor <", mailbox.as_str(), ">"] {
+            field.push_str(word);
+        }
+    }
+    // RFC 8314 §4.3: the clause of the registry of additional registered clauses.
+    if let Some(cipher) = cipher {
+        for word in ["\r\n\ttls ", cipher] {
+            field.push_str(word);
+        }
+    }
+    field.push_str(";\r\n\t");
+    now.write_rfc5322(field)?;
+    field.push_str("\r\n");
+    Ok(())
 }
 
 /// An address literal (RFC 5321 §4.1.3).

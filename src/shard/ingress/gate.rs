@@ -68,7 +68,7 @@ fn refuse<P: Platform>(reply: Reply, cx: &mut Context<'_, P>) -> Answer {
 }
 
 /// Why a message is not to have the signatures that are its domains'.
-pub(super) fn refusal_of_signers<P: Platform>(
+pub(in crate::shard) fn refusal_of_signers<P: Platform>(
     unsigned: &Unsigned,
     cx: &Context<'_, P>,
 ) -> Option<Answer> {

@@ -89,7 +89,10 @@ impl Inbound {
 }
 
 /// What is against one more message of a tenant.
-fn refusal_of<P: Platform>(tenant: &TenantName, cx: &mut Context<'_, P>) -> Option<Answer> {
+pub(in crate::shard) fn refusal_of<P: Platform>(
+    tenant: &TenantName,
+    cx: &mut Context<'_, P>,
+) -> Option<Answer> {
     if !cx.common.outran.contains(tenant) {
         return None;
     }

@@ -88,7 +88,7 @@ fn messages_read_back() {
         envelope_id: Some("".into()),
         ..null.clone()
     };
-    for origin in [Origin::Own, v4, v6] {
+    for origin in [Origin::Own, Origin::Injected, v4, v6] {
         let wishes = TlsWish::ALL.map(|tls| Envelope { tls, ..null.clone() });
         let others = [envelope(1), envelope(RECIPIENTS_MAX), binary.clone()];
         let handlings = handling::tests::some().into_iter();
