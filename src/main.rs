@@ -15,6 +15,7 @@ use relay_fast::control::commands::Shards;
 use relay_fast::control::exporters::{Exporters, Means};
 use relay_fast::control::inject::Injections;
 use relay_fast::control::kpis::Kpis;
+use relay_fast::control::metrics;
 use relay_fast::control::overview::Facts;
 use relay_fast::control::passwd;
 use relay_fast::control::pauses::Pauses;
@@ -57,6 +58,10 @@ fn main() -> ExitCode {
         Some(Verb::Check) => check(&cli.node),
         Some(Verb::Knobs) => {
             print!("{}", reference::render());
+            Ok(())
+        }
+        Some(Verb::Metrics) => {
+            print!("{}", metrics::reference::render());
             Ok(())
         }
         Some(Verb::Dkim { verb }) => dkim(&cli.node, verb),

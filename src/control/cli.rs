@@ -69,6 +69,8 @@ pub enum Verb {
     Check,
     /// Print the reference of all knobs
     Knobs,
+    /// Print the reference of metrics as a Markdown table
+    Metrics,
     /// Make keys that sign mail, and print their DNS records
     Dkim {
         /// The verb

@@ -108,7 +108,7 @@ fn well(snapshot: Option<&Snapshot>) -> String {
 async fn exposition(
     State((shards, exporters, lists, kpis)): State<(Shards, Exporters, SuppressionLists, Kpis)>,
 ) -> Result<Response, Refused> {
-    let beside = status::metrics(&exporters.statuses()) + &kpis.metrics();
+    let beside = status::metrics(&exporters.statuses()) + &kpis.metrics().await;
     let text = metrics::render(&snapshots(&shards).await?, lists.totals().await.as_ref()) + &beside;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }

@@ -8,10 +8,10 @@
 
 mod answer;
 mod counting;
+mod exposed;
 mod shown;
 mod store;
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,8 +26,10 @@ use crate::base::time::{Now, WallTime};
 use crate::config::options::KpiOptions;
 use crate::control::events::source::octets_behind;
 use crate::control::http::Refused;
+use crate::control::kpis::exposed::{Stand, Top};
 use crate::control::kpis::store::{Store, StoreError};
 use crate::outcome::event::cursor::Cursor;
+use crate::outcome::kpi::{Dimension, Figures};
 
 pub use answer::{Numbers, Point, Row, Series, Standing, Totals};
 pub use shown::{KpisVerb, show};
@@ -139,23 +141,22 @@ impl Kpis {
     }
 
     /// In Prometheus' text format; nothing where nothing is counted.
-    pub fn metrics(&self) -> String {
-        let mut out = String::new();
+    pub async fn metrics(&self) -> String {
         if !lock(&self.0.state).options.count {
-            return out;
+            return String::new();
         }
         let Progress { events, gaps, octets, .. } = lock(&self.0.progress).clone();
-        let Standing { behind_bytes, error, .. } = self.standing();
-        for (name, kind, help, value) in [
-            ("events_total", "counter", "Events that were counted for figures.", events),
-            ("gaps_total", "counter", "Times that events were missing for figures.", gaps),
-            ("lag_bytes", "gauge", "Octets of events that are in no figures yet.", behind_bytes),
-            ("store_bytes", "gauge", "Octets of figures that are kept.", octets),
-            ("failing", "gauge", "1 while nothing can be counted.", u64::from(error.is_some())),
-        ] {
-            let name = format!("relay_fast_kpi_{name}");
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
-        }
-        out
+        let Standing { behind_bytes: behind, error, .. } = self.standing();
+        let stand = Stand { events, gaps, octets, behind, is_failing: error.is_some() };
+        let now = (self.0.now)().wall;
+        let tops = self.ask(move |store| exposed::tops(store, now)).await;
+        // Where the store cannot say it is failing, which is told.
+        exposed::text(&stand, &tops.unwrap_or_default())
     }
+}
+
+/// All that is told in Prometheus' text format, of nothing.
+pub(super) fn exposition() -> String {
+    let (rows, others) = (vec![("key".to_owned(), Figures::default())], Figures::default());
+    exposed::text(&Stand::default(), &[Top { dimension: Dimension::Domain, rows, others }])
 }

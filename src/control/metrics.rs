@@ -1,5 +1,7 @@
 //! Write what shards counted in Prometheus' text format, version 0.0.4.
 
+pub mod reference;
+
 use std::fmt::Write;
 
 use crate::outcome::counters::{Counters, Kind, Sample};

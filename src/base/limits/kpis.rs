@@ -40,6 +40,8 @@ pub const KPI_KEY_MAX: usize = 255;
 pub const KPI_BUCKETS_MAX: usize = 576;
 /// Intervals of a series, and those that rows are summed up over.
 pub const KPI_INTERVALS_MAX: usize = 10_000;
+/// Keys of a dimension that metrics are told of: each is a few series of whoever collects them.
+pub const KPI_METRIC_KEYS: usize = 10;
 /// Rows of an answer,
 pub const KPI_ROWS_MAX: usize = 10_000;
 /// where nobody says how many.

@@ -77,7 +77,7 @@ impl Progress {
 const USUAL_LINE: u64 = 400;
 
 /// How an exporter stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Its name.
     pub name: String,
