@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use relay_fast::control::commands::Shards;
 use relay_fast::control::exporters::{Exporters, Means};
 use relay_fast::control::inject::Injections;
 use relay_fast::control::kpis::Kpis;
+use relay_fast::control::manual;
 use relay_fast::control::metrics;
 use relay_fast::control::overview::Facts;
 use relay_fast::control::passwd;
@@ -32,8 +34,8 @@ use relay_fast::platform::tls_reports::Ask;
 use relay_fast::platform::{clock, telemetry};
 
 use crate::verbs::{
-    CANNOT_BE_READ, check, check_domain, classify, dkim, events, exporters, inject, kpis, outlets,
-    queue, rules, shaping, spool, summary, suppress, tls_reports,
+    CANNOT_BE_READ, check, check_domain, classify, dkim, events, exporters, health, inject, kpis,
+    outlets, queue, rules, shaping, spool, summary, suppress, tls_reports, top,
 };
 
 mod verbs;
@@ -78,6 +80,13 @@ fn main() -> ExitCode {
         Some(Verb::Exporters) => exporters(&cli.node),
         Some(Verb::Kpis(ask)) => kpis(&cli.node, ask),
         Some(Verb::Shaping { verb }) => shaping(&cli.node, verb),
+        Some(Verb::Health) => health(&cli.node),
+        Some(Verb::Top(ask)) => top(&cli.node, ask),
+        Some(Verb::Man { directory }) => manual::pages(directory).map_err(Box::from),
+        Some(Verb::Completions { shell }) => {
+            manual::completions(*shell, &mut io::stdout());
+            Ok(())
+        }
         Some(Verb::Report { since }) => summary(&cli.node, since),
     };
     match done {

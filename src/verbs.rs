@@ -21,6 +21,7 @@ use relay_fast::control::serve::Rules;
 use relay_fast::control::shaping::ShapingVerb;
 use relay_fast::control::spool::Teller;
 use relay_fast::control::suppress::SuppressVerb;
+use relay_fast::control::top::{self, Top};
 use relay_fast::control::{events, exporters, kpis, report, shaping, tls_reports};
 use relay_fast::mail::address::Domain;
 use relay_fast::outcome::classes::Classifier;
@@ -174,6 +175,24 @@ pub(crate) fn shaping(node: &NodeFlags, verb: &ShapingVerb) -> Result<(), Box<dy
         ShapingVerb::Status { .. } | ShapingVerb::Set { .. } | ShapingVerb::Reset { .. } => {
             print!("{}", shaping::ask(&running(node)?, verb)?.unwrap_or_default());
         }
+    }
+    Ok(())
+}
+
+pub(crate) fn health(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
+    match running(node)?.health()? {
+        (true, words) => print!("{words}"),
+        (false, words) => return Err(words.trim_end().into()),
+    }
+    Ok(())
+}
+
+pub(crate) fn top(node: &NodeFlags, ask: &Top) -> Result<(), Box<dyn Error>> {
+    let every = duration(&ask.every).map_err(|error| format!("--every {}: {error}", ask.every))?;
+    let node = running(node)?;
+    match ask.once {
+        true => print!("{}", top::once(&node, every)?),
+        false => top::run(node, every)?,
     }
     Ok(())
 }

@@ -109,6 +109,8 @@ mod sources;
 mod spool;
 #[path = "relay/suppression.rs"]
 mod suppression;
+#[path = "relay/top.rs"]
+mod top;
 #[path = "relay/tricks.rs"]
 mod tricks;
 #[path = "relay/tunnels.rs"]

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::base::ids::MessageId;
 use crate::config::Config;
@@ -22,6 +23,7 @@ use crate::control::pauses::Whose;
 use crate::control::queue::Ask;
 use crate::control::shaping::ShapingVerb;
 use crate::control::suppress::SuppressVerb;
+use crate::control::top::Top;
 
 /// An SMTP relay for bulk-campaign sending nodes: stored before 250.
 #[derive(Parser)]
@@ -133,6 +135,20 @@ pub enum Verb {
         /// The verb
         #[command(subcommand)]
         verb: ShapingVerb,
+    },
+    /// Whether a running node is well: exit 0 and `ok`, or exit 1 and why not
+    Health,
+    /// Watch what a running node does, as it does it
+    Top(Top),
+    /// Write the manual pages, one for each verb, to a directory
+    Man {
+        /// The directory; it is there
+        directory: PathBuf,
+    },
+    /// Print what a shell needs to complete the command line
+    Completions {
+        /// The shell
+        shell: Shell,
     },
     /// Sum up the event log: rates and times to delivery by domain and upstream
     Report {

@@ -108,6 +108,17 @@ impl Node {
         self.read(self.prepare(request, &Select::default()).send_empty())
     }
 
+    /// Whether it is well, and what it says of itself.
+    pub fn health(&self) -> Result<(bool, String), AskError> {
+        // The one path that is not of the API: others watch it too.
+        let url = self.url("").replace("/v1/", "/healthz");
+        let request = self.prepare(self.agent.get(url), &Select::default());
+        let nobody = |error: ureq::Error| AskError::Nobody(self.admin.clone(), error.to_string());
+        let mut answer = request.call().map_err(nobody)?;
+        let words = answer.body_mut().read_to_string().map_err(nobody)?;
+        Ok((answer.status().is_success(), words))
+    }
+
     fn pauses(&self) -> Result<Vec<Whose>, AskError> {
         self.fetch("pauses", &[])
     }

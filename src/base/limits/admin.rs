@@ -56,6 +56,14 @@ const _: () =
 /// Those who watch live at a time: they leave room for others on one address.
 pub const LIVE_WATCHERS_MAX: usize = 16;
 const _: () = assert!(LIVE_WATCHERS_MAX < ADMIN_CONNECTIONS_MAX);
+/// Overviews of which `relay-fast top` draws the course: what a wide terminal has room for.
+pub const TOP_HISTORY_MAX: usize = 512;
+/// How often it looks whether something is to be drawn anew: what a person takes for at once.
+pub const TOP_LOOK: Duration = Duration::from_millis(250);
+/// Characters of what it prints where there is no terminal.
+pub const TOP_COLUMNS: u16 = 160;
+/// Lines of it.
+pub const TOP_ROWS: u16 = 48;
 /// What is waited after an accept that failed, for want of descriptors most likely.
 pub const ADMIN_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Tokens beside the one of `[admin]`: a program each, and some being renewed.
