@@ -3,7 +3,9 @@
 pub mod ids;
 pub mod limits;
 pub mod prng;
+pub mod rate;
 pub mod slots;
 pub mod text;
 pub mod time;
 pub mod wheel;
+pub mod window;

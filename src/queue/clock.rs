@@ -21,12 +21,15 @@ pub(super) struct Clock {
     ahead: i64,
     /// By what the wall clock was ahead of the monotonic one; none before the first time.
     mono_ahead: Option<i64>,
+    /// When it was told last.
+    now: (Monotonic, WallTime),
 }
 
 impl Clock {
     /// The time is `now`. By what the wall clock was set since, if it was: ahead, or back if
     /// negative.
     pub(super) fn follow(&mut self, now: Now) -> Option<i64> {
+        self.now = (now.mono, now.wall);
         let mono_ahead = now.wall.0.saturating_sub(millis(now.mono));
         let Some(before) = self.mono_ahead else {
             self.mono_ahead = Some(mono_ahead);
@@ -41,6 +44,16 @@ impl Clock {
         self.mono_ahead = Some(before.saturating_add(step));
         self.ahead = self.ahead.saturating_add(step);
         Some(step)
+    }
+
+    /// The time that was told last, by the monotonic clock and by the own one.
+    pub(super) fn now(&self) -> (Monotonic, i64) {
+        (self.now.0, self.own(self.now.1).0)
+    }
+
+    /// The same, by the wall clock.
+    pub(super) fn wall_now(&self) -> WallTime {
+        self.now.1
     }
 
     /// What the own clock shows when the wall clock shows `wall`.

@@ -120,6 +120,7 @@ impl<H> Queue<H> {
             };
             self.make_ready(entry);
         }
+        self.look_at_gates();
         while let Some(&(_, domain)) = self.parks.first().filter(|(until, _)| *until <= now.0) {
             self.widen(domain, 1);
         }
@@ -149,7 +150,8 @@ impl<H> Queue<H> {
     pub fn next_due(&self) -> Option<WallTime> {
         let deferred = self.deferred.first().map(from_seconds);
         let parked = self.parks.first().map(|(until, _)| WallTime(*until));
-        let next = [deferred, parked, self.next_age()].into_iter().flatten().min();
+        let waits = [deferred, parked, self.next_age(), self.next_gate()];
+        let next = waits.into_iter().flatten().min();
         next.map(|own| self.clock.wall(own))
     }
 }

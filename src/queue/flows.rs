@@ -8,15 +8,19 @@
 //! does. What is paused is remembered as long as it is.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashTable;
 
 use crate::base::limits::CAMPAIGN_WEIGHT_DEFAULT;
+use crate::base::time::Monotonic;
 use crate::mail::handling::{CampaignName, Handling, Priority, TenantName, sender};
+use crate::queue::gates::{FlowGate, Pace, TenantGate, Whose};
 use crate::queue::list::{Links, List, NONE};
+use crate::queue::paces::SharedPaces;
 use crate::queue::table::Table;
-use crate::queue::terms::{TenantTerms, Tenants};
+use crate::queue::terms::{TenantTerms, Tenants, Terms};
 
 /// What an operator can pause: all that a tenant sends, or one campaign of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +70,8 @@ pub(super) struct TenantRow {
     /// They are more than it may have.
     over: bool,
     stopped: bool,
+    /// What its mail has to pass, if anything.
+    pub(super) gate: Option<TenantGate>,
     /// Linked by `FlowRow::siblings`.
     flows: List,
 }
@@ -83,12 +89,20 @@ pub(super) struct FlowRow {
     /// Of its messages, where that is not the node's.
     lifetime: Option<Duration>,
     stopped: bool,
+    /// What its mail has to pass, for its campaign's sake or its tenant's.
+    pub(super) gate: Option<Box<FlowGate>>,
+    /// Among those that wait for their tenant's turn.
+    turn: Links,
     siblings: Links,
     /// Its leaves, one a domain. Linked by `Lane::kin`.
     pub(super) leaves: List,
 }
 
 impl FlowRow {
+    pub(super) fn turn(&mut self) -> &mut Links {
+        &mut self.turn
+    }
+
     fn siblings(&mut self) -> &mut Links {
         &mut self.siblings
     }
@@ -97,8 +111,8 @@ impl FlowRow {
 /// All flows with messages in the queue.
 #[derive(Debug, Default)]
 pub(super) struct Flows {
-    rows: Table<FlowRow>,
-    tenants: Table<TenantRow>,
+    pub(super) rows: Table<FlowRow>,
+    pub(super) tenants: Table<TenantRow>,
     by_key: HashTable<u32>,
     by_name: HashMap<Option<TenantName>, u32>,
     terms: Tenants,
@@ -106,6 +120,15 @@ pub(super) struct Flows {
     /// Those who have more in the queue than they may, and whether that changed since it was asked.
     over: BTreeSet<TenantName>,
     over_changed: bool,
+    pub(super) paces: Arc<SharedPaces>,
+    /// The time that was told last.
+    pub(super) now: Monotonic,
+    /// Gates by when, on the own clock, they are looked at.
+    pub(super) timers: BTreeSet<(i64, Whose)>,
+    /// Flows of which leaves are set aside.
+    pub(super) aside: BTreeSet<u32>,
+    /// More leaves are to be set aside than one look did.
+    pub(super) has_more: bool,
 }
 
 impl Flows {
@@ -144,17 +167,19 @@ impl Flows {
             let pause = Pause { tenant: tenant.clone(), campaign: campaign.cloned() };
             pause.campaign.is_some() && self.pauses.contains(&pause)
         });
-        let of_campaign = self.terms.of_campaign(tenant, campaign);
         let tenant = self.intern_tenant(tenant);
-        let of_tenant = self.tenants[tenant].terms.terms;
+        let (weight, lifetime) = self.terms_of(tenant, campaign);
+        let gate = self.gate_of(tenant, campaign);
         let flow = self.rows.insert(FlowRow {
             tenant,
             campaign: campaign.cloned(),
             band,
             hash,
             messages: 0,
-            weight: of_campaign.weight,
-            lifetime: of_campaign.terms.or(of_tenant).lifetime,
+            weight,
+            lifetime,
+            gate,
+            turn: Links::default(),
             stopped,
             siblings: Links::default(),
             leaves: List::default(),
@@ -171,12 +196,14 @@ impl Flows {
             return *row;
         }
         let pause = name.clone().map(|tenant| Pause { tenant, campaign: None });
+        let gate = self.gate_of_tenant(name.as_ref());
         let row = self.tenants.insert(TenantRow {
             terms: self.terms.of_tenant(name.as_ref()),
             recipients: 0,
             over: false,
             stopped: pause.is_some_and(|pause| self.pauses.contains(&pause)),
             name: name.clone(),
+            gate,
             flows: List::default(),
         });
         self.by_name.insert(name, row);
@@ -229,6 +256,7 @@ impl Flows {
         if self.rows[flow].messages > 0 {
             return;
         }
+        self.forget_timer(Whose::Flow(flow));
         let tenant = self.rows[flow].tenant;
         self.tenants[tenant].flows.remove(&mut self.rows, flow, FlowRow::siblings);
         let gone = self.rows.remove(flow);
@@ -238,6 +266,7 @@ impl Flows {
             Err(_) => unreachable!("every row is indexed"),
         }
         if self.tenants[tenant].flows.is_empty() {
+            self.forget_timer(Whose::Tenant(tenant));
             let gone = self.tenants.remove(tenant);
             self.by_name.remove(&gone.name);
         }
@@ -342,25 +371,66 @@ impl Flows {
         &self.pauses
     }
 
-    /// These terms hold from now on.
+    /// Whether these are the terms that hold.
+    pub(super) fn has_terms(&self, terms: &Tenants) -> bool {
+        self.terms == *terms
+    }
+
+    /// These terms hold from now on. No leaf is set aside.
     pub(super) fn set_terms(&mut self, terms: Tenants) {
         self.terms = terms;
         for (name, row) in self.by_name.clone() {
             self.tenants[row].terms = self.terms.of_tenant(name.as_ref());
+            self.tenants[row].gate = self.gate_of_tenant(name.as_ref());
             self.weigh(row);
             for flow in self.flows_of(row).collect::<Vec<_>>() {
-                let campaign = self.rows[flow].campaign.as_ref();
-                let of_campaign = self.terms.of_campaign(name.as_ref(), campaign);
-                let terms = of_campaign.terms.or(self.tenants[row].terms.terms);
+                let campaign = self.rows[flow].campaign.clone();
+                let (weight, lifetime) = self.terms_of(row, campaign.as_ref());
+                let gate = self.gate_of(row, campaign.as_ref());
                 let flow = &mut self.rows[flow];
-                (flow.weight, flow.lifetime) = (of_campaign.weight, terms.lifetime);
+                (flow.weight, flow.lifetime, flow.gate) = (weight, lifetime, gate);
             }
         }
+    }
+
+    /// Weight and lifetime of a tenant's campaign.
+    fn terms_of(&self, tenant: u32, campaign: Option<&CampaignName>) -> (u16, Option<Duration>) {
+        let row = &self.tenants[tenant];
+        let of_campaign = self.terms.of_campaign(row.name.as_ref(), campaign);
+        let weight = of_campaign.map_or(CAMPAIGN_WEIGHT_DEFAULT, |terms| terms.weight);
+        let terms = of_campaign.map_or_else(Terms::default, |terms| terms.terms);
+        (weight, terms.or(row.terms.terms).lifetime)
+    }
+
+    fn gate_of_tenant(&self, name: Option<&TenantName>) -> Option<TenantGate> {
+        let rate = self.terms.of_tenant(name).rate?;
+        let cell = self.paces.share(name?, None, self.now);
+        Some(TenantGate::new(Pace { rate, cell }))
+    }
+
+    fn gate_of(&self, tenant: u32, campaign: Option<&CampaignName>) -> Option<Box<FlowGate>> {
+        let row = &self.tenants[tenant];
+        let terms = self.terms.of_campaign(row.name.as_ref(), campaign);
+        let rate = terms.and_then(|terms| terms.rate).zip(row.name.as_ref());
+        let pace = rate.map(|(rate, name)| {
+            let cell = self.paces.share(name, campaign, self.now);
+            Pace { rate, cell }
+        });
+        let window = terms.and_then(|terms| terms.window.clone());
+        let is_open = pace.is_none() && window.is_none() && row.gate.is_none();
+        (!is_open).then(|| Box::new(FlowGate::new(pace, window)))
+    }
+
+    /// All flows.
+    pub(super) fn all_rows(&self) -> impl Iterator<Item = u32> {
+        self.by_name.values().flat_map(|tenant| self.flows_of(*tenant))
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.rows.len() + self.tenants.len() + self.by_key.len() + self.by_name.len() == 0
+            && self.timers.is_empty()
+            && self.aside.is_empty()
     }
 }
 

@@ -18,9 +18,10 @@
 //! lane with nothing in line keeps its place until its turn comes, or nothing of its domain is in
 //! line, or its flow has left the queue. A step costs O(1), spread over the recipients that depart.
 //!
-//! A leaf that an operator stopped is in no ring; what stands in it, however much, costs nothing.
+//! A leaf that an operator stopped, or whose flow may not send now, is in no ring (`aside.rs`); what
+//! stands in it, however much, costs nothing.
 
-use std::collections::BTreeSet;
+mod aside;
 
 use hashbrown::HashTable;
 
@@ -52,6 +53,8 @@ pub(super) struct Lane {
     credit: i32,
     /// Of a leaf: among those of its flow.
     kin: Links,
+    /// Of a leaf: its flow may not send now (`gates.rs`).
+    is_aside: bool,
 }
 
 /// In which ring a lane is.
@@ -129,7 +132,7 @@ impl Rings {
 }
 
 impl Lane {
-    fn ring(&mut self) -> &mut Links {
+    pub(super) fn ring(&mut self) -> &mut Links {
         &mut self.ring
     }
 
@@ -155,6 +158,10 @@ fn hash_of(key: Key) -> u64 {
 }
 
 impl Lanes {
+    pub(super) fn rows_mut(&mut self) -> &mut Table<Lane> {
+        &mut self.rows
+    }
+
     fn key(&self, row: u32) -> Key {
         let lane = &self.rows[row];
         (lane.domain, lane.branch != NONE, lane.of)
@@ -177,6 +184,7 @@ impl Lanes {
             ready: 0,
             credit,
             kin: Links::default(),
+            is_aside: false,
         });
         let Self { rows, by_key } = self;
         let key = |row: u32| (rows[row].domain, rows[row].branch != NONE, rows[row].of);
@@ -290,9 +298,9 @@ impl<H> Queue<H> {
     }
 
     fn grow(&mut self, leaf: u32, recipients: u32) {
-        let Lane { domain, branch, of, .. } = self.lanes.rows[leaf];
+        let Lane { domain, branch, .. } = self.lanes.rows[leaf];
         self.lanes.rows[leaf].ready += recipients;
-        match self.flows.is_stopped(of) {
+        match self.is_out(leaf) {
             true => self.domains.rows[domain].stopped += recipients,
             false => self.lanes.rows[branch].ready += recipients,
         }
@@ -301,9 +309,9 @@ impl<H> Queue<H> {
     /// One less stands in what `stands` said.
     pub(super) fn left(&mut self, stand: Stand) {
         let Stand::Leaf(leaf) = stand else { return };
-        let Lane { domain, branch, of, .. } = self.lanes.rows[leaf];
+        let Lane { domain, branch, .. } = self.lanes.rows[leaf];
         self.lanes.rows[leaf].ready -= 1;
-        let stopped = self.flows.is_stopped(of);
+        let stopped = self.is_out(leaf);
         match stopped {
             true => self.domains.rows[domain].stopped -= 1,
             false => self.lanes.rows[branch].ready -= 1,
@@ -318,20 +326,24 @@ impl<H> Queue<H> {
 
     /// Let a leaf have its turns, and its branch, unless it is stopped or does already.
     fn enter_rings(&mut self, leaf: u32, end: End) {
-        let Lane { domain, branch, of, place, .. } = self.lanes.rows[leaf];
-        if place != Place::Out || self.flows.is_stopped(of) {
+        self.enter_rings_at(leaf, Place::Fresh, end);
+    }
+
+    fn enter_rings_at(&mut self, leaf: u32, into: Place, end: End) {
+        let Lane { domain, branch, place, .. } = self.lanes.rows[leaf];
+        if place != Place::Out || self.is_out(leaf) {
             return;
         }
         let rows = &mut self.lanes.rows;
         let mut rings = rows[branch].rings;
-        rings.enter(rows, leaf, Place::Fresh, end);
+        rings.enter(rows, leaf, into, end);
         rows[branch].rings = rings;
         if rows[branch].place == Place::Out {
-            self.domains.rows[domain].lanes.enter(rows, branch, Place::Fresh, end);
+            self.domains.rows[domain].lanes.enter(rows, branch, into, end);
         }
     }
 
-    fn leave_rings(&mut self, leaf: u32) {
+    pub(super) fn leave_rings(&mut self, leaf: u32) {
         let Lane { domain, branch, place, .. } = self.lanes.rows[leaf];
         if place == Place::Out {
             return;
@@ -348,6 +360,9 @@ impl<H> Queue<H> {
     /// Forget a leaf in which nothing stands, and its branch if that was its last.
     fn drop_leaf(&mut self, leaf: u32) {
         self.leave_rings(leaf);
+        if self.lanes.rows[leaf].is_aside {
+            self.take_back(leaf);
+        }
         let Lane { domain, branch, of, .. } = self.lanes.rows[leaf];
         if let Some(row) = self.flows.row_mut(of) {
             row.leaves.remove(&mut self.lanes.rows, leaf, Lane::kin);
@@ -442,36 +457,5 @@ impl<H> Queue<H> {
             lines.extend(self.stopped_lines(domain));
         }
         lines
-    }
-
-    fn stopped_lines(&self, domain: u32) -> impl Iterator<Item = List> {
-        let flows = self.flows.pauses().iter().flat_map(|pause| self.flows.meant_by(pause));
-        let flows: BTreeSet<u32> = flows.collect();
-        let leaves =
-            flows.into_iter().filter_map(move |flow| self.lanes.find((domain, true, flow)));
-        leaves.map(|leaf| self.lanes.rows[leaf].line)
-    }
-
-    /// The leaves of a flow are stopped from now on, or are no more.
-    pub(super) fn leaves_stopped(&mut self, flow: u32, stopped: bool) {
-        let mut next = self.flows.row(flow).map_or(NONE, |row| row.leaves.head);
-        while next != NONE {
-            let Lane { domain, branch, ready, kin, .. } = self.lanes.rows[next];
-            let row = &mut self.domains.rows[domain];
-            if stopped {
-                row.stopped += ready;
-                self.lanes.rows[branch].ready -= ready;
-                self.leave_rings(next);
-                if ready == 0 {
-                    self.drop_leaf(next);
-                }
-            } else {
-                row.stopped -= ready;
-                self.lanes.rows[branch].ready += ready;
-                self.enter_rings(next, End::Back);
-            }
-            self.settle(domain);
-            next = kin.next;
-        }
     }
 }

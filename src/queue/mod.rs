@@ -23,11 +23,13 @@ mod domains;
 mod ends;
 mod entry;
 mod flows;
+mod gates;
 mod hot;
 mod index;
 mod lanes;
 mod list;
 mod operator;
+mod paces;
 mod pausing;
 mod ready;
 mod relocate;
@@ -39,7 +41,7 @@ mod view;
 pub mod backoff;
 pub mod deferred;
 
-use crate::base::ids::MessageId;
+use crate::base::ids::{MessageId, ShardId};
 use crate::base::limits::TRANSACTION_RECIPIENTS_MAX;
 use crate::base::slots::Slot;
 use crate::base::time::{Now, WallTime};
@@ -51,11 +53,13 @@ pub use crate::queue::domains::DomainId;
 pub use crate::queue::entry::{EnvelopeAt, NewMessage, RecipientState, RecordAt, State};
 pub use crate::queue::flows::Pause;
 pub use crate::queue::operator::{Operated, Place, Selector, Verb};
+pub use crate::queue::paces::SharedPaces;
 pub use crate::queue::ready::{Departure, Recipients};
 pub use crate::queue::terms::{AllTerms, CampaignTerms, TenantTerms, Tenants, Terms};
 pub use crate::queue::view::{DomainStats, MessageView, Queued, RecipientView, Stats};
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::queue::ages::Ages;
@@ -74,6 +78,7 @@ use crate::queue::view::Counts;
 /// All that waits on one shard. `H` holds a message in RAM, as an `Arc` of it.
 #[derive(Debug)]
 pub struct Queue<H> {
+    here: ShardId,
     clock: Clock,
     messages: Table<Message>,
     entries: Table<Entry>,
@@ -111,6 +116,7 @@ impl<H> Queue<H> {
     /// An empty queue that keeps at most `hot_bytes_max` octets of messages in RAM.
     pub fn new(delay_report_after: Duration, lifetime: Duration, hot_bytes_max: usize) -> Self {
         Self {
+            here: ShardId(0),
             clock: Clock::default(),
             messages: Table::default(),
             entries: Table::default(),
@@ -131,7 +137,18 @@ impl<H> Queue<H> {
     /// These terms hold for tenants and campaigns from now on, and the defaults for all others;
     /// lifetimes for messages that come in.
     pub fn set_tenants(&mut self, tenants: Tenants) {
-        self.flows.set_terms(tenants);
+        if !self.flows.has_terms(&tenants) {
+            self.open_all_gates();
+            self.flows.set_terms(tenants);
+        }
+    }
+
+    /// The same, empty, of shard `here` of those that keep `paces` together.
+    #[must_use]
+    pub fn sharing(mut self, here: ShardId, paces: Arc<SharedPaces>) -> Self {
+        self.here = here;
+        self.flows.paces = paces;
+        self
     }
 
     /// The tenants that have more in the queue than they may, if they are others than when this was
@@ -143,7 +160,12 @@ impl<H> Queue<H> {
     /// The time is `now`: to be said before anything else of a moment is. By how many milliseconds
     /// the wall clock was set since it was last said, if it was; what waits moves with it.
     pub fn follow(&mut self, now: Now) -> Option<i64> {
-        self.clock.follow(now)
+        let step = self.clock.follow(now);
+        self.flows.now = now.mono;
+        if step.is_some() {
+            self.look_at_windows();
+        }
+        step
     }
 
     /// Queue a message with those of its recipients that are not final, each with its place in the

@@ -75,11 +75,7 @@ impl<H> Queue<H> {
 
     /// The next departure, if any domain may have one.
     pub fn pop_ready(&mut self) -> Option<Departure> {
-        if self.ring.is_empty() {
-            return None;
-        }
-        let domain = self.ring.head;
-        let leaf = self.leaf_in_turn(domain);
+        let (domain, leaf) = self.turn()?;
         let first = leaf.map_or(self.domains.rows[domain].line.head, |leaf| self.first_of(leaf));
         let message = self.entries[first].message;
         let recipients = self.take_run(first);
@@ -136,6 +132,9 @@ impl<H> Queue<H> {
                 None | Some(Deferral::Waiting | Deferral::Held) => {}
                 Some(end @ (Deferral::Expired | Deferral::Removed)) => over.push((index, end)),
             }
+        }
+        if let Some(message) = self.messages.find(departure.message) {
+            self.flows.give_back(self.messages[message].flow);
         }
         if let Some(domain) = self.domains.rows.find(departure.domain.0) {
             self.narrow(domain, until);

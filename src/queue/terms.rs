@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::limits::{CAMPAIGN_WEIGHT_DEFAULT, TENANT_QUEUED_DEFAULT, TENANT_WEIGHT_DEFAULT};
+use crate::base::rate::Rate;
+use crate::base::window::Window;
 use crate::mail::campaigns::Campaigns;
 use crate::mail::durability::Durability;
 use crate::mail::handling::{CampaignName, Handling, TenantName};
@@ -29,15 +31,21 @@ pub struct TenantTerms {
     pub weight: u16,
     /// Recipients that it may have in the queue.
     pub queued_max: u64,
+    /// Messages that leave the queue, over all shards.
+    pub rate: Option<Rate>,
     /// What holds for its campaigns, where nothing else is said of them.
     pub terms: Terms,
 }
 
 /// What holds for a campaign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CampaignTerms {
     /// Its share beside others of its tenant; `CAMPAIGN_WEIGHT_DEFAULT` where nothing is said.
     pub weight: u16,
+    /// Messages that leave the queue, over all shards, beside its tenant's rate.
+    pub rate: Option<Rate>,
+    /// When they may.
+    pub window: Option<Arc<Window>>,
     /// What holds instead of its tenant's.
     pub terms: Terms,
 }
@@ -45,13 +53,13 @@ pub struct CampaignTerms {
 impl Default for TenantTerms {
     fn default() -> Self {
         let (weight, queued_max) = (TENANT_WEIGHT_DEFAULT, TENANT_QUEUED_DEFAULT);
-        Self { weight, queued_max, terms: Terms::default() }
+        Self { weight, queued_max, rate: None, terms: Terms::default() }
     }
 }
 
 impl Default for CampaignTerms {
     fn default() -> Self {
-        Self { weight: CAMPAIGN_WEIGHT_DEFAULT, terms: Terms::default() }
+        Self { weight: CAMPAIGN_WEIGHT_DEFAULT, rate: None, window: None, terms: Terms::default() }
     }
 }
 
@@ -88,17 +96,15 @@ impl AllTerms {
         &self,
         tenant: Option<&TenantName>,
         campaign: Option<&CampaignName>,
-    ) -> CampaignTerms {
-        let (Some(tenant), Some(campaign)) = (tenant, campaign) else {
-            return CampaignTerms::default();
-        };
-        self.campaigns.find(tenant, campaign).copied().unwrap_or_default()
+    ) -> Option<&CampaignTerms> {
+        self.campaigns.find(tenant?, campaign?)
     }
 
     /// What holds for what is handled so: the campaign's terms, else the tenant's.
     pub fn of(&self, handling: &Handling) -> Terms {
         let (tenant, campaign) = (handling.tenant.as_ref(), handling.campaign.as_ref());
-        let of_campaign = self.of_campaign(tenant, campaign).terms;
+        let of_campaign = self.of_campaign(tenant, campaign);
+        let of_campaign = of_campaign.map_or_else(Terms::default, |terms| terms.terms);
         of_campaign.or(self.of_tenant(tenant).terms)
     }
 
@@ -106,9 +112,10 @@ impl AllTerms {
     pub fn share(&self, handling: &Handling) -> u32 {
         let (tenant, campaign) = (handling.tenant.as_ref(), handling.campaign.as_ref());
         let of_tenant = u32::from(self.of_tenant(tenant).weight);
-        let of_campaign = u32::from(self.of_campaign(tenant, campaign).weight);
+        let of_campaign = self.of_campaign(tenant, campaign);
+        let of_campaign = of_campaign.map_or(CAMPAIGN_WEIGHT_DEFAULT, |terms| terms.weight);
         let of_band = Band::of(handling.priority).quantum().unsigned_abs();
-        (of_tenant * of_campaign * of_band / u32::from(CAMPAIGN_WEIGHT_DEFAULT)).max(1)
+        (of_tenant * u32::from(of_campaign) * of_band / u32::from(CAMPAIGN_WEIGHT_DEFAULT)).max(1)
     }
 }
 
@@ -141,7 +148,11 @@ mod tests {
         all.tenants.insert(acme.clone(), of_acme);
         let mut say = |tenant, pattern, weight, terms| {
             let pattern = CampaignPattern::parse(pattern).expect("a pattern");
-            assert!(all.campaigns.insert(tenant, pattern, CampaignTerms { weight, terms }));
+            assert!(all.campaigns.insert(
+                tenant,
+                pattern,
+                CampaignTerms { weight, terms, ..CampaignTerms::default() }
+            ));
         };
         let usual = CAMPAIGN_WEIGHT_DEFAULT;
         say(Some(&acme), "code*", usual, Terms { lifetime: hours(1), durability: None });

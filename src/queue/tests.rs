@@ -4,6 +4,7 @@ use super::*;
 use crate::base::limits::{OPERATED_BATCH_MAX, TOP_DOMAINS_LOOKED_MAX, TRANSACTION_RECIPIENTS_MAX};
 
 mod ends;
+mod gates;
 mod operated;
 mod shares;
 

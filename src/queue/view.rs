@@ -328,6 +328,9 @@ impl<H> Queue<H> {
         if entry.state() == State::Ready && self.flows.is_stopped(flow) {
             return Some("an operator paused its tenant or campaign".into());
         }
+        if entry.state() == State::Ready && self.flows.aside.contains(&flow) {
+            return self.flows.limit(flow, self.clock);
+        }
         parked.then(|| self.domains.rows[entry.domain].why.clone()).flatten()
     }
 

@@ -78,7 +78,7 @@ use crate::policy::attempts::Attempts;
 use crate::policy::rates::Rates;
 use crate::policy::recipients::Callouts;
 use crate::policy::tls_report::Collector;
-use crate::queue::{Pause, Queue};
+use crate::queue::{Pause, Queue, SharedPaces};
 use crate::shard::callouts::Callers;
 use crate::shard::commands::Answer;
 use crate::shard::commit::{Commit, CommitEvent, From};
@@ -108,6 +108,8 @@ pub struct Shared {
     pub loads: Arc<Loads>,
     /// Limits that hold over all shards.
     pub sites: Arc<SharedSites>,
+    /// The same, of tenants and campaigns.
+    paces: Arc<SharedPaces>,
     /// Who has drained.
     drained: Drained,
 }
@@ -120,7 +122,8 @@ impl Shared {
 
     /// The same, where somebody else knows the sites too.
     pub fn with(shards: usize, sites: Arc<SharedSites>) -> Self {
-        Self { loads: Arc::new(Loads::new(shards)), sites, drained: Drained::new(shards) }
+        let (paces, drained) = (Arc::default(), Drained::new(shards));
+        Self { loads: Arc::new(Loads::new(shards)), sites, paces, drained }
     }
 }
 
@@ -181,6 +184,7 @@ impl Shard {
         let Start { id, settings, shared, logs, mut prng, now, first_event } = start;
         let schedule = &settings.schedule;
         let queue = Queue::new(schedule.delay_report_after, schedule.lifetime, settings.hot_bytes);
+        let queue = queue.sharing(id, shared.paces.clone());
         let mut home = Home::new(queue, shared.loads.clone(), Journal::new(first_event));
         home.reconfigure(&settings);
         shared.loads.set_excess(settings.shard_excess_percent);

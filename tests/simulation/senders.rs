@@ -74,3 +74,89 @@ fn campaigns_of_one_tenant_share_alike() {
     // Half of the destination's rate is the other one's.
     assert!(beside <= 2 * alone + alone / 4, "{report}");
 }
+
+/// `acme` has a rate; its codes have one below that.
+const RATED: &str = "[senders]\nfields = \"keep\"\n\
+    [[tenant]]\nname = \"acme\"\nrate = \"10/s\"\n\
+    [[campaign]]\nname = \"codes*\"\nrate = \"2/s\"\n\
+    [[upstream]]\nname = \"pair\"\nhosts = \"203.0.113.101\"\n\
+    [[relay_domain]]\ndomains = [\"corp.example\"]\nupstream = \"pair\"\n";
+
+impl World {
+    /// How many of these were delivered.
+    fn delivered_of(&self, numbers: &[u64]) -> usize {
+        let delivered = self.delivered();
+        numbers.iter().filter(|number| delivered.contains(number)).count()
+    }
+}
+
+#[test]
+fn a_tenants_rate_holds_over_all_shards_and_for_nobody_else() {
+    for shards in [1, 2, 4] {
+        let mut world = world(STANDARD, RATED);
+        world.add_host(101);
+        world.boot(shards);
+        let news = world.submit_of(400, "acme", "news");
+        let codes = world.submit_of(100, "acme", "codes/login");
+        let others = world.submit_of(200, "globex", "news");
+        world.run_for(10 * SECOND);
+        let told = [&news, &codes, &others].map(|numbers| world.delivered_of(numbers));
+        let report = format!("{shards} shards: {told:?}");
+        assert_eq!(told[2], 200, "{report}");
+        assert!((95..=105).contains(&(told[0] + told[1])), "{report}");
+        assert!((15..=22).contains(&told[1]), "{report}");
+        let waits = world.queue();
+        let limits = waits.iter().filter_map(|message| message.recipients[0].limit.as_deref());
+        let limits: std::collections::BTreeSet<&str> = limits.collect();
+        assert!(limits.contains("tenant acme: 10/s"), "{limits:?}");
+        assert!(limits.contains("campaign codes/login of acme: 2/s"), "{limits:?}");
+        world.run_for(50 * SECOND);
+        assert_eq!(world.delivered_of(&news) + world.delivered_of(&codes), 500, "{report}");
+    }
+}
+
+#[test]
+fn a_rate_is_kept_over_a_crash_and_nothing_is_lost_by_it() {
+    let mut world = world(STANDARD, RATED);
+    world.add_host(101);
+    world.boot(2);
+    let news = world.submit_of(200, "acme", "news");
+    world.run_for(5 * SECOND);
+    let before = world.delivered_of(&news);
+    assert!((45..=55).contains(&before), "{before}");
+    world.crash();
+    world.boot(3);
+    world.run_for(5 * SECOND);
+    let after = world.delivered_of(&news);
+    assert!((90..=110).contains(&after), "{after}");
+    world.run_for(15 * SECOND);
+    assert_eq!(world.delivered_of(&news), 200);
+}
+
+/// Opens at 04:00 UTC, 1,139 seconds after the run begins.
+const NIGHT: &str = "[senders]\nfields = \"keep\"\n\
+    [[campaign]]\nname = \"late*\"\nwindow = \"Mon-Fri 13:00-14:00\"\ntime_zone = \"Asia/Tokyo\"\n\
+    [[upstream]]\nname = \"pair\"\nhosts = \"203.0.113.101\"\n\
+    [[relay_domain]]\ndomains = [\"corp.example\"]\nupstream = \"pair\"\n";
+
+#[test]
+fn a_campaign_goes_out_when_its_window_opens_and_others_at_once() {
+    let mut world = world(STANDARD, NIGHT);
+    world.add_host(101);
+    world.boot(2);
+    let late = world.submit_of(300, "acme", "late/1");
+    let soon = world.submit_of(50, "acme", "soon");
+    world.run_for(1_135 * SECOND);
+    assert_eq!((world.delivered_of(&late), world.delivered_of(&soon)), (0, 50));
+    let waits = world.queue();
+    let limit = waits[0].recipients[0].limit.as_deref();
+    let opens = "campaign late/1 of acme: its window opens Tue 2026-11-24 13:00 Asia/Tokyo";
+    assert_eq!((waits.len(), limit), (300, Some(opens)));
+    world.run_for(15 * SECOND);
+    assert_eq!(world.delivered_of(&late), 300);
+    // An hour later it is shut again.
+    world.run_for(3_600 * SECOND);
+    let next = world.submit_of(10, "acme", "late/2");
+    world.run_for(60 * SECOND);
+    assert_eq!(world.delivered_of(&next), 0);
+}

@@ -38,3 +38,9 @@ pub const CAMPAIGN_WEIGHT_MAX: u16 = 1_000;
 pub const LIFETIME_LEAST: Duration = Duration::from_secs(1);
 /// See above.
 pub const LIFETIME_MOST: Duration = Duration::from_secs(30 * 86_400);
+/// Spans of time in a campaign's window.
+pub const WINDOW_SPANS_MAX: usize = 16;
+/// Leaves of flows that may not send now that one look for the next departure sets aside.
+pub const GATE_STEPS_MAX: usize = 1_024;
+/// How long a leaf that is let go has to send, before another of its flow or tenant may.
+pub const GATE_TURN: Duration = Duration::from_millis(20);

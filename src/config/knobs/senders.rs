@@ -96,6 +96,14 @@ pub(in crate::config) const TENANT_DURABILITY: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const TENANT_RATE: Knob = Knob {
+    path: "tenant[].rate",
+    kind: Kind::Rate { default: None },
+    help: "Its messages that leave the queue, over all shards and destinations.",
+    cost: "what is above waits in the queue",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const CAMPAIGN_NAME: Knob = Knob {
     path: "campaign[].name",
     kind: Kind::Text { form: "name, or beginning and *", default: "required" },
@@ -122,6 +130,30 @@ pub(in crate::config) const CAMPAIGN_WEIGHT: Knob = Knob {
     },
     help: "Its part of its tenant's share of a destination, beside other campaigns of it.",
     cost: "others of the tenant wait",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const CAMPAIGN_RATE: Knob = Knob {
+    path: "campaign[].rate",
+    kind: Kind::Rate { default: None },
+    help: "Messages of each such campaign that leave the queue; its tenant's rate counts too.",
+    cost: "as `tenant[].rate`",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const CAMPAIGN_WINDOW: Knob = Knob {
+    path: "campaign[].window",
+    kind: Kind::Text { form: "days and times", default: "always" },
+    help: "`Mon-Fri 09:00-18:00; Sat 10:00-14:00`: its mail is tried then alone. Lifetimes go on.",
+    cost: "what comes in between waits in the queue",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const CAMPAIGN_TIME_ZONE: Knob = Knob {
+    path: "campaign[].time_zone",
+    kind: Kind::Text { form: "IANA name", default: "UTC" },
+    help: "By whose clocks the window is, as `Europe/Berlin`; known without the machine's tzdata.",
+    cost: "nothing",
     takes_effect: TakesEffect::Reload,
 };
 

@@ -1,7 +1,10 @@
 //! For whom the node sends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::window::Window;
+use crate::config::options::Rate;
 use crate::mail::campaigns::CampaignPattern;
 use crate::mail::durability::Durability;
 use crate::mail::handling::TenantName;
@@ -35,6 +38,8 @@ pub struct Tenant {
     pub queued_max: u64,
     /// Where its mail leaves from.
     pub pool: Option<PoolId>,
+    /// Messages that leave the queue, over all shards; `None` is without limit.
+    pub rate: Option<Rate>,
     /// What holds for its messages.
     pub terms: SenderTerms,
 }
@@ -50,6 +55,10 @@ pub struct Campaign {
     pub weight: u16,
     /// Where its mail leaves from, if that is not its tenant's.
     pub pool: Option<PoolId>,
+    /// Messages that leave the queue, over all shards; `None` is without limit but its tenant's.
+    pub rate: Option<Rate>,
+    /// When they may; `None`: always.
+    pub window: Option<Arc<Window>>,
     /// What holds for its messages.
     pub terms: SenderTerms,
 }

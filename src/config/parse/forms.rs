@@ -15,6 +15,7 @@ use crate::base::limits::{
     GROUP_NAME_MAX, LABEL_FIELD_NAME_MAX, LIFETIME_LEAST, LIFETIME_MOST, SOURCE_NAME_MAX,
     WEIGHT_MAX,
 };
+use crate::base::window::Window;
 use crate::config::options::{DomainPattern, EgressProxy, ProxyKind, Recipients, Upstream, User};
 use crate::config::suggest;
 use crate::config::units::{Wrong, parse_duration, show_duration};
@@ -220,6 +221,20 @@ pub(super) fn tenant_name(text: &str) -> Result<TenantName, Wrong> {
 pub(super) fn campaign_pattern(text: &str) -> Result<CampaignPattern, Wrong> {
     let wrong = |error| Wrong::new(format!("`{text}` is no name of a campaign: {error}"));
     CampaignPattern::parse(text).map_err(wrong)
+}
+
+/// When mail may be tried, by the clocks of a zone that there is.
+pub(super) fn window(text: &str, zone: &str) -> Result<Window, Wrong> {
+    Window::parse(text, zone).map_err(|error| Wrong::new(error.to_string()))
+}
+
+/// The name of a time zone.
+pub(super) fn time_zone(text: &str) -> Result<String, Wrong> {
+    // Any window shows whether there is such a zone.
+    match Window::parse("00:00-24:00", text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(Wrong::new(error.to_string()).help("write it as \"Europe/Berlin\"")),
+    }
 }
 
 /// A span of time that messages live.

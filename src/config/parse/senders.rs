@@ -2,13 +2,15 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::base::limits::{CAMPAIGNS_MAX, TENANTS_MAX};
+use crate::base::window::Window;
 use crate::config::knob::Knob;
 use crate::config::knobs;
 use crate::config::options::{Campaign, EgressPool, Listener, SenderOptions, SenderTerms, Tenant};
 use crate::config::parse::{default_text, forms, sources};
-use crate::config::reader::{Given, Reader, Section};
+use crate::config::reader::{Given, Reader, Section, quoted};
 use crate::config::units::Wrong;
 use crate::policy::senders::labels::FieldNames;
 
@@ -59,6 +61,8 @@ fn campaign(
     let pattern = reader.required(section, &knobs::CAMPAIGN_NAME, forms::campaign_pattern);
     let tenant = reader.text(section, &knobs::CAMPAIGN_TENANT, None, forms::tenant_name);
     let weight = reader.count(section, &knobs::CAMPAIGN_WEIGHT, None, 0);
+    let rate = reader.rate(section, &knobs::CAMPAIGN_RATE);
+    let window = window(reader, section);
     let terms = terms(reader, section, [&knobs::CAMPAIGN_LIFETIME, &knobs::CAMPAIGN_DURABILITY]);
     let pool = sources::pool_of(reader, section, &knobs::CAMPAIGN_POOL, pools);
     Some(Campaign {
@@ -66,8 +70,22 @@ fn campaign(
         tenant: tenant.map(|given| given.value),
         weight: u16::try_from(weight).expect("the knob's range is small"),
         pool,
+        rate,
+        window,
         terms,
     })
+}
+
+/// When a campaign's mail may be tried.
+fn window(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Arc<Window>> {
+    let (window, zone) = (&knobs::CAMPAIGN_WINDOW, &knobs::CAMPAIGN_TIME_ZONE);
+    let given_zone = reader.text(section, zone, None, forms::time_zone);
+    if given_zone.is_none() {
+        reader.note(section, zone, quoted(&zone.default_text()), None);
+    }
+    let name = given_zone.map_or_else(|| zone.default_text(), |given| given.value);
+    let given = reader.text(section, window, None, |text| forms::window(text, &name));
+    given.map(|given| Arc::new(given.value))
 }
 
 /// What both tenants and campaigns can say of their messages.
@@ -115,6 +133,7 @@ fn tenant(
     let of_listeners = of_listeners(reader, section, listeners);
     let queued = reader.count(section, &knobs::TENANT_QUEUED, None, 0);
     let pool = sources::pool_of(reader, section, &knobs::TENANT_POOL, pools);
+    let rate = reader.rate(section, &knobs::TENANT_RATE);
     let terms = terms(reader, section, [&knobs::TENANT_LIFETIME, &knobs::TENANT_DURABILITY]);
     Some(Tenant {
         name: name?.value,
@@ -123,6 +142,7 @@ fn tenant(
         listeners: of_listeners,
         queued_max: queued,
         pool,
+        rate,
         terms,
     })
 }

@@ -12,11 +12,11 @@ use hashbrown::HashMap;
 
 use crate::base::ids::ShardId;
 use crate::base::limits::{MEASURED_FOR, OUTLETS_MAX, PACE_LEAST_MEASURED, SHAPED_SITES_MAX};
+use crate::base::rate::{Cell, Rate};
 use crate::base::time::Monotonic;
 use crate::egress::shaping::Shape;
 use crate::egress::shaping::automation::{Effect, Trigger, Triggers};
 use crate::egress::shaping::pace::{Bounds, Pace, Slowed, rate_of, units};
-use crate::egress::throttle::{Cell, Rate};
 
 mod held;
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::config::options::{Config, SenderTerms};
+use crate::base::rate::Rate;
+use crate::config::options::{self, Config, SenderTerms};
 use crate::policy::senders::Senders;
 use crate::queue::{AllTerms, CampaignTerms, TenantTerms, Tenants, Terms};
 
@@ -24,12 +25,21 @@ pub(super) fn senders(config: &Config) -> Senders {
 pub(super) fn tenants(config: &Config) -> Tenants {
     let mut all = AllTerms::default();
     for tenant in &config.senders.tenants {
-        let (weight, queued_max) = (tenant.weight, tenant.queued_max);
-        let terms = TenantTerms { weight, queued_max, terms: terms(&tenant.terms) };
+        let terms = TenantTerms {
+            weight: tenant.weight,
+            queued_max: tenant.queued_max,
+            rate: tenant.rate.map(rate),
+            terms: terms(&tenant.terms),
+        };
         all.tenants.insert(tenant.name.clone(), terms);
     }
     for campaign in &config.senders.campaigns {
-        let terms = CampaignTerms { weight: campaign.weight, terms: terms(&campaign.terms) };
+        let terms = CampaignTerms {
+            weight: campaign.weight,
+            rate: campaign.rate.map(rate),
+            window: campaign.window.clone(),
+            terms: terms(&campaign.terms),
+        };
         all.campaigns.insert(campaign.tenant.as_ref(), campaign.pattern.clone(), terms);
     }
     Arc::new(all)
@@ -37,4 +47,8 @@ pub(super) fn tenants(config: &Config) -> Tenants {
 
 fn terms(options: &SenderTerms) -> Terms {
     Terms { lifetime: options.lifetime, durability: options.durability }
+}
+
+fn rate(rate: options::Rate) -> Rate {
+    Rate { messages: rate.messages, per: rate.per }
 }

@@ -1,10 +1,12 @@
 //! `[senders]` and `[[tenant]]`: what is read, and what is refused.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{problems, read_file};
 use crate::base::limits::{CAMPAIGN_WEIGHT_DEFAULT, TENANT_QUEUED_DEFAULT, TENANT_WEIGHT_DEFAULT};
-use crate::config::options::{Campaign, SenderTerms, Tenant};
+use crate::base::window::Window;
+use crate::config::options::{Campaign, Rate, SenderTerms, Tenant};
 use crate::mail::campaigns::CampaignPattern;
 use crate::mail::durability::Durability;
 use crate::mail::handling::TenantName;
@@ -37,6 +39,7 @@ weight = 30
 logins = ["app1", "app2@acme.example"]
 listeners = ["127.0.0.1:2526"]
 queued = 1000
+rate = "10/s"
 lifetime = "2d"
 durability = "commit"
 "#,
@@ -53,6 +56,7 @@ durability = "commit"
         listeners: Vec::new(),
         queued_max: TENANT_QUEUED_DEFAULT,
         pool: None,
+        rate: None,
         terms: SenderTerms::default(),
     };
     let acme = Tenant {
@@ -62,6 +66,7 @@ durability = "commit"
         listeners: vec![1],
         queued_max: 1_000,
         pool: None,
+        rate: Some(Rate { messages: 10, per: Duration::from_secs(1) }),
         terms: SenderTerms {
             lifetime: Some(Duration::from_secs(2 * 86_400)),
             durability: Some(Durability::Commit),
@@ -78,6 +83,9 @@ fn campaigns_are_read_in_their_order() {
 name = "news"
 tenant = "acme"
 weight = 30
+rate = "100/m"
+window = "Mon-Fri 09:00-18:00; Sat 10:00-14:00"
+time_zone = "Europe/Berlin"
 durability = "memory"
 [[campaign]]
 name = "codes/*"
@@ -85,11 +93,15 @@ lifetime = "10m"
 "#,
     );
     let pattern = |text| CampaignPattern::parse(text).unwrap();
+    let window = "Mon-Fri 09:00-18:00; Sat 10:00-14:00";
+    let window = Window::parse(window, "Europe/Berlin").unwrap();
     let news = Campaign {
         pattern: pattern("news"),
         tenant: TenantName::parse("acme").ok(),
         weight: 30,
         pool: None,
+        rate: Some(Rate { messages: 100, per: Duration::from_secs(60) }),
+        window: Some(Arc::new(window)),
         terms: SenderTerms { durability: Some(Durability::Memory), ..SenderTerms::default() },
     };
     let codes = Campaign {
@@ -97,6 +109,8 @@ lifetime = "10m"
         tenant: None,
         weight: CAMPAIGN_WEIGHT_DEFAULT,
         pool: None,
+        rate: None,
+        window: None,
         terms: SenderTerms { lifetime: Some(Duration::from_secs(600)), ..SenderTerms::default() },
     };
     assert_eq!(config.senders.campaigns, [news, codes]);
@@ -121,6 +135,11 @@ fn what_cannot_be_is_refused() {
         (format!("{one}lifetime = \"31d\""), "3: `31d` is out of range: 1s to 30d"),
         (format!("{one}durability = \"disk\""), "3: "),
         ("[[campaign]]\nname = \"a*b\"".to_owned(), "2: `a*b` is no name of a campaign: it has"),
+        (
+            "[[campaign]]\nname = \"a\"\ntime_zone = \"Berlin\"".to_owned(),
+            "3: there is no time zone",
+        ),
+        ("[[campaign]]\nname = \"a\"\nwindow = \"Mon\"".to_owned(), "3: `Mon` is no span of time"),
         ("[[campaign]]\ntenant = \"a\"".to_owned(), "1: `name` is missing in [[campaign]]"),
         ("[[campaign]]\nname = \"n*\"\n".repeat(2), "3: there are two campaigns `n*`"),
         ("[senders]\ntenant_field = \"X: y\"".to_owned(), "2: `X: y` is no name of a header"),

@@ -95,3 +95,22 @@ fn a_pace_is_kept_whoever_asks_when() {
     }
     assert!(sent.len() as u64 > now / 10 * 9 / 10, "{} in {now} ms", sent.len());
 }
+
+const RATE: Rate = Rate { messages: 2, per: Duration::from_secs(1) };
+
+#[test]
+fn what_is_given_back_may_be_taken_again() {
+    let (cell, here) = (Cell::default(), ShardId(0));
+    assert_eq!(cell.try_message(here, RATE, Monotonic(0)), Ok(()));
+    assert_eq!(cell.try_message(here, RATE, Monotonic(0)), Err(Monotonic(500_000_000)));
+    assert!(!cell.is_idle(Monotonic(499_999_999)) && cell.is_idle(Monotonic(500_000_000)));
+    cell.give_back(RATE);
+    assert_eq!(cell.try_message(here, RATE, Monotonic(1)), Ok(()));
+    assert!(cell.try_message(here, RATE, Monotonic(2)).is_err());
+}
+
+#[test]
+fn rates_are_shown_as_they_are_written() {
+    let show = |per| Rate { messages: 10, per: Duration::from_secs(per) }.to_string();
+    assert_eq!([1, 60, 3_600, 7].map(show), ["10/s", "10/m", "10/h", "10 in 7 s"]);
+}
