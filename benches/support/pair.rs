@@ -116,6 +116,7 @@ pub(crate) fn transaction(content: &[u8]) -> Transaction {
         content_bytes: content.len() as u64,
         has_eight_bit: false,
         header_has_eight_bit: false,
+        by: None,
     }
 }
 

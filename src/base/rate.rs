@@ -3,8 +3,8 @@
 //! An atomic GCRA cell (ITU-T I.371: the time at which the next message would arrive on schedule),
 //! and a mask with a bit a shard: who waits to send. Each in a cache line of its own.
 //!
-//! Invariant: in any span of time T at most `burst + T / interval` messages are granted. Shards that
-//! wait send in turn, so none starves.
+//! Invariant: in any span of time T at most `burst + T / interval` messages are granted. Shards
+//! that wait send in turn, so none starves.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

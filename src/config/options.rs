@@ -213,6 +213,8 @@ pub struct Listener {
     pub auth: Auth,
     /// Clients can say priorities.
     pub offers_priorities: bool,
+    /// Clients can say by when.
+    pub offers_deliver_by: bool,
     /// For how long clients can have messages held; zero: not at all.
     pub hold: Duration,
     /// What is done about a bare CR or LF.

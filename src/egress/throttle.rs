@@ -1,7 +1,7 @@
 //! Limits of a site that hold over all shards, exactly, without a message between them.
 //!
-//! One atomic count of connections, one pace (`base::rate`), and masks with a bit a shard: who holds
-//! connections, and who waits for one. Each in a cache line of its own.
+//! One atomic count of connections, one pace (`base::rate`), and masks with a bit a shard: who
+//! holds connections, and who waits for one. Each in a cache line of its own.
 //!
 //! Invariant: at most `limit` connections are granted at a time; in any span of time T at most
 //! `burst + T / interval` messages. Where a shard below its fair share (`limit / shards that hold

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::base::limits::{CAMPAIGN_NAME_MAX, PRIORITY_MAX, TENANT_NAME_MAX};
+use crate::base::limits::{
+    CAMPAIGN_NAME_MAX, DELIVER_BY_SECONDS_MAX, PRIORITY_MAX, TENANT_NAME_MAX,
+};
 use crate::base::time::WallTime;
 
 /// What is wrong with a name.
@@ -147,6 +149,26 @@ pub enum Late {
     Notify,
 }
 
+/// By when a client wants a message delivered (RFC 2852 §4), as it says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct By {
+    /// So long from now; what is late already has none left, or less. At least 1 where it is
+    /// returned then.
+    pub seconds: i32,
+    /// What then.
+    pub late: Late,
+    /// Each relay that takes it tells of that.
+    pub trace: bool,
+}
+
+impl By {
+    /// The same, of a message that came in at `now`.
+    pub fn at(self, now: WallTime) -> DeliverBy {
+        let Self { seconds, late, trace } = self;
+        DeliverBy { at: WallTime(now.0.saturating_add(i64::from(seconds) * 1_000)), late, trace }
+    }
+}
+
 /// By when a message is to be delivered (RFC 2852).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DeliverBy {
@@ -156,6 +178,22 @@ pub struct DeliverBy {
     pub late: Late,
     /// `T`: each relay that takes it tells of that.
     pub trace: bool,
+}
+
+impl DeliverBy {
+    /// What the next hop is told at `now`: what is left of the time.
+    pub fn left(self, now: WallTime) -> By {
+        let Self { at, late, trace } = self;
+        let seconds = at.0.saturating_sub(now.0).div_euclid(1_000);
+        let least = if late == Late::Return { 1 } else { -DELIVER_BY_SECONDS_MAX };
+        let seconds = seconds.clamp(i64::from(least), i64::from(DELIVER_BY_SECONDS_MAX));
+        By { seconds: i32::try_from(seconds).expect("nine digits"), late, trace }
+    }
+
+    /// Whether it is too late to deliver it at all.
+    pub fn is_over(self, now: WallTime) -> bool {
+        self.late == Late::Return && self.at <= now
+    }
 }
 
 /// All that a sender says of this. The default says nothing.
@@ -219,6 +257,18 @@ mod tests {
             assert_eq!(TenantName::parse(wrong), Err(NameError::Character), "{wrong:?}");
             assert_eq!(CampaignName::parse(wrong), Err(NameError::Character), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn what_is_left_of_a_time_is_told_and_never_too_little_to_be_said() {
+        let by = |late| By { seconds: 60, late, trace: true }.at(WallTime(5_000));
+        let (back, told) = (by(Late::Return), by(Late::Notify));
+        let left = |by: DeliverBy, now| by.left(WallTime(now)).seconds;
+        assert_eq!([left(back, 5_000), left(back, 5_001), left(back, 64_001)], [60, 59, 1]);
+        assert_eq!([left(back, 65_000), left(back, 99_000), left(told, 99_000)], [1, 1, -34]);
+        assert_eq!(left(told, i64::MAX), -DELIVER_BY_SECONDS_MAX);
+        assert!(back.is_over(WallTime(65_000)) && !back.is_over(WallTime(64_999)));
+        assert!(!told.is_over(WallTime(65_000)));
     }
 
     #[test]

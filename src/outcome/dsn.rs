@@ -94,6 +94,25 @@ pub fn due(envelope: &Envelope, recipient: &Recipient, action: Action) -> bool {
         }
 }
 
+/// What the next hop does itself of what a sender may ask for, as it offers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PassedOn {
+    /// It sends DSNs (RFC 3461 §5.2.1).
+    pub dsn: bool,
+    /// It returns or tells what is late (RFC 2852).
+    pub deliver_by: bool,
+}
+
+/// Whether the reverse-path of `envelope` is to be told that `recipient` was passed on: nobody
+/// behind does what it asked for, or it asked to know each step.
+pub fn is_relayed_due(envelope: &Envelope, recipient: &Recipient, passed_on: PassedOn) -> bool {
+    let by = envelope.handling.as_ref().and_then(|handling| handling.deliver_by);
+    let of_time = by.is_some_and(|by| by.trace || !passed_on.deliver_by)
+        && recipient.notify != Notify::Never
+        && !envelope.reverse_path.is_null();
+    of_time || (!passed_on.dsn && due(envelope, recipient, Action::Relayed))
+}
+
 /// Write the DSN. Panics without recipients and for a null reverse-path: `due` says no to those.
 pub fn compose(request: &DsnRequest<'_>) -> Dsn {
     assert!(!request.recipients.is_empty(), "a DSN about nobody");

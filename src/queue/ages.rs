@@ -2,14 +2,15 @@
 //!
 //! Two calendars by the second of acceptance, `young` and, once its delay has been reported, `old`;
 //! what "old" means is asked when looking, so a changed schedule holds for all at once. A message
-//! that has a lifetime of its own is on a third, `own`, and ends when it was said that it would as
-//! it came in (`ends.rs`).
+//! that has a lifetime of its own, or a time by which it is wanted (RFC 2852), is on a third,
+//! `own`, and ends when it was said that it would as it came in (`ends.rs`).
 
 use std::time::Duration;
 
 use crate::base::limits::DUE_BATCH_MAX;
 use crate::base::slots::Slot;
 use crate::base::time::WallTime;
+use crate::mail::handling::{DeliverBy, Late};
 use crate::queue::calendar::Calendar;
 use crate::queue::deferred::{Due, whole_seconds};
 use crate::queue::ends::{End, Ends};
@@ -123,14 +124,32 @@ impl<H> Queue<H> {
         self.ages.ends.end(message).map_or_else(of_node, from_seconds)
     }
 
-    /// `message`, which is on no calendar, has this lifetime of its own.
-    pub(super) fn limit_age(&mut self, message: u32, lifetime: Duration) {
+    /// `message`, which is on no calendar, has a lifetime of its own, or a time by which it is
+    /// wanted: it is over then, or that is told in place of a delay.
+    pub(super) fn limit_age(
+        &mut self,
+        message: u32,
+        lifetime: Option<Duration>,
+        by: Option<DeliverBy>,
+    ) {
         let row = &mut self.messages[message];
         row.set_own_end();
         let received = from_seconds(row.received);
-        let report = to_seconds(received + self.ages.delay_report_after);
-        let report = (!row.delay_reported()).then_some(report);
-        self.ages.ends.insert(message, End { end: to_seconds(received + lifetime), report });
+        let end = received + lifetime.unwrap_or(self.ages.lifetime);
+        let report = received + self.ages.delay_report_after;
+        let (end, report) = match by {
+            None => (end, Some(report)),
+            Some(DeliverBy { at, late: Late::Return, .. }) => {
+                (end.min(self.clock.own(at)), Some(report))
+            }
+            // Where it was late before it came, that was told already.
+            Some(DeliverBy { at, late: Late::Notify, .. }) => {
+                let at = self.clock.own(at);
+                (end, Some(at).filter(|at| *at > received))
+            }
+        };
+        let report = report.filter(|_| !row.delay_reported()).map(to_seconds);
+        self.ages.ends.insert(message, End { end: to_seconds(end), report });
     }
 
     pub(super) fn next_age(&self) -> Option<WallTime> {

@@ -1,18 +1,18 @@
 //! Let wait what a tenant or a campaign may not send now: its rate, or its window.
 //!
 //! In: what is said of them, the paces that all shards keep, time. Out: which leaf may send. A leaf
-//! whose turn comes and that may not send is *set aside*: it leaves its rings (`lanes.rs`), and what
-//! stands in it costs nothing until its flow may send again. Then one leaf is let go, and the next
-//! with each that departs, so that a departure costs O(1) however many wait; those of a tenant's
-//! flows in turns, by their weights.
+//! whose turn comes and that may not send is *set aside*: it leaves its rings (`lanes.rs`), and
+//! what stands in it costs nothing until its flow may send again. Then one leaf is let go, and the
+//! next with each that departs, so that a departure costs O(1) however many wait; those of a
+//! tenant's flows in turns, by their weights.
 //!
 //! ```text
-//!  leaf's turn ──► flow shut? tenant shut? ──► window ──► campaign's pace ──► tenant's pace ──► departs
-//!                       └──────── set aside, until the time that the first of these says ────────┘
+//!  leaf's turn ──► flow shut? tenant shut? ──► window ──► campaign's pace ──► tenant's ──► departs
+//!                       └─────── set aside, until the time that the first of these says ───────┘
 //! ```
 //!
-//! A leaf that was let go may still wait: for its domain's owner, or for an operator. So if none has
-//! departed for `GATE_TURN`, another is let go.
+//! A leaf that was let go may still wait: for its domain's owner, or for an operator. So if none
+//! has departed for `GATE_TURN`, another is let go.
 //!
 //! Invariant: what is set aside is counted as stopped in its domain; a flow has a gate if and only
 //! if something is said of it or of its tenant. Unit: milliseconds of the own clock.

@@ -18,8 +18,8 @@
 //! lane with nothing in line keeps its place until its turn comes, or nothing of its domain is in
 //! line, or its flow has left the queue. A step costs O(1), spread over the recipients that depart.
 //!
-//! A leaf that an operator stopped, or whose flow may not send now, is in no ring (`aside.rs`); what
-//! stands in it, however much, costs nothing.
+//! A leaf that an operator stopped, or whose flow may not send now, is in no ring (`aside.rs`);
+//! what stands in it, however much, costs nothing.
 
 mod aside;
 

@@ -186,8 +186,10 @@ impl<H> Queue<H> {
         self.messages[row].flow = self.flows.enter(message.handling.as_deref());
         self.counts.content_bytes += u64::from(self.messages[row].content_bytes);
         self.ids.insert(row, &mut self.messages);
-        if let Some(lifetime) = self.flows.lifetime(self.messages[row].flow) {
-            self.limit_age(row, lifetime);
+        let by = message.handling.as_ref().and_then(|handling| handling.deliver_by);
+        let lifetime = self.flows.lifetime(self.messages[row].flow);
+        if by.is_some() || lifetime.is_some() {
+            self.limit_age(row, lifetime, by);
         }
         self.keep_age(row);
         if let Some((handle, bytes)) = message.hot {

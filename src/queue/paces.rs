@@ -1,8 +1,8 @@
 //! The paces of tenants and campaigns, which all shards keep together.
 //!
-//! A pace is remembered for as long as it says something: a tenant whose queue is empty may not send
-//! at once what an hour allows. Cost: about 400 bytes a tenant or campaign that has a rate and sent
-//! of late. Locked only when a shard begins to hold mail of such a one.
+//! A pace is remembered for as long as it says something: a tenant whose queue is empty may not
+//! send at once what an hour allows. Cost: about 400 bytes a tenant or campaign that has a rate and
+//! sent of late. Locked only when a shard begins to hold mail of such a one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -356,7 +356,7 @@ impl Delivery {
         let Some(outbound) = self.outbound.get_mut(id) else { return };
         let Some(carried) = outbound.finish() else { return };
         outbound.finished = outbound.carried.is_empty();
-        let dsn_passed_on = outbound.passes_dsn_on();
+        let passed_on = outbound.passes_on();
         let Some(row) = self.jobs.get_mut(carried.job.0) else { return };
         let first = row.settled.len();
         let (mut taken, mut refused) = (false, false);
@@ -365,7 +365,7 @@ impl Delivery {
             let settlement = match result {
                 Settled::Accepted(reply) => {
                     taken = true;
-                    Settlement::Delivered { reply, dsn_passed_on }
+                    Settlement::Delivered { reply, passed_on }
                 }
                 Settled::Refused { stage, failure } => {
                     refused = true;

@@ -16,6 +16,7 @@ use crate::base::time::{Monotonic, WallTime};
 use crate::mail::address::Domain;
 use crate::mail::outcome::Reason;
 use crate::mail::status::Reply;
+use crate::outcome::dsn::PassedOn;
 use crate::queue::{Departure, DomainId, Pause};
 use crate::shard::commands::{Answer, Command};
 use crate::shard::settings::Settings;
@@ -113,8 +114,8 @@ pub enum Settlement {
     Delivered {
         /// Its words.
         reply: Reply,
-        /// Whether it takes over the duty to send DSNs (RFC 3461 §5.2.1).
-        dsn_passed_on: bool,
+        /// Which duties it takes over.
+        passed_on: PassedOn,
     },
     /// To be tried again.
     Deferred(Reason),

@@ -24,7 +24,8 @@ use crate::spool::log::LogError;
 use crate::spool::stored::{NewMessage, Standing, Stored};
 
 impl Home {
-    /// RFC 3461 §5.2.2: the next hop will not report success, so this is as far as we can tell.
+    /// The next hop will not report success (RFC 3461 §5.2.2), or what is late, so this is as far
+    /// as we can tell; or the sender wants to know each step.
     pub(super) fn tell_relayed<P: Platform>(
         &mut self,
         report: &Report,
@@ -33,12 +34,8 @@ impl Home {
         commit: &mut Commit,
         cx: &mut Context<'_, P>,
     ) {
-        let envelope = &report.stored.envelope;
         let reasons: Vec<(u16, Reason)> = relayed
             .iter()
-            .filter(|(recipient, _)| {
-                dsn::due(envelope, &envelope.recipients[usize::from(*recipient)], Action::Relayed)
-            })
             .map(|(recipient, reply)| (*recipient, taken(reply, &attempted.peer)))
             .collect();
         let reasons: Vec<_> = reasons.iter().map(|(index, reason)| (*index, reason)).collect();

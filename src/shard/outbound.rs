@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::base::limits::{CONNECT_DEADLINE, CONTENT_WINDOW};
 use crate::base::time::Monotonic;
 use crate::egress::PooledId;
+use crate::outcome::dsn::PassedOn;
 use crate::shard::context::{Context, Timer};
 use crate::shard::delivery::{JobId, SiteId};
 use crate::shard::platform::{ConnectionId, Platform};
@@ -161,7 +162,10 @@ impl Outbound {
         cx: &mut Context<'_, P>,
     ) {
         let client = self.client.as_mut().expect("assigned once it was ready");
+        let handling = stored.envelope.handling.as_ref();
+        let deliver_by = handling.and_then(|handling| handling.deliver_by);
         let transaction = Transaction {
+            by: deliver_by.map(|by| by.left(cx.now.wall)),
             reverse_path: cx.settings.reverse_path(&stored, &recipients, cx.now.wall),
             envelope: stored.envelope.clone(),
             recipients,
@@ -205,9 +209,13 @@ impl Outbound {
         self.greeted_after = now.since(self.began);
     }
 
-    /// Whether the peer reports success itself (RFC 3461 §5.2.1).
-    pub(super) fn passes_dsn_on(&self) -> bool {
-        self.client.as_ref().is_some_and(|client| client.extensions().dsn)
+    /// What the peer does itself of what a sender may ask for.
+    pub(super) fn passes_on(&self) -> PassedOn {
+        let extensions = self.client.as_ref().map(Client::extensions);
+        extensions.map_or_else(PassedOn::default, |extensions| PassedOn {
+            dsn: extensions.dsn,
+            deliver_by: extensions.deliver_by,
+        })
     }
 
     /// Whether nothing more will come: close it.

@@ -1,16 +1,30 @@
 //! Put reasons and originals together for DSNs and events.
 
 use crate::base::limits::DSN_ORIGINAL_MAX;
+use crate::base::time::WallTime;
 use crate::mail::outcome::{Failure, Reason, Stage};
 use crate::mail::status::{EnhancedStatus, Reply};
 use crate::outcome::judge::judge;
 use crate::spool::stored::Stored;
 
-/// Why a recipient expired: the end of its lifetime, and what stood in its way.
-pub(super) fn expiry(last: Option<Reason>) -> Reason {
-    let status = judge(Stage::Route, &Failure::Expired).status;
+/// Why a recipient expired: the end of its lifetime, or that it is too late for its sender, and
+/// what stood in its way.
+pub(super) fn expiry(last: Option<Reason>, stored: &Stored, now: WallTime) -> Reason {
     let last = last.unwrap_or_else(|| untried("never tried"));
-    let detail = format!("the queue lifetime is over; last: {last}");
+    let handling = stored.envelope.handling.as_ref();
+    let by = handling.and_then(|handling| handling.deliver_by).filter(|by| by.is_over(now));
+    let (status, why) = match by {
+        // Delivery time expired (RFC 3463 §3.5), for good (RFC 2852).
+        Some(by) => {
+            let at = by.at.to_rfc5322();
+            (EnhancedStatus::new(5, 4, 7), format!("it was to be delivered by {at} or not at all"))
+        }
+        None => {
+            let status = judge(Stage::Route, &Failure::Expired).status;
+            (status, "the queue lifetime is over".to_owned())
+        }
+    };
+    let detail = format!("{why}; last: {last}");
     Reason { status, detail: detail.into(), ..last }
 }
 

@@ -115,9 +115,11 @@ impl Home {
             let number = view.attempts.saturating_add(1);
             let mut attempt = attempt(report, attempted, number, age);
             match settlement {
-                Settlement::Delivered { reply, dsn_passed_on } => {
+                Settlement::Delivered { reply, passed_on } => {
                     self.delivered(report, recipient, attempt, reply, commit, cx);
-                    if !dsn_passed_on {
+                    let envelope = &report.stored.envelope;
+                    let of = &envelope.recipients[usize::from(recipient)];
+                    if dsn::is_relayed_due(envelope, of, *passed_on) {
                         relayed.push((recipient, reply));
                     }
                 }
@@ -220,7 +222,7 @@ impl Home {
         match end {
             Deferral::Expired => {
                 let last = last.cloned().or_else(|| self.last_reason(message, recipient, commit));
-                let reason = expiry(last);
+                let reason = expiry(last, &report.stored, cx.now.wall);
                 self.tell_end(Kind::Expired, &report.stored, recipient, &reason, cx);
                 given_up.push(GivenUp { recipient, reason, kind: Kind::Expired });
             }
@@ -240,7 +242,8 @@ impl Home {
     ) {
         let mut given_up = Vec::new();
         for &recipient in recipients.as_slice() {
-            let reason = expiry(self.last_reason(message, recipient, commit));
+            let last = self.last_reason(message, recipient, commit);
+            let reason = expiry(last, stored, cx.now.wall);
             self.tell_end(Kind::Expired, stored, recipient, &reason, cx);
             given_up.push(GivenUp { recipient, reason, kind: Kind::Expired });
         }

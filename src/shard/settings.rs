@@ -368,6 +368,7 @@ fn server_options(config: &Config, listener: &options::Listener) -> Arc<server::
         auth: listener.auth,
         extensions: Offered {
             priority: listener.offers_priorities,
+            deliver_by: listener.offers_deliver_by,
             hold_seconds: u32::try_from(listener.hold.as_secs()).unwrap_or(HOLD_SECONDS_MAX),
             ..defaults.extensions
         },

@@ -68,6 +68,8 @@ pub struct Transaction {
     pub has_eight_bit: bool,
     /// The content's header holds an octet above 127: SMTPUTF8 is needed if the envelope says so.
     pub header_has_eight_bit: bool,
+    /// By when it is wanted.
+    pub by: Option<crate::mail::handling::By>,
 }
 
 impl Transaction {

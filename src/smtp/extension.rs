@@ -27,6 +27,8 @@ pub struct Offered {
     pub priority: bool,
     /// FUTURERELEASE (RFC 4865 §4): seconds that a message can be held; 0: it is not offered.
     pub hold_seconds: u32,
+    /// DELIVERBY (RFC 2852 §4).
+    pub deliver_by: bool,
 }
 
 /// After all that could be asked for.
@@ -61,6 +63,7 @@ impl Offered {
         require_tls: true,
         priority: true,
         hold_seconds: HOLD_SECONDS_MAX,
+        deliver_by: true,
     };
 
     /// Whether BODY=BINARYMIME is taken: BDAT alone could carry it.
@@ -100,6 +103,10 @@ impl Offered {
             write!(out, "250-FUTURERELEASE {} {FAR}\r\n", self.hold_seconds)
                 .expect("a Vec takes all");
         }
+        if self.deliver_by {
+            // No time is too short to be asked for.
+            out.extend_from_slice(b"250-DELIVERBY\r\n");
+        }
         if !mechanisms.is_empty() {
             out.extend_from_slice(b"250-AUTH");
             for mechanism in mechanisms {
@@ -138,7 +145,7 @@ mod tests {
         let expected = "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n\
             250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250-STARTTLS\r\n\
             250-REQUIRETLS\r\n250-MT-PRIORITY\r\n\
-            250-FUTURERELEASE 2592000 9999-12-31T23:59:59Z\r\n\
+            250-FUTURERELEASE 2592000 9999-12-31T23:59:59Z\r\n250-DELIVERBY\r\n\
             250-AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN\r\n\
             250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT\r\n\
             250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250 LIMITS RCPTMAX=100\r\n";
@@ -148,7 +155,7 @@ mod tests {
     #[test]
     fn what_is_switched_off_is_not_offered() {
         let mut out = Vec::new();
-        let less = Offered { priority: false, hold_seconds: 0, ..Offered::ALL };
+        let less = Offered { priority: false, hold_seconds: 0, deliver_by: false, ..Offered::ALL };
         let offered = Offered { chunking: false, smtp_utf8: false, ..less };
         let particulars = Particulars {
             start_tls: false,
@@ -162,7 +169,7 @@ mod tests {
         let off = ["CHUNKING", "BINARYMIME", "SMTPUTF8", "STARTTLS", "REQUIRETLS"];
         assert!(
             off.iter()
-                .chain(&["AUTH", "XCLIENT", "MT-PRIORITY", "FUTURERELEASE"])
+                .chain(&["AUTH", "XCLIENT", "MT-PRIORITY", "FUTURERELEASE", "DELIVERBY"])
                 .all(|word| !text.contains(word))
         );
     }

@@ -1,9 +1,11 @@
-//! Read the parameters of MAIL and RCPT (RFC 1870, 3030, 3461, 4865, 6152, 6531,
+//! Read the parameters of MAIL and RCPT (RFC 1870, 2852, 3030, 3461, 4865, 6152, 6531,
 //! 6533, 6710, 8689).
 //!
 //! In: what follows the path. Out: typed parameters, or the answer that refuses them.
 //! Invariant: an unknown parameter is 555, a known one given twice or malformed is 501, and what
 //! came in xtext is decoded to printable octets, since it goes into header fields of a DSN.
+
+mod by;
 
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use crate::base::limits::{AUTH_PARAMETER_MAX, ENVID_MAX, ORCPT_MAX};
 use crate::base::time::WallTime;
 use crate::mail::address::Mailbox;
 use crate::mail::envelope::{BodyType, Notify, OriginalRecipient, Ret};
-use crate::mail::handling::{Hold, Priority};
+use crate::mail::handling::{By, Hold, Priority};
 use crate::smtp::answer::Answer;
 use crate::smtp::extension::Offered;
 
@@ -30,6 +32,8 @@ pub struct MailParameters {
     pub priority: Option<Priority>,
     /// HOLDFOR or HOLDUNTIL.
     pub hold: Option<Hold>,
+    /// BY.
+    pub by: Option<By>,
     /// RET.
     pub ret: Option<Ret>,
     /// ENVID, decoded.
@@ -64,6 +68,9 @@ impl MailParameters {
                 }
                 (name, Some(value)) if offered.hold_seconds > 0 && is_hold(name) => {
                     once(&mut read.hold, hold(name, value, offered.hold_seconds))?;
+                }
+                (name, Some(value)) if offered.deliver_by && name.eq_ignore_ascii_case("BY") => {
+                    once(&mut read.by, by::by(value))?;
                 }
                 (name, Some(value)) if name.eq_ignore_ascii_case("RET") => {
                     once(&mut read.ret, ret(value))?;
@@ -306,6 +313,7 @@ fn hex_digit(octet: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::handling::Late;
 
     fn mail(text: &str) -> Result<MailParameters, Answer> {
         MailParameters::parse(text, Offered::ALL)
@@ -318,7 +326,7 @@ mod tests {
     #[test]
     fn every_parameter_of_mail_is_read() {
         let text = " size=1234 BODY=BinaryMIME SMTPUTF8 RequireTLS RET=hdrs ENVID=QQ+2B314 \
-            mt-priority=-3 HoldFor=60";
+            mt-priority=-3 HoldFor=60 by=7;rt";
         let expected = MailParameters {
             size: Some(1_234),
             body_type: Some(BodyType::BinaryMime),
@@ -326,6 +334,7 @@ mod tests {
             require_tls: true,
             priority: Priority::new(-3),
             hold: Some(Hold::For(Duration::from_secs(60))),
+            by: Some(By { seconds: 7, late: Late::Return, trace: true }),
             ret: Some(Ret::Headers),
             envelope_id: Some("QQ+314".into()),
             auth: None,

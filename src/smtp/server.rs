@@ -25,7 +25,7 @@ use crate::base::limits::{
 };
 use crate::base::time::Monotonic;
 use crate::mail::envelope::{Envelope, Recipient};
-use crate::mail::handling::Hold;
+use crate::mail::handling::{By, Hold};
 use crate::smtp::answer::Answer;
 use crate::smtp::command::{Chunk, Hello};
 use crate::smtp::content::LineEndings;
@@ -214,6 +214,7 @@ struct Transaction {
     envelope: Envelope,
     size_declared: Option<u64>,
     hold: Option<Hold>,
+    by: Option<By>,
 }
 
 impl Session {
@@ -418,6 +419,11 @@ impl Session {
     /// How long the client wants the message held.
     pub fn hold(&self) -> Option<Hold> {
         self.transaction.as_ref().and_then(|transaction| transaction.hold)
+    }
+
+    /// By when the client wants the message delivered.
+    pub fn by(&self) -> Option<By> {
+        self.transaction.as_ref().and_then(|transaction| transaction.by)
     }
 
     /// Take the envelope away, once, at [`Event::End`]: at least one recipient, body type final.

@@ -3,7 +3,7 @@
 use relay_fast::outcome::event::Kind;
 
 use crate::client::{Client, message, send};
-use crate::node::{Node, SOON};
+use crate::node::{Node, SOON, to_upstream};
 use crate::sink::{Sink, Taken};
 
 /// 550 for `no@…`, else 250.
@@ -119,4 +119,82 @@ fn nobody_is_told_of_a_dsn_that_cannot_be_delivered() {
     assert_eq!(received.len(), 3, "two messages and one DSN");
     assert_eq!(received.iter().filter(|event| event.reverse_path.is_empty()).count(), 2);
     assert_eq!(node.metric("relay_fast_dsns_total{action=\"failed\"}"), 1.0);
+}
+
+const WITH_TIMES: &[&str] = &["PIPELINING", "8BITMIME", "DSN", "DELIVERBY 5"];
+const OFFERED: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\ndeliver_by = \"offer\"\n";
+
+/// A node whose second listener lets clients say by when.
+fn with_times(sink: &Sink, more: &str) -> Node {
+    let mut node = Node::idle("");
+    node.configure(&to_upstream(&sink.address.to_string(), &format!("{OFFERED}{more}")));
+    node.run(1);
+    node
+}
+
+#[test]
+fn what_is_left_of_a_time_goes_on_to_who_keeps_it_and_nobody_else() {
+    let sink = Sink::with(WITH_TIMES, no_or_yes);
+    let node = with_times(&sink, "");
+    let mut client = Client::connect(node.listen[1]);
+    assert!(client.say("EHLO client.example").text.contains("DELIVERBY"));
+    client.send("<r@a.example> BY=3600;R", &["<r@b.example>"], &message("r"));
+    client.send("<t@a.example> BY=-7;NT", &["<t@b.example>"], &message("t"));
+    for wrong in ["BY=0;R", "BY=10", "BY=10;X", "BY=1;N BY=1;N", "BY"] {
+        let reply = client.say(&format!("MAIL FROM:<r@a.example> {wrong}"));
+        assert!([501, 555].contains(&reply.code), "{wrong}: {reply:?}");
+    }
+    let mail = sink.wait_for_mail_to("r@b.example").mail;
+    let (seconds, mode) = mail.split_once("BY=").unwrap().1.split_once(';').unwrap();
+    assert!((3_000..=3_600).contains(&seconds.parse::<i32>().unwrap()), "{mail}");
+    assert!(mode.starts_with('R') && !mode.starts_with("RT"), "{mail}");
+    let mail = sink.wait_for_mail_to("t@b.example").mail;
+    assert!(mail.contains("BY=-") && mail.contains(";NT"), "{mail}");
+    // Each step of what is traced is told.
+    let dsn = sink.wait_for_mail_to("t@a.example").content;
+    assert!(dsn.contains("Action: relayed") && dsn.contains("Deliver-By-Date: "), "{dsn}");
+    let mut silent = Client::connect(node.listen[0]);
+    assert!(!silent.say("EHLO client.example").text.contains("DELIVERBY"));
+    assert_eq!(silent.say("MAIL FROM:<r@a.example> BY=9;N").code, 555);
+    let taken = last_of_all(&node, &sink);
+    assert!(!taken.iter().any(|one| one.is_for("r@a.example")), "nobody is told of r");
+}
+
+#[test]
+fn who_does_not_keep_a_time_gets_nothing_that_is_to_be_returned() {
+    let sink = Sink::with(WITHOUT_DSN, no_or_yes);
+    let node = with_times(&sink, "");
+    let mut client = Client::connect(node.listen[1]);
+    client.send("<r@a.example> BY=3600;R", &["<r@b.example>"], &message("r"));
+    client.send("<n@a.example> BY=3600;N", &["<n@b.example>"], &message("n"));
+    let dsn = sink.wait_for_mail_to("r@a.example").content;
+    assert!(dsn.contains("Action: failed") && dsn.contains("Status: 5.3.3"), "{dsn}");
+    assert!(!sink.wait_for_mail_to("n@b.example").mail.contains("BY="));
+    let dsn = sink.wait_for_mail_to("n@a.example").content;
+    assert!(dsn.contains("Action: relayed"), "{dsn}");
+    assert_eq!(sink.asked("r@b.example"), 0);
+}
+
+#[test]
+fn what_is_late_is_returned_or_told_after_a_restart_too() {
+    let sink = Sink::with(WITH_TIMES, |mailbox, _| {
+        let later = mailbox.ends_with("@b.example");
+        if later { "451 4.3.0 Later" } else { "250 2.1.5 Ok" }.to_owned()
+    });
+    let mut node = with_times(&sink, "[queue]\nretry_first = \"1h\"\n");
+    let mut client = Client::connect(node.listen[1]);
+    client.send("<r@a.example> BY=3;R", &["<r@b.example>"], &message("r"));
+    client.send("<n@a.example> BY=3;N", &["<n@b.example>"], &message("n"));
+    node.wait_for_events(Kind::Deferred, 2);
+    node.kill();
+    node.run(2);
+    node.wait_until_recovered();
+    let dsn = sink.wait_for_mail_to("r@a.example").content;
+    assert!(dsn.contains("Action: failed") && dsn.contains("Status: 5.4.7"), "{dsn}");
+    let dsn = sink.wait_for_mail_to("n@a.example").content;
+    assert!(dsn.contains("Action: delayed") && dsn.contains("Will-Retry-Until: "), "{dsn}");
+    sink.change(no_or_yes);
+    node.ask(&["flush", "--all"]);
+    sink.wait_for_mail_to("n@b.example");
+    assert!(!sink.taken().iter().any(|one| one.is_for("r@b.example")));
 }

@@ -50,6 +50,7 @@ pub(crate) fn transaction(envelope: Envelope, content: &[u8]) -> Transaction {
         content_bytes: content.len() as u64,
         has_eight_bit: !content.is_ascii(),
         header_has_eight_bit: false,
+        by: None,
     }
 }
 

@@ -44,3 +44,7 @@ pub const WINDOW_SPANS_MAX: usize = 16;
 pub const GATE_STEPS_MAX: usize = 1_024;
 /// How long a leaf that is let go has to send, before another of its flow or tenant may.
 pub const GATE_TURN: Duration = Duration::from_millis(20);
+/// Digits of the seconds by which a message can be wanted (RFC 2852 §4).
+pub const DELIVER_BY_DIGITS_MAX: usize = 9;
+/// The most that they can say.
+pub const DELIVER_BY_SECONDS_MAX: i32 = 999_999_999;

@@ -137,6 +137,14 @@ pub(in crate::config) const LISTENER_HOLD: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const LISTENER_DELIVER_BY: Knob = Knob {
+    path: "listener[].deliver_by",
+    kind: Kind::Choice { default: "ignore", words: &["ignore", "offer"] },
+    help: "DELIVERBY (RFC 2852): clients say by when, and whether what is late comes back.",
+    cost: "what is to be returned goes to hosts alone that offer it too",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const LISTENER_LINE_ENDINGS: Knob = Knob {
     path: "listener[].line_endings",
     kind: Kind::Choice { default: "strict", words: &["strict", "normalize"] },

@@ -42,6 +42,7 @@ struct Draft {
     verify: Option<Mode>,
     auth: Option<Auth>,
     offers_priorities: bool,
+    offers_deliver_by: bool,
     hold: Duration,
     line_endings: LineEndings,
     durability: Durability,
@@ -90,6 +91,7 @@ pub(super) fn read<'d>(
         verify: draft.verify,
         auth: draft.auth.unwrap_or_default(),
         offers_priorities: draft.offers_priorities,
+        offers_deliver_by: draft.offers_deliver_by,
         hold: draft.hold,
         line_endings: draft.line_endings,
         durability: draft.durability,
@@ -161,6 +163,7 @@ fn listener<'d>(
     };
     let auth = auth::read(reader, section);
     let offers_priorities = reader.choice(section, &knobs::LISTENER_PRIORITIES) == "offer";
+    let offers_deliver_by = reader.choice(section, &knobs::LISTENER_DELIVER_BY) == "offer";
     let hold = reader.duration(section, &knobs::LISTENER_HOLD).value;
     let line_endings = match reader.choice(section, &knobs::LISTENER_LINE_ENDINGS) {
         "normalize" => LineEndings::Normalize,
@@ -183,6 +186,7 @@ fn listener<'d>(
         verify,
         auth,
         offers_priorities,
+        offers_deliver_by,
         hold,
         line_endings,
         durability,

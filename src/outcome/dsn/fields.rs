@@ -14,6 +14,11 @@ pub(super) fn write(request: &DsnRequest<'_>, utf8: bool) -> Vec<u8> {
     lines.field("Reporting-MTA", &format!("dns; {}", request.hostname));
     lines.field("X-Relay-Fast-Message-ID", &request.original_id.to_string());
     lines.field("Arrival-Date", &request.arrival.to_rfc5322());
+    // RFC 2852.
+    let handling = request.envelope.handling.as_ref();
+    if let Some(by) = handling.and_then(|handling| handling.deliver_by) {
+        lines.field("Deliver-By-Date", &by.at.to_rfc5322());
+    }
     for about in request.recipients {
         lines.blank();
         write_recipient(request, about, &mut lines);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::mail::address::Mailbox;
 use crate::mail::envelope::{OriginalRecipient, Ret, TlsWish};
+use crate::mail::handling::{By, Handling, Late};
 use crate::mail::outcome::Stage;
 use crate::mail::status::{EnhancedStatus, Reply, ReplyCode};
 
@@ -285,4 +286,40 @@ fn nothing_breaks_out_of_its_part() {
     assert_eq!(parts[2].1.as_bytes(), original);
     assert_eq!(parts[1].1.matches("\r\nAction:").count(), 1, "{}", parts[1].1);
     assert_eq!(parts[1].1.matches("\r\nStatus:").count(), 1);
+}
+
+#[test]
+fn a_time_by_which_it_was_wanted_is_told_and_so_is_who_does_not_keep_it() {
+    let by = |late, trace| {
+        let deliver_by = By { seconds: 120, late, trace }.at(WallTime(1_795_491_661_000));
+        let handling = Handling { deliver_by: Some(deliver_by), ..Handling::default() };
+        Envelope { handling: handling.boxed(), ..envelope() }
+    };
+    let dsn = report(&by(Late::Return, false), &refused("late"), Action::Failed, ORIGINAL);
+    let (_, parts) = take_apart(&dsn);
+    let date = WallTime(1_795_491_781_000).to_rfc5322();
+    assert!(parts[1].1.contains(&format!("Deliver-By-Date: {date}\r\n")), "{}", parts[1].1);
+    let plain = report(&envelope(), &refused("no"), Action::Failed, ORIGINAL);
+    assert!(!String::from_utf8_lossy(&plain.content).contains("Deliver-By-Date"));
+
+    let is_due = |envelope: &Envelope, notify, dsn, deliver_by| {
+        let recipient = recipient("r@b.example", notify);
+        is_relayed_due(envelope, &recipient, PassedOn { dsn, deliver_by })
+    };
+    let success = Notify::When { success: true, failure: false, delay: false };
+    let (told, traced) = (by(Late::Notify, false), by(Late::Notify, true));
+    for (envelope, notify, dsn, deliver_by, expected) in [
+        (&envelope(), Notify::Default, false, false, false),
+        (&envelope(), success, false, true, true),
+        (&envelope(), success, true, false, false),
+        (&told, Notify::Default, true, true, false),
+        (&told, Notify::Default, true, false, true),
+        (&told, Notify::Never, false, false, false),
+        (&traced, Notify::Default, true, true, true),
+        (&traced, Notify::Never, true, true, false),
+    ] {
+        assert_eq!(is_due(envelope, notify, dsn, deliver_by), expected, "{notify:?} {dsn}");
+    }
+    let nobody = Envelope { reverse_path: ReversePath::NULL, ..told };
+    assert!(!is_due(&nobody, Notify::Default, false, false));
 }

@@ -42,13 +42,13 @@ impl Flows {
         if is_over {
             gate.used -= quantum;
             gate.is_spent = !gate.in_turn;
-            self.to_the_end(flow);
+            self.go_last(flow);
         }
         is_over
     }
 
     /// Let a flow that waits for its tenant do so behind others.
-    pub(super) fn to_the_end(&mut self, flow: u32) {
+    pub(super) fn go_last(&mut self, flow: u32) {
         let FlowRow { tenant, .. } = self.rows[flow];
         if self.waits_for_tenant(flow)
             && let Some(gate) = self.tenants[tenant].gate.as_mut()
@@ -72,7 +72,7 @@ impl Flows {
                 return Some(flow);
             }
             gate.used -= quantum;
-            self.to_the_end(flow);
+            self.go_last(flow);
         }
     }
 

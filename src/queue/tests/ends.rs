@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::mail::campaigns::CampaignPattern;
-use crate::mail::handling::{CampaignName, Handling};
+use crate::mail::handling::{By, CampaignName, Handling, Late};
 
 fn expired(message: Slot, recipients: &[u16]) -> Due {
     let recipients = match recipients {
@@ -292,4 +292,32 @@ fn another_lifetime_of_a_sender_holds_for_what_comes_in() {
         bench.queue.finish(slot, 0).expect("it is with the shard");
     }
     assert_eq!((bench.queue.stats().messages, bench.queue.next_due()), (0, None));
+}
+
+/// A message that is wanted by so many seconds from now.
+fn wanted(bench: &mut Bench, seconds: i32, late: Late) -> Slot {
+    bench.ids += 1;
+    let by = By { seconds, late, trace: false }.at(bench.now);
+    let handling = Handling { deliver_by: Some(by), ..Handling::default() };
+    let new = NewMessage { handling: handling.boxed(), ..message(bench.ids, bench.now) };
+    let name = domain("a.example");
+    let one = [(0, &name, RecipientState::default())];
+    bench.queue.insert(new, one, bench.now).expect("new")
+}
+
+#[test]
+fn what_is_wanted_by_a_time_is_over_then_or_told_then() {
+    let mut bench = Bench::new();
+    let back = wanted(&mut bench, 100, Late::Return);
+    let told = wanted(&mut bench, 200, Late::Notify);
+    let late_before = wanted(&mut bench, -5, Late::Notify);
+    let far = wanted(&mut bench, 999_999_999, Late::Return);
+    assert_eq!(bench.pass(SECOND * 99), []);
+    assert_eq!(bench.pass(SECOND), [expired(back, &[0])]);
+    assert_eq!(bench.pass(SECOND * 100), [Due::DelayReport(told)]);
+    let delay = bench.pass(DELAY - SECOND * 200);
+    assert_eq!(delay, [Due::DelayReport(far)], "the others' delay was told");
+    let over = bench.pass(LIFETIME);
+    assert_eq!(over, [expired(told, &[0]), expired(late_before, &[0]), expired(far, &[0])]);
+    assert_eq!(bench.queue.next_due(), None);
 }

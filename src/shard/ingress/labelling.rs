@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::mail::envelope::Envelope;
-use crate::mail::handling::{Handling, Hold, TenantName};
+use crate::mail::handling::{By, Handling, Hold, TenantName};
 use crate::outcome::counters::Count;
 use crate::policy::senders::Sender;
 use crate::policy::senders::labels::{LabelReader, Labels};
@@ -53,21 +53,24 @@ impl Inbound {
     pub(super) fn handle<P: Platform>(
         &self,
         envelope: &mut Envelope,
-        (hold, sender): (Option<Hold>, Sender),
+        (hold, by, sender): (Option<Hold>, Option<By>, Sender),
         cx: &Context<'_, P>,
     ) {
         let said = envelope.handling.take();
-        if said.is_none() && sender.tenant.is_none() && hold.is_none() {
+        let deliver_by = by.map(|by| by.at(cx.now.wall));
+        if said.is_none() && sender.tenant.is_none() && hold.is_none() && deliver_by.is_none() {
             return;
         }
         if !self.is_trusted(cx) {
+            // Anyone may say when a message is of no use any more.
+            envelope.handling = Handling { deliver_by, ..Handling::default() }.boxed();
             return;
         }
         let hold_until = hold.map(|hold| hold.until(cx.now.wall));
         let hold_until = hold_until.filter(|until| *until > cx.now.wall);
         let said = said.map_or_else(Handling::default, |said| *said);
         let Sender { tenant, campaign } = sender;
-        envelope.handling = Handling { tenant, campaign, hold_until, ..said }.boxed();
+        envelope.handling = Handling { tenant, campaign, hold_until, deliver_by, ..said }.boxed();
     }
 
     /// Who sends the message whose header says this.

@@ -360,7 +360,7 @@ impl Inbound {
     ) -> NewMessage {
         let facts = receiving.scan.facts();
         let has_eight_bit = facts.header_eight_bit || facts.body_eight_bit;
-        let hold = self.session.hold();
+        let (hold, by) = (self.session.hold(), self.session.by());
         let mut envelope = self.session.take_envelope();
         //= RFC 8689 §4.1
         //# … the TLS-Required header field … MUST be ignored
@@ -368,7 +368,7 @@ impl Inbound {
         if facts.tls_waived && envelope.tls == TlsWish::Unsaid {
             envelope.tls = TlsWish::Waived;
         }
-        self.handle(&mut envelope, (hold, receiving.sender), cx);
+        self.handle(&mut envelope, (hold, by, receiving.sender), cx);
         if let Some(mailbox) = cx.settings.relay.postmaster_mailbox() {
             envelope.place_postmaster(mailbox);
         }

@@ -4,11 +4,14 @@
 //! (RFC 6152 §3, RFC 6531 §3.5, RFC 3030 §3). Ours never sends it as something else.
 
 use crate::mail::envelope::{BodyType, Recipient, TlsWish};
+use crate::mail::handling::Late;
 use crate::mail::outcome::Failure;
 use crate::mail::status::{EnhancedStatus, REQUIRETLS_NEEDED};
 use crate::smtp::client::{PeerExtensions, Transaction};
 
 const TOO_BIG: EnhancedStatus = EnhancedStatus::new(5, 3, 4);
+/// Features that the message asks for (RFC 3463 §3.4).
+const NOT_CAPABLE: EnhancedStatus = EnhancedStatus::new(5, 3, 3);
 const CONVERSION_NEEDED: EnhancedStatus = EnhancedStatus::new(5, 6, 3);
 const UTF8_NEEDED: EnhancedStatus = EnhancedStatus::new(5, 6, 7);
 
@@ -30,6 +33,11 @@ pub(super) fn lacks_for_all(
     }
     if envelope.tls == TlsWish::Required && !extensions.require_tls {
         return Some(incapable(REQUIRETLS_NEEDED, "does not offer REQUIRETLS"));
+    }
+    // Nobody would return it when it is late.
+    let is_returned = transaction.by.is_some_and(|by| by.late == Late::Return);
+    if is_returned && !extensions.deliver_by {
+        return Some(incapable(NOT_CAPABLE, "does not offer DELIVERBY"));
     }
     let utf8_header = envelope.smtp_utf8 && transaction.header_has_eight_bit;
     let utf8_sender = !transaction.sender().is_ascii();

@@ -7,6 +7,7 @@
 use std::io::Write;
 
 use crate::mail::envelope::{BodyType, Notify, OriginalRecipient, Recipient, Ret, TlsWish};
+use crate::mail::handling::{By, Late};
 use crate::smtp::client::{PeerExtensions, Transaction};
 
 /// Append `MAIL FROM:<…>` and its parameters.
@@ -36,6 +37,10 @@ pub(super) fn write_mail(
     let priority = envelope.handling.as_ref().map_or(0, |handling| handling.priority.value());
     if extensions.priority && priority != 0 {
         write(into, format_args!(" MT-PRIORITY={priority}"));
+    }
+    if let Some(By { seconds, late, trace }) = transaction.by.filter(|_| extensions.deliver_by) {
+        let mode = if late == Late::Return { "R" } else { "N" };
+        write(into, format_args!(" BY={seconds};{mode}{}", if trace { "T" } else { "" }));
     }
     if extensions.dsn {
         match envelope.ret {
@@ -147,6 +152,14 @@ mod tests {
     }
 
     fn mail(change: impl FnOnce(&mut Envelope), extensions: &PeerExtensions) -> String {
+        mail_by(change, None, extensions)
+    }
+
+    fn mail_by(
+        change: impl FnOnce(&mut Envelope),
+        by: Option<By>,
+        extensions: &PeerExtensions,
+    ) -> String {
         let sender = Mailbox::parse("a@example.com", false).expect("an address");
         let mut envelope = Envelope {
             reverse_path: ReversePath(Some(sender)),
@@ -166,6 +179,7 @@ mod tests {
             content_bytes: 1_000,
             has_eight_bit: false,
             header_has_eight_bit: false,
+            by,
         };
         let mut line = Vec::new();
         write_mail(&transaction, extensions, &mut line);
@@ -211,6 +225,20 @@ mod tests {
         );
         let asked = recipient(Notify::Never, Some(("rfc822", "x@y")));
         assert_eq!(rcpt(&asked, &plain), "RCPT TO:<rené@example.org>\r\n");
+    }
+
+    #[test]
+    fn a_time_goes_to_peers_that_keep_it() {
+        let offers = PeerExtensions { deliver_by: true, ..PeerExtensions::default() };
+        for (seconds, late, trace, said) in
+            [(120, Late::Return, false, " BY=120;R"), (-7, Late::Notify, true, " BY=-7;NT")]
+        {
+            let by = Some(By { seconds, late, trace });
+            let line = mail_by(|_| {}, by, &offers);
+            assert_eq!(line, format!("MAIL FROM:<a@example.com>{said}\r\n"));
+            let line = mail_by(|_| {}, by, &PeerExtensions::default());
+            assert_eq!(line, "MAIL FROM:<a@example.com>\r\n");
+        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct PeerExtensions {
     pub require_tls: bool,
     /// RFC 6710.
     pub priority: bool,
+    /// RFC 2852.
+    pub deliver_by: bool,
     /// RFC 1870: `None` not offered; `Some(0)` offered without a fixed limit; else octets.
     pub size: Option<u64>,
     /// RFC 9422 RCPTMAX: recipients a transaction.
@@ -54,6 +56,8 @@ impl PeerExtensions {
             "STARTTLS" => self.start_tls = true,
             "REQUIRETLS" => self.require_tls = true,
             "MT-PRIORITY" => self.priority = true,
+            // The least time that it takes comes behind: what is less it refuses itself.
+            "DELIVERBY" => self.deliver_by = true,
             "SIZE" => self.size = Some(words.next().and_then(|n| n.parse().ok()).unwrap_or(0)),
             "LIMITS" => words.for_each(|limit| self.handle_limit(limit)),
             _ => {}
@@ -93,7 +97,8 @@ mod tests {
     fn keywords_are_read_in_any_case() {
         let all = read(&["pipelining", "Chunking", "8BitMime", "smtputf8", "BinaryMIME", "dsn"]);
         assert!(all.pipelining && all.chunking && all.eight_bit_mime);
-        assert!(all.smtp_utf8 && all.binary_mime && all.dsn);
+        assert!(all.smtp_utf8 && all.binary_mime && all.dsn && !all.deliver_by);
+        assert!(read(&["DeliverBy 120"]).deliver_by);
     }
 
     //= RFC 1870 §4, type=test

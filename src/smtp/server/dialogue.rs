@@ -204,8 +204,8 @@ impl Session {
             handling: Handling { priority, ..Handling::default() }.boxed(),
             recipients: Vec::new(),
         };
-        let hold = parameters.hold;
-        self.transaction = Some(Transaction { envelope, size_declared: size, hold });
+        let MailParameters { hold, by, .. } = parameters;
+        self.transaction = Some(Transaction { envelope, size_declared: size, hold, by });
         self.ask(Question::Mail, Event::Mail);
     }
 

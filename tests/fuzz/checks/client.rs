@@ -85,6 +85,7 @@ impl World {
             content_bytes: self.content.len() as u64,
             has_eight_bit: !self.content.is_ascii(),
             header_has_eight_bit: !self.content.is_ascii(),
+            by: None,
         }
     }
 }

@@ -27,6 +27,7 @@ pub(crate) fn check(data: &[u8]) {
         require_tls: flags & 16 == 0,
         priority: flags & 32 == 0,
         hold_seconds: if flags & 64 == 0 { 3_600 } else { 0 },
+        deliver_by: flags & 128 == 0,
     };
     let lines = lines(octets, Cuts::Free(0));
     assert_eq!(lines, self::lines(octets, Cuts::LinesAnd(cuts)), "a split matters");

@@ -109,6 +109,7 @@ impl World {
             require_tls: true,
             priority: true,
             hold_seconds: 60,
+            deliver_by: true,
         };
         Self {
             options: Arc::new(options),

@@ -50,5 +50,6 @@ fn question(recipient: Mailbox) -> Transaction {
         content_bytes: 0,
         has_eight_bit: false,
         header_has_eight_bit: false,
+        by: None,
     }
 }
