@@ -17,6 +17,7 @@ use relay_fast::control::exporters::{Exporters, Means};
 use relay_fast::control::inject::Injections;
 use relay_fast::control::kpis::Kpis;
 use relay_fast::control::manual;
+use relay_fast::control::messages::Lives;
 use relay_fast::control::metrics;
 use relay_fast::control::overview::Facts;
 use relay_fast::control::passwd;
@@ -35,7 +36,7 @@ use relay_fast::platform::{clock, telemetry};
 
 use crate::verbs::{
     CANNOT_BE_READ, check, check_domain, classify, dkim, events, exporters, health, inject, kpis,
-    outlets, queue, rules, shaping, spool, summary, suppress, tls_reports, top,
+    messages, outlets, queue, rules, shaping, spool, summary, suppress, tls_reports, top,
 };
 
 mod verbs;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         Some(Verb::Dkim { verb }) => dkim(&cli.node, verb),
         Some(Verb::Queue { verb }) => queue(&cli.node, verb),
         Some(Verb::Inject(ask)) => inject(&cli.node, ask),
+        Some(Verb::Messages(asked)) => messages(&cli.node, asked),
         Some(Verb::TlsReports { verb }) => tls_reports(&cli.node, *verb),
         Some(Verb::Suppress { verb }) => suppress(&cli.node, verb),
         Some(Verb::Spool { .. } | Verb::CheckDomain(_)) => {
@@ -125,7 +127,8 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let facts = Facts { hostname: config.hostname.as_str().into(), began: now().mono, now };
     let kpis = Kpis::new(config.spool.directory.clone(), now);
     kpis.set(config.kpis)?;
-    let ways = ways(&handle, exporters.clone(), kpis.clone(), facts);
+    let lives = Lives::new(config.spool.directory.clone(), || clock::now().wall);
+    let ways = ways(&handle, exporters.clone(), kpis.clone(), facts, lives);
     serve(doors, shards, ways, rules.clone())?;
     if config.admin.tells_token() {
         tracing::warn!("the admin token crosses the network in clear: name a certificate");
@@ -141,7 +144,7 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn ways(handle: &Handle, exporters: Exporters, kpis: Kpis, facts: Facts) -> Ways {
+fn ways(handle: &Handle, exporters: Exporters, kpis: Kpis, facts: Facts, lives: Lives) -> Ways {
     let reached = handle.clone();
     Ways {
         reports: reports(handle.clone()),
@@ -152,6 +155,7 @@ fn ways(handle: &Handle, exporters: Exporters, kpis: Kpis, facts: Facts) -> Ways
         facts,
         checks: checks(handle.clone()),
         injections: injections(handle.clone()),
+        lives,
     }
 }
 

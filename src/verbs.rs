@@ -22,7 +22,7 @@ use relay_fast::control::shaping::ShapingVerb;
 use relay_fast::control::spool::Teller;
 use relay_fast::control::suppress::SuppressVerb;
 use relay_fast::control::top::{self, Top};
-use relay_fast::control::{events, exporters, kpis, report, shaping, tls_reports};
+use relay_fast::control::{events, exporters, kpis, messages, report, shaping, tls_reports};
 use relay_fast::mail::address::Domain;
 use relay_fast::outcome::classes::Classifier;
 use relay_fast::platform::files::AdminFiles;
@@ -84,6 +84,11 @@ pub(crate) fn queue(node: &NodeFlags, verb: &QueueVerb) -> Result<(), Box<dyn Er
 
 pub(crate) fn inject(node: &NodeFlags, ask: &Inject) -> Result<(), Box<dyn Error>> {
     Ok(ask.run(&running(node)?, |text| print!("{text}"))?)
+}
+
+pub(crate) fn messages(node: &NodeFlags, asked: &messages::Asked) -> Result<(), Box<dyn Error>> {
+    print!("{}", messages::ask(&running(node)?, asked)?);
+    Ok(())
 }
 
 pub(crate) fn tls_reports(node: &NodeFlags, verb: TlsReportsVerb) -> Result<(), Box<dyn Error>> {

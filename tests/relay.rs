@@ -22,6 +22,8 @@ mod admin;
 mod certificates;
 #[path = "relay/client.rs"]
 mod client;
+#[path = "relay/messages.rs"]
+mod messages;
 #[path = "relay/metrics.rs"]
 mod metrics;
 #[path = "relay/milters.rs"]

@@ -19,6 +19,7 @@ use crate::control::dkim::DkimVerb;
 use crate::control::events::Events;
 use crate::control::inject::ask::Inject;
 use crate::control::kpis::KpisVerb;
+use crate::control::messages;
 use crate::control::pauses::Whose;
 use crate::control::queue::Ask;
 use crate::control::shaping::ShapingVerb;
@@ -96,6 +97,8 @@ pub enum Verb {
     },
     /// Hand in mail to a running node: a JSON file, as `POST /v1/inject` takes it
     Inject(Inject),
+    /// Find messages of a running node: why they wait, and what the event log says of them
+    Messages(messages::Asked),
     /// What is counted of TLS with MX hosts, and which domains were told (TLS-RPT)
     TlsReports {
         /// The verb

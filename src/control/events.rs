@@ -121,7 +121,7 @@ fn from(text: &str, now: WallTime) -> Option<From> {
 }
 
 /// For a terminal: one line.
-fn text(event: &Event<'_>) -> String {
+pub(super) fn text(event: &Event<'_>) -> String {
     let mut words = vec![event.time.to_rfc3339(), kind(event.kind), event.id.to_string()];
     words.push(format!("<{}> to <{}>", event.reverse_path, event.recipient));
     for (name, value) in

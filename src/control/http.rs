@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 
+use crate::base::ids::MessageId;
 use crate::base::limits::{LIST_ROWS_MAX, STATS_DOMAINS_DEFAULT};
 use crate::control::api::{Changed, Message, Refusal, Row, Select, Stats};
 use crate::control::commands::{Shards, Silent};
@@ -19,8 +20,8 @@ use crate::control::overview::Overviews;
 use crate::control::serve::Ways;
 use crate::control::suppression::SuppressionLists;
 use crate::control::{
-    check_domain, console, inject, kpis, metrics, openapi, overview, pauses, shaping, suppression,
-    tls_reports,
+    check_domain, console, inject, kpis, messages, metrics, openapi, overview, pauses, shaping,
+    suppression, tls_reports,
 };
 use crate::shard::commands::{
     Answer, Command, QueueState, QueueStats, QueuedMessage, RecipientStory, Selector, Snapshot,
@@ -29,7 +30,7 @@ use crate::shard::commands::{
 
 /// All that is answered.
 pub(super) fn router(shards: Shards, ways: Ways) -> Router {
-    let Ways { reports, pauses, exporters, lists, facts, checks, kpis, injections } = ways;
+    let Ways { reports, pauses, exporters, lists, facts, checks, kpis, injections, lives } = ways;
     let overviews = Overviews::new(shards.clone(), pauses.clone(), facts);
     let queue = Router::new()
         .route("/healthz", get(healthz))
@@ -54,6 +55,7 @@ pub(super) fn router(shards: Shards, ways: Ways) -> Router {
         .merge(tls_reports::router(reports))
         .merge(suppression::router(lists))
         .merge(openapi::router())
+        .merge(messages::router(shards.clone(), lives))
         .merge(inject::router(shards.clone(), injections))
         .merge(shaping::router(shards))
 }
@@ -147,13 +149,24 @@ async fn show(
     State(shards): State<Shards>,
     Path(id): Path<String>,
 ) -> Result<Json<Message>, Refused> {
-    let id = id.parse().map_err(|error| bad(format!("{id}: {error}")))?;
+    let id: MessageId = id.parse().map_err(|error| bad(format!("{id}: {error}")))?;
+    match find_message(&shards, id).await? {
+        Some(message) => Ok(Json(message)),
+        None => Err(Refused(StatusCode::NOT_FOUND, format!("{id} is not in the queue"))),
+    }
+}
+
+/// A message of the queue, and why its recipients wait.
+pub(super) async fn find_message(
+    shards: &Shards,
+    id: MessageId,
+) -> Result<Option<Message>, Refused> {
     let mut not_yet = None;
     for answer in shards.ask_all(&Command::Show(id)).await? {
         match answer {
             Answer::Show(Some(mut message)) => {
-                add_waits(&shards, &mut message).await?;
-                return Ok(Json(Message::from(message.as_ref())));
+                add_waits(shards, &mut message).await?;
+                return Ok(Some(Message::from(message.as_ref())));
             }
             Answer::Failed(words) => not_yet = Some(words),
             Answer::Show(None)
@@ -172,7 +185,7 @@ async fn show(
     if let Some(words) = not_yet {
         return Err(Refused(StatusCode::SERVICE_UNAVAILABLE, words.into()));
     }
-    Err(Refused(StatusCode::NOT_FOUND, format!("{id} is not in the queue")))
+    Ok(None)
 }
 
 /// Ask owners for what keeps the recipients that they hold.

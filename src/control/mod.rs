@@ -24,6 +24,7 @@ pub mod http;
 pub mod inject;
 pub mod kpis;
 pub mod manual;
+pub mod messages;
 pub mod metrics;
 mod openapi;
 pub mod overview;

@@ -30,6 +30,7 @@ mod tests {
 
     use super::*;
     use crate::control::api::{Changed, Select, Stats};
+    use crate::control::messages;
     use crate::control::roles::{Right, TABLE};
     use crate::control::suppression::{Asked, Imported, Page};
     use crate::egress::shaping::status::OutletStatus;
@@ -133,6 +134,7 @@ mod tests {
         };
         assert_eq!(of("Changed"), fields(Changed { recipients: 0 }));
         assert_eq!(of("Stats"), fields(Stats::default()));
+        assert_eq!(of("Found"), fields(messages::Found::default()));
         assert_eq!(of("Outlet"), fields(OutletStatus::default()));
         assert_eq!(of("SuppressionPage"), fields(Page::default()));
         assert_eq!(of("SuppressionDone"), fields(Imported::default().done));
@@ -169,5 +171,9 @@ mod tests {
         let lists = lists.map(|verb| format!("/v1/suppression/{verb}"));
         let lists: Vec<_> = lists.iter().map(String::as_str).collect();
         assert_eq!(asked(&lists), fields(Asked::default()));
+        let (from, limit) = (text(), Some(1));
+        let (id, recipient, tenant, campaign) = (text(), text(), text(), text());
+        let whose = messages::Asked { id, recipient, tenant, campaign, from, limit };
+        assert_eq!(asked(&["/v1/messages"]), fields(whose));
     }
 }

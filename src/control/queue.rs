@@ -50,7 +50,7 @@ pub fn ask(node: &Node, ask: &Ask) -> Result<String, AskError> {
             let limit = select.limit.unwrap_or(LIST_ROWS_MAX).clamp(1, LIST_ROWS_MAX);
             Ok(rows(&node.get::<Vec<Row>>("list", select)?, limit))
         }
-        Ask::Show(id) => Ok(message(&node.get(&format!("show/{id}"), &Select::default())?)),
+        Ask::Show(id) => Ok(shown_message(&node.get(&format!("show/{id}"), &Select::default())?)),
         Ask::Stats(select) => Ok(stats(&node.get("stats", select)?)),
         Ask::Pause(whose, paused) => {
             Ok(pauses::done(whose, *paused, node.set_pause(whose, *paused)?))
@@ -275,7 +275,8 @@ fn rows(rows: &[Row], limit: usize) -> String {
     out
 }
 
-fn message(message: &Message) -> String {
+/// A message, and why each recipient waits.
+pub(super) fn shown_message(message: &Message) -> String {
     let mut out = String::new();
     let Message { id, reverse_path, accepted, expires, bytes, durability, .. } = message;
     let _ = writeln!(out, "{id} from <{reverse_path}>, {bytes} octets");

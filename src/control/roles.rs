@@ -43,6 +43,7 @@ pub const TABLE: &[Entry] = &[
     look("/v1/kpis"),
     look("/v1/kpis/series"),
     look("/v1/live"),
+    look("/v1/messages"),
     look("/v1/openapi.json"),
     look("/v1/overview"),
     look("/v1/pauses"),

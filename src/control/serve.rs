@@ -39,6 +39,7 @@ use crate::control::exporters::Exporters;
 use crate::control::http::{self, Refused};
 use crate::control::inject::Injections;
 use crate::control::kpis::Kpis;
+use crate::control::messages::Lives;
 use crate::control::overview::Facts;
 use crate::control::pauses::Pauses;
 use crate::control::roles::{self, Right};
@@ -74,6 +75,8 @@ pub struct Ways {
     pub kpis: Kpis,
     /// Mail that is handed in.
     pub injections: Injections,
+    /// What is known of messages.
+    pub lives: Lives,
 }
 
 /// Answer at `doors`, which listen and do not block, until the process ends.

@@ -70,3 +70,15 @@ pub const ADMIN_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const TOKENS_MAX: usize = 64;
 /// Octets of a token's name: it stands in the log beside what was done with it.
 pub const TOKEN_NAME_MAX: usize = 64;
+/// Messages of the queue that a search tells of, unless it says how many.
+pub const MESSAGES_DEFAULT: usize = 20;
+/// And at most.
+pub const MESSAGES_MAX: usize = 100;
+/// Rows of the queue that a search looks through.
+pub const MESSAGE_ROWS_MAX: usize = 200_000;
+/// Lines of the event log that it reads: a few seconds.
+pub const MESSAGE_LINES_MAX: usize = 2_000_000;
+/// Events that it tells of.
+pub const MESSAGE_EVENTS_MAX: usize = 1_000;
+/// Searches at a time.
+pub const MESSAGE_SEARCHES_MAX: usize = 2;

@@ -118,6 +118,18 @@ impl Source {
         Ok(source)
     }
 
+    /// Below `spool`, from `time` on: files that ended before are not read.
+    pub fn since(spool: &Path, time: WallTime, filter: Filter) -> io::Result<Self> {
+        let mut source = Self::new(spool, &Cursor::default(), From::Time(time), filter)?;
+        for (shard, starts) in files(&source.directory)? {
+            let later = starts.partition_point(|start| *start <= time.0);
+            if let Some(start) = starts.get(later.saturating_sub(1)) {
+                source.shards.insert(shard, Reader::new(Some(Mark::beginning(*start))));
+            }
+        }
+        Ok(source)
+    }
+
     fn go_to_end(&mut self) -> io::Result<()> {
         for (shard, starts) in files(&self.directory)? {
             let Some(start) = starts.last().copied() else { continue };
