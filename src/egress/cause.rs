@@ -59,8 +59,12 @@ pub enum Why {
     Slowed(Rate),
     /// The rate that an operator set.
     Set(Rate),
-    /// A rule leaves the site alone, or all sources that could send there: its name.
+    /// A rule leaves the site alone: its name.
     Paused(Arc<str>),
+    /// A rule leaves it alone from all sources of the pool: its name.
+    SourcesPaused(Arc<str>),
+    /// A rule lets it have nothing of this tenant, or of this campaign: its name.
+    SenderPaused(Arc<str>),
     /// The endpoints that are not in use are dead.
     Endpoints,
     /// The shard is draining, or the site's configuration has gone.
@@ -107,7 +111,12 @@ impl fmt::Display for Why {
                 write!(f, "{} to its site, which said that more is too much", show_pace(*rate))
             }
             Self::Set(rate) => write!(f, "{} to its site, as an operator set", show_pace(*rate)),
-            Self::Paused(rule) => write!(f, "its site is left alone for a while: {rule}"),
+            Self::Paused(rule) | Self::SourcesPaused(rule) => {
+                write!(f, "its site is left alone for a while: {rule}")
+            }
+            Self::SenderPaused(rule) => {
+                write!(f, "its site has nothing of its sender for a while: {rule}")
+            }
             Self::Endpoints => f.write_str("the site's other hosts do not answer"),
             Self::Leaving => f.write_str("its site is being given up"),
         }

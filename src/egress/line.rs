@@ -28,15 +28,22 @@ pub(super) struct Line<W> {
 pub struct Sender {
     /// Tells it from others; 0: nobody in particular.
     pub name: u64,
+    /// The same of all that its tenant sends; 0 without one.
+    pub tenant: u64,
     /// Its share beside others, `Sender::USUAL` where nothing is said.
     pub weight: u32,
 }
 
 impl Sender {
+    /// What stands for all that a tenant sends; `name`: for what it sends without a campaign.
+    pub fn all_of(name: u64) -> u64 {
+        !name
+    }
+
     /// A weight with which one job goes each turn.
     pub const USUAL: u32 = 40;
     /// Of whom nothing is known.
-    pub const NOBODY: Self = Self { name: 0, weight: Self::USUAL };
+    pub const NOBODY: Self = Self { name: 0, tenant: 0, weight: Self::USUAL };
 }
 
 /// A sender with at least one job.
@@ -157,6 +164,22 @@ impl<W> Line<W> {
         Some(job)
     }
 
+    /// Take out all jobs of some senders, but those that are to be tried again.
+    pub(super) fn take(&mut self, is_taken: impl Fn(Sender) -> bool) -> Vec<(Sender, W)> {
+        let mut taken = Vec::new();
+        for mut waiting in std::mem::take(&mut self.senders) {
+            if is_taken(waiting.sender) {
+                let jobs = std::iter::from_fn(|| waiting.homes.pop());
+                taken.extend(jobs.map(|job| (waiting.sender, job)));
+            } else {
+                self.senders.push_back(waiting);
+            }
+        }
+        self.len -= taken.len();
+        self.turn();
+        taken
+    }
+
     /// Let whoever has the next turn be the first.
     fn turn(&mut self) {
         while let Some(first) = self.senders.front_mut()
@@ -194,7 +217,7 @@ mod tests {
     }
 
     fn sender(name: u64, weight: u32) -> Sender {
-        Sender { name, weight }
+        Sender { name, tenant: 0, weight }
     }
 
     #[test]
@@ -241,5 +264,21 @@ mod tests {
             taken[name as usize] += 1;
         }
         assert_eq!(taken, [0, 100, 200, 600]);
+    }
+
+    #[test]
+    fn a_senders_jobs_are_taken_out_and_the_others_stay_in_turn() {
+        let mut line = Line::default();
+        for job in 0..4 {
+            line.push(ShardId(0), sender(7, Sender::USUAL), job);
+            line.push(ShardId(1), sender(8, Sender::USUAL), 10 + job);
+        }
+        line.push_again(99);
+        let taken = line.take(|sender| sender.name == 7);
+        assert_eq!(taken.into_iter().map(|(_, job)| job).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!(line.len(), 5);
+        let rest: Vec<i32> = std::iter::from_fn(|| line.pop()).collect();
+        assert_eq!(rest, [99, 10, 11, 12, 13]);
+        assert!(line.take(|_| true).is_empty());
     }
 }

@@ -148,6 +148,9 @@ impl<J: Copy> Site<J> {
             self.callbacks.add(origin);
             return Err(Busy { why, until });
         }
+        if let Some((why, until)) = self.sender_pause(sender, now) {
+            return Err(Busy { why, until });
+        }
         self.lift(now, probe);
         if let Some(until) = self.suspension.until() {
             self.callbacks.add(origin);

@@ -57,7 +57,9 @@ impl<H> Queue<H> {
         row.set_reason(reason_at);
         let domain = row.domain;
         self.returned(domain);
-        let is_last = self.messages[self.entries[entry].message].last_attempt();
+        let message = self.entries[entry].message;
+        self.answered(domain, self.messages[message].flow);
+        let is_last = self.messages[message].last_attempt();
         let mut fate = self.fate(entry);
         if is_last && fate == Deferral::Waiting {
             fate = Deferral::Expired;
@@ -124,6 +126,7 @@ impl<H> Queue<H> {
         while let Some(&(_, domain)) = self.parks.first().filter(|(until, _)| *until <= now.0) {
             self.widen(domain, 1);
         }
+        self.probe_rested(now);
     }
 
     /// Let `entry` wait no more: it is ready, or the shard's to finish if its message has expired.
@@ -150,7 +153,8 @@ impl<H> Queue<H> {
     pub fn next_due(&self) -> Option<WallTime> {
         let deferred = self.deferred.first().map(from_seconds);
         let parked = self.parks.first().map(|(until, _)| WallTime(*until));
-        let waits = [deferred, parked, self.next_age(), self.next_gate()];
+        let rests = self.rests.first();
+        let waits = [deferred, parked, rests, self.next_age(), self.next_gate()];
         let next = waits.into_iter().flatten().min();
         next.map(|own| self.clock.wall(own))
     }

@@ -22,6 +22,7 @@
 //! what stands in it, however much, costs nothing.
 
 mod aside;
+mod rested;
 
 use hashbrown::HashTable;
 
@@ -55,6 +56,19 @@ pub(super) struct Lane {
     kin: Links,
     /// Of a leaf: its flow may not send now (`gates.rs`).
     is_aside: bool,
+    /// Of a leaf: whether it rests (`resting.rs`).
+    rested: Rested,
+}
+
+/// Whether a leaf may have its turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rested {
+    /// As far as this goes.
+    No,
+    /// One departure, and then it rests.
+    Probed,
+    /// It is in no ring.
+    Rests,
 }
 
 /// In which ring a lane is.
@@ -185,6 +199,7 @@ impl Lanes {
             credit,
             kin: Links::default(),
             is_aside: false,
+            rested: Rested::No,
         });
         let Self { rows, by_key } = self;
         let key = |row: u32| (rows[row].domain, rows[row].branch != NONE, rows[row].of);
@@ -234,7 +249,8 @@ impl<H> Queue<H> {
             return Stand::Leaf(leaf);
         }
         if self.domains.rows[domain].branches == 0 && !self.domains.rows[domain].line.is_empty() {
-            self.branch_out(domain);
+            // All that is in line is in that one; whoever joins now was counted already.
+            self.branch_out(domain, self.domains.rows[domain].ready - 1);
         }
         Stand::Leaf(self.new_leaf(domain, flow))
     }
@@ -262,12 +278,10 @@ impl<H> Queue<H> {
     }
 
     /// Let what stands in a domain's own line stand in a leaf, as all that joins it will.
-    fn branch_out(&mut self, domain: u32) {
+    pub(super) fn branch_out(&mut self, domain: u32, ready: u32) {
         let leaf = self.new_leaf(domain, NONE);
         let row = &mut self.domains.rows[domain];
         self.lanes.rows[leaf].line = std::mem::take(&mut row.line);
-        // All that is in line was in that one; whoever joins now was counted already.
-        let ready = row.ready - 1;
         self.grow(leaf, ready);
         self.enter_rings(leaf, End::Front);
     }
@@ -366,6 +380,9 @@ impl<H> Queue<H> {
         let Lane { domain, branch, of, .. } = self.lanes.rows[leaf];
         if let Some(row) = self.flows.row_mut(of) {
             row.leaves.remove(&mut self.lanes.rows, leaf, Lane::kin);
+        }
+        if self.lanes.rows[leaf].rested != Rested::No {
+            self.rests.remove((domain, leaf));
         }
         let gone = self.lanes.remove(leaf);
         assert!(gone.line.is_empty() && gone.ready == 0, "a leaf in use");

@@ -33,6 +33,7 @@ mod paces;
 mod pausing;
 mod ready;
 mod relocate;
+mod resting;
 mod table;
 mod tag;
 mod terms;
@@ -72,6 +73,7 @@ use crate::queue::hot::Hot;
 use crate::queue::index::IdIndex;
 use crate::queue::lanes::Lanes;
 use crate::queue::list::{List, NONE};
+use crate::queue::resting::Rests;
 use crate::queue::table::Table;
 use crate::queue::view::Counts;
 
@@ -85,6 +87,7 @@ pub struct Queue<H> {
     domains: Domains,
     flows: Flows,
     lanes: Lanes,
+    rests: Rests,
     ids: IdIndex,
     hot: Hot<H>,
     /// Domains that may depart. Linked by `DomainRow::ring`.
@@ -123,6 +126,7 @@ impl<H> Queue<H> {
             domains: Domains::default(),
             flows: Flows::default(),
             lanes: Lanes::default(),
+            rests: Rests::default(),
             ids: IdIndex::default(),
             hot: Hot::new(hot_bytes_max),
             ring: List::default(),
@@ -232,6 +236,7 @@ impl<H> Queue<H> {
         assert_eq!(row.state(), State::Dispatched, "finished without departure");
         let (domain, message) = (row.domain, row.message);
         self.returned(domain);
+        self.answered(domain, self.messages[message].flow);
         self.detach(entry);
         self.settle(domain);
         self.leave_siblings(message, entry);

@@ -81,6 +81,7 @@ impl<H> Queue<H> {
         let recipients = self.take_run(first);
         if let Some(leaf) = leaf {
             self.charge(leaf, recipients.count());
+            self.probed(domain, leaf);
         }
         self.settle(domain);
         self.rotate(domain);
@@ -126,6 +127,17 @@ impl<H> Queue<H> {
     /// until `until` if given. A recipient that is not to wait any more comes back in the answer,
     /// for the shard to finish (`Expired`, `Removed`).
     pub fn park(&mut self, departure: &Departure, until: Option<WallTime>) -> Vec<(u16, Deferral)> {
+        let over = self.put_all_back(departure);
+        if let Some(domain) = self.domains.rows.find(departure.domain.0) {
+            if let Some(message) = self.messages.find(departure.message) {
+                self.answered(domain, self.messages[message].flow);
+            }
+            self.narrow(domain, until);
+        }
+        over
+    }
+
+    pub(super) fn put_all_back(&mut self, departure: &Departure) -> Vec<(u16, Deferral)> {
         let mut over = Vec::new();
         for &index in departure.recipients.as_slice().iter().rev() {
             match self.put_back(departure.message, index) {
@@ -135,9 +147,6 @@ impl<H> Queue<H> {
         }
         if let Some(message) = self.messages.find(departure.message) {
             self.flows.give_back(self.messages[message].flow);
-        }
-        if let Some(domain) = self.domains.rows.find(departure.domain.0) {
-            self.narrow(domain, until);
         }
         over
     }

@@ -6,6 +6,7 @@ use crate::base::limits::{OPERATED_BATCH_MAX, TOP_DOMAINS_LOOKED_MAX, TRANSACTIO
 mod ends;
 mod gates;
 mod operated;
+mod resting;
 mod shares;
 
 const DELAY: Duration = Duration::from_secs(4 * 3_600);

@@ -307,15 +307,19 @@ impl<H> Queue<H> {
     fn recipient_view(&self, entry: u32) -> RecipientView {
         let entry = &self.entries[entry];
         let domain = &self.domains.rows[entry.domain];
-        let parked = entry.state() == State::Ready && !domain.in_ring;
+        let is_ready = entry.state() == State::Ready;
+        let flow = self.messages[entry.message].flow;
+        let rest = self.rest_of(entry.domain, flow).filter(|_| is_ready);
+        let parked = is_ready && (!domain.in_ring || rest.is_some());
+        let of_domain = (parked && domain.parked_until > 0)
+            .then(|| self.clock.wall(WallTime(domain.parked_until)));
         RecipientView {
             index: entry.tag.index(),
             domain: domain.name.clone(),
             state: entry.state(),
             parked,
-            parked_until: (parked && domain.parked_until > 0)
-                .then(|| self.clock.wall(WallTime(domain.parked_until))),
-            why: self.why(entry, parked),
+            parked_until: rest.map_or(of_domain, |(until, _)| until),
+            why: rest.map(|(_, why)| why.into()).or_else(|| self.why(entry, parked)),
             attempts: entry.tag.attempts(),
             due: self.clock.wall(from_seconds(entry.due)),
             reason_at: entry.reason_at(self.messages[entry.message].log()),

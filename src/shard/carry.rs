@@ -121,7 +121,7 @@ impl Delivery {
             Action::GiveBack { job, why, until } => {
                 let suspended = matches!(why, Why::Suspended { .. });
                 if !(suspended && self.reroute(job, lookups, cx)) {
-                    self.give_back(job, &why.to_string(), until.since(cx.mono()), cx);
+                    self.refuse(job, &why, until, cx);
                 }
             }
             Action::CallBack { to: Origin { home, domain }, room } => {
@@ -218,7 +218,11 @@ impl Delivery {
         let Some((why, until)) = wait else { return self.conclude(job, Some(site), None, cx) };
         let tried = self.attempted(job, Some(site), None, cx);
         let until = cx.now.wall + until.since(cx.mono());
-        self.report(job, Err(GivenBack { why: why.to_string().into(), until, tried }), cx);
+        self.report(
+            job,
+            Err(GivenBack { why: why.to_string().into(), until, of_sender: false, tried }),
+            cx,
+        );
     }
 
     /// The connection is there.
@@ -379,7 +383,9 @@ impl Delivery {
         }
         if refused && let Some(site) = self.sites.get(outbound.site.0) {
             let (domain, pooled) = (&row.dispatch.domain, outbound.pooled);
-            learn_from_refusals(site, pooled, domain, &mut row.settled[first..], cx);
+            let handling = row.dispatch.stored.envelope.handling.clone();
+            let of = (domain, handling.as_deref());
+            learn_from_refusals(site, pooled, of, &mut row.settled[first..], cx);
         }
         if !row.is_settled() {
             // The connection ends before the others had their turn: `Closed` follows.

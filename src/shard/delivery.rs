@@ -13,6 +13,7 @@ use crate::base::ids::ShardId;
 use crate::base::slots::{Slot, Slots};
 use crate::base::time::Monotonic;
 use crate::base::wheel::Wheel;
+use crate::egress::cause::Why;
 use crate::egress::health::GroupHealth;
 use crate::egress::line::Sender;
 use crate::egress::pools::Pools;
@@ -21,7 +22,7 @@ use crate::egress::throttle::SharedSites;
 use crate::egress::upstream::Choice;
 use crate::mail::address::Domain;
 use crate::mail::envelope::TlsWish;
-use crate::mail::handling::Handling;
+use crate::mail::handling::{self, Handling};
 use crate::mail::outcome::{Failure, Stage};
 use crate::mail::route::{PoolId, Route, TlsLevel, UpstreamId};
 use crate::shard::connections::Connections;
@@ -141,7 +142,9 @@ impl Job {
 
 /// Who sends what is handled so, and its share: as in its home's queue.
 fn sender(handling: &Handling, settings: &Settings) -> Sender {
-    Sender { name: handling.sender(), weight: settings.tenants.share(handling) }
+    let tenant = handling.tenant.as_ref().map(|name| handling::sender(Some(name), None));
+    let tenant = tenant.map_or(0, Sender::all_of);
+    Sender { name: handling.sender(), tenant, weight: settings.tenants.share(handling) }
 }
 
 impl Delivery {
@@ -249,10 +252,7 @@ impl Delivery {
         let site = &mut self.sites.get_mut(id.0).expect("known by its key").site;
         match site.push(job, (origin, sender), probe, cx.mono()) {
             Ok(()) => self.stir(id),
-            Err(busy) => {
-                let why = busy.why.to_string();
-                self.give_back(job, &why, busy.until.since(cx.mono()), cx);
-            }
+            Err(busy) => self.refuse(job, &busy.why, busy.until, cx),
         }
     }
 
@@ -388,13 +388,38 @@ impl Delivery {
         after: Duration,
         cx: &mut Context<'_, P>,
     ) {
+        self.hand_back(job, (why, false), after, cx);
+    }
+
+    /// Hand a job back that a site does not take now.
+    pub(super) fn refuse<P: Platform>(
+        &mut self,
+        job: JobId,
+        why: &Why,
+        until: Monotonic,
+        cx: &mut Context<'_, P>,
+    ) {
+        // Where there is one pool, what its sources cannot send nobody can.
+        let of_pool = matches!(why, Why::SourcesPaused(_)) && cx.settings.pools.all.len() > 1;
+        let of_sender = of_pool || matches!(why, Why::SenderPaused(_));
+        self.hand_back(job, (&why.to_string(), of_sender), until.since(cx.mono()), cx);
+    }
+
+    fn hand_back<P: Platform>(
+        &mut self,
+        job: JobId,
+        (why, of_sender): (&str, bool),
+        after: Duration,
+        cx: &mut Context<'_, P>,
+    ) {
         let Some(row) = self.jobs.get_mut(job.0) else { return };
         if !row.settled.is_empty() {
             row.settle_rest(Stage::Connect, &Failure::Connect(why.into()), "");
             return self.conclude(job, None, None, cx);
         }
         let until = cx.now.wall + after;
-        self.report(job, Err(GivenBack { why: why.into(), until, tried: None }), cx);
+        let given_back = GivenBack { why: why.into(), until, of_sender, tried: None };
+        self.report(job, Err(given_back), cx);
     }
 
     /// Tell the home of a job what became of it.

@@ -130,6 +130,8 @@ pub struct GivenBack {
     pub why: Box<str>,
     /// When to come back, if no [`Crossing::Resume`] comes before.
     pub until: WallTime,
+    /// The site takes mail of others: only its sender's is to wait, at this domain.
+    pub of_sender: bool,
     /// It was with this dispatch that the site was tried: what the attempt came to.
     pub tried: Option<Attempted>,
 }

@@ -56,13 +56,18 @@ impl Home {
         commit: &mut Commit,
         cx: &mut Context<'_, P>,
     ) {
-        self.queue.explain(report.departure.domain, Some(given_back.why.clone()));
         let (soonest, latest) = (cx.now.wall + PARK_FOR_MIN, cx.now.wall + PARK_FOR);
         let until = given_back.until.clamp(soonest, latest);
         if let Some(tried) = &given_back.tried {
             self.tell_tried(report, tried, until, cx);
         }
-        let over = self.queue.park(&report.departure, Some(until));
+        let why = given_back.why.clone();
+        let over = if given_back.of_sender {
+            self.queue.park_flow(&report.departure, until, why)
+        } else {
+            self.queue.explain(report.departure.domain, Some(why));
+            self.queue.park(&report.departure, Some(until))
+        };
         let mut given_up = Vec::new();
         for (recipient, end) in over {
             self.end(report, recipient, end, None, &mut given_up, commit, cx);

@@ -15,6 +15,7 @@ use crate::egress::site::{Leads, OutletHere, Shaped, Site, SiteKey};
 use crate::egress::source::Member;
 use crate::egress::throttle::{SharedSites, SiteLimits};
 use crate::mail::address::Domain;
+use crate::mail::handling::Handling;
 use crate::mail::outcome::{Failure, Reason};
 use crate::mail::route::{PoolId, TlsLevel};
 use crate::mail::status::Severity;
@@ -150,6 +151,8 @@ pub(super) struct Learning<'a> {
     pub(super) site: &'a Site<JobId>,
     pub(super) pooled: PooledId,
     pub(super) domain: Option<&'a Domain>,
+    /// Whose message it was.
+    pub(super) handling: Option<&'a Handling>,
     pub(super) now: Monotonic,
 }
 
@@ -189,13 +192,14 @@ impl Learning<'_> {
             domain: self.domain,
         };
         for trigger in shaped.rules.automation.fitting(&here.scope, &refusal) {
-            match here.outlet.note(trigger, self.now) {
+            let Some((name, sender)) = trigger.about(self.handling) else { continue };
+            match here.outlet.note(trigger, &name, self.now) {
                 Effect::Counted => {}
                 Effect::InForce => learned.bounces |= trigger.action == Action::Bounce,
                 Effect::Begins => {
                     learned.rules += 1;
                     learned.bounces |= trigger.action == Action::Bounce;
-                    learned.slower |= begin(trigger, shaped, here, self.now);
+                    learned.slower |= begin(trigger, (&name, sender), shaped, here, self.now);
                     tracing::warn!(
                         site = shaped.site.name(),
                         source = here.outlet.source(),
@@ -211,7 +215,13 @@ impl Learning<'_> {
 }
 
 /// Do what a rule says; whether the source goes slower for it.
-fn begin(trigger: &Trigger, shaped: &Shaped, here: &OutletHere, now: Monotonic) -> bool {
+fn begin(
+    trigger: &Trigger,
+    (name, sender): (&Arc<str>, u64),
+    shaped: &Shaped,
+    here: &OutletHere,
+    now: Monotonic,
+) -> bool {
     let until = now + trigger.lasts;
     match &trigger.action {
         Action::SlowDown(rate) => {
@@ -234,6 +244,9 @@ fn begin(trigger: &Trigger, shaped: &Shaped, here: &OutletHere, now: Monotonic) 
             if to.iter().any(|other| other.outlet.suspended(now).is_none()) {
                 from.iter().for_each(|outlet| outlet.outlet.suspend(until, &trigger.name));
             }
+        }
+        Action::SuspendTenant | Action::SuspendCampaign => {
+            shaped.site.suspend_sender(sender, until, name, now);
         }
         Action::Bounce => {}
     }
@@ -269,6 +282,7 @@ impl Delivery {
             site: &row.site,
             pooled,
             domain: None,
+            handling: None,
             now: cx.now.mono,
         };
         cx.common.counters.learned(learning.learn(&reason));
@@ -280,7 +294,7 @@ impl Delivery {
 pub(super) fn learn_from_refusals<P: Platform>(
     row: &SiteRow,
     pooled: PooledId,
-    domain: &Domain,
+    (domain, handling): (&Domain, Option<&Handling>),
     settled: &mut [(u16, Settlement)],
     cx: &mut Context<'_, P>,
 ) {
@@ -292,6 +306,7 @@ pub(super) fn learn_from_refusals<P: Platform>(
         site: &row.site,
         pooled,
         domain: Some(domain),
+        handling,
         now: cx.now.mono,
     };
     // One reply may stand for many recipients: it is learned from once.

@@ -6,7 +6,7 @@ use std::process::Output;
 use relay_fast::outcome::event::Kind;
 use rustix::process::Signal;
 
-use crate::client::send;
+use crate::client::{Client, send};
 use crate::node::{Node, SOON, free_port, printed, refusal, run, text, to_upstream, wait_for};
 use crate::sink::Sink;
 
@@ -240,4 +240,52 @@ fn rules_that_change_are_in_force_for_sites_that_are_there_and_wrong_ones_are_no
     let checked = printed(&run(&["shaping", "check", text(&file)]));
     assert_eq!(checked, "1 rules of shapes, 0 of what follows from replies\n");
     assert!(refusal(&run(&["shaping", "check", text(&config)])).contains("unknown field"));
+}
+
+/// A message of a tenant's campaign.
+fn post_for(node: &Node, (tenant, campaign): (&str, &str), to: &str) {
+    let content = format!(
+        "X-Tenant: {tenant}\r\nX-Campaign: {campaign}\r\nFrom: <a@a.example>\r\n\r\nHello."
+    );
+    Client::connect(node.listen[0]).send("<a@a.example>", &[&format!("<{to}>")], &content);
+}
+
+#[test]
+fn a_site_that_wants_no_more_of_a_campaign_or_a_tenant_has_everything_else() {
+    let sink = Sink::by(|mailbox, nth| {
+        let answer = match (mailbox.split('@').next(), nth) {
+            (Some("news1"), 1) => "451 4.7.1 No more of this campaign today",
+            (Some("sales1"), 1) => "451 4.7.1 No more of this customer today",
+            _ => OK,
+        };
+        answer.to_owned()
+    });
+    let rules = "[[automation]]\nname = 'campaign'\nwords = ['of this campaign']\n\
+        action = 'suspend-campaign'\nfor = '1d'\n\
+        [[automation]]\nname = 'tenant'\nwords = ['of this customer']\n\
+        action = 'suspend-tenant'\nfor = '1d'\n";
+    let node = node(&sink, rules, "[senders]\nfields = \"remove\"\n");
+    let (news, sales, globex) = (("acme", "news"), ("acme", "sales"), ("globex", "news"));
+    post_for(&node, news, "news1@b.example");
+    node.wait_for_log("campaign: nothing of the campaign for 1d");
+    post_for(&node, news, "news2@b.example");
+    for (who, to) in [(sales, "sales0@b.example"), (globex, "other@b.example")] {
+        post_for(&node, who, to);
+        sink.wait_for_mail_to(to);
+    }
+    let why = "its site has nothing of its sender for a while: campaign (acme, news)";
+    wait_for("the reason", || limits(&node).contains(why).then_some(()));
+    post_for(&node, sales, "sales1@b.example");
+    node.wait_for_log("tenant: nothing of the tenant for 1d");
+    post_for(&node, sales, "sales2@b.example");
+    post_for(&node, globex, "last@b.example");
+    sink.wait_for_mail_to("last@b.example");
+    wait_for("the reason", || limits(&node).contains("a while: tenant (acme)").then_some(()));
+    assert_eq!((sink.asked("news2@b.example"), sink.asked("sales2@b.example")), (0, 0));
+    let rules = outlet(&node)["rules"].to_string();
+    assert!(rules.contains("campaign (acme, news)") && rules.contains("tenant (acme)"), "{rules}");
+    // What waits looks again within a minute, and what comes in for another domain at once.
+    printed(&shaping(&node, &["reset", "127.0.0.1"]));
+    post_for(&node, news, "news3@c.example");
+    sink.wait_for_mail_to("news3@c.example");
 }

@@ -113,8 +113,11 @@ fn a_pool_whose_sources_are_all_suspended_waits_and_says_why() {
         let id = list.lines().nth(1)?.split_whitespace().next()?.to_owned();
         node.ask(&["show", &id]).contains(why).then_some(())
     });
-    hand_in(&node, "", "<a@d.example>");
-    assert_eq!(left_from(&sink, "a@d.example"), "one.example");
+    // What leaves from elsewhere goes on, to the same domain too.
+    for to in ["a@d.example", "a@c.example", "b@c.example"] {
+        hand_in(&node, "", &format!("<{to}>"));
+        assert_eq!(left_from(&sink, to), "one.example");
+    }
     assert_eq!(sink.asked("acme-second@c.example"), 0);
 }
 

@@ -14,8 +14,18 @@ const SITE: &str = "[senders]\nfields = \"keep\"\n\
 impl World {
     /// So many messages of a tenant's campaign; their numbers.
     fn submit_of(&mut self, messages: usize, tenant: &str, campaign: &str) -> Vec<u64> {
+        self.submit_to("corp.example", messages, (tenant, campaign))
+    }
+
+    /// The same, to a domain.
+    pub(crate) fn submit_to(
+        &mut self,
+        domain: &str,
+        messages: usize,
+        (tenant, campaign): (&str, &str),
+    ) -> Vec<u64> {
         let first = self.ledger.mail.len();
-        self.submit(messages, ("user", "corp.example"), 0);
+        self.submit(messages, ("user", domain), 0);
         for mail in &mut self.ledger.mail[first..] {
             let labels = format!("X-Tenant: {tenant}\r\nX-Campaign: {campaign}\r\n");
             mail.content.splice(0..0, labels.into_bytes());

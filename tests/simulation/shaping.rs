@@ -53,7 +53,9 @@ pub(crate) fn shaped(settings: Arc<Settings>, rules: &str) -> Arc<Settings> {
 
 /// A host that takes so many recipients a second, for a domain, and so many messages for it.
 fn world(rules: Option<&str>, takes: usize, messages: usize) -> World {
-    let text = config("retry_first = \"30s\"\nretry_longest = \"1m\"\nretry_jitter = 0.1", "");
+    let senders = "[senders]\nfields = \"keep\"\n";
+    let queue = "retry_first = \"30s\"\nretry_longest = \"1m\"\nretry_jitter = 0.1";
+    let text = config(queue, senders);
     let settings = settings(&text);
     let settings = match rules {
         Some(rules) => shaped(settings, rules),
@@ -66,7 +68,9 @@ fn world(rules: Option<&str>, takes: usize, messages: usize) -> World {
     world.add_domain("a.example", &[(10, 1)]);
     world.hosts[host].recipients_a_second = Some(takes);
     world.boot(3);
-    world.submit(messages, ("user", "a.example"), 0);
+    if messages > 0 {
+        world.submit(messages, ("user", "a.example"), 0);
+    }
     world
 }
 
@@ -121,5 +125,29 @@ fn what_a_rule_holds_up_comes_through_when_it_is_over() {
     assert!(world.outlets().iter().any(|outlet| outlet.why.as_deref() == Some("rest")));
     world.run_until(first + 3_600 * SECOND);
     assert_eq!(world.delivered().len(), 200);
+    world.audit_rest();
+}
+
+#[test]
+fn a_campaign_that_is_too_much_waits_and_others_to_the_same_domain_do_not() {
+    let rules = "[default]\nslow_down_on = []\n[[automation]]\nname = 'rest'\n\
+        class = ['rate-limit']\naction = 'suspend-campaign'\nfor = '2m'\n";
+    let mut world = world(Some(rules), 20, 0);
+    let launch = world.submit_to("a.example", 200, ("acme", "launch"));
+    world.run_until(10 * SECOND);
+    let first = world.hosts[1].limited[0];
+    let before = world.delivered().len();
+    assert!(before < 200 && world.limited() <= 20, "{before}, {} put off", world.limited());
+    // Another campaign of the tenant, and another tenant, have the destination to themselves.
+    let daily = world.submit_to("a.example", 8, ("acme", "daily"));
+    let other = world.submit_to("a.example", 8, ("globex", "launch"));
+    world.run_until(20 * SECOND);
+    let delivered = world.delivered();
+    assert!(daily.iter().chain(&other).all(|number| delivered.contains(number)));
+    world.run_until(first + 100 * SECOND);
+    assert_eq!(world.delivered().len(), before + 16, "the campaign waits");
+    world.run_until(first + 3_600 * SECOND);
+    let delivered = world.delivered();
+    assert!(launch.iter().all(|number| delivered.contains(number)));
     world.audit_rest();
 }

@@ -48,3 +48,5 @@ pub const ACTION_TIME: Duration = Duration::from_secs(3_600);
 pub const PACE_SPAN: Duration = Duration::from_secs(864_000);
 /// How fast a source is taken to go where nothing was counted, in messages a second.
 pub const PACE_LEAST_MEASURED: u32 = 1;
+/// Tenants and campaigns that rules suspend at one site.
+pub const SUSPENDED_SENDERS_MAX: usize = 1_024;

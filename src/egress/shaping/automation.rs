@@ -19,12 +19,14 @@ use crate::base::limits::{
 };
 use crate::base::text::head;
 use crate::base::time::Monotonic;
+use crate::egress::line::Sender;
 use crate::egress::shaping::figures::{rate, show_rate, show_time, time};
 use crate::egress::shaping::form::{ShapingError, Text, is_name, names, patterns};
 use crate::egress::shaping::{Classes, Patterns, SiteNames, SourceNames, fits_source};
 use crate::egress::throttle::Rate;
 use crate::mail::address::Domain;
 use crate::mail::class::Class;
+use crate::mail::handling::{Handling, sender};
 use crate::mail::reply_pattern::ReplyPattern;
 use crate::mail::status::EnhancedStatus;
 
@@ -66,6 +68,8 @@ enum ActionName {
     Suspend,
     SuspendSource,
     SwitchSource,
+    SuspendTenant,
+    SuspendCampaign,
     Bounce,
 }
 
@@ -82,6 +86,10 @@ pub enum Action {
     /// The site gets its mail from other sources: from these, or from any if none is named. Where
     /// there is no other, nothing changes.
     SwitchSource(Box<[Box<str>]>),
+    /// The site has nothing of the tenant whose message it was. Where it has none, nothing changes.
+    SuspendTenant,
+    /// The same for the campaign, or for the tenant's mail without one.
+    SuspendCampaign,
     /// Recipients that are refused like this are not tried again.
     Bounce,
 }
@@ -188,6 +196,26 @@ impl Automation {
 }
 
 impl Trigger {
+    /// What a reply to mail that is handled so is remembered by, and what it is about: a tenant or
+    /// a campaign, by its number. `None`: there is nobody whom it could be about.
+    pub fn about(&self, handling: Option<&Handling>) -> Option<(Arc<str>, u64)> {
+        let of_tenant = match self.action {
+            Action::SuspendTenant => true,
+            Action::SuspendCampaign => false,
+            Action::SlowDown(_)
+            | Action::Suspend
+            | Action::SuspendSource
+            | Action::SwitchSource(_)
+            | Action::Bounce => return Some((self.name.clone(), 0)),
+        };
+        let tenant = handling?.tenant.as_ref()?;
+        let campaign = handling?.campaign.as_ref().filter(|_| !of_tenant);
+        let of = campaign.map_or_else(|| tenant.to_string(), |name| format!("{tenant}, {name}"));
+        let number = sender(Some(tenant), campaign);
+        let number = if of_tenant { Sender::all_of(number) } else { number };
+        Some((format!("{} ({of})", self.name).into(), number))
+    }
+
     fn fits(&self, refusal: &Refusal<'_>) -> bool {
         let of_domain = |domain: &Domain| self.domains.fit(domain.as_str());
         (self.codes.is_empty() || self.codes.iter().any(|one| one.fits_code(refusal.code)))
@@ -212,6 +240,8 @@ impl fmt::Display for Trigger {
             Action::SuspendSource => write!(f, "leave the site alone from there for {lasts}"),
             Action::SwitchSource(to) if to.is_empty() => write!(f, "other sources for {lasts}"),
             Action::SwitchSource(to) => write!(f, "{} instead for {lasts}", to.join(", ")),
+            Action::SuspendTenant => write!(f, "nothing of the tenant for {lasts}"),
+            Action::SuspendCampaign => write!(f, "nothing of the campaign for {lasts}"),
             Action::Bounce => write!(f, "bounce for {lasts}"),
         }
     }
@@ -253,6 +283,8 @@ impl GivenAutomation {
             ActionName::Suspend => Action::Suspend,
             ActionName::SuspendSource => Action::SuspendSource,
             ActionName::SwitchSource => Action::SwitchSource(names(&self.to)?),
+            ActionName::SuspendTenant => Action::SuspendTenant,
+            ActionName::SuspendCampaign => Action::SuspendCampaign,
             ActionName::Bounce => Action::Bounce,
         };
         Ok(Trigger {
@@ -337,9 +369,9 @@ pub enum Effect {
 }
 
 impl Triggers {
-    /// A reply that `trigger` fits came.
-    pub fn note(&mut self, trigger: &Trigger, now: Monotonic) -> Effect {
-        let row = self.row(&trigger.name);
+    /// A reply that `trigger` fits came, which is remembered by `name`.
+    pub fn note(&mut self, trigger: &Trigger, name: &Arc<str>, now: Monotonic) -> Effect {
+        let row = self.row(name);
         if row.until.is_some_and(|until| now < until) {
             return Effect::InForce;
         }

@@ -14,11 +14,13 @@ use crate::base::ids::ShardId;
 use crate::base::limits::{MEASURED_FOR, OUTLETS_MAX, PACE_LEAST_MEASURED, SHAPED_SITES_MAX};
 use crate::base::rate::{Cell, Rate};
 use crate::base::time::Monotonic;
+use crate::egress::line::Sender;
 use crate::egress::shaping::Shape;
 use crate::egress::shaping::automation::{Effect, Trigger, Triggers};
 use crate::egress::shaping::pace::{Bounds, Pace, Slowed, rate_of, units};
 
 mod held;
+mod senders;
 
 use held::Held;
 
@@ -205,9 +207,9 @@ impl Outlet {
         self.slowed.store(slowed, Ordering::Release);
     }
 
-    /// A reply that `trigger` fits came.
-    pub fn note(&self, trigger: &Trigger, now: Monotonic) -> Effect {
-        self.book().triggers.note(trigger, now)
+    /// A reply that `trigger` fits came; where it is about one sender, it is remembered by `name`.
+    pub fn note(&self, trigger: &Trigger, name: &Arc<str>, now: Monotonic) -> Effect {
+        self.book().triggers.note(trigger, name, now)
     }
 
     /// Leave the site alone until then, because of `why`.
@@ -319,6 +321,7 @@ pub struct SiteOutlets {
     suspended: AtomicU64,
     is_changed: AtomicBool,
     state: Mutex<SiteState>,
+    senders: senders::Suspended,
 }
 
 #[derive(Debug, Default)]
@@ -373,8 +376,28 @@ impl SiteOutlets {
         self.state().why.clone()
     }
 
-    /// Forget that it is to be left alone.
+    /// It is to have nothing of a tenant or a campaign until then, because of `why`.
+    pub fn suspend_sender(&self, name: u64, until: Monotonic, why: &Arc<str>, now: Monotonic) {
+        self.senders.add(name, until, why, now);
+    }
+
+    /// Why it is to have nothing of a sender, and until when.
+    pub fn sender_suspended(
+        &self,
+        sender: Sender,
+        now: Monotonic,
+    ) -> Option<(Arc<str>, Monotonic)> {
+        self.senders.of(sender, now)
+    }
+
+    /// Other than before whenever a sender was suspended.
+    pub(in crate::egress) fn times_suspended(&self) -> u32 {
+        self.senders.times()
+    }
+
+    /// Forget that it is to be left alone, or to have nothing of some.
     pub fn resume(&self) {
+        self.senders.clear();
         self.suspended.store(0, Ordering::Relaxed);
         self.is_changed.store(true, Ordering::Release);
     }
@@ -397,6 +420,7 @@ impl SiteOutlets {
 
     fn is_plain(&self, now: Monotonic) -> bool {
         self.suspended(now).is_none()
+            && !self.senders.has_any(now)
             && self.state().outlets.iter().all(|outlet| outlet.is_plain(now))
     }
 }

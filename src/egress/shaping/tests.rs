@@ -262,7 +262,8 @@ fn a_trigger_goes_off_at_its_count_in_its_window_and_holds_for_its_time() {
     let shaping = parse(text);
     let trigger = &shaping.automation.triggers()[0];
     let mut triggers = Triggers::default();
-    let mut at = |seconds: u64| triggers.note(trigger, Monotonic(seconds * 1_000_000_000));
+    let mut at =
+        |seconds: u64| triggers.note(trigger, &trigger.name, Monotonic(seconds * 1_000_000_000));
     use Effect::{Begins, Counted, InForce};
     assert_eq!([at(0), at(9), at(11), at(19)], [Counted, Counted, Counted, Begins], "0 is too old");
     assert_eq!([at(20), at(38)], [InForce, InForce]);
@@ -281,7 +282,7 @@ fn what_is_remembered_is_bounded() {
     let shaping = parse(&text);
     let mut triggers = Triggers::default();
     for trigger in shaping.automation.triggers() {
-        assert_eq!(triggers.note(trigger, Monotonic(0)), Effect::Begins);
+        assert_eq!(triggers.note(trigger, &trigger.name, Monotonic(0)), Effect::Begins);
     }
     let left: Vec<_> = triggers.in_force(Monotonic(1)).map(|(name, _)| name.to_owned()).collect();
     assert_eq!(left.len(), TRIGGERS_MAX);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::base::limits::{CONNECTION_LOOK_AGAIN, OUTLET_TURN_MESSAGES};
 use crate::base::time::Monotonic;
 use crate::egress::cause::Why;
+use crate::egress::line::Sender;
 use crate::egress::pool::PooledId;
 use crate::egress::shaping::automation::Scope;
 use crate::egress::shaping::outlets::{By, Outlet, SiteOutlets};
@@ -45,6 +46,8 @@ pub struct Shaped {
     outlets: Vec<OutletHere>,
     turns: Turns,
     pool: PoolId,
+    /// How often senders had been suspended when the line was last looked through.
+    seen: u32,
 }
 
 /// How an outlet stands for a connection.
@@ -74,7 +77,7 @@ impl Shaped {
     ) -> Self {
         assert!(!outlets.is_empty(), "there is always a source");
         let turns = Turns::new(outlets.iter().map(|here| here.weight), start);
-        Self { site, rules, provider, outlets, turns, pool }
+        Self { site, rules, provider, outlets, turns, pool, seen: 0 }
     }
 
     /// An outlet, by the place of its source in the pool.
@@ -94,15 +97,16 @@ impl Shaped {
     }
 
     /// Until when nothing is sent, and which rule says so.
-    fn pause(&self, now: Monotonic) -> Option<(Arc<str>, Monotonic)> {
+    fn pause(&self, now: Monotonic) -> Option<(Why, Monotonic)> {
         let unnamed = || "a rule".into();
         if let Some(until) = self.site.suspended(now) {
-            return Some((self.site.why().unwrap_or_else(unnamed), until));
+            return Some((Why::Paused(self.site.why().unwrap_or_else(unnamed)), until));
         }
         let until = |here: &OutletHere| here.outlet.suspended(now);
         // None is first: as soon as one outlet is open, there is no pause.
         let first = self.outlets.iter().min_by_key(|here| until(here))?;
-        Some((first.outlet.why().unwrap_or_else(unnamed), until(first)?))
+        let until = until(first)?;
+        Some((Why::SourcesPaused(first.outlet.why().unwrap_or_else(unnamed)), until))
     }
 
     /// Connections that its sources may have together: those that are suspended keep what they
@@ -168,8 +172,7 @@ impl<J: Copy> Site<J> {
 
     /// Why rules let nothing be sent, and until when.
     pub(super) fn pause(&self, now: Monotonic) -> Option<(Why, Monotonic)> {
-        let (rule, until) = self.shaped.as_ref()?.pause(now)?;
-        Some((Why::Paused(rule), until))
+        self.shaped.as_ref()?.pause(now)
     }
 
     pub(super) fn is_paused(&self, now: Monotonic) -> bool {
@@ -180,6 +183,7 @@ impl<J: Copy> Site<J> {
     pub(super) fn rest(&mut self, now: Monotonic) -> bool {
         let Some(shaped) = &self.shaped else { return false };
         (self.limits.connections, self.limits.rate) = (shaped.connections(now), None);
+        self.part_from_senders(now);
         let Some((why, until)) = self.pause(now) else { return false };
         self.give_back(&why, until);
         let close = self.close_idle(now);
@@ -187,6 +191,30 @@ impl<J: Copy> Site<J> {
         // Homes are called once it is over; who looks meanwhile is told why.
         self.blocked = Some((why, until));
         true
+    }
+
+    /// Why the site is to have nothing of a sender, and until when.
+    pub(super) fn sender_pause(&self, sender: Sender, now: Monotonic) -> Option<(Why, Monotonic)> {
+        let (rule, until) = self.shaped.as_ref()?.site.sender_suspended(sender, now)?;
+        Some((Why::SenderPaused(rule), until))
+    }
+
+    /// Give back what waits here of senders that were suspended meanwhile.
+    fn part_from_senders(&mut self, now: Monotonic) {
+        let Some(shaped) = &mut self.shaped else { return };
+        let times = shaped.site.times_suspended();
+        if std::mem::replace(&mut shaped.seen, times) == times {
+            return;
+        }
+        let site = shaped.site.clone();
+        for (sender, Item { job, .. }) in
+            self.line.take(|sender| site.sender_suspended(sender, now).is_some())
+        {
+            if let Some((rule, until)) = site.sender_suspended(sender, now) {
+                let why = Why::SenderPaused(rule);
+                self.out.push_back(Action::GiveBack { job, why, until });
+            }
+        }
     }
 
     /// Whether an outlet without an idle connection could send at once, and have one.

@@ -1,18 +1,18 @@
-//! Leaves that are in no ring: an operator stopped their flow, or it may not send now.
+//! Leaves that are in no ring: an operator stopped their flow, it may not send now, or they rest.
 //!
 //! What stands in them is counted as stopped in its domain, and not in its branch.
 
 use std::collections::BTreeSet;
 
 use crate::queue::Queue;
-use crate::queue::lanes::{End, Lane, Place};
+use crate::queue::lanes::{End, Lane, Place, Rested};
 use crate::queue::list::{List, NONE};
 
 impl<H> Queue<H> {
     /// Whether what stands in a leaf is not to depart.
     pub(super) fn is_out(&self, leaf: u32) -> bool {
-        let Lane { of, is_aside, .. } = self.lanes.rows[leaf];
-        is_aside || self.flows.is_stopped(of)
+        let Lane { of, is_aside, rested, .. } = self.lanes.rows[leaf];
+        is_aside || rested == Rested::Rests || self.flows.is_stopped(of)
     }
 
     /// Whose a leaf is.
@@ -49,7 +49,8 @@ impl<H> Queue<H> {
         let flows: BTreeSet<u32> = paused.chain(self.flows.aside.iter().copied()).collect();
         let leaves =
             flows.into_iter().filter_map(move |flow| self.lanes.find((domain, true, flow)));
-        let out = leaves.filter(|leaf| self.lanes.rows[*leaf].place == Place::Out);
+        let leaves: BTreeSet<u32> = leaves.chain(self.rests.of_domain(domain)).collect();
+        let out = leaves.into_iter().filter(|leaf| self.lanes.rows[*leaf].place == Place::Out);
         out.map(|leaf| self.lanes.rows[leaf].line)
     }
 
@@ -60,9 +61,11 @@ impl<H> Queue<H> {
             if self.lanes.rows[next].is_aside {
                 self.take_back(next);
             }
-            let Lane { domain, branch, ready, kin, .. } = self.lanes.rows[next];
+            let Lane { domain, branch, ready, kin, rested, .. } = self.lanes.rows[next];
             let row = &mut self.domains.rows[domain];
-            if stopped {
+            if rested == Rested::Rests {
+                // It is in no ring, whatever operators say.
+            } else if stopped {
                 row.stopped += ready;
                 self.lanes.rows[branch].ready -= ready;
                 self.leave_rings(next);

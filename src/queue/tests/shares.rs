@@ -14,7 +14,7 @@ fn tenant(name: &str) -> TenantName {
 }
 
 /// `acme`, or `acme/news`.
-fn handling(whose: &str, priority: i8) -> Handling {
+pub(super) fn handling(whose: &str, priority: i8) -> Handling {
     let (name, campaign) = whose.split_once('/').unwrap_or((whose, ""));
     Handling {
         tenant: TenantName::parse(name).ok(),
@@ -31,7 +31,7 @@ fn stop(whose: &str) -> Pause {
 
 impl Bench {
     /// Queue so many messages of so many recipients at `PLACE`.
-    fn send(&mut self, messages: usize, recipients: u16, handling: &Handling) {
+    pub(super) fn send(&mut self, messages: usize, recipients: u16, handling: &Handling) {
         let name = domain(PLACE);
         for _ in 0..messages {
             self.ids += 1;

@@ -234,10 +234,10 @@ fn a_suspended_source_sends_nothing_and_a_suspended_site_rests() {
     // Both: what waits goes home, and who comes is told until when.
     shapes.outlet("192.0.2.9").suspend(until + SECOND, &"the rule".into());
     let busy = shapes.world.push(0, origin(0, 7), false).expect_err("it rests");
-    assert_eq!(busy, Busy { why: Why::Paused("the rule".into()), until });
+    assert_eq!(busy, Busy { why: Why::SourcesPaused("the rule".into()), until });
     shapes.world.settle(0);
     assert!(shapes.open(0).is_empty());
-    assert_eq!(shapes.world.shards[0].site.why(), Some(Why::Paused("the rule".into())));
+    assert_eq!(shapes.world.shards[0].site.why(), Some(Why::SourcesPaused("the rule".into())));
     shapes.world.pass(10 * SECOND);
     let called = shapes.world.shards[0].calls.first().map(|(to, _)| *to);
     assert_eq!(called, Some(origin(0, 7)));
@@ -264,6 +264,25 @@ fn what_waits_goes_home_when_a_rule_suspends_the_site_and_busy_connections_finis
     shapes.world.push_many(0, 1);
     shapes.run(0);
     assert_eq!(shapes.world.shards[0].back.len(), 4);
+}
+
+#[test]
+fn what_waits_of_a_suspended_sender_goes_home_and_the_rest_goes_out() {
+    let shape = Shape::new(1, 1_000, None);
+    let mut shapes = Shapes::new(1, &[("192.0.2.8", &shape)]);
+    shapes.world.push_many(0, 3);
+    shapes.world.ready(0);
+    let (site, now) = (shapes.all.site("mx1.example", shapes.world.now), shapes.world.now);
+    // Nobody in particular sends these, and another tenant is meant.
+    site.suspend_sender(Sender::all_of(7), now + SECOND, &"enough".into(), now);
+    shapes.world.settle(0);
+    assert!(shapes.world.shards[0].back.is_empty());
+    let sender = Sender { name: 9, tenant: Sender::all_of(7), ..Sender::NOBODY };
+    let row = &mut shapes.world.shards[0].site;
+    let busy = row.push(1_000, (origin(0, 7), sender), false, now).expect_err("suspended");
+    assert_eq!(busy, Busy { why: Why::SenderPaused("enough".into()), until: now + SECOND });
+    shapes.run(0);
+    assert_eq!(shapes.world.shards[0].back.len(), 3);
 }
 
 #[test]
