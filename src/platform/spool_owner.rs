@@ -19,11 +19,12 @@ use crate::platform::spool_dir::{self, SpoolError};
 use crate::platform::way::{self, Astray};
 
 /// What lies in a spool beside the directories of shards. The last one is the file system's own.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "LOCK",
     "events",
     "exporters",
     "kpis.redb",
+    "injected.redb",
     "suppression.redb",
     "paused.json",
     "shaping.json",
@@ -222,7 +223,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("spool");
         fs::create_dir_all(root.join("000")).unwrap();
-        let beside = ["kpis.redb", "suppression.redb", "paused.json", "tls-reports.json.new"];
+        let beside = [
+            "injected.redb",
+            "kpis.redb",
+            "suppression.redb",
+            "paused.json",
+            "tls-reports.json.new",
+        ];
         for name in beside.into_iter().chain(["LOCK", "000/00000001.seg"]) {
             fs::write(root.join(name), "").unwrap();
         }
