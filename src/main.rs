@@ -36,7 +36,7 @@ use relay_fast::platform::{clock, telemetry};
 
 use crate::verbs::{
     CANNOT_BE_READ, check, check_domain, classify, dkim, events, exporters, health, inject, kpis,
-    messages, outlets, queue, rules, shaping, spool, summary, suppress, tls_reports, top,
+    messages, outlets, queue, rules, shaping, spool, summary, suppress, tls_reports, top, trace,
 };
 
 mod verbs;
@@ -84,6 +84,7 @@ fn main() -> ExitCode {
         Some(Verb::Shaping { verb }) => shaping(&cli.node, verb),
         Some(Verb::Health) => health(&cli.node),
         Some(Verb::Top(ask)) => top(&cli.node, ask),
+        Some(Verb::Trace(ask)) => trace(&cli.node, ask),
         Some(Verb::Man { directory }) => manual::pages(directory).map_err(Box::from),
         Some(Verb::Completions { shell }) => {
             manual::completions(*shell, &mut io::stdout());

@@ -22,6 +22,7 @@ use relay_fast::control::shaping::ShapingVerb;
 use relay_fast::control::spool::Teller;
 use relay_fast::control::suppress::SuppressVerb;
 use relay_fast::control::top::{self, Top};
+use relay_fast::control::trace::{self, Trace};
 use relay_fast::control::{events, exporters, kpis, messages, report, shaping, tls_reports};
 use relay_fast::mail::address::Domain;
 use relay_fast::outcome::classes::Classifier;
@@ -200,6 +201,10 @@ pub(crate) fn top(node: &NodeFlags, ask: &Top) -> Result<(), Box<dyn Error>> {
         false => top::run(node, every)?,
     }
     Ok(())
+}
+
+pub(crate) fn trace(node: &NodeFlags, ask: &Trace) -> Result<(), Box<dyn Error>> {
+    Ok(trace::follow(&running(node)?, ask, &mut io::stdout().lock())?)
 }
 
 pub(crate) fn summary(node: &NodeFlags, since: &str) -> Result<(), Box<dyn Error>> {

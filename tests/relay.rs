@@ -113,6 +113,8 @@ mod spool;
 mod suppression;
 #[path = "relay/top.rs"]
 mod top;
+#[path = "relay/trace.rs"]
+mod trace;
 #[path = "relay/tricks.rs"]
 mod tricks;
 #[path = "relay/tunnels.rs"]

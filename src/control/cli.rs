@@ -25,6 +25,7 @@ use crate::control::queue::Ask;
 use crate::control::shaping::ShapingVerb;
 use crate::control::suppress::SuppressVerb;
 use crate::control::top::Top;
+use crate::control::trace::Trace;
 
 /// An SMTP relay for bulk-campaign sending nodes: stored before 250.
 #[derive(Parser)]
@@ -143,6 +144,8 @@ pub enum Verb {
     Health,
     /// Watch what a running node does, as it does it
     Top(Top),
+    /// Follow the dialogue with next hops about a domain's mail, as it happens; content is left out
+    Trace(Trace),
     /// Write the manual pages, one for each verb, to a directory
     Man {
         /// The directory; it is there

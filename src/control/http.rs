@@ -21,7 +21,7 @@ use crate::control::serve::Ways;
 use crate::control::suppression::SuppressionLists;
 use crate::control::{
     check_domain, console, inject, kpis, messages, metrics, openapi, overview, pauses, shaping,
-    suppression, tls_reports,
+    suppression, tls_reports, trace,
 };
 use crate::shard::commands::{
     Answer, Command, QueueState, QueueStats, QueuedMessage, RecipientStory, Selector, Snapshot,
@@ -49,6 +49,7 @@ pub(super) fn router(shards: Shards, ways: Ways) -> Router {
         .merge(exporting.with_state(exporters))
         .merge(overview::router(overviews.clone()))
         .merge(console::router(overviews))
+        .merge(trace::router(shards.clone()))
         .merge(check_domain::router(checks))
         .merge(kpis::router(kpis))
         .merge(pauses::router(pauses))
@@ -173,6 +174,7 @@ pub(super) async fn find_message(
             | Answer::List { .. }
             | Answer::Waits(_)
             | Answer::Sites(_)
+            | Answer::Trace(_)
             | Answer::Stats(_)
             | Answer::Snapshot(_)
             | Answer::TlsSessions(_)
@@ -251,6 +253,7 @@ async fn operate(shards: &Shards, select: &Select, verb: fn(Selector) -> Command
             | Answer::Show(_)
             | Answer::Waits(_)
             | Answer::Sites(_)
+            | Answer::Trace(_)
             | Answer::Stats(_)
             | Answer::TlsSessions(_)
             | Answer::Submitted(_)

@@ -40,4 +40,5 @@ pub mod suppress;
 pub mod suppression;
 pub mod tls_reports;
 pub mod top;
+pub mod trace;
 mod unix;

@@ -162,6 +162,7 @@ async fn ask(shards: &Shards) -> Result<Told, Silent> {
                 | Answer::Show(_)
                 | Answer::Waits(_)
                 | Answer::TlsSessions(_)
+                | Answer::Trace(_)
                 | Answer::Shaping(_)
                 | Answer::Submitted(_)
                 | Answer::Refused(_)

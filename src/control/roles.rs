@@ -55,6 +55,7 @@ pub const TABLE: &[Entry] = &[
     look("/v1/suppression/show"),
     look("/v1/suppression/stats"),
     look("/v1/tls-reports"),
+    look("/v1/trace"),
     Entry { method: "POST", path: "/v1/inject", right: Right::Inject },
     change("/v1/queue/flush"),
     change("/v1/queue/hold"),

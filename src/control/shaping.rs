@@ -140,6 +140,7 @@ async fn order(shards: &Shards, Asked { site, source, .. }: Asked, verb: Verb) -
             | Answer::Show(_)
             | Answer::Waits(_)
             | Answer::Sites(_)
+            | Answer::Trace(_)
             | Answer::Stats(_)
             | Answer::Snapshot(_)
             | Answer::TlsSessions(_)

@@ -139,6 +139,7 @@ impl Delivery {
         cx: &mut Context<'_, P>,
     ) {
         let behalf = self.sites.get(id.0).and_then(|row| self.behalf(row, endpoint, cx));
+        let wanted = self.followed_domain(id, cx);
         let row = self.sites.get_mut(id.0).expect("it has just decided");
         let peer: Box<str> = peer_name(endpoint).into();
         let chosen = match source {
@@ -172,6 +173,9 @@ impl Delivery {
         let mut outbound =
             Outbound::new(connection, id, pooled, names, options, protection, cx.now.mono);
         (outbound.behalf, outbound.through) = (behalf, through);
+        if let Some(domain) = wanted {
+            outbound.follow(&domain, "connecting", cx);
+        }
         outbound.pump(cx);
         self.outbound.insert(connection, outbound);
     }
@@ -190,6 +194,7 @@ impl Delivery {
         let recipients = row.unsettled();
         let outbound = self.outbound.get_mut(connection).expect("detached when it goes");
         row.source = Some(outbound.source.clone());
+        outbound.follow_message(&row.dispatch.domain, (stored.id, recipients.len()), cx);
         outbound.begin(job, stored, recipients, cx);
         self.settle(connection, cx);
     }

@@ -3,6 +3,7 @@
 //! Both sides share it: `control` sends a [`Command`] through the mesh, the shard answers once.
 //! Pure values; every answer is bounded by the limit in its command.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::ids::MessageId;
@@ -76,6 +77,14 @@ pub enum Command {
         /// Sites told of at most, those where the most waits first.
         most: usize,
     },
+    /// Follow the dialogue about a domain's mail, and say what was said since. Answered by
+    /// `Answer::Trace`, or by `Answer::Failed` where as many are followed as may be.
+    Trace {
+        /// Which.
+        domain: Domain,
+        /// The line that is next; `None` begins now.
+        after: Option<u64>,
+    },
     /// What was counted of sessions with MX hosts since this was last asked. Answered by
     /// `Answer::TlsSessions`.
     TlsSessions,
@@ -144,6 +153,8 @@ pub enum Answer {
     Snapshot(Box<Snapshot>),
     /// How those that this shard owns stand.
     Sites(Box<Standings>),
+    /// What was said.
+    Trace(Box<TracePage>),
     /// By domain and policy.
     TlsSessions(Box<Tally>),
     /// One source at one site each.
@@ -173,6 +184,47 @@ pub struct Snapshot {
     pub owed: usize,
     /// A line for each domain that fails its check; the same of all shards.
     pub domains: Vec<String>,
+}
+
+/// What was said on a shard's connections for a domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TracePage {
+    /// In their order.
+    pub lines: Vec<TraceLine>,
+    /// The number of the line that is next.
+    pub next: u64,
+    /// Lines that were not asked for in time, of any domain.
+    pub lost: u64,
+}
+
+/// A line of a dialogue with a next hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceLine {
+    /// Counts the shard's lines.
+    pub number: u64,
+    /// When.
+    pub at: WallTime,
+    /// Tells connections of a shard apart.
+    pub connection: u64,
+    /// As `mx1.example.net[192.0.2.1]:25`.
+    pub peer: Box<str>,
+    /// The egress source.
+    pub source: Arc<str>,
+    /// By whom.
+    pub said: Said,
+    /// Without its end.
+    pub text: Box<str>,
+}
+
+/// Who says a line of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Nobody: what happens to the connection, in words.
+    Note,
+    /// We, a command.
+    Sent,
+    /// The peer.
+    Received,
 }
 
 /// How what a shard sends to stands.

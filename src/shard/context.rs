@@ -17,6 +17,7 @@ use crate::shard::mesh::Crossing;
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::shard::screening::Screening;
 use crate::shard::settings::Settings;
+use crate::shard::trace::Traces;
 
 /// Lent to a part for the length of one call.
 pub(crate) struct Context<'a, P: Platform> {
@@ -51,12 +52,35 @@ pub(crate) struct Common {
     pub(crate) callouts: Callouts<ConnectionId>,
     /// How sessions with MX hosts came to TLS, for reports to their domains.
     pub(crate) tls_sessions: Collector,
+    /// Whose dialogue is followed.
+    pub(crate) traces: Traces,
     /// What is counted.
     pub(crate) counters: Counters,
     /// What this shard sent to itself: it crosses nothing.
     pub(crate) local: VecDeque<Crossing>,
     /// Empty; room for octets on their way into TLS or out of it.
     pub(crate) plain: Vec<u8>,
+}
+
+impl Common {
+    /// Nothing has happened yet.
+    pub(crate) fn new(id: ShardId, prng: Prng, now: Monotonic) -> Self {
+        Self {
+            id,
+            prng,
+            timers: Wheel::new(now),
+            attempts: Attempts::default(),
+            outran: BTreeSet::new(),
+            rates: Rates::default(),
+            screening: Screening::default(),
+            callouts: Callouts::default(),
+            tls_sessions: Collector::default(),
+            traces: Traces::default(),
+            counters: Counters::default(),
+            local: VecDeque::new(),
+            plain: Vec::new(),
+        }
+    }
 }
 
 /// Whose deadline has come.

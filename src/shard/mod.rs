@@ -50,6 +50,7 @@ mod sites;
 mod snapshot;
 mod suppressing;
 mod tls_told;
+mod trace;
 mod upstreams;
 mod verifying;
 mod waits;
@@ -62,22 +63,16 @@ mod parting;
 pub mod platform;
 pub mod settings;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::base::ids::ShardId;
 use crate::base::limits::TURN_ROUNDS_MAX;
 use crate::base::prng::Prng;
 use crate::base::time::{Monotonic, Now};
-use crate::base::wheel::Wheel;
 use crate::egress::owner::Loads;
 use crate::egress::throttle::SharedSites;
-use crate::outcome::counters::Counters;
 use crate::policy::admission::Admission;
-use crate::policy::attempts::Attempts;
-use crate::policy::rates::Rates;
-use crate::policy::recipients::Callouts;
-use crate::policy::tls_report::Collector;
 use crate::queue::{Pause, Queue, SharedPaces};
 use crate::shard::callouts::Callers;
 use crate::shard::commands::Answer;
@@ -96,7 +91,6 @@ use crate::shard::mesh::Crossing;
 use crate::shard::operate::Operations;
 use crate::shard::platform::{ConnectionId, Event, Machine, Platform, Turn};
 use crate::shard::recovering::Recovering;
-use crate::shard::screening::Screening;
 use crate::shard::settings::Settings;
 use crate::spool::log::Log;
 use crate::spool::recovery::Recovery;
@@ -205,20 +199,7 @@ impl Shard {
             delivery: Delivery::new(id, &settings, shared.sites.clone(), now.mono),
             drain: None,
             fired: Vec::new(),
-            common: Common {
-                id,
-                prng,
-                timers: Wheel::new(now.mono),
-                attempts: Attempts::default(),
-                outran: BTreeSet::new(),
-                rates: Rates::default(),
-                screening: Screening::default(),
-                callouts: Callouts::default(),
-                tls_sessions: Collector::default(),
-                counters: Counters::default(),
-                local: VecDeque::new(),
-                plain: Vec::new(),
-            },
+            common: Common::new(id, prng, now.mono),
             settings,
             shared,
         }

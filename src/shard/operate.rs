@@ -63,6 +63,7 @@ impl Operations {
             Command::Shaping(_)
             | Command::Snapshot
             | Command::Sites { .. }
+            | Command::Trace { .. }
             | Command::Waits(_)
             | Command::TlsSessions
             | Command::Inject(_)

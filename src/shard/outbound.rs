@@ -14,14 +14,17 @@ use crate::base::limits::{CONNECT_DEADLINE, CONTENT_WINDOW};
 use crate::base::time::Monotonic;
 use crate::egress::PooledId;
 use crate::outcome::dsn::PassedOn;
+use crate::shard::commands::Said;
 use crate::shard::context::{Context, Timer};
 use crate::shard::delivery::{JobId, SiteId};
 use crate::shard::platform::{ConnectionId, Platform};
 use crate::shard::tls_told::Behalf;
+use crate::shard::trace::Followed;
 use crate::smtp::client::{Client, Event, Options, Transaction};
 use crate::smtp::socks::NoWay;
 use crate::spool::stored::Stored;
 
+mod followed;
 mod secure;
 mod through;
 
@@ -42,6 +45,8 @@ pub(super) struct Outbound {
     pub(super) protection: Protection,
     /// Whom it is counted for, until it is.
     pub(super) behalf: Option<Box<Behalf>>,
+    /// Somebody follows what is said on it.
+    pub(super) followed: Option<Box<Followed>>,
     /// The proxy that it goes through, if it does.
     pub(super) through: Option<Through>,
     /// `None` until the connection is there.
@@ -98,6 +103,7 @@ impl Outbound {
             options,
             protection,
             behalf: None,
+            followed: None,
             through: None,
             client: None,
             carried: VecDeque::new(),
@@ -236,12 +242,22 @@ impl Outbound {
             let plain = &mut cx.common.plain;
             client.lend_buffer(if through_tls { take(plain) } else { cx.platform.buffer() });
         }
+        let mut output = Vec::new();
+        if let Some(followed) = &self.followed {
+            // Commands by themselves: what comes with content is not told word for word.
+            client.take_output(&mut output);
+            followed.say(&output, cx.now.wall, &mut cx.common.traces);
+        }
         if let Some(newest) = newest.filter(|_| may_push) {
             while let Some(offset) = client.wants_content() {
-                client.push_content(newest.stored.window(offset, CONTENT_WINDOW), cx.now.mono);
+                let window = newest.stored.window(offset, CONTENT_WINDOW);
+                if let Some(followed) = &self.followed {
+                    let words = format!("content from octet {offset}: {} octets", window.len());
+                    followed.note(Said::Note, &words, cx.now.wall, &mut cx.common.traces);
+                }
+                client.push_content(window, cx.now.mono);
             }
         }
-        let mut output = Vec::new();
         if client.has_output() {
             client.take_output(&mut output);
         }

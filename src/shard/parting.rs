@@ -34,6 +34,7 @@ impl Delivery {
         if let Some(failure) = &failure {
             outbound.tell_failed(failure, cx);
         }
+        outbound.note(|| parting(failure.as_ref()), cx);
         let Some(row) = self.sites.get_mut(site.0) else { return };
         if row.connections.remove(&pooled).is_none() {
             return; // The site had let it go.
@@ -77,6 +78,7 @@ impl Delivery {
         cx: &mut Context<'_, P>,
     ) {
         let Some(outbound) = self.outbound.remove(id) else { return };
+        outbound.note(|| format!("not connected: {failure}"), cx);
         cx.common.counters.increment(Count::ConnectionsFailed);
         let failure = match &outbound.through {
             None => failure,
@@ -124,5 +126,13 @@ impl Delivery {
             row.site.on_failed(outbound.pooled, blame, cause, now, prng);
             self.stir(id);
         }
+    }
+}
+
+/// For whoever follows it.
+fn parting(failure: Option<&(Stage, Failure)>) -> String {
+    match failure {
+        Some((stage, failure)) => format!("closed at {stage}: {failure}"),
+        None => "closed".to_owned(),
     }
 }

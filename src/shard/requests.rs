@@ -37,6 +37,14 @@ impl Shard {
                 let standings = self.delivery.standings(*most, &self.settings, now);
                 request.answer(Answer::Sites(Box::new(standings)));
             }
+            Command::Trace { domain, after } => {
+                let now = platform.now().mono;
+                let answer = match self.common.traces.watch(domain, *after, now) {
+                    Some(page) => Answer::Trace(Box::new(page)),
+                    None => Answer::Failed("as many domains are traced as may be".into()),
+                };
+                request.answer(answer);
+            }
             Command::TlsSessions => {
                 let tally = self.common.tls_sessions.take();
                 request.answer(Answer::TlsSessions(Box::new(tally)));

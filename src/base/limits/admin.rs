@@ -64,6 +64,16 @@ pub const TOP_LOOK: Duration = Duration::from_millis(250);
 pub const TOP_COLUMNS: u16 = 160;
 /// Lines of it.
 pub const TOP_ROWS: u16 = 48;
+/// Domains whose dialogue a shard follows at a time.
+pub const TRACES_MAX: usize = 8;
+/// How long one is followed after somebody asked; whoever watches asks again sooner.
+pub const TRACE_FOR: Duration = Duration::from_secs(10);
+/// How soon.
+pub const TRACE_EVERY: Duration = Duration::from_millis(300);
+/// Lines that a shard keeps until somebody asks for them: some seconds of a busy site.
+pub const TRACE_LINES_MAX: usize = 4_096;
+/// Octets of a line that are shown: more than the longest reply line that RFC 5321 §4.5.3.1.5 has.
+pub const TRACE_LINE_MAX: usize = 1_024;
 /// What is waited after an accept that failed, for want of descriptors most likely.
 pub const ADMIN_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Tokens beside the one of `[admin]`: a program each, and some being renewed.

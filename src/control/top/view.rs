@@ -273,7 +273,7 @@ fn sites(now: &Overview) -> Drawn {
     };
     let widths = [
         Constraint::Fill(2),
-        Constraint::Length(20),
+        Constraint::Length(21),
         Constraint::Length(8),
         Constraint::Length(8),
         Constraint::Fill(3),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::mail::route::TlsLevel;
 use crate::outcome::counters::Count;
+use crate::shard::commands::Said;
 use crate::shard::context::Context;
 use crate::shard::outbound::Outbound;
 use crate::shard::platform::Platform;
@@ -87,6 +88,9 @@ impl Outbound {
     pub(super) fn peer_said<P: Platform>(&mut self, bytes: &[u8], cx: &mut Context<'_, P>) {
         let Some(client) = &mut self.client else { return };
         let Some(tls) = &mut self.protection.tls else {
+            if let Some(followed) = &mut self.followed {
+                followed.hear(bytes, cx.now.wall, &mut cx.common.traces);
+            }
             return client.handle_bytes(bytes, cx.mono());
         };
         let was_up = tls.is_up();
@@ -101,7 +105,14 @@ impl Outbound {
                 TlsLevel::None | TlsLevel::Opportunistic | TlsLevel::MtaSts => "",
             };
             self.protection.words = Some(format!("{}{verified}", facts.version).into());
+            if let Some(followed) = &self.followed {
+                let words = self.protection.words.as_deref().unwrap_or("TLS");
+                followed.note(Said::Note, words, cx.now.wall, &mut cx.common.traces);
+            }
             client.secured(cx.mono());
+        }
+        if let Some(followed) = &mut self.followed {
+            followed.hear(&plain, cx.now.wall, &mut cx.common.traces);
         }
         client.handle_bytes(&plain, cx.mono());
         plain.clear();
