@@ -90,6 +90,7 @@ fn letter() -> impl Strategy<Value = Letter> {
 fn world() -> impl Strategy<Value = World> {
     let offered = (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
         |(chunking, binary_mime, smtp_utf8)| Offered {
+            deliver_by: false,
             chunking,
             binary_mime,
             smtp_utf8,

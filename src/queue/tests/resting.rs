@@ -2,6 +2,7 @@
 
 use super::shares::handling;
 use super::*;
+use crate::mail::handling::Handling;
 
 const PLACE: &str = "big.example";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -37,7 +38,7 @@ impl Bench {
 fn others_go_on_and_the_refused_wait_for_a_probe() {
     for refused in ["acme/news", ""] {
         let mut bench = Bench::new();
-        let refused = (!refused.is_empty()).then(|| handling(refused, 0)).unwrap_or_default();
+        let refused = if refused.is_empty() { Handling::default() } else { handling(refused, 0) };
         bench.send(10, 2, &refused);
         bench.send(3, 1, &handling("globex", 0));
         // One is tried before it is known.

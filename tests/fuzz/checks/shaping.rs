@@ -56,7 +56,7 @@ fn assert_replies(shaping: &Shaping, site: SiteNames<'_>, source: SourceNames<'_
     };
     let mut triggers = Triggers::default();
     for trigger in shaping.automation.fitting(&scope, &refusal) {
-        triggers.note(trigger, Monotonic(0));
+        triggers.note(trigger, &trigger.name, Monotonic(0));
         assert_clean(&trigger.to_string());
     }
     assert!(triggers.in_force(Monotonic(0)).count() <= scope.len());
