@@ -6,7 +6,7 @@ use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use clap::Parser;
 use relay_fast::config::problem::Problems;
 use relay_fast::config::{Config, reference, reload};
@@ -25,7 +25,8 @@ use relay_fast::control::pauses::Pauses;
 use relay_fast::control::serve::{Rules, Ways, serve};
 use relay_fast::control::suppression::SuppressionLists;
 use relay_fast::control::tls_reports::TlsReports;
-use relay_fast::platform::doors::open_doors;
+use relay_fast::control::web;
+use relay_fast::platform::doors::{open_doors, open_web};
 use relay_fast::platform::files::{self, Watch};
 use relay_fast::platform::machine::machine;
 use relay_fast::platform::manager::Manager;
@@ -105,7 +106,7 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let config = node.load(&machine())?;
     telemetry::start(config.log_level)?;
     let manager = Manager::of_environment();
-    let doors = open_doors(&config)?;
+    let (doors, web_doors) = (open_doors(&config)?, open_web(&config)?);
     let watch = RefCell::new(Watch::new(&config));
     let relay = Relay::prepare(&config, node.config.as_deref())?;
     // By the rights that are left: what a reload could not read is told now.
@@ -130,6 +131,8 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     kpis.set(config.kpis)?;
     let lives = Lives::new(config.spool.directory.clone(), || clock::now().wall);
     let ways = ways(&handle, exporters.clone(), kpis.clone(), facts, lives);
+    let web_rules = Arc::new(ArcSwapOption::from_pointee(web_rules(&handle, &config)?));
+    web::serve(web_doors, web_ways(&shards, &ways), web_rules.clone())?;
     serve(doors, shards, ways, rules.clone())?;
     if config.admin.tells_token() {
         tracing::warn!("the admin token crosses the network in clear: name a certificate");
@@ -139,7 +142,7 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     tracing::info!(%hostname, cores, ?listen, %admin, "ready");
     manager.ready();
     let in_force = RefCell::new(config);
-    let running = Running { node, handle, rules, exporters, kpis, in_force, watch };
+    let running = Running { node, handle, rules, web_rules, exporters, kpis, in_force, watch };
     relay.run(|occasion| running.occur(occasion, &manager))?;
     tracing::info!("drained");
     Ok(())
@@ -157,7 +160,20 @@ fn ways(handle: &Handle, exporters: Exporters, kpis: Kpis, facts: Facts, lives: 
         checks: checks(handle.clone()),
         injections: injections(handle.clone()),
         lives,
+        web: Arc::default(),
     }
+}
+
+/// The ways of those who answer links.
+fn web_ways(shards: &Shards, ways: &Ways) -> web::Ways {
+    let (lists, counts) = (ways.lists.clone(), ways.web.clone());
+    web::Ways { shards: shards.clone(), lists, now: clock::now, counts }
+}
+
+/// What holds for those who use links; `None`: there are none.
+fn web_rules(handle: &Handle, config: &Config) -> Result<Option<web::Rules>, Box<dyn Error>> {
+    let files = handle.web_files(config)?;
+    Ok(files.and_then(|files| web::Rules::new(config, &files.secrets, files.acceptor)))
 }
 
 /// The way to who checks domains.
@@ -198,6 +214,7 @@ struct Running<'a> {
     node: &'a NodeFlags,
     handle: Handle,
     rules: Arc<ArcSwap<Rules>>,
+    web_rules: Arc<ArcSwapOption<web::Rules>>,
     exporters: Exporters,
     kpis: Kpis,
     in_force: RefCell<Config>,
@@ -246,11 +263,13 @@ impl Running<'_> {
     fn put(&self, config: &Config) -> Result<(), Box<dyn Error>> {
         let watch = Watch::new(config);
         let rules = rules(config, self.handle.admin_files(config)?)?;
+        let web_rules = web_rules(&self.handle, config)?;
         let outlets = outlets(config)?;
         self.handle.reload(config)?;
         self.exporters.set(outlets)?;
         self.kpis.set(config.kpis)?;
         self.rules.store(Arc::new(rules));
+        self.web_rules.store(web_rules.map(Arc::new));
         self.watch.replace(watch);
         Ok(())
     }

@@ -41,7 +41,7 @@ fn with_mail() -> (Node, Sink) {
         answer.to_owned()
     });
     let more = "[queue]\nretry_first = \"1h\"\n[senders]\nfields = \"remove\"\n\
-        [shaping]\nshipped = \"on\"\n";
+        [shaping]\nshipped = \"on\"\n[kpis]\ncount = \"yes\"\n";
     let node = Node::to(sink.address, more);
     for (tenant, campaign, to) in [
         ("acme", "spring-sale", "<one@b.example>"),
@@ -155,6 +155,65 @@ fn a_site_is_left_alone_and_taken_up_again() {
     assert!(!sink.taken().iter().any(|mail| mail.is_for("late@b.example")));
     browser.click("tbody tr .act button:not([hidden])");
     sink.wait_for_mail_to("late@b.example");
+    is_quiet(&browser);
+}
+
+#[test]
+fn a_campaign_shows_how_far_it_is_and_is_paused() {
+    let Some(browser) = Browser::start() else { return };
+    let (node, _sink) = with_mail();
+    browser.resize(1280, 900);
+    browser.open(&page(&node, "campaigns"));
+    browser.wait_for_text("spring-sale");
+    browser.wait_for_text("newsletter");
+    let row =
+        "[...document.querySelectorAll('tbody tr')].find(r => r.innerText.includes('spring'))";
+    let cells = format!("return [...{row}.cells].map(cell => cell.innerText).join('|')");
+    // One of two is there, the other waits.
+    wait_for("its figures", || {
+        let cells = browser.run(&cells);
+        cells.as_str().unwrap().contains("acme|under way||1|1|0|").then_some(())
+    });
+    browser.run(&format!("{row}.querySelector('button').click()"));
+    browser.wait_for_text("Pause spring-sale of acme?");
+    browser.click("#confirm-yes");
+    wait_for("it is paused", || {
+        browser.run(&cells).as_str().unwrap().contains("paused").then_some(())
+    });
+    browser.picture("campaigns-paused");
+    assert!(node.ask(&["paused"]).contains("campaign spring-sale of acme"));
+    browser.run(&format!("{row}.querySelector('button').click()"));
+    wait_for("it goes on", || (!node.ask(&["paused"]).contains("spring-sale")).then_some(()));
+    is_quiet(&browser);
+}
+
+#[test]
+fn a_message_is_found_and_its_life_is_told() {
+    let Some(browser) = Browser::start() else { return };
+    let (node, sink) = with_mail();
+    browser.resize(1280, 900);
+    browser.open(&page(&node, "overview"));
+    browser.wait_for_text("live");
+    browser.press("/");
+    browser.type_into("#find-text", "full@b.example\u{e007}");
+    browser.wait_for_text("1 found.");
+    browser.picture("messages-found");
+    browser.press("j");
+    browser.press("\u{e007}");
+    browser.wait_for_text("Its life");
+    browser.wait_for_text("acme for spring-sale");
+    browser.wait_for_text("received");
+    browser.wait_for_text("deferred");
+    browser.wait_for_text("4.2.2 <img src=x");
+    browser.picture("message");
+    sink.change(|_, _| "250 2.1.5 Ok".to_owned());
+    browser.run(
+        "[...document.querySelectorAll('button')].find(b => b.innerText === 'Try now').click()",
+    );
+    sink.wait_for_mail_to("full@b.example");
+    // The page looks again by itself.
+    browser.wait_for_text("it has come to its end");
+    browser.wait_for_text("delivered");
     is_quiet(&browser);
 }
 

@@ -73,6 +73,8 @@ mod kpis;
 mod lifecycle;
 #[path = "relay/limits.rs"]
 mod limits;
+#[path = "relay/links.rs"]
+mod links;
 #[path = "relay/memory.rs"]
 mod memory;
 #[path = "relay/nats.rs"]

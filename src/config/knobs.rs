@@ -20,6 +20,7 @@ mod sources;
 mod suppression;
 mod tls_report;
 mod tokens;
+mod web;
 
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use crate::config::knob::Knob;
 pub(super) use self::{
     admin::*, bounces::*, checks::*, dkim::*, events::*, exporters::*, inbound::*, kpis::*,
     milters::*, node::*, outbound::*, senders::*, shaping::*, sources::*, suppression::*,
-    tls_report::*, tokens::*,
+    tls_report::*, tokens::*, web::*,
 };
 
 const SECOND: u64 = 1;
@@ -179,6 +180,14 @@ pub const ALL: &[&Knob] = &[
     &SUPPRESSION_AT,
     &SUPPRESSION_HARD_BOUNCES,
     &SUPPRESSION_COMPLAINTS,
+    &SUPPRESSION_UNSUBSCRIBES,
+    &WEB_LISTEN,
+    &WEB_HOST,
+    &WEB_SECRETS,
+    &WEB_CERTIFICATE,
+    &WEB_KEY,
+    &WEB_SOON,
+    &WEB_DO_NOT_TRACK,
     &REFUSE_ATTACHMENTS,
     &BLOCK_LIST_ZONE,
     &BLOCK_LIST_OF,
@@ -214,6 +223,9 @@ pub const ALL: &[&Knob] = &[
     &CAMPAIGN_LIFETIME,
     &CAMPAIGN_DURABILITY,
     &CAMPAIGN_POOL,
+    &TENANT_UNSUBSCRIBE,
+    &TENANT_TRACKING,
+    &TENANT_TRACKING_HOST,
     &RETRY_FIRST,
     &RETRY_FACTOR,
     &RETRY_LONGEST,

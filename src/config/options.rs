@@ -23,6 +23,7 @@ mod senders;
 mod shaping;
 mod sources;
 mod suppression;
+mod web;
 
 pub use admin::{AdminAddress, AdminOptions, Role, TokenFile};
 pub use bounces::ReturnOptions;
@@ -35,6 +36,7 @@ pub use senders::{Campaign, SenderOptions, SenderTerms, Tenant};
 pub use shaping::ShapingOptions;
 pub use sources::{EgressPool, EgressProxy, EgressSource, ProxyKind};
 pub use suppression::{HardBounces, SuppressionOptions};
+pub use web::{LinkOptions, WebOptions};
 
 use crate::config::origin::InForce;
 use crate::mail::address::{Domain, Mailbox};
@@ -125,6 +127,8 @@ pub struct Config {
     pub tls_report: Option<Reporter>,
     /// To whom nothing is sent.
     pub suppression: SuppressionOptions,
+    /// Links that lead back to this node; `None`: there are none.
+    pub web: Option<WebOptions>,
     /// What is checked before anyone is asked.
     pub checks: CheckOptions,
     /// Who filters what comes in, in this order; their names are unique.

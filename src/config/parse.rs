@@ -24,6 +24,7 @@ mod suppression;
 mod tests;
 mod tls_report;
 mod tokens;
+mod web;
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -40,7 +41,7 @@ use crate::config::options::{Config, LogLevel, QueueOptions, SpoolOptions, User}
 use crate::config::problem::{Finder, Place, Problems};
 use crate::config::reader::{FlagValue, Given, Reader, Section, quoted};
 use crate::config::units::{Wrong, show_duration};
-use crate::mail::address::Domain;
+use crate::mail::address::{Domain, Mailbox};
 use crate::policy::gate;
 
 /// A configuration file, read by the caller.
@@ -84,11 +85,9 @@ fn read<'d>(
 ) -> Option<Config> {
     let root = reader.root(table);
     let hostname = hostname(reader, &root, flags, machine);
-    let postmaster = reader.text(&root, &knobs::POSTMASTER, None, forms::mailbox);
-    let cores = cores(reader, &root, flags, machine);
+    let (postmaster, cores) = (postmaster(reader, &root), cores(reader, &root, flags, machine));
     let (user, is_confined) = rights(reader, &root);
-    let log_level = log_level(reader.choice(&root, &knobs::LOG_LEVEL));
-    let domain_check = domain_check(reader.choice(&root, &knobs::DOMAIN_CHECK));
+    let (log_level, domain_check) = telling(reader, &root);
     let spool = spool(reader, &root, flags, machine);
     let (events, exporters) = (events::read(reader, &root), exporters::read(reader, &root));
     let (bounce_rules, returns) = bounces::read(reader, &root);
@@ -96,16 +95,17 @@ fn read<'d>(
     let inbound = inbound::read(reader, &root, flags, &admin.listen);
     let outbound = outbound::read(reader, &root, flags, hostname.as_ref());
     let (dkim_keys, arc_domain) = dkim::read(reader, &root);
-    let tls_report = tls_report::read(reader, &root);
     let (kpis, suppression) = (kpis::read(reader, &root), suppression::read(reader, &root));
     let checks = checks::read(reader, &root, &inbound.listeners);
     let milters = milters::read(reader, &root, &inbound);
-    let senders = senders::read(reader, &root, &inbound.listeners, &outbound.pools);
+    let (tls_report, web) = (tls_report::read(reader, &root), web::read(reader, &root));
+    let around = (&*outbound.pools, web.as_ref(), &suppression);
+    let senders = senders::read(reader, &root, &inbound.listeners, around);
     let (queue, dns_servers) = (queue(reader, &root), dns_servers(reader, &root));
     Some(Config {
         drain_deadline: reader.duration(&root, &knobs::DRAIN_DEADLINE).value,
         hostname: hostname?,
-        postmaster: postmaster.map(|given| given.value),
+        postmaster,
         cores,
         admin: admin.options,
         user,
@@ -138,6 +138,7 @@ fn read<'d>(
         arc_domain,
         tls_report,
         suppression,
+        web,
         checks,
         milters,
         senders,
@@ -145,6 +146,17 @@ fn read<'d>(
         dns_servers,
         in_force: Vec::new(),
     })
+}
+
+fn postmaster(reader: &mut Reader<'_>, root: &Section<'_>) -> Option<Mailbox> {
+    let given = reader.text(root, &knobs::POSTMASTER, None, forms::mailbox);
+    given.map(|given| given.value)
+}
+
+/// What the log tells, and whether domains are looked after.
+fn telling(reader: &mut Reader<'_>, root: &Section<'_>) -> (LogLevel, gate::Mode) {
+    let level = log_level(reader.choice(root, &knobs::LOG_LEVEL));
+    (level, domain_check(reader.choice(root, &knobs::DOMAIN_CHECK)))
 }
 
 fn dns_servers(reader: &mut Reader<'_>, root: &Section<'_>) -> Vec<SocketAddr> {

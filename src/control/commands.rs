@@ -36,7 +36,7 @@ impl Shards {
     }
 
     /// All of them.
-    pub fn ids(&self) -> impl Iterator<Item = ShardId> + use<> {
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = ShardId> + use<> {
         (0..self.count).map(ShardId)
     }
 

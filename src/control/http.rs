@@ -3,6 +3,8 @@
 //! Who may ask is judged before ([`crate::control::access`]), by the table of all that there is
 //! ([`crate::control::roles`]). What changes something is a POST.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -21,7 +23,7 @@ use crate::control::serve::Ways;
 use crate::control::suppression::SuppressionLists;
 use crate::control::{
     check_domain, console, inject, kpis, messages, metrics, openapi, overview, pauses, shaping,
-    suppression, tls_reports, trace,
+    suppression, tls_reports, trace, web,
 };
 use crate::shard::commands::{
     Answer, Command, QueueState, QueueStats, QueuedMessage, RecipientStory, Selector, Snapshot,
@@ -30,7 +32,8 @@ use crate::shard::commands::{
 
 /// All that is answered.
 pub(super) fn router(shards: Shards, ways: Ways) -> Router {
-    let Ways { reports, pauses, exporters, lists, facts, checks, kpis, injections, lives } = ways;
+    let Ways { reports, pauses, exporters, lists, facts, checks, kpis, injections, lives, web } =
+        ways;
     let overviews = Overviews::new(shards.clone(), pauses.clone(), facts);
     let queue = Router::new()
         .route("/healthz", get(healthz))
@@ -44,8 +47,9 @@ pub(super) fn router(shards: Shards, ways: Ways) -> Router {
         .with_state(shards.clone());
     let exposed = Router::new().route("/metrics", get(exposition));
     let exporting = Router::new().route("/v1/exporters", get(exporting));
+    let measured = (shards.clone(), exporters.clone(), lists.clone(), kpis.clone(), web);
     queue
-        .merge(exposed.with_state((shards.clone(), exporters.clone(), lists.clone(), kpis.clone())))
+        .merge(exposed.with_state(measured))
         .merge(exporting.with_state(exporters))
         .merge(overview::router(overviews.clone()))
         .merge(console::router(overviews))
@@ -108,10 +112,13 @@ fn well(snapshot: Option<&Snapshot>) -> String {
     domains.fold("ok\n".to_owned(), |text, line| text + line + "\n")
 }
 
+/// Those of whom there are metrics.
+type Measured = (Shards, Exporters, SuppressionLists, Kpis, Arc<web::Counts>);
+
 async fn exposition(
-    State((shards, exporters, lists, kpis)): State<(Shards, Exporters, SuppressionLists, Kpis)>,
+    State((shards, exporters, lists, kpis, web)): State<Measured>,
 ) -> Result<Response, Refused> {
-    let beside = status::metrics(&exporters.statuses()) + &kpis.metrics().await;
+    let beside = status::metrics(&exporters.statuses()) + &kpis.metrics().await + &web.metrics();
     let text = metrics::render(&snapshots(&shards).await?, lists.totals().await.as_ref()) + &beside;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }

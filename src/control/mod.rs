@@ -8,7 +8,7 @@
 //! what is told of a spool that no node runs on ([`spool`]), who changes a file of credentials
 //! ([`passwd`]), what is told of a domain ([`check_domain`]), of reports on TLS ([`tls_reports`]),
 //! and of a reply ([`classify`]); and those who ask and change suppression lists ([`suppress`]),
-//! which [`suppression`] answers.
+//! which [`suppression`] answers. A thread of its own answers the links of messages ([`web`]).
 
 pub mod access;
 pub mod api;
@@ -42,3 +42,4 @@ pub mod tls_reports;
 pub mod top;
 pub mod trace;
 mod unix;
+pub mod web;

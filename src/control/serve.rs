@@ -45,6 +45,7 @@ use crate::control::pauses::Pauses;
 use crate::control::roles::{self, Right};
 use crate::control::suppression::SuppressionLists;
 use crate::control::tls_reports::TlsReports;
+use crate::control::web;
 use crate::tls::Acceptor;
 
 /// What holds for those who ask. A reload makes another; a request goes by the one that it finds.
@@ -77,6 +78,8 @@ pub struct Ways {
     pub injections: Injections,
     /// What is known of messages.
     pub lives: Lives,
+    /// What is asked at the public door.
+    pub web: Arc<web::Counts>,
 }
 
 /// Answer at `doors`, which listen and do not block, until the process ends.

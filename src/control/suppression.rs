@@ -46,13 +46,13 @@ impl SuppressionLists {
         Self(Arc::new(find))
     }
 
-    fn registry(&self) -> Result<Arc<dyn Registry>, Refused> {
+    pub(super) fn registry(&self) -> Result<Arc<dyn Registry>, Refused> {
         let words = "there are no lists: set `at` in [suppression]";
         (self.0)().ok_or_else(|| Refused(StatusCode::CONFLICT, words.to_owned()))
     }
 
     /// Ask beside this thread.
-    async fn ask<T: Send + 'static>(
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&dyn Registry) -> Result<T, Unreadable> + Send + 'static,
     ) -> Result<T, Refused> {

@@ -12,3 +12,4 @@ pub mod route;
 pub mod status;
 pub mod tlsa;
 pub mod verified;
+pub mod visit;

@@ -14,6 +14,7 @@ use crate::mail::durability::Durability;
 use crate::mail::outcome::Stage;
 use crate::mail::status::EnhancedStatus;
 use crate::mail::verified::Verified;
+pub use crate::mail::visit::By;
 
 pub mod cursor;
 pub mod filter;
@@ -67,16 +68,6 @@ pub enum Kind {
     Clicked,
     /// A recipient wants no more from this sender, and said so by the message's own link.
     Unsubscribed,
-}
-
-/// What fetches a picture or follows a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum By {
-    /// A person, as far as anything shows.
-    Person,
-    /// A scanner, or a provider that fetches whatever comes in.
-    Machine,
 }
 
 /// Where the time went, as Postfix's `delays=` has it. In a line, only milliseconds are kept.

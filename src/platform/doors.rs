@@ -6,7 +6,7 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
@@ -31,6 +31,9 @@ pub enum DoorError {
     /// The kernel refuses.
     #[error("cannot listen on the admin address {0}: {1}; choose another with --admin")]
     Bind(AdminAddress, io::Error),
+    /// The kernel refuses an address of `[web]`.
+    #[error("cannot listen on {0}, where links are to be answered: {1}; choose another in [web]")]
+    Web(SocketAddr, io::Error),
     /// Nobody has that name.
     #[error("there is no group {0}: make one with `groupadd --system {0}`, or name another")]
     Group(Box<str>),
@@ -73,6 +76,18 @@ pub fn open_doors(config: &Config) -> Result<Vec<Door>, DoorError> {
         opened.map_err(|error| DoorError::Bind(address.clone(), error))
     };
     options.listen.iter().map(open).collect()
+}
+
+/// Open the addresses where links are answered: sockets that listen, and do not block.
+pub fn open_web(config: &Config) -> Result<Vec<OwnedFd>, DoorError> {
+    let open = |address: &SocketAddr| {
+        let opened = TcpListener::bind(address).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            Ok(OwnedFd::from(listener))
+        });
+        opened.map_err(|error| DoorError::Web(*address, error))
+    };
+    config.web.iter().flat_map(|web| &web.listen).map(open).collect()
 }
 
 fn find_group(name: &str) -> Result<Gid, DoorError> {

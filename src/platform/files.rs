@@ -148,7 +148,9 @@ fn stamp(path: &Path) -> Option<Stamp> {
 /// Every file that `config` names and that is read.
 pub(super) fn paths(config: &Config) -> impl Iterator<Item = &Path> {
     let sources = config.sources.iter().filter_map(|source| source.certificate.as_ref());
-    let certificates = config.certificates.iter().chain(sources).chain(&config.admin.certificate);
+    let web = config.web.as_ref();
+    let own = [config.admin.certificate.as_ref(), web.and_then(|web| web.certificate.as_ref())];
+    let certificates = config.certificates.iter().chain(sources).chain(own.into_iter().flatten());
     let clients = config.listeners.iter().filter_map(|one| one.client_authorities.as_deref());
     let trusts = verifies(config) || config.domain_check != gate::Mode::Off;
     let authorities = trusts.then_some(config.tls_authorities.as_path());
@@ -165,7 +167,8 @@ pub(super) fn paths(config: &Config) -> impl Iterator<Item = &Path> {
     let signing = config.returns.as_ref().map(|returns| returns.secrets.as_path());
     let rules = rules.into_iter().chain(secrets.map(PathBuf::as_path)).chain(signing);
     let logins = config.sources.iter().filter_map(proxy_login);
-    let rules = rules.chain(config.shaping.file.as_deref()).chain(logins);
+    let sealing = web.map(|web| web.secrets.as_path());
+    let rules = rules.chain(config.shaping.file.as_deref()).chain(logins).chain(sealing);
     pem.chain(credentials).chain(asking).chain(recipient_files(config)).chain(rules)
 }
 
@@ -198,6 +201,23 @@ pub fn admin(config: &Config, clock: &Arc<Clock>) -> Result<AdminFiles, Settings
         (Some(own), Some(clients)) => Some(Acceptor::for_members(&[own], &clients, clock)?),
     };
     Ok(AdminFiles { token, tokens, acceptor })
+}
+
+/// What the public door needs of the files that `config` names.
+#[derive(Debug)]
+pub struct WebFiles {
+    /// What opens links.
+    pub secrets: Arc<Secrets>,
+    /// Answers handshakes, where no proxy does.
+    pub acceptor: Option<Acceptor>,
+}
+
+/// Read the files of the public door; `None`: there are no links.
+pub fn web(config: &Config, clock: &Arc<Clock>) -> Result<Option<WebFiles>, SettingsError> {
+    let Some(web) = &config.web else { return Ok(None) };
+    let identity = web.certificate.as_ref().map(identity).transpose()?;
+    let acceptor = identity.map(|own| Acceptor::new(&[own], None, clock)).transpose()?;
+    Ok(Some(WebFiles { secrets: secrets(&web.secrets)?, acceptor }))
 }
 
 /// Read the files of those who are handed events.
@@ -247,6 +267,7 @@ pub fn surroundings(
         clock,
         classifier: config.bounce_rules.as_deref().map(classifier).transpose()?,
         secrets: config.returns.as_ref().map(|it| secrets(&it.secrets)).transpose()?,
+        link_secrets: config.web.as_ref().map(|web| secrets(&web.secrets)).transpose()?,
         shaping: config.shaping.is_on().then(|| shaping_in(config)).transpose()?,
         board,
         suppression: None,
@@ -268,7 +289,7 @@ fn login(source: &EgressSource) -> Result<Option<Arc<Login>>, FileError> {
     Ok(Some(Arc::new(login)))
 }
 
-/// What signs reverse-paths.
+/// What signs reverse-paths, or seals links.
 fn secrets(path: &Path) -> Result<Arc<Secrets>, FileError> {
     let text = read_secret(path, VERP_FILE_MAX)?;
     let secrets = Secrets::parse(&String::from_utf8_lossy(&text));

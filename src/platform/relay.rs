@@ -19,7 +19,7 @@ use crate::platform::channels::Posts;
 use crate::platform::confine::{ConfineError, confine};
 use crate::platform::domain_check::CheckError;
 use crate::platform::event_log::EventLogOptions;
-use crate::platform::files::{self, AdminFiles, FileError};
+use crate::platform::files::{self, AdminFiles, FileError, WebFiles};
 use crate::platform::pauses::{PauseError, Pauses};
 use crate::platform::repeats::Opener;
 use crate::platform::shaping::Keeper;
@@ -153,6 +153,11 @@ impl Handle {
     /// What `config` means for those who ask this node, or why it cannot be meant.
     pub fn admin_files(&self, config: &Config) -> Result<AdminFiles, SettingsError> {
         files::admin(config, &self.settings.load().clock)
+    }
+
+    /// What `config` means for those who use links, or why it cannot be meant.
+    pub fn web_files(&self, config: &Config) -> Result<Option<WebFiles>, SettingsError> {
+        files::web(config, &self.settings.load().clock)
     }
 
     /// Work by `config` from now on, all shards alike; or change nothing.
@@ -293,6 +298,7 @@ pub fn check(config: &Config) -> Result<AdminFiles, SettingsError> {
     let clock = Arc::new(Clock::default());
     clock.set(clock::now().wall);
     let admin = files::admin(config, &clock)?;
+    files::web(config, &clock)?;
     settings(config, clock, Arc::default(), None)?;
     Ok(admin)
 }

@@ -89,7 +89,9 @@ impl Lists {
         if let Some(keeper) = &*lock(&self.keeper) {
             // Without addresses that they come back to there are no complaints to be read.
             let complaints = config.suppression.complaints && config.returns.is_some();
-            *lock(&keeper.options) = Some(SuppressionOptions { complaints, ..config.suppression });
+            let unsubscribes = config.suppression.unsubscribes && config.web.is_some();
+            let options = SuppressionOptions { complaints, unsubscribes, ..config.suppression };
+            *lock(&keeper.options) = Some(options);
         }
     }
 
@@ -181,11 +183,11 @@ impl Keeper {
     fn follow(&self, feed: &mut Feed) -> Result<(), Unreadable> {
         let options = *lock(&self.options);
         let Some(options) = options.filter(|options| options.at != At::Off) else { return Ok(()) };
-        let SuppressionOptions { hard_bounces, complaints, .. } = options;
-        if hard_bounces.is_none() && !complaints {
+        let SuppressionOptions { hard_bounces, complaints, unsubscribes, .. } = options;
+        if hard_bounces.is_none() && !complaints && !unsubscribes {
             return Ok(());
         }
-        feed.follow(self, Rules { hard_bounces, complaints, unsubscribes: true })
+        feed.follow(self, Rules { hard_bounces, complaints, unsubscribes })
     }
 
     /// Take out what has expired.

@@ -13,6 +13,7 @@ pub mod credentials;
 pub mod domain_check;
 pub mod filtering;
 pub mod gate;
+pub mod links;
 pub mod mta_sts;
 pub mod pace;
 pub mod rates;

@@ -16,6 +16,7 @@ use crate::mail::envelope::{Envelope, TlsWish};
 use crate::mail::handling::{CampaignName, Handling, TenantName};
 use crate::mail::outcome::{Outcome, Reason};
 use crate::mail::status::Reply;
+use crate::mail::visit::Visit;
 use crate::outcome::counters::Counters;
 use crate::policy::tls_report::Tally;
 use crate::shard::platform::PlatformCounters;
@@ -98,6 +99,9 @@ pub enum Command {
     /// Take a message that was handed in over HTTP. Answered by `Answer::Submitted` once it is on
     /// stable storage, or by `Answer::Refused`.
     Inject(Box<Injection>),
+    /// Tell of links that were used, `VISITS_BATCH_MAX` at most. Answered by `Answer::Changed`,
+    /// once the event log has it.
+    Visited(Vec<Visit>),
     /// Try at once what waits for its next attempt. Answered by `Answer::Changed`.
     Flush(Selector),
     /// Try no more until released; lifetimes go on. Answered by `Answer::Changed`.

@@ -29,6 +29,7 @@ mod checking;
 mod filtering;
 mod gate;
 mod labelling;
+mod linking;
 mod message;
 mod pacing;
 mod proxied;

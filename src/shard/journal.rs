@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use crate::base::time::WallTime;
 use crate::mail::address::Mailbox;
-use crate::mail::handling::{Handling, TenantName};
+use crate::mail::handling::{CampaignName, Handling, TenantName};
 use crate::mail::outcome::{Reason, Stage};
 use crate::mail::status::{EnhancedStatus, Reply};
 use crate::mail::verified::Verified;
+use crate::mail::visit::{Action, Visit};
 use crate::outcome::classes::Class;
 use crate::outcome::counters::Count;
 use crate::outcome::event::{Delays, Event, Kind, Returned};
@@ -158,6 +159,31 @@ impl Journal {
             reply: (&*told.text).into(),
             returned: Some(returned),
             ..self.begin(kind, stored, cx)
+        };
+        self.write(&event, cx);
+    }
+
+    /// Tell of a link that was used. Its message may be long gone, and may have been another
+    /// node's.
+    pub(crate) fn tell_visit<P: Platform>(&mut self, visit: &Visit, cx: &mut Context<'_, P>) {
+        let Visit { about, action, by } = visit;
+        let (kind, by, url) = match action {
+            Action::Unsubscribe => (Kind::Unsubscribed, None, ""),
+            Action::Open => (Kind::Opened, Some(*by), ""),
+            Action::Click(url) => (Kind::Clicked, Some(*by), &**url),
+        };
+        let recipient = about.recipient.as_ref();
+        let to = recipient.map_or("", Mailbox::as_str);
+        tracing::debug!(id = %about.message, to, url, "{kind:?}");
+        let event = Event {
+            sequence: self.sequence,
+            recipient: to.into(),
+            domain: recipient.map_or("", |recipient| recipient.domain().as_str()).into(),
+            tenant: about.tenant.as_ref().map_or("", TenantName::as_str).into(),
+            campaign: about.campaign.as_ref().map_or("", CampaignName::as_str).into(),
+            by,
+            url: url.into(),
+            ..Event::new(kind, about.message, cx.now.wall, cx.common.id)
         };
         self.write(&event, cx);
     }

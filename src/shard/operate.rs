@@ -67,6 +67,7 @@ impl Operations {
             | Command::Waits(_)
             | Command::TlsSessions
             | Command::Inject(_)
+            | Command::Visited(_)
             | Command::Submit(_) => {
                 unreachable!("answered by the shard itself")
             }

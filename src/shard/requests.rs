@@ -53,6 +53,14 @@ impl Shard {
                 let answer = self.shaping(order, platform);
                 request.answer(answer);
             }
+            Command::Visited(visits) => {
+                let now = platform.now();
+                let (settings, common) = (&self.settings, &mut self.common);
+                let cx = &mut Context { now, platform, settings, common };
+                visits.iter().for_each(|visit| self.home.journal.tell_visit(visit, cx));
+                let told = visits.len() as u64;
+                request.answer(Answer::Changed(told));
+            }
             Command::Submit(_) => self.submit(request, platform),
             Command::Inject(_) => self.inject(request, platform),
             Command::Show(id)

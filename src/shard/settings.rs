@@ -31,6 +31,7 @@ use crate::policy::checks;
 use crate::policy::content::ContentLimits;
 use crate::policy::credentials::Credentials;
 use crate::policy::gate::Gate;
+use crate::policy::links::letter;
 use crate::policy::pace::Pace;
 use crate::policy::rates::RateLimits;
 use crate::policy::recipients::{self, Check, RecipientList};
@@ -51,6 +52,7 @@ use crate::tls::{Acceptor, Clock, Connector, Roots, TlsError};
 mod bounces;
 mod clients;
 pub(crate) mod filters;
+mod links;
 mod proxies;
 mod routing;
 mod senders;
@@ -82,6 +84,8 @@ pub struct Settings {
     pub recipients: recipients::Checks,
     /// What comes back to us; `None`: nothing does.
     pub returns: Option<Arc<Returns>>,
+    /// What tenants want of their messages' links; `None`: nothing.
+    pub links: Option<Arc<letter::Rules>>,
     /// Domains that are not used.
     pub gate: Gate,
     /// To whom nothing is sent, where that is looked up at RCPT.
@@ -186,6 +190,7 @@ impl Settings {
             proxies: config.listeners.iter().map(Proxies::new).collect(),
             recipients: recipient_checks(config, &around.recipients),
             returns: bounces::returns(config, around),
+            links: links::links(config, around),
             gate: Gate { mode: config.domain_check, board: around.board.clone() },
             suppressed_at_rcpt: around.suppressed(config, At::Rcpt),
             suppressed_in_queue: around.suppressed(config, At::Queue),

@@ -1,5 +1,6 @@
 //! What we sign, verified by dkimpy and by OpenDKIM.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -67,6 +68,11 @@ pub(crate) fn keygen(folder: &Path, arguments: &[&str], records: &mut Records) -
 /// A relay with an RSA and an Ed25519 key for `sender.example` and one for itself, in front of a
 /// sink; the DNS records of its keys.
 fn relay(sink: &Sink, folder: &Path) -> (Node<'static>, Records) {
+    relay_with(sink, folder, "")
+}
+
+/// The same, with more lines of configuration.
+fn relay_with(sink: &Sink, folder: &Path, more: &str) -> (Node<'static>, Records) {
     let mut records = Records::new();
     let keys = [
         &["sender.example", "--selector", "rsa"][..],
@@ -76,7 +82,7 @@ fn relay(sink: &Sink, folder: &Path) -> (Node<'static>, Records) {
     .map(|arguments| keygen(folder, arguments, &mut records));
     let config = format!(
         "default_route = \"sink\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
-         [[upstream]]\nname = \"sink\"\nhosts = \"{}\"\n{}subdomains = \"yes\"\n",
+         [[upstream]]\nname = \"sink\"\nhosts = \"{}\"\n{}subdomains = \"yes\"\n{more}",
         sink.address(),
         keys.concat()
     );
@@ -129,6 +135,40 @@ fn what_we_sign_verifies() {
         let message = through(&node, &sink, &format!("r{number}@there.example"), content);
         verifiers.assert_right(&records, &message, &["rsa", "ed"]);
     }
+}
+
+/// RFC 8058 §4 wants both fields to be covered by a signature.
+#[test]
+fn links_of_ours_are_signed_with_the_rest() {
+    let Some(verifiers) = Verifiers::find() else { return };
+    let sink = Sink::start(&Network::Shared, &ALL);
+    let folder = tempfile::tempdir().unwrap();
+    let secrets = folder.path().join("secrets");
+    std::fs::write(&secrets, "0123456789abcdef0123456789abcdef\n").unwrap();
+    std::fs::set_permissions(&secrets, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let more = format!(
+        "[suppression]\nat = \"rcpt\"\n[web]\nhost = \"links.example\"\nsecrets = {secrets:?}\n\
+         [[tenant]]\nname = \"acme\"\nlisteners = [\"127.0.0.1:0\"]\nunsubscribe = \"add\"\n\
+         tracking = \"all\"\n"
+    );
+    let (node, records) = relay_with(&sink, folder.path(), &more);
+    let page = "From: s@sender.example\r\nList-Unsubscribe: <mailto:u@sender.example>\r\n\
+        Content-Type: text/html\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\
+        <body><a href=3D\"https://shop.exa=\r\nmple/\">caf=C3=A9</a></body>\r\n";
+    let message = through(&node, &sink, "r@there.example", page);
+    verifiers.assert_right(&records, &message, &["rsa", "ed"]);
+    let text = String::from_utf8(message).unwrap();
+    assert!(text.contains("List-Unsubscribe: <https://links.example/u/"), "{text}");
+    assert!(text.contains("https://links.example/c/") && text.contains("https://links.example/o/"));
+    let folded = text.replace("\r\n", "").replace([' ', '\t'], "");
+    for name in ["list-unsubscribe:", "list-unsubscribe-post:"] {
+        let covered = folded.matches("h=").count() >= 2 && folded.contains(name);
+        assert!(covered, "{name} {text}");
+    }
+    let other = text.replace("List-Unsubscribe=One-Click", "List-Unsubscribe=Two-Clicks");
+    verifiers.assert_wrong(&records, other.as_bytes());
+    let other = text.replacen("links.example/u/", "links.example/u/X", 1);
+    verifiers.assert_wrong(&records, other.as_bytes());
 }
 
 //= RFC 6376 §8.15, type=test

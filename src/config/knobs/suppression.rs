@@ -25,3 +25,11 @@ pub(in crate::config) const SUPPRESSION_HARD_BOUNCES: Knob = Knob {
     cost: "the event log is read as it is written; some 60 octets of disk for each that bounced",
     takes_effect: TakesEffect::Reload,
 };
+
+pub(in crate::config) const SUPPRESSION_UNSUBSCRIBES: Knob = Knob {
+    path: "suppression.unsubscribes",
+    kind: Kind::Choice { default: "add", words: &["add", "ignore"] },
+    help: "Whoever unsubscribes by a link of ours is put on the list of the message's tenant.",
+    cost: "where there are links (`[web]`), the event log is read as it is written",
+    takes_effect: TakesEffect::Reload,
+};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::window::Window;
-use crate::config::options::Rate;
+use crate::config::options::{LinkOptions, Rate};
 use crate::mail::campaigns::CampaignPattern;
 use crate::mail::durability::Durability;
 use crate::mail::handling::TenantName;
@@ -42,6 +42,8 @@ pub struct Tenant {
     pub rate: Option<Rate>,
     /// What holds for its messages.
     pub terms: SenderTerms,
+    /// What it wants of its messages' links.
+    pub links: LinkOptions,
 }
 
 /// What tenants send for.

@@ -13,6 +13,8 @@ pub struct SuppressionOptions {
     pub hard_bounces: Option<HardBounces>,
     /// Whoever complains is put on one.
     pub complaints: bool,
+    /// Whoever unsubscribes is put on one.
+    pub unsubscribes: bool,
 }
 
 /// When an address that bounces is suppressed.

@@ -8,29 +8,35 @@ use crate::base::limits::{CAMPAIGNS_MAX, TENANTS_MAX};
 use crate::base::window::Window;
 use crate::config::knob::Knob;
 use crate::config::knobs;
-use crate::config::options::{Campaign, EgressPool, Listener, SenderOptions, SenderTerms, Tenant};
-use crate::config::parse::{default_text, forms, sources};
+use crate::config::options::{
+    Campaign, EgressPool, Listener, SenderOptions, SenderTerms, SuppressionOptions, Tenant,
+    WebOptions,
+};
+use crate::config::parse::{default_text, forms, sources, web};
 use crate::config::reader::{Given, Reader, Section, quoted};
 use crate::config::units::Wrong;
 use crate::policy::senders::labels::FieldNames;
+
+/// What tenants name: pools, the public door, suppression lists.
+type Around<'a> = (&'a [EgressPool], Option<&'a WebOptions>, &'a SuppressionOptions);
 
 /// In the file's order.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     root: &Section<'_>,
     listeners: &[Listener],
-    pools: &[EgressPool],
+    around: Around<'_>,
 ) -> SenderOptions {
     let fields = fields(reader, root);
     let mut tenants: Vec<Tenant> = Vec::new();
     for section in reader.tables(root, "tenant", "tenant[]") {
-        let Some(tenant) = tenant(reader, &section, listeners, pools) else { continue };
+        let Some(tenant) = tenant(reader, &section, listeners, around) else { continue };
         match conflict(&tenants, &tenant) {
             Some(wrong) => reader.finder.add(section.place(), wrong),
             None => tenants.push(tenant),
         }
     }
-    let campaigns = campaigns(reader, root, pools);
+    let campaigns = campaigns(reader, root, around.0);
     SenderOptions { fields, tenants, campaigns }
 }
 
@@ -122,7 +128,7 @@ fn tenant(
     reader: &mut Reader<'_>,
     section: &Section<'_>,
     listeners: &[Listener],
-    pools: &[EgressPool],
+    (pools, web, suppression): Around<'_>,
 ) -> Option<Tenant> {
     let name = reader.required(section, &knobs::TENANT_NAME, forms::tenant_name);
     let weight = reader.count(section, &knobs::TENANT_WEIGHT, None, 0);
@@ -135,6 +141,7 @@ fn tenant(
     let pool = sources::pool_of(reader, section, &knobs::TENANT_POOL, pools);
     let rate = reader.rate(section, &knobs::TENANT_RATE);
     let terms = terms(reader, section, [&knobs::TENANT_LIFETIME, &knobs::TENANT_DURABILITY]);
+    let links = web::of_tenant(reader, section, web, suppression);
     Some(Tenant {
         name: name?.value,
         weight: u16::try_from(weight).expect("the knob's range is small"),
@@ -144,6 +151,7 @@ fn tenant(
         pool,
         rate,
         terms,
+        links,
     })
 }
 

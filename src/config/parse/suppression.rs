@@ -25,7 +25,8 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Section<'_>) -> SuppressionOp
         reader.finder.add(place.as_ref().unwrap_or(section.place()), wrong);
     }
     let complaints = reader.choice(&section, &knobs::SUPPRESSION_COMPLAINTS) == "add";
-    SuppressionOptions { at, hard_bounces, complaints }
+    let unsubscribes = reader.choice(&section, &knobs::SUPPRESSION_UNSUBSCRIBES) == "add";
+    SuppressionOptions { at, hard_bounces, complaints, unsubscribes }
 }
 
 /// `off`, or `3 in 30d`.

@@ -102,8 +102,8 @@ export const campaigns = {
 
     async function look() {
       try {
-        const [queued, figures] = await Promise.all([get("/v1/campaigns"), get("/v1/kpis", { by: "campaign", interval: "day", limit: 1000 })]);
-        rows = joined(queued, figures.rows, pace);
+        const [paused, figures] = await Promise.all([get("/v1/pauses"), get("/v1/kpis", { by: "campaign", interval: "day", limit: 1000 })]);
+        rows = joined(paused, figures.rows, pace);
         note.textContent = "Of the last 30 days. Opens and clicks are those of people.";
         draw();
       } catch (error) {
@@ -120,25 +120,28 @@ function opens(row) {
   return row.opens_people ? `${count(row.opens_people)} (${percent(row.opens_people, row.delivered)})` : "";
 }
 
-/** What waits, with what came of the rest. */
-function joined(queued, figures, pace) {
+/** What came of each; what is in the queue is the rest. */
+function joined(paused, figures, pace) {
   const all = new Map();
   const one = (tenant, campaign) => {
     const key = `${tenant} ${campaign}`;
     if (!all.has(key)) all.set(key, { tenant, campaign, waiting: 0, paused: false, delivered: 0, failed: 0, clicks: 0, complaints: 0, opens_people: 0 });
     return all.get(key);
   };
-  for (const row of queued) {
-    const mine = one(row.tenant ?? "", row.campaign ?? "");
-    mine.waiting = row.ready + row.attempting + row.deferred + row.held;
-    mine.paused = row.paused;
-  }
   for (const row of figures) {
     // A tenant's name, a space, the campaign's; no name has a space.
     const words = row.key.split(" ");
     const mine = one(words.length > 1 ? words[0] : "", words.at(-1));
     Object.assign(mine, { delivered: row.delivered, clicks: row.clicks, complaints: row.complaints, opens_people: row.opens_people });
-    mine.failed = row.bounced + row.expired + row.suppressed;
+    mine.failed = row.bounced + row.expired + row.suppressed + row.removed;
+    // What came in before the first of the days is in no figure of theirs.
+    mine.waiting = Math.max(0, row.injected - row.delivered - mine.failed);
+  }
+  for (const { tenant, campaign } of paused) {
+    // One that is paused shows, whatever it sent; a tenant stands for all of its campaigns.
+    if (campaign) one(tenant, campaign).paused = true;
+    else if (![...all.values()].some((row) => row.tenant === tenant)) one(tenant, "");
+    for (const row of all.values()) row.paused ||= !campaign && row.tenant === tenant;
   }
   const rows = [...all.values()];
   for (const row of rows) {

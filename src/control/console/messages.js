@@ -3,6 +3,7 @@
 import { get, post } from "/console/api.js";
 import { ago, bytes, card, cell, confirm, count, h, notice, table, tag, when } from "/console/ui.js";
 
+const LOOK_EVERY = 3000;
 const STATES = { ready: "", attempting: "", deferred: "warn", held: "warn" };
 const KINDS = {
   received: "", delivered: "good", deferred: "warn", bounced: "bad", expired: "bad", removed: "bad", held: "warn", released: "",
@@ -10,12 +11,30 @@ const KINDS = {
   opened: "good", clicked: "good", unsubscribed: "warn",
 };
 
-/** What somebody types is an id, an address, a domain, or a name. */
-function asked(words) {
-  if (words.includes("@")) return { recipient: words };
-  if (/^[0-9a-z]{13}$/i.test(words)) return { id: words };
-  if (words.includes(".")) return { domain: words };
-  return { campaign: words };
+/** What somebody types is an id, an address, a domain, or a campaign's name. */
+async function find(words) {
+  if (words.includes("@")) return rowsOf(await get("/v1/messages", { recipient: words, from: "7d", limit: 100 }));
+  if (/^[0-9a-z]{13}$/i.test(words)) return rowsOf(await get("/v1/messages", { id: words, from: "7d" }));
+  if (!words || words.includes(".")) return get("/v1/queue/list", { domain: words, all: words ? undefined : true, limit: 200 });
+  return rowsOf(await get("/v1/messages", { campaign: words, from: "7d", limit: 100 }));
+}
+
+/** A row a recipient: as the queue has it, else as the log's last word has it. */
+function rowsOf({ queued, events }) {
+  const rows = new Map();
+  for (const event of events) {
+    const key = `${event.id} ${event.recipient}`;
+    const row = rows.get(key) ?? { id: event.id, recipient: event.recipient, accepted: event.time, bytes: event.size };
+    rows.delete(key);
+    rows.set(key, { ...row, state: event.kind, attempts: event.attempt ?? row.attempts });
+  }
+  for (const message of queued) {
+    for (const story of message.recipients) {
+      const { id, accepted, bytes } = message;
+      rows.set(`${id} ${story.recipient}`, { ...story, id, accepted, bytes });
+    }
+  }
+  return [...rows.values()].reverse();
 }
 
 export const messages = {
@@ -49,10 +68,10 @@ function search(root, words) {
     ],
   });
   root.append(h("h1", {}, "Messages"), form, card("", rows, note));
-  get("/v1/messages", { ...(words ? asked(words) : {}), limit: 200 })
+  find(words)
     .then((found) => {
       rows.set(found);
-      note.textContent = found.length >= 200 ? "The first 200." : words ? `${count(found.length)} found.` : "";
+      note.textContent = found.length >= 200 ? "There may be more." : words ? `${count(found.length)} found.` : "";
     })
     .catch((error) => (note.textContent = error.message));
   return {};
@@ -97,11 +116,17 @@ function one(root, id) {
   root.append(h("h1", {}, "Message ", h("code", {}, id)), card("", facts), h("div", { class: "grid two" }, state, card("Its life", life, note)));
 
   async function look() {
-    const [queued, events] = await Promise.allSettled([get(`/v1/queue/show/${id}`), get(`/v1/messages/${id}/events`)]);
-    const message = queued.value;
+    let known = { queued: [], events: [] };
+    try {
+      known = await get("/v1/messages", { id, from: "7d" });
+      note.textContent = known.events.length ? "" : "The event log that is kept has nothing of it.";
+    } catch (error) {
+      note.textContent = error.message;
+    }
+    const [message] = known.queued;
     recipients.set(message?.recipients.filter((row) => row.state !== "final") ?? []);
     verbs.hidden = !message;
-    const lines = events.value ?? [];
+    const lines = known.events;
     const first = lines[0];
     facts.replaceChildren(
       ...fact("From", `<${message?.reverse_path ?? first?.reverse_path ?? ""}>`),
@@ -110,10 +135,10 @@ function one(root, id) {
       ...(message ? [...fact("Expires", ago(message.expires)), ...fact("Durability", message.durability)] : []),
     );
     life.replaceChildren(...lines.map(event));
-    note.textContent = events.reason?.message ?? (lines.length ? "" : "The event log that is kept has nothing of it.");
   }
   look();
-  return {};
+  const timer = setInterval(look, LOOK_EVERY);
+  return { leave: () => clearInterval(timer) };
 }
 
 function event(line) {

@@ -108,6 +108,11 @@ impl LabelReader {
         out
     }
 
+    /// What the fields have said, once the header section has ended.
+    pub fn said(&self) -> Option<&Labels> {
+        (self.place == Place::Body).then_some(&self.labels)
+    }
+
     /// All has come: what was held back, and what the fields said.
     pub fn end(mut self) -> (Vec<u8>, Result<Labels, LabelError>) {
         if let Place::Ours(field) | Place::AfterOurs(field) = self.place {

@@ -74,6 +74,12 @@ impl Secrets {
         self.seals.iter()
     }
 
+    /// Keys for another use, of the same secrets in the same order: whoever has one of them cannot
+    /// sign or seal anything else.
+    pub(in crate::policy) fn derive(&self, label: &[u8]) -> impl Iterator<Item = hmac::Tag> {
+        self.all().map(move |secret| hmac::sign(secret, label))
+    }
+
     /// Those that check.
     pub(super) fn all(&self) -> impl Iterator<Item = &hmac::Key> {
         std::iter::once(&self.first).chain(&self.others)

@@ -11,6 +11,7 @@ use crate::outcome::counters::Count;
 use crate::policy::authenticity::{ContentReader, Facts};
 use crate::policy::content::ContentScan;
 use crate::policy::content::received::{Protocol, Received};
+use crate::policy::links::letter::Linker;
 use crate::policy::senders::Sender;
 use crate::policy::senders::labels::{LabelError, LabelReader, Labels};
 use crate::policy::signing::{Signing, Unsigned};
@@ -40,6 +41,8 @@ pub(super) struct Receiving {
     checking: Option<Box<Checking>>,
     /// Its last chunk, while its end waits for block lists.
     last: Option<Vec<u8>>,
+    /// What puts links of ours into it, where that is wanted.
+    pub(super) linker: Option<Box<Linker>>,
     care: Care,
     /// Fields of ours that go before it, and are signed with it.
     announced: Box<str>,
@@ -85,8 +88,8 @@ impl Receiving {
         let scan = ContentScan::new();
         let sender = Sender::default();
         let announced = "".into();
-        let last = None;
-        Self { id, scan, labels, sender, checking, last, care, announced, kept, refused: None }
+        let (last, linker, refused) = (None, None, None);
+        Self { id, scan, labels, sender, checking, last, linker, care, announced, kept, refused }
     }
 
     /// Take out what is not to be passed on, and read it.
@@ -106,18 +109,21 @@ impl Receiving {
         said.map(|said| (rest, said))
     }
 
+    /// What its header said of who sends, as far as that has come.
+    pub(super) fn said(&self) -> Labels {
+        self.labels.as_ref().and_then(|labels| labels.said()).cloned().unwrap_or_default()
+    }
+
     /// See a chunk as it came.
     fn look_at(&mut self, chunk: &[u8]) {
-        self.scan.push(chunk);
         if let Some(checking) = &mut self.checking {
             checking.push(chunk);
         }
     }
 
-    /// Take a chunk of content, and pass on what can be.
+    /// Take a chunk of content as it will leave, and pass on what can be.
     fn push(&mut self, chunk: Vec<u8>, commit: &mut Commit) {
-        let chunk = self.unlabel(chunk);
-        self.look_at(&chunk);
+        self.scan.push(&chunk);
         let passed = match &mut self.care {
             Care::None => chunk,
             Care::Sign(signing) => {
@@ -130,6 +136,18 @@ impl Receiving {
         if !last.is_empty() {
             self.put(last, commit);
         }
+    }
+
+    /// The last of it, as it will leave: it waits for what is said to its end. What links were put
+    /// into may be longer than a chunk.
+    fn keep_last(&mut self, mut content: Vec<u8>, commit: &mut Commit) {
+        while content.len() > RECORD_CONTENT_MAX {
+            let behind = content.split_off(RECORD_CONTENT_MAX);
+            self.push(content, commit);
+            content = behind;
+        }
+        self.scan.push(&content);
+        self.last = Some(content);
     }
 
     /// Whether all of it has come.
@@ -187,7 +205,8 @@ impl Receiving {
         let checking = self.checking.as_ref().map_or(0, |checking| checking.memory());
         let last = self.last.as_ref().map_or(0, Vec::capacity);
         let labels = self.labels.as_ref().map_or(0, |labels| labels.memory());
-        held + labels + checking + last + self.kept.as_ref().map_or(0, Kept::memory)
+        let linker = self.linker.as_ref().map_or(0, |linker| linker.memory());
+        held + labels + linker + checking + last + self.kept.as_ref().map_or(0, Kept::memory)
     }
 }
 
@@ -200,9 +219,9 @@ impl Inbound {
         let id = commit.next_id();
         let (labels, checking) = (self.label_reader(cx), self.checking(cx));
         let (mut care, kept) = (self.care(cx), self.kept(cx));
-        let announced = self.announce(id, &mut care, cx);
+        let (announced, linker) = (self.announce(id, &mut care, cx), self.linker(id, cx));
         let receiving = Receiving::new(id, labels, checking, care, kept);
-        self.receiving = Some(Receiving { announced, ..receiving });
+        self.receiving = Some(Receiving { announced, linker, ..receiving });
         self.session.answer(Answer::GO_ON, cx.mono());
     }
 
@@ -210,6 +229,10 @@ impl Inbound {
     pub(super) fn on_chunk<P: Platform>(&mut self, commit: &mut Commit, cx: &mut Context<'_, P>) {
         let chunk = self.session.take_content();
         let receiving = self.receiving.as_mut().expect("content was answered with go on");
+        let chunk = receiving.unlabel(chunk);
+        receiving.look_at(&chunk);
+        let chunk = self.link(chunk, commit, cx);
+        let receiving = self.receiving.as_mut().expect("it is coming in");
         receiving.push(chunk, commit);
         if let Some(mut checking) = receiving.checking.take() {
             self.screen_urls(&mut checking, cx);
@@ -233,13 +256,16 @@ impl Inbound {
         };
         let receiving = self.receiving.as_mut().expect("it is coming in");
         receiving.look_at(&content);
-        receiving.last = Some(content);
-        match sender {
-            Ok(sender) => receiving.sender = sender,
-            Err(answer) => {
-                self.drop_content(id, commit, cx);
-                return self.session.answer(answer, cx.mono());
-            }
+        let ended = sender.and_then(|sender| {
+            let content = self.end_links(content, &sender, cx)?;
+            let receiving = self.receiving.as_mut().expect("it is coming in");
+            receiving.sender = sender;
+            receiving.keep_last(content, commit);
+            Ok(())
+        });
+        if let Err(answer) = ended {
+            self.drop_content(id, commit, cx);
+            return self.session.answer(answer, cx.mono());
         }
         let receiving = self.receiving.as_mut().expect("it is coming in");
         if let Some(mut checking) = receiving.checking.take() {

@@ -46,6 +46,8 @@ pub struct Surroundings {
     pub classifier: Option<Arc<Classifier>>,
     /// What signs reverse-paths, where anything comes back to us.
     pub secrets: Option<Arc<Secrets>>,
+    /// What seals links, where there are any.
+    pub link_secrets: Option<Arc<Secrets>>,
     /// How traffic is shaped; `None`: as the knobs of sites say.
     pub shaping: Option<Arc<Shaping>>,
     /// Domains that fail their check.

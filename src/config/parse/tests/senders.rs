@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{problems, read_file};
 use crate::base::limits::{CAMPAIGN_WEIGHT_DEFAULT, TENANT_QUEUED_DEFAULT, TENANT_WEIGHT_DEFAULT};
 use crate::base::window::Window;
-use crate::config::options::{Campaign, Rate, SenderTerms, Tenant};
+use crate::config::options::{Campaign, LinkOptions, Rate, SenderTerms, Tenant};
 use crate::mail::campaigns::CampaignPattern;
 use crate::mail::durability::Durability;
 use crate::mail::handling::TenantName;
@@ -58,6 +58,7 @@ durability = "commit"
         pool: None,
         rate: None,
         terms: SenderTerms::default(),
+        links: LinkOptions::default(),
     };
     let acme = Tenant {
         name: name("acme"),
@@ -71,6 +72,7 @@ durability = "commit"
             lifetime: Some(Duration::from_secs(2 * 86_400)),
             durability: Some(Durability::Commit),
         },
+        links: LinkOptions::default(),
     };
     assert_eq!(config.senders.tenants, [globex, acme]);
 }

@@ -14,7 +14,12 @@ fn when_addresses_that_bounce_are_suppressed() {
     let three = HardBounces { count: 3, within: Duration::from_secs(30 * 86_400) };
     assert_eq!(
         read("3 in 30d"),
-        SuppressionOptions { at: At::Rcpt, hard_bounces: Some(three), complaints: true }
+        SuppressionOptions {
+            at: At::Rcpt,
+            hard_bounces: Some(three),
+            complaints: true,
+            unsubscribes: true
+        }
     );
     assert_eq!(read("off").hard_bounces, None);
     assert!(!read_file("[suppression]\ncomplaints = \"ignore\"").suppression.complaints);
