@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use crate::base::limits::{SUPPRESSION_BATCH_MAX, SUPPRESSION_ERRORS_MAX};
+use crate::base::text::harmless;
 use crate::base::time::WallTime;
 use crate::control::queue::{AskError, Node};
 use crate::control::suppression::{Imported, Page, Row, Stats};
@@ -188,7 +189,7 @@ fn line(row: &Row) -> String {
     let Row { address, list, reason, text, when, expires, message } = row;
     let expires = expires.as_ref().map_or_else(String::new, |at| format!(" until {at}"));
     let message = message.as_ref().map_or_else(String::new, |id| format!(" by {id}"));
-    let shown: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let shown = harmless(text, ' ');
     let text = if shown.is_empty() { shown } else { format!(": {shown}") };
     format!("{list}  {address}  {reason} of {when}{expires}{message}{text}")
 }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::ids::ShardId;
 use crate::base::limits::TRACE_EVERY;
+use crate::base::text::harmless;
 use crate::control::commands::Shards;
 use crate::control::http::{Refused, bad};
 use crate::control::queue::{AskError, Node};
@@ -172,8 +173,7 @@ fn shown(line: &Line, last: &mut String, text: &mut String) {
         _ => '*',
     };
     // What a peer says acts on no terminal.
-    let words: String =
-        line.text.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one }).collect();
+    let words = harmless(&line.text, '\u{fffd}');
     let _ = writeln!(text, "{} {mark} {words}", line.time);
 }
 

@@ -19,6 +19,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde_json::{Map, Value};
 
 use crate::base::limits::{INJECT_FUEL_MAX, INJECT_TEMPLATE_DEPTH, MESSAGE_LINE_MAX};
+use crate::base::text::harmless;
 use crate::base::time::WallTime;
 use crate::control::inject::request::{Attached, Letter, Named, Parts, Text, Wrong, named};
 use crate::mail::status::{EnhancedStatus, Reply, ReplyCode};
@@ -176,9 +177,8 @@ fn templates(parts: &Parts) -> Result<Environment<'_>, Wrong> {
 //# X.6.0 Other or undefined media error
 fn refused(what: &str, why: &str) -> Reply {
     let (code, status) = (ReplyCode::known(554), EnhancedStatus::new(5, 6, 0));
-    let text = format!("{what}: {why}");
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
-    Reply { code, enhanced: Some(status), text: text.chars().map(printable).collect() }
+    let text = harmless(&format!("{what}: {why}"), ' ');
+    Reply { code, enhanced: Some(status), text: text.into() }
 }
 
 /// A value that is all of its header field.

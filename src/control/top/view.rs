@@ -12,6 +12,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Sparkline, Table, Widget as _};
 
 use crate::base::limits::TOP_HISTORY_MAX;
+use crate::base::text::harmless;
 use crate::control::overview::Overview;
 use crate::control::overview::flow::Flow;
 use crate::control::top::words::{bytes, count, duration, percent, rate};
@@ -267,8 +268,8 @@ fn sites(now: &Overview) -> Drawn {
             state,
             Cell::from(count(site.waiting)),
             Cell::from(count(site.connections)),
-            Cell::from(one_line(site.why.as_deref().unwrap_or(""))),
-            Cell::from(one_line(site.refused.as_deref().unwrap_or(""))),
+            Cell::from(harmless(site.why.as_deref().unwrap_or(""), ' ')),
+            Cell::from(harmless(site.refused.as_deref().unwrap_or(""), ' ')),
         ])
     };
     let widths = [
@@ -336,11 +337,6 @@ fn classes(now: &Overview) -> Drawn {
     };
     let widths = vec![Constraint::Length(20), Constraint::Length(12), Constraint::Fill(1)];
     (vec!["Class", "Bounced", "Deferred attempts"], now.classes.iter().map(row).collect(), widths)
-}
-
-/// What a peer wrote acts on no terminal.
-fn one_line(words: &str) -> String {
-    words.chars().map(|one| if one.is_control() { ' ' } else { one }).collect()
 }
 
 #[cfg(test)]
