@@ -35,6 +35,8 @@ mod receiver;
 #[path = "relay/sink.rs"]
 mod sink;
 
+#[path = "relay/amqp.rs"]
+mod amqp;
 #[path = "relay/auth.rs"]
 mod auth;
 #[path = "relay/check_domain.rs"]

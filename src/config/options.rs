@@ -30,7 +30,7 @@ pub use bounces::ReturnOptions;
 pub use checks::CheckOptions;
 pub use events::EventOptions;
 
-pub use exporters::{Destination, Exporter, Outlet};
+pub use exporters::{AmqpExchange, Broker, Brokers, Destination, Exporter, Outlet};
 pub use kpis::KpiOptions;
 pub use senders::{Campaign, SenderOptions, SenderTerms, Tenant};
 pub use shaping::ShapingOptions;

@@ -1,4 +1,4 @@
-//! Hand the event log to others: to files, webhooks and NATS, each event at least once.
+//! Hand the event log to others: to files, webhooks, NATS and AMQP, each event at least once.
 //!
 //! In: what is configured, the files of the event log. Out: batches, in order, one at a time; how
 //! far each exporter came lies in `SPOOL/exporters/NAME.json`, written anew once its consumer has
@@ -6,7 +6,9 @@
 //! the shards: they read what shards wrote long ago, and no shard knows of them. A consumer that is
 //! dead costs a batch in memory, and a try now and then.
 
+mod amqp;
 mod batch;
+mod dial;
 mod file;
 mod nats;
 mod patience;

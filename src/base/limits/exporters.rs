@@ -22,9 +22,9 @@ pub const EXPORT_RETRY_MAX: Duration = Duration::from_secs(300);
 pub const EXPORT_RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 /// Characters of a URL.
 pub const EXPORT_URL_MAX: usize = 2_048;
-/// Servers of a NATS cluster.
+/// Servers of a cluster.
 pub const EXPORT_SERVERS_MAX: usize = 16;
-/// Octets of a subject.
+/// Octets of a subject, an exchange, a routing key, a virtual host.
 pub const EXPORT_SUBJECT_MAX: usize = 255;
 /// Octets of a file of secrets.
 pub const EXPORT_SECRET_MAX: u64 = 16 * 1024;
@@ -42,3 +42,11 @@ pub const EXPORT_CURSOR_MAX: u64 = 64 * 1024;
 pub const EXPORT_NICENESS: i32 = 10;
 /// Octets of an answer to a webhook that are read; nobody looks at them.
 pub const EXPORT_ANSWER_MAX: u64 = 64 * 1024;
+/// Octets of a frame of AMQP, however long its broker takes them: what RabbitMQ says unasked.
+pub const AMQP_FRAME_MAX: usize = 131_072;
+/// Octets of a frame that each broker takes (AMQP 0-9-1 has it as frame-min-size).
+pub const AMQP_FRAME_MIN: usize = 4_096;
+/// Octets that are read of a broker at a time.
+pub const EXPORT_READ_MAX: usize = 16 * 1024;
+/// A connection that nothing was published on for so long is closed: no heartbeat is needed.
+pub const EXPORT_REST_MAX: Duration = Duration::from_secs(30);

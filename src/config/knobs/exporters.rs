@@ -14,7 +14,7 @@ pub(in crate::config) const EXPORTER_NAME: Knob = Knob {
 
 pub(in crate::config) const EXPORTER_KIND: Knob = Knob {
     path: "exporter[].kind",
-    kind: Kind::Text { form: "`file`, `webhook` or `nats`", default: "required" },
+    kind: Kind::Text { form: "`file`, `webhook`, `nats` or `amqp`", default: "required" },
     help: "How events are handed over, each at least once.",
     cost: "reading the event log; no mail waits for it",
     takes_effect: TakesEffect::Reload,
@@ -23,7 +23,8 @@ pub(in crate::config) const EXPORTER_KIND: Knob = Knob {
 pub(in crate::config) const EXPORTER_TO: Knob = Knob {
     path: "exporter[].to",
     kind: Kind::Text { form: "path, URL or list of servers", default: "required" },
-    help: "Where to: `/var/log/e.jsonl`; `https://…`; `tls://…`. On loopback `http:` and `nats:`.",
+    help: "Where to: `/var/log/e.jsonl`; `https://…`; for NATS `tls://…`; `amqps://…`. On loopback \
+        `http:`, `nats:` and `amqp:` too.",
     cost: "nothing",
     takes_effect: TakesEffect::Reload,
 };
@@ -87,8 +88,32 @@ pub(in crate::config) const EXPORTER_SUBJECT: Knob = Knob {
 
 pub(in crate::config) const EXPORTER_CREDENTIALS: Knob = Knob {
     path: "exporter[].credentials",
-    kind: Kind::Text { form: "path", default: "none" },
-    help: "The file of who this node is to NATS (`.creds`).",
+    kind: Kind::Text { form: "path", default: "required for `amqp`" },
+    help: "The file of who this node is: to NATS its `.creds`, else one line `name:password`.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const EXPORTER_VHOST: Knob = Knob {
+    path: "exporter[].vhost",
+    kind: Kind::Text { form: "name", default: "/" },
+    help: "The virtual host of AMQP that the exchange is in.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const EXPORTER_EXCHANGE: Knob = Knob {
+    path: "exporter[].exchange",
+    kind: Kind::Text { form: "name", default: "required for `amqp`" },
+    help: "The exchange of AMQP that events are published to; it is there already.",
+    cost: "an event that it routes to no queue is a failure, and is tried again",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const EXPORTER_ROUTING_KEY: Knob = Knob {
+    path: "exporter[].routing_key",
+    kind: Kind::Text { form: "AMQP routing key", default: "relay-fast.{kind}" },
+    help: "What events are routed by in AMQP; `{kind}` stands for each one's kind.",
     cost: "nothing",
     takes_effect: TakesEffect::Reload,
 };

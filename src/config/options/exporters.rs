@@ -48,6 +48,56 @@ pub enum Destination {
         /// The file of who this is.
         credentials: Option<PathBuf>,
     },
+    /// To an exchange of AMQP 0-9-1.
+    Amqp(AmqpExchange),
+}
+
+/// An exchange of AMQP 0-9-1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AmqpExchange {
+    /// Those of one cluster; in clear on loopback alone.
+    pub brokers: Brokers,
+    /// The virtual host.
+    pub vhost: Box<str>,
+    /// What events are published to.
+    pub name: Box<str>,
+    /// What they are routed by; `{kind}` is each event's.
+    pub routing_key: Box<str>,
+    /// The file of who this is.
+    pub credentials: PathBuf,
+}
+
+/// The servers of a cluster, at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brokers(pub Vec<Broker>);
+
+impl fmt::Display for Brokers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<_> = self.0.iter().map(Broker::to_string).collect();
+        f.write_str(&all.join(","))
+    }
+}
+
+/// A server of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// How it is spoken to: `amqps://`.
+    pub scheme: &'static str,
+    /// Its name or address, without brackets.
+    pub host: Box<str>,
+    /// Its port.
+    pub port: u16,
+    /// Whether it is spoken to by TLS.
+    pub is_tls: bool,
+}
+
+impl fmt::Display for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "{}[{}]:{}", self.scheme, self.host, self.port),
+            false => write!(f, "{}{}:{}", self.scheme, self.host, self.port),
+        }
+    }
 }
 
 impl Destination {
@@ -57,6 +107,7 @@ impl Destination {
             Self::File(_) => false,
             Self::Webhook { url, .. } => url.starts_with("https:"),
             Self::Nats { servers, .. } => servers.iter().any(|server| server.starts_with("tls:")),
+            Self::Amqp(exchange) => exchange.brokers.0.iter().any(|broker| broker.is_tls),
         }
     }
 
@@ -66,6 +117,7 @@ impl Destination {
             Self::File(_) => None,
             Self::Webhook { secret, .. } => Some(secret),
             Self::Nats { credentials, .. } => credentials.as_ref(),
+            Self::Amqp(exchange) => Some(&exchange.credentials),
         }
     }
 }

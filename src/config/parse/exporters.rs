@@ -4,11 +4,14 @@ use std::net::IpAddr;
 
 use crate::base::limits::{EXPORT_SERVERS_MAX, EXPORT_SUBJECT_MAX, EXPORT_URL_MAX, EXPORTERS_MAX};
 use crate::config::knobs;
-use crate::config::options::{Destination, Exporter};
+use crate::config::options::{AmqpExchange, Broker, Brokers, Destination, Exporter};
 use crate::config::parse::forms;
 use crate::config::reader::{Given, Reader, Section};
 use crate::config::units::Wrong;
 use crate::outcome::event::filter::Filter;
+
+/// Kinds of events are words of a topic: a queue that wants all is bound with `relay-fast.*`.
+const ROUTING_KEY: &str = "relay-fast.{kind}";
 
 pub(super) fn read(reader: &mut Reader<'_>, root: &Section<'_>) -> Vec<Exporter> {
     let mut exporters: Vec<Exporter> = Vec::new();
@@ -57,10 +60,16 @@ fn destination(
     let secret = reader.text(section, &knobs::EXPORTER_SECRET, None, forms::path);
     let subject = reader.text(section, &knobs::EXPORTER_SUBJECT, None, subject);
     let credentials = reader.text(section, &knobs::EXPORTER_CREDENTIALS, None, forms::path);
+    let vhost = reader.text(section, &knobs::EXPORTER_VHOST, None, amqp_name);
+    let exchange = reader.text(section, &knobs::EXPORTER_EXCHANGE, None, amqp_name);
+    let key = reader.text(section, &knobs::EXPORTER_ROUTING_KEY, None, amqp_name);
     let kind = kind?;
     only(reader, section, "secret", secret.as_ref(), kind == "webhook");
     only(reader, section, "subject", subject.as_ref(), kind == "nats");
-    only(reader, section, "credentials", credentials.as_ref(), kind == "nats");
+    only(reader, section, "credentials", credentials.as_ref(), ["nats", "amqp"].contains(&kind));
+    only(reader, section, "vhost", vhost.as_ref(), kind == "amqp");
+    only(reader, section, "exchange", exchange.as_ref(), kind == "amqp");
+    only(reader, section, "routing_key", key.as_ref(), kind == "amqp");
     match kind {
         "file" => {
             let path = reader.required(section, to, forms::path)?;
@@ -74,6 +83,18 @@ fn destination(
                 subject: subject.into(),
                 credentials: credentials.map(|given| given.value.into()),
             })
+        }
+        "amqp" => {
+            reader.check_present(section, &knobs::EXPORTER_EXCHANGE);
+            reader.check_present(section, &knobs::EXPORTER_CREDENTIALS);
+            let brokers = reader.required(section, to, amqp_brokers)?.value;
+            Some(Destination::Amqp(AmqpExchange {
+                brokers,
+                vhost: vhost.map_or_else(|| "/".into(), |given| given.value).into(),
+                name: exchange?.value.into(),
+                routing_key: key.map_or_else(|| ROUTING_KEY.into(), |given| given.value).into(),
+                credentials: credentials?.value.into(),
+            }))
         }
         _ => {
             reader.check_present(section, &knobs::EXPORTER_SECRET);
@@ -107,9 +128,12 @@ fn name(text: &str) -> Result<String, Wrong> {
     }
 }
 
+const KINDS: [&str; 4] = ["file", "webhook", "nats", "amqp"];
+
 fn kind(text: &str) -> Result<&'static str, Wrong> {
-    let known = ["file", "webhook", "nats"].into_iter().find(|kind| *kind == text);
-    known.ok_or_else(|| Wrong::new(format!("`{text}` is not one of file, webhook, nats")))
+    let known = KINDS.into_iter().find(|kind| *kind == text);
+    let wrong = || Wrong::new(format!("`{text}` is not one of {}", KINDS.join(", ")));
+    known.ok_or_else(wrong)
 }
 
 fn subject(text: &str) -> Result<String, Wrong> {
@@ -134,6 +158,55 @@ fn servers(text: &str) -> Result<String, Wrong> {
     }
     all.iter().try_for_each(|one| url(one, "tls://", "nats://"))?;
     Ok(text.to_owned())
+}
+
+/// What AMQP has as a name: short, and without characters that act on a terminal.
+fn amqp_name(text: &str) -> Result<String, Wrong> {
+    let is_right = text.replace("{kind}", "suppressed").len() <= EXPORT_SUBJECT_MAX
+        && !text.contains(char::is_control);
+    match is_right {
+        true => Ok(text.to_owned()),
+        false => Err(Wrong::new(format!("write up to {EXPORT_SUBJECT_MAX} octets of text"))),
+    }
+}
+
+fn amqp_brokers(text: &str) -> Result<Brokers, Wrong> {
+    brokers(text, ("amqps://", 5671), ("amqp://", 5672))
+}
+
+/// A scheme, and the port that is usual for it.
+type Scheme = (&'static str, u16);
+
+/// The servers of one cluster, by two schemes.
+fn brokers(text: &str, secure: Scheme, clear: Scheme) -> Result<Brokers, Wrong> {
+    let all: Vec<_> = text.split(',').map(str::trim).collect();
+    if all.len() > EXPORT_SERVERS_MAX {
+        return Err(Wrong::new(format!("there are {EXPORT_SERVERS_MAX} servers already")));
+    }
+    let brokers: Result<_, _> = all.iter().map(|one| broker(one, secure, clear)).collect();
+    brokers.map(Brokers)
+}
+
+/// One of them: a host, and a port, and nothing behind.
+fn broker(text: &str, secure: Scheme, clear: Scheme) -> Result<Broker, Wrong> {
+    url(text, secure.0, clear.0)?;
+    let is_tls = text.starts_with(secure.0);
+    let (scheme, usual) = if is_tls { secure } else { clear };
+    let rest = text.strip_prefix(scheme).unwrap_or_default();
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    // An address of IPv6 stands in brackets.
+    let (host, port) = match rest.strip_prefix('[') {
+        Some(literal) => literal.split_once(']').unwrap_or((literal, "]")),
+        None => rest.split_at(rest.find(':').unwrap_or(rest.len())),
+    };
+    let port = match port.strip_prefix(':') {
+        Some(port) => port.parse().ok().filter(|port| *port > 0),
+        None => port.is_empty().then_some(usual),
+    };
+    match port.filter(|_| !host.contains(['/', '?'])) {
+        Some(port) => Ok(Broker { scheme, host: host.into(), port, is_tls }),
+        None => Err(Wrong::new(format!("`{text}` is not `{scheme}HOST` or `{scheme}HOST:PORT`"))),
+    }
 }
 
 fn webhook(text: &str) -> Result<String, Wrong> {

@@ -10,10 +10,9 @@ use async_nats::ConnectOptions;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::message::PublishMessage;
-use serde::Deserialize;
 
 use crate::config::options::Outlet;
-use crate::control::exporters::batch::{Batch, One};
+use crate::control::exporters::batch::{Batch, named_by};
 use crate::control::exporters::worker::Refused;
 
 /// A stream's servers.
@@ -23,11 +22,6 @@ pub(super) struct Nats {
     outlet: Outlet,
     /// `None` until it is connected, and after a failure: the next one may find another server.
     context: Option<Context>,
-}
-
-#[derive(Deserialize)]
-struct Kinded<'a> {
-    kind: &'a str,
 }
 
 impl Nats {
@@ -52,8 +46,8 @@ impl Nats {
             let message = PublishMessage::build()
                 .payload(line.to_vec().into())
                 .header("Relay-Fast-Node", &*self.outlet.node)
-                .message_id(message_id(&self.outlet.node, one));
-            let sent = context.send_publish(subject(&self.subject, line), message).await;
+                .message_id(one.id(&self.outlet.node));
+            let sent = context.send_publish(named_by(&self.subject, line), message).await;
             acknowledged.push(sent.map_err(Refused::because)?);
         }
         for one in acknowledged {
@@ -89,32 +83,5 @@ impl Nats {
     /// How long a batch may take: its connection, and its messages.
     pub(super) fn timeout(&self) -> Duration {
         self.outlet.exporter.timeout
-    }
-}
-
-/// What an event is published under.
-fn subject(pattern: &str, line: &[u8]) -> String {
-    let kind = serde_json::from_slice::<Kinded<'_>>(line).map_or("other", |line| line.kind);
-    pattern.replace("{kind}", kind)
-}
-
-fn message_id(node: &str, one: &One) -> String {
-    format!("{node}/{}/{}", one.shard, one.sequence)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::ids::ShardId;
-    use crate::base::time::WallTime;
-
-    #[test]
-    fn an_event_has_the_subject_of_its_kind_and_an_id_of_its_own() {
-        let line = b"{\"sequence\":7,\"kind\":\"bounced\"}";
-        assert_eq!(subject("mail.{kind}.node1", line), "mail.bounced.node1");
-        assert_eq!(subject("mail.events", line), "mail.events");
-        assert_eq!(subject("mail.{kind}", b"{}"), "mail.other");
-        let one = One { shard: ShardId(3), sequence: 7, time: WallTime(0), place: 0..1 };
-        assert_eq!(message_id("mx1.example", &one), "mx1.example/3/7");
     }
 }

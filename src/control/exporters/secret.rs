@@ -1,4 +1,4 @@
-//! Read what webhooks are signed with, and sign them: Standard Webhooks,
+//! Read logins, and what webhooks are signed with, and sign them: Standard Webhooks,
 //! <https://www.standardwebhooks.com>.
 //!
 //! In: the file of a secret, a request. Out: the value of `webhook-signature`. A secret is
@@ -31,6 +31,8 @@ pub(super) enum SecretError {
     Text,
     #[error("the file of its credentials is none of NATS: {0}")]
     Credentials(String),
+    #[error("the file of its credentials is not one line `name:password`")]
+    Login,
 }
 
 /// Whether an exporter's secret is one.
@@ -39,6 +41,7 @@ pub(super) fn check(outlet: &Outlet) -> Result<(), SecretError> {
     match &outlet.exporter.to {
         Destination::File(_) => Ok(()),
         Destination::Webhook { .. } => Signer::new(secret).map(drop),
+        Destination::Amqp(_) => Login::parse(secret).map(drop),
         Destination::Nats { credentials: None, .. } => Ok(()),
         Destination::Nats { credentials: Some(_), .. } => {
             let text = str::from_utf8(secret).map_err(|_| SecretError::Text)?;
@@ -46,6 +49,37 @@ pub(super) fn check(outlet: &Outlet) -> Result<(), SecretError> {
                 .map(drop)
                 .map_err(|error| SecretError::Credentials(error.to_string()))
         }
+    }
+}
+
+/// Who this is to a broker.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Login {
+    pub(super) name: Box<str>,
+    pub(super) password: Zeroizing<String>,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Login of {}", self.name)
+    }
+}
+
+impl Login {
+    /// From a file with one line `name:password`.
+    pub(super) fn parse(file: &[u8]) -> Result<Self, SecretError> {
+        let line = str::from_utf8(file).map_err(|_| SecretError::Login)?.trim_end();
+        let (name, password) = line.split_once(':').ok_or(SecretError::Login)?;
+        let is_right = !name.is_empty() && !password.is_empty();
+        if !is_right || line.contains(char::is_control) {
+            return Err(SecretError::Login);
+        }
+        Ok(Self { name: name.into(), password: Zeroizing::new(password.to_owned()) })
+    }
+
+    /// As PLAIN has it (RFC 4616), without another identity.
+    pub(super) fn plain(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(format!("\0{}\0{}", self.name, *self.password).into_bytes())
     }
 }
 
@@ -130,5 +164,16 @@ mod tests {
         }
         let line = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n";
         assert!(wrong(&line.repeat(EXPORT_SECRETS_MAX + 1)).contains("more than"));
+    }
+
+    #[test]
+    fn a_login_is_one_line_and_is_not_shown() {
+        let login = Login::parse(b"relay:a:b c\n").unwrap();
+        assert_eq!((&*login.name, login.password.as_str()), ("relay", "a:b c"));
+        assert_eq!(**login.plain(), *b"\0relay\0a:b c");
+        assert_eq!(format!("{login:?}"), "Login of relay");
+        for wrong in [&b""[..], b"relay", b":x", b"relay:", b"a:b\nc:d", b"a:\0", b"\xff:x"] {
+            assert_eq!(Login::parse(wrong), Err(SecretError::Login), "{wrong:?}");
+        }
     }
 }

@@ -45,6 +45,9 @@ impl Progress {
             Destination::Nats { servers, subject, .. } => {
                 format!("{} {subject}", servers.join(","))
             }
+            Destination::Amqp(exchange) => {
+                format!("{} {} {}", exchange.brokers, exchange.vhost, exchange.name)
+            }
         };
         Self { name: exporter.name.clone(), to, ..Self::default() }
     }

@@ -19,6 +19,7 @@ use crate::base::text::head;
 use crate::base::time::Monotonic;
 use crate::config::options::{Destination, Outlet};
 use crate::control::events::source::{From, Source};
+use crate::control::exporters::amqp::Amqp;
 use crate::control::exporters::batch::{Batch, collect};
 use crate::control::exporters::file::Appender;
 use crate::control::exporters::nats::Nats;
@@ -51,6 +52,7 @@ enum Consumer {
     File(Arc<Mutex<Appender>>),
     Webhook(Webhook),
     Nats(Box<Nats>),
+    Amqp(Box<Amqp>),
 }
 
 impl Consumer {
@@ -61,6 +63,7 @@ impl Consumer {
             Destination::Nats { servers, subject, .. } => {
                 Self::Nats(Box::new(Nats::new(servers, subject, outlet)))
             }
+            Destination::Amqp(exchange) => Self::Amqp(Box::new(Amqp::new(exchange, outlet)?)),
         })
     }
 
@@ -81,6 +84,15 @@ impl Consumer {
                 Ok(published) => published,
                 Err(_) => Err(Refused::because("no answer in time")),
             },
+            Self::Amqp(amqp) => amqp.publish(&batch, (means.now)().mono).await,
+        }
+    }
+
+    /// There is nothing to take at present.
+    async fn rest(&mut self, means: Means) {
+        match self {
+            Self::File(_) | Self::Webhook(_) | Self::Nats(_) => {}
+            Self::Amqp(amqp) => amqp.rest((means.now)().mono).await,
         }
     }
 }
@@ -189,7 +201,10 @@ impl Worker {
         loop {
             match self.turn(&mut source, consumer).await {
                 Ok(Turn::Busy) => yield_now().await,
-                Ok(Turn::Idle) => sleep(EVENT_POLL).await,
+                Ok(Turn::Idle) => {
+                    consumer.rest(self.means).await;
+                    sleep(EVENT_POLL).await;
+                }
                 Ok(Turn::TooLarge) => match self.source() {
                     Ok(again) => source = again,
                     Err(error) => return error,

@@ -4,14 +4,15 @@ use super::*;
 use crate::config::options::Destination;
 
 const HOOK: &str = "[[exporter]]\nname = \"h\"\nkind = \"webhook\"\nsecret = \"/s\"\n";
+const AMQP: &str = "[[exporter]]\nname = \"b\"\nkind = \"amqp\"\ncredentials = \"/c\"\n";
 const NATS: &str = "[[exporter]]\nname = \"n\"\nkind = \"nats\"\n";
 
 #[test]
 fn each_kind_is_read() {
     let read = read_file(WHOLE).exporters;
     let names: Vec<_> = read.iter().map(|one| &*one.name).collect();
-    assert_eq!(names, ["hook", "stream", "file"]);
-    let [hook, stream, file] = &read[..] else { panic!("three") };
+    assert_eq!(names, ["hook", "stream", "bus", "file"]);
+    let [hook, stream, bus, file] = &read[..] else { panic!("four") };
     assert_eq!(hook.filter.to_string(), "kind=bounced,expired class=reputation");
     assert!(hook.is_from_end && hook.batch == 100 && hook.timeout.as_secs() == 10);
     assert!(hook.to.speaks_tls() && hook.to.secret().is_some());
@@ -21,6 +22,16 @@ fn each_kind_is_read() {
         (2, "tls://n2.example.com", "mail.{kind}")
     );
     assert!(stream.to.speaks_tls() && !file.is_from_end);
+    let Destination::Amqp(exchange) = &bus.to else { panic!("AMQP") };
+    assert_eq!(
+        exchange.brokers.to_string(),
+        "amqps://mq1.example.com:5671,amqps://[2001:db8::5]:5679"
+    );
+    assert_eq!(
+        [&*exchange.vhost, &*exchange.name, &*exchange.routing_key],
+        ["mail", "events", "mail.{kind}"]
+    );
+    assert!(bus.to.speaks_tls() && bus.to.secret().is_some());
     assert_eq!(file.to, Destination::File("/var/log/relay-fast/events.jsonl".into()));
     assert!(!file.to.speaks_tls() && file.to.secret().is_none());
 }
@@ -47,6 +58,24 @@ fn what_leaves_the_machine_is_encrypted() {
         assert!(found[0].starts_with("5: ") && found[0].contains(why), "{bad}: {found:#?}");
     }
     read_file(&format!("{NATS}to = \"nats://127.0.0.1:4222\"\n"));
+    let local = read_file(&format!("{AMQP}exchange = \"\"\nto = \"amqp://localhost\"\n")).exporters;
+    let Destination::Amqp(exchange) = &local[0].to else { panic!("AMQP") };
+    assert_eq!(exchange.brokers.to_string(), "amqp://localhost:5672");
+    assert_eq!([&*exchange.vhost, &*exchange.routing_key], ["/", "relay-fast.{kind}"]);
+    assert!(!local[0].to.speaks_tls());
+    for (bad, why) in [
+        ("amqp://mq.example", "in clear"),
+        ("amqps://mq.example/mail", "is not `amqps://HOST`"),
+        ("amqps://mq.example:0", "is not `amqps://HOST`"),
+        ("amqps://mq.example:", "is not `amqps://HOST`"),
+        ("amqps://[::1", "is not `amqps://HOST`"),
+        ("amqps://mq.example:65536", "is not `amqps://HOST`"),
+        ("amqps://u:p@mq.example", "a password"),
+        ("tls://mq.example", "no scheme"),
+    ] {
+        let found = problems(&format!("{AMQP}exchange = \"x\"\nto = \"{bad}\"\n"));
+        assert!(found[0].starts_with("6: ") && found[0].contains(why), "{bad}: {found:#?}");
+    }
     let found = problems(&format!("{NATS}to = \"tls://a.example,nats://b.example\"\n"));
     assert!(found[0].contains("in clear"), "{found:#?}");
 }
@@ -58,8 +87,17 @@ fn what_makes_no_exporter_is_told_where_it_stands() {
         (format!("{file}{file}"), 5, "two exporters named `f`"),
         (format!("{file}secret = \"/s\"\n"), 5, "of this kind has no `secret`"),
         (format!("{file}subject = \"s\"\n"), 5, "of this kind has no `subject`"),
+        (format!("{file}exchange = \"s\"\n"), 5, "of this kind has no `exchange`"),
+        (format!("{NATS}vhost = \"s\"\n"), 4, "of this kind has no `vhost`"),
+        (format!("{AMQP}to = \"amqps://a\"\n"), 1, "`exchange` is missing"),
+        (AMQP.replace("credentials", "secret"), 4, "of this kind has no `secret`"),
+        (AMQP.replace("credentials = \"/c\"", ""), 1, "`credentials` is missing"),
         (format!("{file}where = \"colour=red\"\n"), 5, "no field `colour`"),
-        (file.replace("\"file\"", "\"smoke\""), 3, "`smoke` is not one of file, webhook, nats"),
+        (
+            file.replace("\"file\"", "\"smoke\""),
+            3,
+            "`smoke` is not one of file, webhook, nats, amqp",
+        ),
         (file.replace("\"f\"", "\"../f\""), 2, "letters, digits"),
         (HOOK.replace("secret = \"/s\"\n", "to = \"https://a\"\n"), 1, "`secret` is missing"),
         (format!("{NATS}to = \"tls://a\"\nsubject = \"a.>\"\n"), 5, "no subject"),
