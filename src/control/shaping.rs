@@ -17,7 +17,7 @@ use crate::control::http::{Refused, bad};
 use crate::control::queue::{AskError, Node};
 use crate::egress::shaping::figures::{rate, show_rate, show_time, time};
 use crate::egress::shaping::outlets::Override;
-use crate::egress::shaping::status::{Order, OutletStatus, Verb};
+use crate::egress::shaping::status::{Order, OutletStatus, ProviderStatus, Verb};
 use crate::egress::shaping::{FIELDS, Shape, Shaping, SiteNames, SourceNames};
 use crate::mail::address::Domain;
 use crate::shard::commands::{Answer, Command};
@@ -201,6 +201,10 @@ fn told<'r>(rows: impl Iterator<Item = &'r OutletStatus>) -> String {
             _ => Ok(()),
         };
         let _ = write!(out, ", {} of {max} connections", row.connections);
+        if let Some(ProviderStatus { name, connections, connections_max, rate }) = &row.provider {
+            let of = connections_max.map_or_else(String::new, |max| format!(" of {max}"));
+            let _ = write!(out, "; at all of {name}: {connections}{of} connections, {rate}");
+        }
         if let Some(seconds) = row.suspended_s {
             let why = row.why.as_deref().unwrap_or("a rule");
             let _ = write!(out, ", left alone for {seconds} s by {why}");
@@ -298,6 +302,7 @@ fn one(
 
 /// In the order of `FIELDS`.
 fn values(shape: &Shape) -> [String; FIELDS.len()] {
+    let (of, none) = (shape.of_provider.as_ref(), || "unlimited".to_owned());
     [
         shape.connections.to_string(),
         shape.messages_per_connection.to_string(),
@@ -307,5 +312,7 @@ fn values(shape: &Shape) -> [String; FIELDS.len()] {
         shape.slow_down_on.to_string(),
         if shape.pipelining { "true" } else { "false" }.to_owned(),
         shape.tls.map_or_else(|| "as the knobs say".to_owned(), |level| level.to_string()),
+        of.and_then(|of| of.connections).map_or_else(none, |connections| connections.to_string()),
+        of.map_or_else(none, |of| show_rate(of.rate)),
     ]
 }

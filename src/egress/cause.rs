@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::base::time::Monotonic;
-use crate::egress::shaping::figures::show_pace;
+use crate::egress::shaping::figures::{show_pace, show_rate};
 use crate::egress::throttle::Rate;
 use crate::mail::outcome::{Failure, Stage};
 
@@ -53,6 +53,10 @@ pub enum Why {
     ShardConnections,
     /// As many connections as the site has shown it can take are in use.
     Window(u32),
+    /// The connections that a provider takes at all of its sites are in use.
+    ProviderConnections(u32, Arc<str>),
+    /// The message rate of all sites of a provider.
+    ProviderRate(Rate, Arc<str>),
     /// The site's message rate.
     Rate(Rate),
     /// The site said that it is too much: so many messages a time for a while.
@@ -103,6 +107,12 @@ impl fmt::Display for Why {
             Self::ShardConnections => f.write_str("limit of connections of this shard"),
             Self::Window(window) => {
                 write!(f, "{window} connections to its site are busy; more follow as it takes mail")
+            }
+            Self::ProviderConnections(limit, provider) => {
+                write!(f, "limit of {limit} connections to all sites of {provider}")
+            }
+            Self::ProviderRate(rate, provider) => {
+                write!(f, "limit of {} to all sites of {provider}", show_rate(Some(*rate)))
             }
             Self::Rate(Rate { messages, per }) => {
                 write!(f, "limit of {messages} messages per {} s to its site", per.as_secs_f64())

@@ -5,7 +5,7 @@
 //! connection; `owner` chooses the shard that delivers; `site` decides what that shard does next
 //! at one site: connect, assign, close, give back. It uses `line` (jobs), `endpoints` (addresses
 //! and which of them are dead), `pool` (connections) and `throttle` (limits that hold over all
-//! shards).
+//! shards, by `seats`).
 //! `asking` decides how one upstream relay is asked about recipients.
 
 pub mod asking;
@@ -19,6 +19,7 @@ pub mod owner;
 mod pool;
 pub mod pools;
 mod rendezvous;
+mod seats;
 pub mod shaping;
 pub mod site;
 pub mod source;

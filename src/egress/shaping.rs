@@ -19,12 +19,14 @@ pub mod saved;
 pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod together;
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::egress::shaping::automation::Automation;
 use crate::egress::shaping::form::{Given, Level};
+use crate::egress::shaping::together::OfProvider;
 use crate::egress::throttle::Rate;
 use crate::mail::address::Domain;
 use crate::mail::class::Class;
@@ -54,6 +56,8 @@ pub struct Shape {
     pub pipelining: bool,
     /// What TLS connections have; `None`: as the knobs say. The same for all sources.
     pub tls: Option<TlsLevel>,
+    /// What its provider takes at all of its sites together, if a rule says so.
+    pub of_provider: Option<OfProvider>,
 }
 
 impl Shape {
@@ -68,6 +72,7 @@ impl Shape {
             slow_down_on: [Class::RateLimit, Class::Reputation].into_iter().collect(),
             pipelining: true,
             tls: None,
+            of_provider: None,
         }
     }
 }
@@ -135,7 +140,7 @@ pub struct SourceNames<'a> {
 }
 
 /// The fields of a shape, by name.
-pub const FIELDS: [&str; 8] = [
+pub const FIELDS: [&str; 10] = [
     "connections",
     "messages_per_connection",
     "rate",
@@ -144,6 +149,8 @@ pub const FIELDS: [&str; 8] = [
     "slow_down_on",
     "pipelining",
     "tls",
+    "provider_connections",
+    "provider_rate",
 ];
 
 /// Which rule gave each field of a shape, in the order of `FIELDS`; `None`: the knobs, or nobody.
@@ -206,9 +213,12 @@ impl Shaping {
         source: SourceNames<'_>,
     ) -> (Shape, Origins<'_>) {
         let (mut shape, mut origins) = (base.clone(), Origins::default());
+        // A site that fits several counts as the last one's.
+        let provider = self.providers(site).last().copied();
         for rule in &self.rules {
             if rule.fits(site) && fits_source(&rule.sources, source) {
-                rule.given.apply(&mut shape, |field| origins[field] = Some(&rule.name));
+                let tell = |field| origins[field] = Some(&*rule.name);
+                rule.given.apply(&mut shape, provider, tell);
             }
         }
         (shape, origins)

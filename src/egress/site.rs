@@ -410,7 +410,7 @@ impl<J: Copy> Site<J> {
         while let Some(Item { job, .. }) = self.line.pop() {
             self.out.push_back(Action::GiveBack { job, why: why.clone(), until });
         }
-        self.shared.stop_waiting(self.here);
+        self.stop_waiting();
     }
 
     /// End a suspension whose time is over: all endpoints may be tried again, one at a time.
@@ -452,7 +452,7 @@ impl<J> Drop for Site<J> {
         for left in (0..self.pool.len()).rev() {
             self.shared.release(self.here, u32::try_from(left).unwrap_or(u32::MAX));
         }
-        self.shared.stop_waiting(self.here);
+        self.stop_waiting();
     }
 }
 

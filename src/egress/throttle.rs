@@ -1,23 +1,18 @@
 //! Limits of a site that hold over all shards, exactly, without a message between them.
 //!
-//! One atomic count of connections, one pace (`base::rate`), and masks with a bit a shard: who
-//! holds connections, and who waits for one. Each in a cache line of its own.
-//!
-//! Invariant: at most `limit` connections are granted at a time; in any span of time T at most
-//! `burst + T / interval` messages. Where a shard below its fair share (`limit / shards that hold
-//! or wait`) waits for a connection, those above theirs give one up when they next could, to those
-//! that wait in turn, so none starves. Shards that a rate makes wait send in turn as well.
+//! A number of connections (`seats`) and a pace (`base::rate`). Invariant: at most `limit`
+//! connections are granted at a time; in any span of time T at most `burst + T / interval`
+//! messages. Shards that wait for either have turns.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crossbeam_utils::CachePadded;
 use hashbrown::HashMap;
 
 use crate::base::ids::ShardId;
-use crate::base::rate::{Cell, bit, note};
+use crate::base::rate::Cell;
 use crate::base::time::Monotonic;
+use crate::egress::seats::Seats;
 use crate::egress::shaping::outlets::AllOutlets;
 use crate::egress::site::SiteKey;
 
@@ -37,12 +32,8 @@ pub struct SiteLimits {
 /// What all shards know of one site.
 #[derive(Debug, Default)]
 pub struct SharedSite {
-    connections: CachePadded<AtomicU32>,
+    connections: Seats,
     arrival: Cell,
-    holders: CachePadded<AtomicU64>,
-    waiters: CachePadded<AtomicU64>,
-    /// The shard whose turn it is, if it waits.
-    next: CachePadded<AtomicU32>,
 }
 
 impl SharedSite {
@@ -50,76 +41,38 @@ impl SharedSite {
     /// is noted as waiting until it is granted one or says [`SharedSite::stop_waiting`]: until then
     /// it is to ask again soon, since others leave it what becomes free.
     pub fn try_connection(&self, shard: ShardId, held: u32, limit: u32) -> bool {
-        let below_share = held == 0 || held < self.share(shard, limit);
-        let first = if below_share { self.is_others_turn(shard) } else { self.others_wait(shard) };
-        if !first && self.take(limit) {
-            note(&self.holders, shard);
-            self.stop_waiting(shard);
-            return true;
-        }
-        if below_share {
-            note(&self.waiters, shard);
-        } else {
-            self.stop_waiting(shard);
-        }
-        false
-    }
-
-    fn take(&self, limit: u32) -> bool {
-        let more = |open| (open < limit).then_some(open + 1);
-        self.connections.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_ok()
+        self.connections.take(shard, held, limit)
     }
 
     /// A connection of `shard` is gone; it holds `left` more.
     pub fn release(&self, shard: ShardId, left: u32) {
-        let before = self.connections.fetch_sub(1, Ordering::AcqRel);
-        assert!(before > 0, "a connection released twice");
-        if left == 0 {
-            self.holders.fetch_and(!bit(shard), Ordering::Relaxed);
-        }
+        self.connections.release(shard, left);
     }
 
     /// `shard` needs no connection any more.
     pub fn stop_waiting(&self, shard: ShardId) {
-        if self.waiters.load(Ordering::Relaxed) & bit(shard) != 0 {
-            self.waiters.fetch_and(!bit(shard), Ordering::Relaxed);
-        }
+        self.connections.stop_waiting(shard);
     }
 
     /// Whether a shard other than `shard` waits for a connection.
     pub fn others_wait(&self, shard: ShardId) -> bool {
-        self.waiters.load(Ordering::Relaxed) & !bit(shard) != 0
+        self.connections.others_wait(shard)
     }
 
     /// What `shard` may keep while others wait: 0 where there are more shards than connections,
     /// else all shares add up to `limit`.
     pub fn share(&self, shard: ShardId, limit: u32) -> u32 {
-        let sharing = self.holders.load(Ordering::Relaxed) | self.waiters.load(Ordering::Relaxed);
-        let sharing = sharing | bit(shard);
-        let (all, before) = (sharing.count_ones(), (sharing & (bit(shard) - 1)).count_ones());
-        if limit < all { 0 } else { limit / all + u32::from(before < limit % all) }
+        self.connections.share(shard, limit)
     }
 
-    /// `shard` gives a connection up: the next one of those that wait is to have it, so that who
-    /// asks more often does not have more of them.
+    /// `shard` gives a connection up: the next one of those that wait is to have it.
     pub fn give_way(&self, shard: ShardId) {
-        let waiters = self.waiters.load(Ordering::Relaxed) & !bit(shard);
-        let after = u32::from(shard.0) + 1;
-        let next = (after + waiters.rotate_right(after).trailing_zeros()) % u64::BITS;
-        if waiters != 0 {
-            self.next.store(next, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether a connection that becomes free is to go to another shard, which waits for it.
-    fn is_others_turn(&self, shard: ShardId) -> bool {
-        let next = 1 << self.next.load(Ordering::Relaxed);
-        next != bit(shard) && self.waiters.load(Ordering::Relaxed) & next != 0
+        self.connections.give_way(shard);
     }
 
     /// Connections open or being opened, over all shards.
     pub fn connections(&self) -> u32 {
-        self.connections.load(Ordering::Relaxed)
+        self.connections.taken()
     }
 
     /// Ask to send a message of `shard` now; refused, it may be asked again at the time given.

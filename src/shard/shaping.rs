@@ -96,12 +96,16 @@ pub(super) fn shaped(
         let (outlet, shape) =
             (site.outlet(&source.name), shaping.shape(&base, names.site(), named));
         outlet.take_shape(&shape);
+        let member = shape.of_provider.as_ref();
+        let together = &shared.outlets.together;
+        let member = member.map(|said| Arc::new(together.join(said, &source.name, now)));
         OutletHere {
             outlet,
             address: source.address,
             weight: *weight,
             shape,
             scope: shaping.automation.scope(names.site(), named),
+            member,
         }
     });
     let outlets = outlets.collect();

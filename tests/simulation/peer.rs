@@ -189,6 +189,11 @@ impl Session {
         while self.step(desk) {}
     }
 
+    /// Whether a message is under way in it.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.reverse_path.is_some() && self.stage != Stage::Over
+    }
+
     /// Nothing of what the relay sends arrives any more.
     pub(crate) fn deafen(&mut self) {
         self.stage = Stage::Deaf;

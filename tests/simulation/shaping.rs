@@ -1,13 +1,17 @@
 //! Next hops that take so much and no more, and a relay that finds out how much.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use relay_fast::egress::shaping::Shaping;
 use relay_fast::egress::shaping::status::{Order, OutletStatus};
+use relay_fast::shard::commands::{Answer, Command};
 use relay_fast::shard::settings::Settings;
 
-use crate::agenda::SECOND;
+use crate::agenda::{MS, SECOND};
 use crate::node::settings;
+use crate::parties::Remote;
+use crate::scenarios::STANDARD;
 use crate::town::config;
 use crate::world::World;
 
@@ -126,6 +130,91 @@ fn what_a_rule_holds_up_comes_through_when_it_is_over() {
     world.run_until(first + 3_600 * SECOND);
     assert_eq!(world.delivered().len(), 200);
     world.audit_rest();
+}
+
+/// Three domains whose MX hosts are of one provider, each a site of its own.
+fn of_provider(said: &str, shards: usize) -> World {
+    let rules = format!("[[provider]]\nname = 'big'\nmx = ['.example']\n{said}\n");
+    let mut world = World::new(5, shaped(settings(&config(STANDARD, "")), &rules));
+    world.ledger.lifetime = 5 * 24 * 3_600 * SECOND;
+    world.add_back();
+    for (domain, octet) in [("a.example", 1), ("b.example", 2), ("c.example", 3)] {
+        world.add_host(octet);
+        world.add_domain(domain, &[(10, octet)]);
+    }
+    world.boot(shards);
+    world
+}
+
+impl World {
+    /// Sessions of next hops in which a message is under way.
+    fn under_way(&self) -> usize {
+        let is_busy =
+            |remote: &&Remote| matches!(remote, Remote::Mail(session) if session.is_busy());
+        self.remotes.values().filter(is_busy).count()
+    }
+
+    /// What messages wait for at their owners, in words.
+    pub(crate) fn limits_at_owners(&mut self) -> BTreeSet<String> {
+        let mut words = BTreeSet::new();
+        for message in self.queue() {
+            for shard in 0..self.shards() {
+                let Answer::Waits(waits) = self.ask(shard, Command::Waits(message.id)) else {
+                    panic!("what it waits for")
+                };
+                words.extend(waits.into_iter().map(|wait| wait.why.to_string()));
+            }
+        }
+        words
+    }
+}
+
+#[test]
+fn a_provider_has_so_many_connections_at_all_of_its_sites_over_all_shards() {
+    for shards in [1, 2, 3] {
+        let mut world = of_provider("provider_connections = 2\nconnections = 5", shards);
+        for domain in ["a.example", "b.example", "c.example"] {
+            world.submit(150, ("user", domain), 0);
+        }
+        let (mut most, mut whys) = (0, BTreeSet::new());
+        for step in 0..15_000 {
+            world.run_for(2 * MS);
+            most = most.max(world.under_way());
+            assert!(most <= 2, "{shards} shards: {most} at a time");
+            if step % 100 == 0 && step <= 1_000 {
+                whys.append(&mut world.limits_at_owners());
+            }
+        }
+        let said = "limit of 2 connections to all sites of big (host";
+        assert!(whys.iter().any(|why| why.starts_with(said)), "{whys:?}");
+        assert_eq!((world.delivered().len(), most), (450, 2), "{shards} shards");
+        world.audit_rest();
+    }
+}
+
+#[test]
+fn a_provider_has_so_many_messages_a_time_at_all_of_its_sites_over_all_shards() {
+    for shards in [1, 3] {
+        let mut world = of_provider("provider_rate = '10/s'", shards);
+        for domain in ["a.example", "b.example", "c.example"] {
+            world.submit(200, ("user", domain), 0);
+        }
+        world.run_for(20 * SECOND);
+        let at = |host: usize| {
+            let deliveries = world.ledger.deliveries.iter();
+            deliveries.filter(|(_, _, delivery)| delivery.host == host).count()
+        };
+        let each = [1, 2, 3].map(at);
+        let all: usize = each.iter().sum();
+        assert!((185..=202).contains(&all), "{shards} shards: {each:?} in 20 s");
+        assert!(each.iter().all(|each| (30..=110).contains(each)), "{shards} shards: {each:?}");
+        let whys = world.limits_at_owners();
+        let said = "limit of 10/s to all sites of big (host";
+        assert!(whys.iter().any(|why| why.starts_with(said)), "{whys:?}");
+        world.run_for(45 * SECOND);
+        assert_eq!(world.delivered().len(), 600);
+        world.audit_rest();
+    }
 }
 
 #[test]

@@ -48,5 +48,8 @@ pub const ACTION_TIME: Duration = Duration::from_secs(3_600);
 pub const PACE_SPAN: Duration = Duration::from_secs(864_000);
 /// How fast a source is taken to go where nothing was counted, in messages a second.
 pub const PACE_LEAST_MEASURED: u32 = 1;
+/// Pairs of provider and source that are counted together; those of which nothing is to be known
+/// are looked for from so many on, and never with fewer. At most one for each rule and source.
+pub const TOGETHER_SWEEP_LEAST: usize = 64;
 /// Tenants and campaigns that rules suspend at one site.
 pub const SUSPENDED_SENDERS_MAX: usize = 1_024;

@@ -14,6 +14,7 @@ use crate::base::limits::{
 use crate::base::text::head;
 use crate::egress::shaping::automation::{Automation, GivenAutomation, Trigger};
 use crate::egress::shaping::figures::{rate, time};
+use crate::egress::shaping::together::OfProvider;
 use crate::egress::shaping::{Classes, Patterns, Rule, Shape, Shaping};
 use crate::egress::throttle::Rate;
 use crate::mail::address::Domain;
@@ -80,6 +81,8 @@ struct Table {
     pipelining: Option<bool>,
     tls: Option<String>,
     pool: Option<Box<str>>,
+    provider_connections: Option<u32>,
+    provider_rate: Option<String>,
 }
 
 /// The values that a rule gives.
@@ -96,18 +99,27 @@ pub(super) struct Given {
     pub(super) tls: Option<TlsLevel>,
     /// Not of a shape: where mail leaves from is known before.
     pub(super) pool: Option<Box<str>>,
+    /// Of all sites of the provider together.
+    provider_connections: Option<u32>,
+    provider_rate: Option<Option<Rate>>,
 }
 
 impl Given {
-    /// Change what it says something of; `tell` hears the places of these fields.
-    pub(super) fn apply(&self, shape: &mut Shape, mut tell: impl FnMut(usize)) {
+    /// Change what it says something of, at a site of `provider`; `tell` hears the places of these
+    /// fields.
+    pub(super) fn apply(
+        &self,
+        shape: &mut Shape,
+        provider: Option<&str>,
+        mut tell: impl FnMut(usize),
+    ) {
         fn put<T: Clone>(given: Option<&T>, into: &mut T) -> bool {
             given.is_some_and(|given| {
                 *into = given.clone();
                 true
             })
         }
-        let given = [
+        let mut given = [
             put(self.connections.as_ref(), &mut shape.connections),
             put(self.messages_per_connection.as_ref(), &mut shape.messages_per_connection),
             put(self.rate.as_ref(), &mut shape.rate),
@@ -116,8 +128,23 @@ impl Given {
             put(self.slow_down_on.as_ref(), &mut shape.slow_down_on),
             put(self.pipelining.as_ref(), &mut shape.pipelining),
             put(self.tls.map(Some).as_ref(), &mut shape.tls),
+            false,
+            false,
         ];
+        let [.., connections, rate] = &mut given;
+        if let Some(name) = self.name.as_deref().filter(|name| Some(*name) == provider)
+            && self.says_of_all_sites()
+        {
+            let of = shape.of_provider.get_or_insert_with(|| OfProvider::of(name));
+            *connections = put(self.provider_connections.map(Some).as_ref(), &mut of.connections);
+            *rate = put(self.provider_rate.as_ref(), &mut of.rate);
+        }
         given.iter().enumerate().filter(|(_, given)| **given).for_each(|(place, _)| tell(place));
+    }
+
+    /// Whether it says something of all sites of its provider together.
+    pub(super) fn says_of_all_sites(&self) -> bool {
+        self.provider_connections.is_some() || self.provider_rate.is_some()
     }
 }
 
@@ -261,6 +288,10 @@ fn rule(
     let of =
         given.name.as_deref().or_else(|| hosts.0.iter().chain(&domains.0).next().map(|n| &**n));
     let title = of.map_or_else(|| what.to_owned(), |of| format!("{what} {of}"));
+    if level != Level::Provider && given.says_of_all_sites() {
+        let said = "`provider_connections` and `provider_rate` stand in a [[provider]]";
+        return Err(wrong(said.to_owned()));
+    }
     Ok(Rule { level, name: text.name(&title, &span), hosts, domains, sources, given })
 }
 
@@ -298,6 +329,8 @@ fn given(table: Table, has_source: bool) -> Result<Given, String> {
         pipelining: table.pipelining,
         tls: table.tls.map(level).transpose()?,
         pool: table.pool,
+        provider_connections: least_one("provider_connections", table.provider_connections)?,
+        provider_rate: table.provider_rate.as_deref().map(rate).transpose()?,
     })
 }
 

@@ -18,6 +18,7 @@ use crate::egress::line::Sender;
 use crate::egress::shaping::Shape;
 use crate::egress::shaping::automation::{Effect, Trigger, Triggers};
 use crate::egress::shaping::pace::{Bounds, Pace, Slowed, rate_of, units};
+use crate::egress::shaping::together::AllTogether;
 
 mod held;
 mod senders;
@@ -152,6 +153,13 @@ impl Outlet {
         }
         let Some(rate) = rate else { return Ok(()) };
         self.cell.try_message(shard, rate, now).map_err(|at| (rate, by, at))
+    }
+
+    /// A message that was granted is not sent after all.
+    pub(in crate::egress) fn give_back(&self, shape: &Shape, now: Monotonic) {
+        if let (Some(rate), _) = self.rate(shape, now) {
+            self.cell.give_back(rate);
+        }
     }
 
     /// Whether a message could be sent now.
@@ -427,11 +435,15 @@ impl SiteOutlets {
 
 /// Every site of which something is known.
 #[derive(Debug, Default)]
-pub struct AllOutlets(Mutex<HashMap<Box<str>, Arc<SiteOutlets>>>);
+pub struct AllOutlets {
+    sites: Mutex<HashMap<Box<str>, Arc<SiteOutlets>>>,
+    /// What is known of all sites of a provider together.
+    pub together: AllTogether,
+}
 
 impl AllOutlets {
     fn map(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<SiteOutlets>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sites.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known of a site. Where there are too many, it is remembered as long as it is used.

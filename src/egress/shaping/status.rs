@@ -64,6 +64,21 @@ pub struct OutletStatus {
     pub why: Option<String>,
     /// Rules that replies have set off.
     pub rules: Vec<String>,
+    /// What it has at all sites of its provider together, where a rule says something of that.
+    pub provider: Option<ProviderStatus>,
+}
+
+/// One source at all sites of a provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderStatus {
+    /// The provider.
+    pub name: String,
+    /// Connections, over all shards.
+    pub connections: u32,
+    /// What the rules let it have; `None`: as many as its sites.
+    pub connections_max: Option<u32>,
+    /// Messages a time.
+    pub rate: String,
 }
 
 impl OutletStatus {
@@ -90,11 +105,23 @@ impl AllOutlets {
                 }
                 order.verb.apply(&outlet, now);
                 if rows.len() < SHAPING_ROWS_MAX {
-                    rows.push(status(&site, &outlet, now));
+                    let provider = self.of_provider(&outlet);
+                    rows.push(OutletStatus { provider, ..status(&site, &outlet, now) });
                 }
             }
         }
         rows
+    }
+
+    fn of_provider(&self, outlet: &Outlet) -> Option<ProviderStatus> {
+        let said = outlet.shape()?.of_provider?;
+        let together = self.together.find(&said.provider, outlet.source());
+        Some(ProviderStatus {
+            name: said.provider.to_string(),
+            connections: together.map_or(0, |together| together.connections()),
+            connections_max: said.connections,
+            rate: show_rate(said.rate),
+        })
     }
 }
 
@@ -155,6 +182,7 @@ fn status(site: &SiteOutlets, outlet: &Outlet, now: Monotonic) -> OutletStatus {
         suspended_s: suspended.as_ref().map(|(until, _)| until.since(now).as_secs()),
         why: suspended.and_then(|(_, why)| why).map(|why| why.to_string()),
         rules,
+        provider: None,
     }
 }
 
@@ -162,6 +190,7 @@ fn status(site: &SiteOutlets, outlet: &Outlet, now: Monotonic) -> OutletStatus {
 mod tests {
     use super::*;
     use crate::egress::shaping::Shape;
+    use crate::egress::shaping::together::OfProvider;
     use crate::egress::throttle::Rate;
 
     const NOW: Monotonic = Monotonic(1_000_000_000_000);
@@ -207,6 +236,22 @@ mod tests {
         };
         assert_eq!(one, [expected]);
         assert!(!one[0].is_special());
+    }
+
+    #[test]
+    fn what_a_source_has_at_all_sites_of_its_provider_is_told_with_each() {
+        let all = world();
+        let rate = Some(per_second(20));
+        let said = OfProvider { provider: "big".into(), connections: Some(7), rate };
+        let shape = Shape { of_provider: Some(said.clone()), ..Shape::new(5, 5, None) };
+        all.site("a.mx.example,b.mx.example", NOW).outlet("192.0.2.1").take_shape(&shape);
+        let member = all.together.join(&said, "192.0.2.1", NOW);
+        assert!(member.take());
+        let rows = all.order(&order("", None, Verb::Status), NOW);
+        let told: Vec<_> = rows.iter().filter_map(|row| row.provider.clone()).collect();
+        let (name, connections_max) = ("big".to_owned(), Some(7));
+        let rate = "20/s".to_owned();
+        assert_eq!(told, [ProviderStatus { name, connections: 1, connections_max, rate }]);
     }
 
     #[test]

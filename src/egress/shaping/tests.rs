@@ -116,9 +116,11 @@ fn every_field_is_read() {
         slow_down_on: [Class::Quota, Class::Spam].into_iter().collect(),
         pipelining: false,
         tls: Some(TlsLevel::Verify),
+        of_provider: None,
     };
     assert_eq!(shape, expected);
-    assert_eq!(origins, vec![Some("[default], line 1".to_owned()); FIELDS.len()]);
+    let here = Some("[default], line 1".to_owned());
+    assert_eq!(origins, [vec![here; FIELDS.len() - 2], vec![None; 2]].concat());
     assert_eq!(parse(text).tls(site(&["mx.example"])), Some(TlsLevel::Verify));
     let unlimited = parse("[default]\nrate = 'unlimited'\nslow_down_on = []\n");
     let slow = Shape { rate: Some(rate(1, 1)), ..base() };
@@ -173,6 +175,32 @@ fn an_operators_rules_go_over_those_that_are_shipped() {
 }
 
 #[test]
+fn what_a_provider_takes_at_all_of_its_sites_is_said_by_its_own_rules() {
+    let shaping = parse(
+        "[[provider]]\nname = 'wide'\nmx = ['.example']\nprovider_connections = 40\n\
+         [[provider]]\nname = 'big'\nmx = ['.big.example']\nprovider_rate = '500/m'\n\
+         [[provider]]\nname = 'big'\nsource = ['one']\nprovider_connections = 9\n\
+         [[site]]\nmx = ['b.big.example']\nconnections = 3\n",
+    );
+    let of = |host: &str, source: SourceNames<'_>| {
+        let (shape, origins) = shaping.explain(&base(), site(&[host]), source);
+        let said = shape.of_provider.map(|of| (of.provider.to_string(), of.connections, of.rate));
+        (said, [origins[8], origins[9]].map(|origin| origin.map(str::to_owned)))
+    };
+    let other = SourceNames { name: "nine", address: "192.0.2.9", hello: "other.example" };
+    let (wide, line) = of("mx.example", other);
+    assert_eq!(wide, Some(("wide".to_owned(), Some(40), None)));
+    assert_eq!(line, [Some("[[provider]] wide, line 1".to_owned()), None]);
+    // The last of its providers has it; what another says is not for it.
+    let big = |connections| Some(("big".to_owned(), connections, Some(rate(500, 60))));
+    assert_eq!(of("a.big.example", other).0, big(None));
+    assert_eq!(of("b.big.example", HERE).0, big(Some(9)));
+    let lines = of("b.big.example", HERE).1.map(|line| line.expect("a rule"));
+    assert_eq!(lines, ["[[provider]] big, line 9", "[[provider]] big, line 5"]);
+    assert_eq!(of("mx.elsewhere", HERE).0, None);
+}
+
+#[test]
 fn what_is_wrong_is_told_with_its_line() {
     for (text, line, said) in [
         ("\n[default]\nconnection = 1\n", 3, "unknown field"),
@@ -196,6 +224,10 @@ fn what_is_wrong_is_told_with_its_line() {
         ("[[site]]\nmx = ['a..b']\n", 1, "`a..b`"),
         ("[[site]]\nmx = ['a']\nsource = []\n", 1, "names none"),
         ("[[site]]\nmx = ['a']\nsource = ['b']\ntls = 'none'\n", 1, "same for all sources"),
+        ("[default]\nprovider_connections = 1\n", 1, "stand in a [[provider]]"),
+        ("[[site]]\nmx = ['a']\nprovider_rate = '1/s'\n", 1, "stand in a [[provider]]"),
+        ("[[provider]]\nname = 'a'\nmx = ['a']\nprovider_connections = 0\n", 1, "1 at least"),
+        ("[[provider]]\nname = 'a'\nmx = ['a']\nprovider_rate = '1'\n", 1, "100/s"),
         ("[[automation]]\naction = 'bounce'\n", 1, "fits everything"),
         ("[[automation]]\ncodes = ['451']\naction = 'explode'\n", 3, "explode"),
         ("[[automation]]\ncodes = ['4']\naction = 'bounce'\n", 1, "`4` is no code"),

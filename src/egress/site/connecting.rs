@@ -15,7 +15,7 @@ impl<J: Copy> Site<J> {
     ) -> Option<Action<J>> {
         let has_idle = self.pool.idle() > 0 && !self.another_outlet_would_send(now);
         if self.line.len() <= self.pool.opening() || has_idle {
-            self.shared.stop_waiting(self.here);
+            self.stop_waiting();
             return None;
         }
         if !self.endpoints.any_live(now) && self.pool.len() == 0 {
@@ -51,7 +51,7 @@ impl<J: Copy> Site<J> {
             self.give_way(now);
         }
         if let Some(blocked) = self.no_use(now, may_connect) {
-            self.shared.stop_waiting(self.here);
+            self.stop_waiting();
             return Some(blocked);
         }
         let held = u32::try_from(self.pool.len()).expect("below the limit");

@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::base::ids::ShardId;
 use crate::base::limits::{CONNECTION_LOOK_AGAIN, OUTLET_TURN_MESSAGES};
 use crate::base::time::Monotonic;
 use crate::egress::cause::Why;
@@ -14,6 +15,7 @@ use crate::egress::line::Sender;
 use crate::egress::pool::PooledId;
 use crate::egress::shaping::automation::Scope;
 use crate::egress::shaping::outlets::{By, Outlet, SiteOutlets};
+use crate::egress::shaping::together::{Member, OfProvider};
 use crate::egress::shaping::{Shape, Shaping};
 use crate::egress::site::{Action, Item, Site};
 use crate::egress::turns::Turns;
@@ -32,6 +34,8 @@ pub struct OutletHere {
     pub shape: Shape,
     /// The rules that replies to it are held against.
     pub scope: Scope,
+    /// What all sites of its provider share, if a rule says so.
+    pub member: Option<Arc<Member>>,
 }
 
 /// The sources of a site: those of its pool, in their order.
@@ -63,6 +67,47 @@ impl OutletHere {
     fn fits(&self, peer: IpAddr) -> bool {
         self.address.is_none_or(|address| address.is_ipv4() == peer.is_ipv4())
     }
+
+    fn would_send(&self, now: Monotonic) -> bool {
+        let together = self.member.as_ref().is_none_or(|member| member.would_send(now));
+        together && self.outlet.would_send(&self.shape, now)
+    }
+
+    /// Take a connection, if it may have one; `false` the provider takes no more.
+    fn take(&self, pool: PoolId, now: Monotonic) -> Result<bool, ()> {
+        if !self.outlet.held.take(self.shape.connections, pool, now) {
+            return Err(());
+        }
+        let taken = self.member.as_ref().is_none_or(|member| member.take());
+        if !taken {
+            self.outlet.held.release();
+        }
+        Ok(taken)
+    }
+
+    fn release(&self) {
+        self.outlet.held.release();
+        if let Some(member) = &self.member {
+            member.release();
+        }
+    }
+
+    /// Ask to send a message of `shard` now; refused, why, and when it may be asked again.
+    fn try_message(&self, shard: ShardId, now: Monotonic) -> Result<(), (Why, Monotonic)> {
+        if let Err((rate, by, at)) = self.outlet.try_message(shard, &self.shape, now) {
+            let why = match by {
+                By::Shape => Why::Rate(rate),
+                By::Peer => Why::Slowed(rate),
+                By::Operator => Why::Set(rate),
+            };
+            return Err((why, at));
+        }
+        let Some(member) = &self.member else { return Ok(()) };
+        member.try_message(now).map_err(|(rate, at)| {
+            self.outlet.give_back(&self.shape, now);
+            (Why::ProviderRate(rate, member.said().provider.clone()), at)
+        })
+    }
 }
 
 impl Shaped {
@@ -92,8 +137,14 @@ impl Shaped {
 
     pub(super) fn release(&self, outlet: u16) {
         if let Some(here) = self.outlets.get(usize::from(outlet)) {
-            here.outlet.held.release();
+            here.release();
         }
+    }
+
+    /// The same with what all sites of its provider share alone.
+    fn part(&self, outlet: u16, with: impl Fn(&Member)) {
+        let here = self.outlets.get(usize::from(outlet));
+        here.and_then(|here| here.member.as_deref()).into_iter().for_each(with);
     }
 
     /// Until when nothing is sent, and which rule says so.
@@ -120,32 +171,45 @@ impl Shaped {
     }
 
     /// The place of an outlet with room for a connection to `peer`, which is taken: one that could
-    /// send at once, if there is any.
-    fn take(&mut self, peer: IpAddr, now: Monotonic) -> Option<usize> {
+    /// send at once, if there is any. Or what its provider takes, if that is why there is none.
+    fn take(&mut self, peer: IpAddr, now: Monotonic) -> Result<usize, Option<&OfProvider>> {
         let may = |place: &usize| {
             let here = &self.outlets[*place];
             here.fits(peer) && here.outlet.suspended(now).is_none()
         };
-        let would_send = |place: &usize| {
-            let OutletHere { outlet, shape, .. } = &self.outlets[*place];
-            outlet.would_send(shape, now)
-        };
+        let would_send = |place: &usize| self.outlets[*place].would_send(now);
         let may: Vec<usize> = (0..self.outlets.len()).filter(may).collect();
         let (ready, others): (Vec<_>, Vec<_>) =
             self.turns.order(may.clone()).into_iter().partition(would_send);
-        let takes = |place: &usize| {
-            let OutletHere { outlet, shape, .. } = &self.outlets[*place];
-            outlet.held.take(shape.connections, self.pool, now)
-        };
-        let taken = ready.into_iter().chain(others).find(takes)?;
-        self.turns.take(taken, &may);
-        Some(taken)
+        let mut full = None;
+        for place in ready.into_iter().chain(others) {
+            match self.outlets[place].take(self.pool, now) {
+                Ok(true) => {
+                    self.turns.take(place, &may);
+                    return Ok(place);
+                }
+                Ok(false) => full = full.or(Some(place)),
+                Err(()) => {}
+            }
+        }
+        Err(full.and_then(|place| Some(self.outlets[place].member.as_ref()?.said())))
+    }
+}
+
+impl<J> Site<J> {
+    /// No connection is needed now, from wherever.
+    pub(super) fn stop_waiting(&self) {
+        self.shared.stop_waiting(self.here);
+        if let Some(shaped) = &self.shaped {
+            shaped.outlets.iter().flat_map(|here| &here.member).for_each(|m| m.stop_waiting());
+        }
     }
 }
 
 impl<J: Copy> Site<J> {
     /// Its sources have limits of their own from now on, or none.
     pub fn shape(&mut self, shaped: Option<Shaped>) {
+        self.stop_waiting();
         let before = std::mem::replace(&mut self.shaped, shaped.map(Box::new));
         let Some(before) = before else { return };
         let now = self.shaped.as_deref();
@@ -155,8 +219,15 @@ impl<J: Copy> Site<J> {
             let moved = now.and_then(|now| now.outlets.iter().position(same));
             moved.and_then(|place| u16::try_from(place).ok())
         };
-        let gone = self.pool.outlets().filter(|outlet| moved(*outlet).is_none());
-        gone.for_each(|outlet| before.release(outlet));
+        for outlet in self.pool.outlets() {
+            match moved(outlet).zip(now) {
+                None => before.release(outlet),
+                Some((place, now)) => {
+                    now.part(place, Member::adopt);
+                    before.part(outlet, Member::release);
+                }
+            }
+        }
         self.pool.move_outlets(moved);
     }
 
@@ -224,10 +295,11 @@ impl<J: Copy> Site<J> {
             let ids = (0..self.pool.idle()).map(|place| self.pool.idle_at(place));
             ids.filter_map(|id| self.pool.outlet(id)).any(|it| usize::from(it) == outlet)
         };
-        shaped.outlets.iter().enumerate().any(|(place, OutletHere { outlet, shape, .. })| {
-            outlet.suspended(now).is_none()
-                && outlet.connections() < shape.connections
-                && outlet.would_send(shape, now)
+        shaped.outlets.iter().enumerate().any(|(place, here)| {
+            here.outlet.suspended(now).is_none()
+                && here.outlet.connections() < here.shape.connections
+                && !here.member.as_ref().is_some_and(|member| member.is_full())
+                && here.would_send(now)
                 && !idle(place)
         })
     }
@@ -241,10 +313,18 @@ impl<J: Copy> Site<J> {
     ) -> Result<Option<u16>, (Why, Monotonic)> {
         let limit = self.limits.connections;
         let Some(shaped) = &mut self.shaped else { return Ok(None) };
+        if !shaped.outlets.iter().any(|here| here.fits(peer)) {
+            return Ok(None);
+        }
         match shaped.take(peer, now) {
-            Some(place) => Ok(u16::try_from(place).ok()),
-            None if !shaped.outlets.iter().any(|here| here.fits(peer)) => Ok(None),
-            None => Err((Why::Connections(limit), now + CONNECTION_LOOK_AGAIN)),
+            Ok(place) => Ok(u16::try_from(place).ok()),
+            Err(of_provider) => {
+                let of = |of: &OfProvider| {
+                    Some(Why::ProviderConnections(of.connections?, of.provider.clone()))
+                };
+                let why = of_provider.and_then(of).unwrap_or(Why::Connections(limit));
+                Err((why, now + CONNECTION_LOOK_AGAIN))
+            }
         }
     }
 
@@ -256,18 +336,20 @@ impl<J: Copy> Site<J> {
         }
     }
 
-    /// Whether another pool waits for a connection from where an idle one is from; and whether one
-    /// might come to, as no more can be opened from there.
+    /// Whether another pool, or another site of the provider, waits for a connection from where an
+    /// idle one is from; and whether one might come to, as no more can be opened from there.
     pub(super) fn is_wanted(&self, connection: PooledId, now: Monotonic) -> (bool, bool) {
         let outlet = || {
             let shaped = self.shaped.as_ref()?;
             Some((shaped.pool, shaped.outlet(self.pool.outlet(connection)?.into())?))
         };
-        let Some((pool, OutletHere { outlet, shape, .. })) = outlet() else {
+        let Some((pool, OutletHere { outlet, shape, member, .. })) = outlet() else {
             return (false, false);
         };
-        let is_scarce = outlet.connections() >= shape.connections;
-        (outlet.held.is_wanted_beside(pool, now), is_scarce)
+        let of_member = |is: &dyn Fn(&Member) -> bool| member.as_deref().is_some_and(is);
+        let is_scarce = outlet.connections() >= shape.connections || of_member(&Member::is_full);
+        let is_wanted = outlet.held.is_wanted_beside(pool, now) || of_member(&Member::is_wanted);
+        (is_wanted, is_scarce)
     }
 
     /// How the outlet of a connection stands; `None` where the site is not shaped.
@@ -278,12 +360,15 @@ impl<J: Copy> Site<J> {
     ) -> Option<OutletStanding> {
         let shaped = self.shaped.as_ref()?;
         let here = self.pool.outlet(connection).and_then(|outlet| shaped.outlet(outlet.into()));
-        let Some(OutletHere { outlet, shape, .. }) = here else {
+        let Some(OutletHere { outlet, shape, member, .. }) = here else {
             return Some(OutletStanding::Shut);
         };
-        let above = outlet.connections() > shape.connections;
-        let had_its_turn = || self.pool.messages(connection) >= OUTLET_TURN_MESSAGES;
-        let makes_room = outlet.held.is_wanted_beside(shaped.pool, now) && had_its_turn();
+        let of_member = |is: &dyn Fn(&Member) -> bool| member.as_deref().is_some_and(is);
+        let above = outlet.connections() > shape.connections || of_member(&Member::is_above);
+        let messages = self.pool.messages(connection);
+        let makes_room = outlet.held.is_wanted_beside(shaped.pool, now)
+            && messages >= OUTLET_TURN_MESSAGES
+            || of_member(&|member| member.makes_room(messages));
         let shut = above || makes_room || outlet.suspended(now).is_some();
         Some(if shut {
             OutletStanding::Shut
@@ -338,15 +423,10 @@ impl<J: Copy> Site<J> {
         if refused.contains(&place) {
             return false;
         }
-        let Err((rate, by, at)) = here.outlet.try_message(self.here, &here.shape, now) else {
+        let Err((why, at)) = here.try_message(self.here, now) else {
             return true;
         };
         refused.push(place);
-        let why = match by {
-            By::Shape => Why::Rate(rate),
-            By::Peer => Why::Slowed(rate),
-            By::Operator => Why::Set(rate),
-        };
         if self.blocked.as_ref().is_none_or(|(_, before)| at < *before) {
             self.blocked = Some((why, at));
         }

@@ -18,6 +18,7 @@ mod behind;
 mod shaped;
 mod shards;
 mod steps;
+mod together;
 mod walk;
 
 /// More actions than this in one turn are a turn without end.

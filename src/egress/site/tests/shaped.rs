@@ -13,9 +13,10 @@ fn per_second(messages: u32) -> Rate {
 }
 
 /// Shards that share a site, each of whose sources has this shape.
-struct Shapes {
-    world: World,
-    all: Arc<AllOutlets>,
+pub(super) struct Shapes {
+    pub(super) world: World,
+    pub(super) all: Arc<AllOutlets>,
+    name: &'static str,
     pool: PoolId,
 }
 
@@ -30,26 +31,38 @@ impl Shapes {
         sources: &[(&str, &Shape)],
         all: &Arc<AllOutlets>,
     ) -> Self {
+        Self::of_site("mx1.example", pool, shards, sources, all)
+    }
+
+    pub(super) fn of_site(
+        name: &'static str,
+        pool: PoolId,
+        shards: u8,
+        sources: &[(&str, &Shape)],
+        all: &Arc<AllOutlets>,
+    ) -> Self {
         let world = World::new(shards, FREE, &[(1, 10)]);
-        let mut shapes = Self { world, all: all.clone(), pool };
+        let mut shapes = Self { world, all: all.clone(), name, pool };
         shapes.shape(sources);
         shapes
     }
 
     fn shaped(&self, sources: &[(&str, &Shape)]) -> Shaped {
-        let site = self.all.site("mx1.example", self.world.now);
+        let site = self.all.site(self.name, self.world.now);
+        let (all, now) = (&self.all.together, self.world.now);
         let outlet = |(source, shape): &(&str, &Shape)| OutletHere {
             outlet: site.outlet(source),
             address: source.parse().ok(),
             weight: 1,
             shape: (*shape).clone(),
             scope: [].into(),
+            member: shape.of_provider.as_ref().map(|of| Arc::new(all.join(of, source, now))),
         };
         let outlets = sources.iter().map(outlet).collect();
         Shaped::new(site.clone(), Arc::default(), None, outlets, (self.pool, 0))
     }
 
-    fn shape(&mut self, sources: &[(&str, &Shape)]) {
+    pub(super) fn shape(&mut self, sources: &[(&str, &Shape)]) {
         for shard in 0..self.world.shards.len() {
             let shaped = self.shaped(sources);
             self.world.shards[shard].site.shape(Some(shaped));
@@ -58,7 +71,7 @@ impl Shapes {
     }
 
     fn outlet(&self, source: &str) -> Arc<Outlet> {
-        self.all.site("mx1.example", self.world.now).outlet(source)
+        self.all.site(self.name, self.world.now).outlet(source)
     }
 
     /// Open all connections that come, and finish jobs, until nothing moves.
