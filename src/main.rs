@@ -10,6 +10,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use clap::Parser;
 use relay_fast::config::problem::Problems;
 use relay_fast::config::{Config, reference, reload};
+use relay_fast::control::campaigns::Terms;
 use relay_fast::control::check_domain::{DomainChecks, USAGE};
 use relay_fast::control::cli::{Cli, NodeFlags, Verb};
 use relay_fast::control::commands::Shards;
@@ -36,8 +37,9 @@ use relay_fast::platform::tls_reports::Ask;
 use relay_fast::platform::{clock, telemetry};
 
 use crate::verbs::{
-    CANNOT_BE_READ, check, check_domain, classify, dkim, events, exporters, health, inject, kpis,
-    messages, outlets, queue, rules, shaping, spool, summary, suppress, tls_reports, top, trace,
+    CANNOT_BE_READ, campaigns, check, check_domain, classify, dkim, events, exporters, health,
+    inject, kpis, messages, outlets, queue, rules, shaping, spool, summary, suppress, tls_reports,
+    top, trace,
 };
 
 mod verbs;
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         Some(Verb::Passwd(change)) => passwd::run(change).map_err(Box::from),
         Some(Verb::Classify { replies, peer }) => classify(&cli.node, replies, peer),
         Some(Verb::Events(ask)) => events(&cli.node, ask),
+        Some(Verb::Campaigns(asked)) => campaigns(&cli.node, asked),
         Some(Verb::Exporters) => exporters(&cli.node),
         Some(Verb::Kpis(ask)) => kpis(&cli.node, ask),
         Some(Verb::Shaping { verb }) => shaping(&cli.node, verb),
@@ -159,6 +162,7 @@ fn ways(handle: &Handle, exporters: Exporters, kpis: Kpis, facts: Facts, lives: 
         facts,
         checks: checks(handle.clone()),
         injections: injections(handle.clone()),
+        terms: terms(handle.clone()),
         lives,
         web: Arc::default(),
     }
@@ -185,6 +189,11 @@ fn checks(handle: Handle) -> DomainChecks {
 fn injections(handle: Handle) -> Injections {
     let repeats = handle.repeats();
     Injections::new(move || handle.settings(), || clock::now().wall, repeats)
+}
+
+/// What holds for tenants and campaigns.
+fn terms(handle: Handle) -> Terms {
+    Terms::new(move || handle.settings())
 }
 
 /// The way to who reports on TLS.

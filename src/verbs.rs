@@ -23,7 +23,9 @@ use relay_fast::control::spool::Teller;
 use relay_fast::control::suppress::SuppressVerb;
 use relay_fast::control::top::{self, Top};
 use relay_fast::control::trace::{self, Trace};
-use relay_fast::control::{events, exporters, kpis, messages, report, shaping, tls_reports};
+use relay_fast::control::{
+    campaigns, events, exporters, kpis, messages, report, shaping, tls_reports,
+};
 use relay_fast::mail::address::Domain;
 use relay_fast::outcome::classes::Classifier;
 use relay_fast::platform::files::AdminFiles;
@@ -89,6 +91,11 @@ pub(crate) fn inject(node: &NodeFlags, ask: &Inject) -> Result<(), Box<dyn Error
 
 pub(crate) fn messages(node: &NodeFlags, asked: &messages::Asked) -> Result<(), Box<dyn Error>> {
     print!("{}", messages::ask(&running(node)?, asked)?);
+    Ok(())
+}
+
+pub(crate) fn campaigns(node: &NodeFlags, asked: &campaigns::Show) -> Result<(), Box<dyn Error>> {
+    print!("{}", campaigns::ask(&running(node)?, asked)?);
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::config::flags::{Flags, Machine};
 use crate::config::parse::{File, load};
 use crate::control::api::Select;
+use crate::control::campaigns;
 use crate::control::check_domain::CheckDomain;
 use crate::control::dkim::DkimVerb;
 use crate::control::events::Events;
@@ -100,6 +101,11 @@ pub enum Verb {
     Inject(Inject),
     /// Find messages of a running node: why they wait, and what the event log says of them
     Messages(messages::Asked),
+    /// How far campaigns of a running node are: what waits, how fast it goes, what came of the rest
+    ///
+    /// Pause, resume or cancel one by `relay-fast queue pause`, `resume` or `remove` with its
+    /// `--tenant` and `--campaign`.
+    Campaigns(campaigns::Show),
     /// What is counted of TLS with MX hosts, and which domains were told (TLS-RPT)
     TlsReports {
         /// The verb

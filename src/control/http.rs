@@ -22,8 +22,8 @@ use crate::control::overview::Overviews;
 use crate::control::serve::Ways;
 use crate::control::suppression::SuppressionLists;
 use crate::control::{
-    check_domain, console, inject, kpis, messages, metrics, openapi, overview, pauses, shaping,
-    suppression, tls_reports, trace, web,
+    campaigns, check_domain, console, inject, kpis, messages, metrics, openapi, overview, pauses,
+    shaping, suppression, tls_reports, trace, web,
 };
 use crate::shard::commands::{
     Answer, Command, QueueState, QueueStats, QueuedMessage, RecipientStory, Selector, Snapshot,
@@ -32,8 +32,8 @@ use crate::shard::commands::{
 
 /// All that is answered.
 pub(super) fn router(shards: Shards, ways: Ways) -> Router {
-    let Ways { reports, pauses, exporters, lists, facts, checks, kpis, injections, lives, web } =
-        ways;
+    let Ways { reports, pauses, exporters, lists, facts, checks, .. } = ways;
+    let Ways { kpis, injections, lives, terms, web, .. } = ways;
     let overviews = Overviews::new(shards.clone(), pauses.clone(), facts);
     let queue = Router::new()
         .route("/healthz", get(healthz))
@@ -55,6 +55,7 @@ pub(super) fn router(shards: Shards, ways: Ways) -> Router {
         .merge(console::router(overviews))
         .merge(trace::router(shards.clone()))
         .merge(check_domain::router(checks))
+        .merge(campaigns::router(shards.clone(), pauses.clone(), kpis.clone(), terms))
         .merge(kpis::router(kpis))
         .merge(pauses::router(pauses))
         .merge(tls_reports::router(reports))
@@ -182,6 +183,7 @@ pub(super) async fn find_message(
             | Answer::Waits(_)
             | Answer::Sites(_)
             | Answer::Trace(_)
+            | Answer::Campaigns(_)
             | Answer::Stats(_)
             | Answer::Snapshot(_)
             | Answer::TlsSessions(_)
@@ -261,6 +263,7 @@ async fn operate(shards: &Shards, select: &Select, verb: fn(Selector) -> Command
             | Answer::Waits(_)
             | Answer::Sites(_)
             | Answer::Trace(_)
+            | Answer::Campaigns(_)
             | Answer::Stats(_)
             | Answer::TlsSessions(_)
             | Answer::Submitted(_)

@@ -7,6 +7,7 @@
 //! is not.
 
 mod answer;
+mod campaigns;
 mod counting;
 mod exposed;
 mod shown;
@@ -32,6 +33,7 @@ use crate::outcome::event::cursor::Cursor;
 use crate::outcome::kpi::{Dimension, Figures};
 
 pub use answer::{Numbers, Point, Row, Series, Standing, Totals};
+pub(in crate::control) use campaigns::CampaignFigures;
 pub use shown::{KpisVerb, show};
 
 pub(super) use answer::router;

@@ -12,6 +12,7 @@
 
 pub mod access;
 pub mod api;
+pub mod campaigns;
 pub mod check_domain;
 pub mod classify;
 pub mod cli;

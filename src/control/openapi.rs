@@ -30,6 +30,7 @@ mod tests {
 
     use super::*;
     use crate::control::api::{Changed, Select, Stats};
+    use crate::control::campaigns;
     use crate::control::messages;
     use crate::control::roles::{Right, TABLE};
     use crate::control::suppression::{Asked, Imported, Page};
@@ -135,6 +136,17 @@ mod tests {
         assert_eq!(of("Changed"), fields(Changed { recipients: 0 }));
         assert_eq!(of("Stats"), fields(Stats::default()));
         assert_eq!(of("Found"), fields(messages::Found::default()));
+        assert_eq!(of("Campaigns"), fields(campaigns::Page::default()));
+        assert_eq!(of("Campaign"), fields(campaigns::Row::default()));
+        let within = |name: &str| {
+            names(object(
+                &document,
+                &format!("/components/schemas/Campaign/properties/{name}/properties"),
+            ))
+        };
+        assert_eq!(within("queue"), fields(campaigns::Queued::default()));
+        assert_eq!(within("paused"), fields(campaigns::PausedRow::default()));
+        assert_eq!(within("terms"), fields(campaigns::TermsRow::default()));
         assert_eq!(of("Outlet"), fields(OutletStatus::default()));
         assert_eq!(of("SuppressionPage"), fields(Page::default()));
         assert_eq!(of("SuppressionDone"), fields(Imported::default().done));
@@ -172,6 +184,9 @@ mod tests {
         let lists: Vec<_> = lists.iter().map(String::as_str).collect();
         assert_eq!(asked(&lists), fields(Asked::default()));
         let (from, limit) = (text(), Some(1));
+        let (tenant, campaign) = (text(), text());
+        let which = campaigns::Asked { tenant, campaign, limit };
+        assert_eq!(asked(&["/v1/campaigns"]), fields(which));
         let (id, recipient, tenant, campaign) = (text(), text(), text(), text());
         let whose = messages::Asked { id, recipient, tenant, campaign, from, limit };
         assert_eq!(asked(&["/v1/messages"]), fields(whose));

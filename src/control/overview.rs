@@ -19,7 +19,7 @@ use crate::control::commands::{Shards, Silent};
 use crate::control::http::Refused;
 use crate::control::overview::flow::{Flow, History};
 use crate::control::overview::sites::{SiteRow, UpstreamRow, site_rows, upstream_rows};
-use crate::control::pauses::{Pauses, Whose};
+use crate::control::pauses::{Paused, Pauses};
 use crate::outcome::counters::Counters;
 use crate::shard::commands::{Answer, Command, QueueStats, Snapshot, Standings};
 
@@ -54,7 +54,7 @@ pub struct Overview {
     /// Refusals by class, those that happened.
     pub classes: Vec<ClassRow>,
     /// Who is paused.
-    pub paused: Vec<Whose>,
+    pub paused: Vec<Paused>,
     /// A line for each domain that fails its check.
     pub failing_domains: Vec<String>,
 }
@@ -163,6 +163,7 @@ async fn ask(shards: &Shards) -> Result<Told, Silent> {
                 | Answer::Waits(_)
                 | Answer::TlsSessions(_)
                 | Answer::Trace(_)
+                | Answer::Campaigns(_)
                 | Answer::Shaping(_)
                 | Answer::Submitted(_)
                 | Answer::Refused(_)
@@ -178,7 +179,7 @@ impl Kept {
     fn overview(
         &mut self,
         Told { snapshots, queues, standings }: Told,
-        paused: Vec<Whose>,
+        paused: Vec<Paused>,
         facts: &Facts,
         Now { mono, wall }: Now,
     ) -> Overview {

@@ -1,5 +1,6 @@
 //! `relay-fast queue pause`, `resume` and `paused`: let what a tenant or a campaign sends wait.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,12 +10,14 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
+use crate::base::time::WallTime;
 use crate::control::http::Refused;
 use crate::mail::handling::{CampaignName, TenantName};
 use crate::queue::Pause;
 
-/// All that is paused.
-type All = dyn Fn() -> Vec<Pause> + Send + Sync;
+/// All that is paused, and since when, where that is known.
+pub(super) type Since = BTreeMap<Pause, Option<WallTime>>;
+type All = dyn Fn() -> Since + Send + Sync;
 /// Pause, or let go on; whether that changes anything, or why it cannot be.
 type Set = dyn Fn(&Pause, bool) -> Result<bool, String> + Send + Sync;
 
@@ -41,6 +44,19 @@ pub struct Whose {
     pub campaign: Option<String>,
 }
 
+/// Who is paused, or what of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// A tenant's name.
+    pub tenant: String,
+    /// One campaign of it; else all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
+    /// Since when, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
 /// What an order did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
@@ -51,15 +67,20 @@ pub struct Done {
 impl Pauses {
     /// Reached by these two.
     pub fn new(
-        all: impl Fn() -> Vec<Pause> + Send + Sync + 'static,
+        all: impl Fn() -> BTreeMap<Pause, Option<WallTime>> + Send + Sync + 'static,
         set: impl Fn(&Pause, bool) -> Result<bool, String> + Send + Sync + 'static,
     ) -> Self {
         Self { all: Arc::new(all), set: Arc::new(set) }
     }
 
     /// All of them.
-    pub(super) fn shown(&self) -> Vec<Whose> {
-        (self.all)().iter().map(Whose::from).collect()
+    pub(super) fn shown(&self) -> Vec<Paused> {
+        self.since().iter().map(Paused::from).collect()
+    }
+
+    /// The same, as it is kept.
+    pub(super) fn since(&self) -> Since {
+        (self.all)()
     }
 
     fn order(&self, whose: &Whose, paused: bool) -> Result<Json<Done>, Refused> {
@@ -82,10 +103,11 @@ impl Whose {
     }
 }
 
-impl From<&Pause> for Whose {
-    fn from(pause: &Pause) -> Self {
+impl From<(&Pause, &Option<WallTime>)> for Paused {
+    fn from((pause, since): (&Pause, &Option<WallTime>)) -> Self {
         let campaign = pause.campaign.as_ref().map(ToString::to_string);
-        Self { tenant: pause.tenant.to_string(), campaign }
+        let since = since.map(WallTime::to_rfc3339);
+        Self { tenant: pause.tenant.to_string(), campaign, since }
     }
 }
 
@@ -107,7 +129,7 @@ pub(super) fn router(pauses: Pauses) -> Router {
         .with_state(pauses)
 }
 
-async fn paused(State(pauses): State<Pauses>) -> Json<Vec<Whose>> {
+async fn paused(State(pauses): State<Pauses>) -> Json<Vec<Paused>> {
     Json(pauses.shown())
 }
 
@@ -136,9 +158,14 @@ pub fn done(whose: &Whose, paused: bool, done: Done) -> String {
 }
 
 /// For a terminal: all that is paused.
-pub fn shown(all: &[Whose]) -> String {
+pub fn shown(all: &[Paused]) -> String {
     if all.is_empty() {
         return "nothing is paused\n".to_owned();
     }
-    all.iter().map(|whose| format!("{whose}\n")).collect()
+    let line = |Paused { tenant, campaign, since }: &Paused| {
+        let whose = Whose { tenant: tenant.clone(), campaign: campaign.clone() };
+        let since = since.as_ref().map_or_else(String::new, |since| format!(", since {since}"));
+        format!("{whose}{since}\n")
+    };
+    all.iter().map(line).collect()
 }

@@ -11,7 +11,7 @@ use crate::config::options::AdminAddress;
 use crate::control::api::{Changed, Message, Refusal, Row, Select, Stats};
 use crate::control::exporters;
 use crate::control::inject::Outcome;
-use crate::control::pauses::{self, Done, Whose};
+use crate::control::pauses::{self, Done, Paused, Whose};
 use crate::control::unix::Unix;
 use crate::policy::tls_report::Status;
 
@@ -119,7 +119,7 @@ impl Node {
         Ok((answer.status().is_success(), words))
     }
 
-    fn pauses(&self) -> Result<Vec<Whose>, AskError> {
+    fn pauses(&self) -> Result<Vec<Paused>, AskError> {
         self.fetch("pauses", &[])
     }
 

@@ -38,6 +38,7 @@ pub const TABLE: &[Entry] = &[
     public("/console/{name}"),
     look("/healthz"),
     look("/metrics"),
+    look("/v1/campaigns"),
     look("/v1/check-domain"),
     look("/v1/exporters"),
     look("/v1/kpis"),

@@ -33,6 +33,7 @@ use crate::base::limits::{
 };
 use crate::config::options::AdminAddress;
 use crate::control::access::{Access, Arrival, Caller, Refusal};
+use crate::control::campaigns::Terms;
 use crate::control::check_domain::DomainChecks;
 use crate::control::commands::Shards;
 use crate::control::exporters::Exporters;
@@ -78,6 +79,8 @@ pub struct Ways {
     pub injections: Injections,
     /// What is known of messages.
     pub lives: Lives,
+    /// What holds for mail.
+    pub terms: Terms,
     /// What is asked at the public door.
     pub web: Arc<web::Counts>,
 }

@@ -141,6 +141,7 @@ async fn order(shards: &Shards, Asked { site, source, .. }: Asked, verb: Verb) -
             | Answer::Waits(_)
             | Answer::Sites(_)
             | Answer::Trace(_)
+            | Answer::Campaigns(_)
             | Answer::Stats(_)
             | Answer::Snapshot(_)
             | Answer::TlsSessions(_)

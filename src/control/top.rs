@@ -22,7 +22,7 @@ use crate::control::queue::Node;
 use crate::control::top::view::{Key, View};
 
 pub mod view;
-mod words;
+pub(super) mod words;
 
 /// What is asked of it.
 #[derive(Args)]

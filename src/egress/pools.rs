@@ -47,17 +47,19 @@ impl Pools {
     /// Where a message leaves from that is handled so; `destination`: what its domain or its
     /// provider says.
     pub fn choose(&self, handling: Option<&Handling>, destination: Option<PoolId>) -> PoolId {
-        let sender = || {
-            let Handling { tenant, campaign, .. } = handling?;
-            let tenant = tenant.as_ref()?;
-            let of_campaign = campaign.as_ref().and_then(|name| self.campaigns.find(tenant, name));
-            of_campaign.copied().flatten().or_else(|| self.tenants.get(tenant).copied())
-        };
         // Most nodes have one pool.
         match self.all.len() {
             1 => PoolId::DEFAULT,
-            _ => sender().or(destination).unwrap_or_default(),
+            _ => self.of_sender(handling).or(destination).unwrap_or_default(),
         }
+    }
+
+    /// Where a message leaves from that is handled so, if who sends it says so.
+    pub fn of_sender(&self, handling: Option<&Handling>) -> Option<PoolId> {
+        let Handling { tenant, campaign, .. } = handling?;
+        let tenant = tenant.as_ref()?;
+        let of_campaign = campaign.as_ref().and_then(|name| self.campaigns.find(tenant, name));
+        of_campaign.copied().flatten().or_else(|| self.tenants.get(tenant).copied())
     }
 }
 

@@ -3,18 +3,19 @@
 //! Invariant: the file is written before any shard is told; what a shard is told is all that is
 //! paused, so that two orders cannot cross. Lives on: the thread that asks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits::PAUSES_MAX;
+use crate::base::time::WallTime;
 use crate::mail::handling::{CampaignName, TenantName};
 use crate::platform::channels::Posts;
-use crate::platform::files;
+use crate::platform::{clock, files};
 use crate::queue::Pause;
 use crate::shard::mesh::Crossing;
 
@@ -28,6 +29,9 @@ struct Line {
     tenant: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     campaign: Option<String>,
+    /// Those of before it was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
 }
 
 /// Why something cannot be paused, or go on.
@@ -46,65 +50,87 @@ pub enum PauseError {
 pub(super) struct Pauses {
     path: PathBuf,
     posts: Posts,
-    all: Mutex<Arc<BTreeSet<Pause>>>,
+    kept: Mutex<Kept>,
 }
+
+/// What is paused, as shards are told, and since when.
+#[derive(Debug, Default)]
+struct Kept {
+    all: Arc<BTreeSet<Pause>>,
+    since: Since,
+}
+
+/// Since when each is paused, where that is known.
+pub(super) type Since = BTreeMap<Pause, Option<WallTime>>;
 
 impl Pauses {
     /// Those that `spool` has, of the shards that `posts` leads to.
     pub(super) fn open(spool: &Path, posts: Posts) -> Result<Self, PauseError> {
         let path = spool.join(FILE);
-        let all = match fs::read(&path) {
+        let since = match fs::read(&path) {
             Ok(octets) => parse(&octets).map_err(|error| PauseError::File(path.clone(), error))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Since::new(),
             Err(error) => return Err(PauseError::File(path, error)),
         };
-        Ok(Self { path, posts, all: Mutex::new(Arc::new(all)) })
+        let all = Arc::new(since.keys().cloned().collect());
+        Ok(Self { path, posts, kept: Mutex::new(Kept { all, since }) })
     }
 
     /// All of them.
     pub(super) fn all(&self) -> Arc<BTreeSet<Pause>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.kept().all.clone()
+    }
+
+    /// All of them, and since when.
+    pub(super) fn since(&self) -> Since {
+        self.kept().since.clone()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Pause, or let go on; whether that changes anything.
     pub(super) fn set(&self, pause: &Pause, paused: bool) -> Result<bool, PauseError> {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.contains(pause) == paused {
+        let mut kept = self.kept();
+        if kept.all.contains(pause) == paused {
             return Ok(false);
         }
-        if paused && all.len() == PAUSES_MAX {
+        if paused && kept.all.len() == PAUSES_MAX {
             return Err(PauseError::TooMany);
         }
-        let mut new = BTreeSet::clone(&all);
+        let mut new = kept.since.clone();
         if paused {
-            new.insert(pause.clone());
+            new.insert(pause.clone(), Some(clock::now().wall));
         } else {
             new.remove(pause);
         }
         let written = files::replace(&self.path, render(&new));
         written.map_err(|error| PauseError::File(self.path.clone(), error))?;
-        *all = Arc::new(new);
+        *kept = Kept { all: Arc::new(new.keys().cloned().collect()), since: new };
         for shard in self.posts.shard_ids() {
-            self.posts.post(shard, Crossing::Pauses(all.clone()));
+            self.posts.post(shard, Crossing::Pauses(kept.all.clone()));
         }
         Ok(true)
     }
 }
 
-fn parse(octets: &[u8]) -> io::Result<BTreeSet<Pause>> {
+fn parse(octets: &[u8]) -> io::Result<Since> {
     let lines: Vec<Line> = serde_json::from_slice(octets)?;
     let pause = |line: Line| {
         let tenant = TenantName::parse(&line.tenant).map_err(io::Error::other)?;
         let campaign = line.campaign.as_deref().map(CampaignName::parse).transpose();
-        Ok(Pause { tenant, campaign: campaign.map_err(io::Error::other)? })
+        let since = line.since.as_deref().and_then(WallTime::from_rfc3339);
+        Ok((Pause { tenant, campaign: campaign.map_err(io::Error::other)? }, since))
     };
     lines.into_iter().map(pause).collect()
 }
 
-fn render(all: &BTreeSet<Pause>) -> Vec<u8> {
-    let line = |pause: &Pause| Line {
+fn render(all: &Since) -> Vec<u8> {
+    let line = |(pause, since): (&Pause, &Option<WallTime>)| Line {
         tenant: pause.tenant.to_string(),
         campaign: pause.campaign.as_ref().map(ToString::to_string),
+        since: since.map(WallTime::to_rfc3339),
     };
     let lines: Vec<Line> = all.iter().map(line).collect();
     let mut text = serde_json::to_vec_pretty(&lines).expect("plain data");
@@ -122,9 +148,16 @@ mod tests {
             tenant: TenantName::parse(tenant).unwrap(),
             campaign: campaign.map(|campaign| CampaignName::parse(campaign).unwrap()),
         };
-        let all = BTreeSet::from([pause("a", None), pause("a", Some("b")), pause("c", Some("d"))]);
+        let since = Some(WallTime(1_795_000_000_123));
+        let all = Since::from([
+            (pause("a", None), since),
+            (pause("a", Some("b")), None),
+            (pause("c", Some("d")), since),
+        ]);
         assert_eq!(parse(&render(&all)).unwrap(), all);
-        assert_eq!(parse(&render(&BTreeSet::new())).unwrap(), BTreeSet::new());
+        assert_eq!(parse(&render(&Since::new())).unwrap(), Since::new());
+        let before = parse(b"[{\"tenant\": \"a\"}]").unwrap();
+        assert_eq!(before, Since::from([(pause("a", None), None)]), "as earlier versions wrote");
         for wrong in ["", "{}", "[{}]", "[{\"tenant\":\"a b\"}]", "[{\"tenant\":\"a\",\"x\":1}]"] {
             assert!(parse(wrong.as_bytes()).is_err(), "{wrong}");
         }

@@ -3,6 +3,7 @@
 //! Opens the spool and hands each shard its part; what lies in it is found while it runs. Lives on:
 //! the main thread; each shard's machine is made on its own.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::base::prng::Prng;
+use crate::base::time::WallTime;
 use crate::config::Config;
 use crate::egress::throttle::SharedSites;
 use crate::mail::address::Domain;
@@ -125,9 +127,9 @@ impl Handle {
         self.tls_reports.ask(ask, reply);
     }
 
-    /// All that operators paused.
-    pub fn pauses(&self) -> Vec<Pause> {
-        self.pauses.all().iter().cloned().collect()
+    /// All that operators paused, and since when, where that is known.
+    pub fn pauses(&self) -> BTreeMap<Pause, Option<WallTime>> {
+        self.pauses.since()
     }
 
     /// Pause, or let go on; whether that changes anything.

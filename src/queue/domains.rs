@@ -9,7 +9,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::base::slots::Slot;
 use crate::mail::address::Domain;
 use crate::queue::lanes::Rings;
-use crate::queue::list::{Links, List, NONE};
+use crate::queue::list::{Links, List};
+use crate::queue::sizes::Sizes;
 use crate::queue::table::{Named, Table};
 
 /// A destination domain that has recipients in the queue; invalid once it has none.
@@ -109,23 +110,13 @@ impl DomainRow {
     }
 }
 
-/// Places of a count of recipients: it has so many bits.
-const SIZES: usize = u64::BITS as usize + 1;
-
 /// All domains that are queued, by name.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Domains {
     pub(super) rows: Table<DomainRow>,
     by_name: HashTable<u32>,
-    /// Domains whose count of recipients has so many bits. Linked by `DomainRow::peers`.
-    sizes: [List; SIZES],
-}
-
-impl Default for Domains {
-    fn default() -> Self {
-        let (rows, by_name) = (Table::default(), HashTable::new());
-        Self { rows, by_name, sizes: [List::default(); SIZES] }
-    }
+    /// By recipients. Linked by `DomainRow::peers`.
+    sizes: Sizes,
 }
 
 impl Domains {
@@ -149,25 +140,14 @@ impl Domains {
     /// `row` had `before` recipients: put it among its peers of now, who are others only at a power
     /// of two.
     pub(super) fn resized(&mut self, row: u32, before: u64) {
-        let (was, is) = (size(before), size(self.rows[row].recipients()));
-        if was == is {
-            return;
-        }
-        if was != 0 {
-            self.sizes[was].remove(&mut self.rows, row, DomainRow::peers);
-        }
-        if is != 0 {
-            self.sizes[is].push_back(&mut self.rows, row, DomainRow::peers);
-        }
+        let now = self.rows[row].recipients();
+        self.sizes.resized(&mut self.rows, row, (before, now), DomainRow::peers);
     }
 
     /// Domains by how many bits their count of recipients has, most first.
     pub(super) fn by_size(&self) -> impl Iterator<Item = impl Iterator<Item = &DomainRow>> {
-        let some = |row: u32| Some(row).filter(|row| *row != NONE);
-        self.sizes.iter().rev().map(move |list| {
-            let next = move |row: &u32| some(self.rows[*row].peers.next);
-            std::iter::successors(some(list.head), next).map(|row| &self.rows[row])
-        })
+        let all = self.sizes.rows(&self.rows, |row| row.peers);
+        all.map(|rows| rows.map(|row| &self.rows[row]))
     }
 
     /// Forget `row`, which has no recipients left.
@@ -179,11 +159,6 @@ impl Domains {
             Err(_) => unreachable!("every row is indexed"),
         }
     }
-}
-
-/// Bits of a count.
-fn size(recipients: u64) -> usize {
-    (u64::BITS - recipients.leading_zeros()) as usize
 }
 
 /// The same for the same name in every shard of this build.

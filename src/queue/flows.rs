@@ -16,9 +16,11 @@ use hashbrown::HashTable;
 use crate::base::limits::CAMPAIGN_WEIGHT_DEFAULT;
 use crate::base::time::Monotonic;
 use crate::mail::handling::{CampaignName, Handling, Priority, TenantName, sender};
+use crate::queue::campaigns::Waiting;
 use crate::queue::gates::{FlowGate, Pace, TenantGate, Whose};
 use crate::queue::list::{Links, List, NONE};
 use crate::queue::paces::SharedPaces;
+use crate::queue::sizes::Sizes;
 use crate::queue::table::Table;
 use crate::queue::terms::{TenantTerms, Tenants, Terms};
 
@@ -42,6 +44,8 @@ pub(super) struct Band(u8);
 impl Band {
     /// Where nothing is said.
     pub(super) const NORMAL: Self = Self(2);
+    /// All of them.
+    pub(super) const ALL: [Self; 5] = [Self(0), Self(1), Self(2), Self(3), Self(4)];
 
     pub(super) fn of(priority: Priority) -> Self {
         Self(match priority.value() {
@@ -94,6 +98,10 @@ pub(super) struct FlowRow {
     /// Among those that wait for their tenant's turn.
     turn: Links,
     siblings: Links,
+    /// Its recipients.
+    pub(super) waiting: Waiting,
+    /// Among those of about its size.
+    pub(super) peers: Links,
     /// Its leaves, one a domain. Linked by `Lane::kin`.
     pub(super) leaves: List,
 }
@@ -114,6 +122,8 @@ pub(super) struct Flows {
     pub(super) rows: Table<FlowRow>,
     pub(super) tenants: Table<TenantRow>,
     by_key: HashTable<u32>,
+    /// By recipients. Linked by `FlowRow::peers`.
+    pub(super) sizes: Sizes,
     by_name: HashMap<Option<TenantName>, u32>,
     terms: Tenants,
     pauses: BTreeSet<Pause>,
@@ -146,13 +156,13 @@ impl Flows {
         flow
     }
 
-    fn intern(
-        &mut self,
+    /// The flow of these, if one has messages in the queue.
+    pub(super) fn find(
+        &self,
         tenant: Option<&TenantName>,
         campaign: Option<&CampaignName>,
         band: Band,
-    ) -> u32 {
-        let hash = hash_of(tenant, campaign, band);
+    ) -> Option<u32> {
         let Self { rows, tenants, by_key, .. } = self;
         let same = |row: &u32| {
             let flow = &rows[*row];
@@ -160,9 +170,19 @@ impl Flows {
                 && flow.campaign.as_ref() == campaign
                 && tenants[flow.tenant].name.as_ref() == tenant
         };
-        if let Some(row) = by_key.find(hash, same) {
-            return *row;
+        by_key.find(hash_of(tenant, campaign, band), same).copied()
+    }
+
+    fn intern(
+        &mut self,
+        tenant: Option<&TenantName>,
+        campaign: Option<&CampaignName>,
+        band: Band,
+    ) -> u32 {
+        if let Some(row) = self.find(tenant, campaign, band) {
+            return row;
         }
+        let hash = hash_of(tenant, campaign, band);
         let stopped = tenant.is_some_and(|tenant| {
             let pause = Pause { tenant: tenant.clone(), campaign: campaign.cloned() };
             pause.campaign.is_some() && self.pauses.contains(&pause)
@@ -182,6 +202,8 @@ impl Flows {
             turn: Links::default(),
             stopped,
             siblings: Links::default(),
+            waiting: Waiting::new(self.now),
+            peers: Links::default(),
             leaves: List::default(),
         });
         self.tenants[tenant].flows.push_back(&mut self.rows, flow, FlowRow::siblings);
@@ -214,6 +236,9 @@ impl Flows {
     pub(super) fn count(&mut self, flow: u32, change: i64) {
         if let Some(row) = self.row(flow) {
             let tenant = row.tenant;
+            if change < 0 {
+                self.rows[flow].waiting.left(self.now);
+            }
             let row = &mut self.tenants[tenant];
             row.recipients = row.recipients.checked_add_signed(change).expect("as many leave");
             self.weigh(tenant);
@@ -337,6 +362,12 @@ impl Flows {
         let is_meant =
             |row: &u32| pause.campaign.is_none() || self.rows[*row].campaign == pause.campaign;
         self.flows_of(*tenant).filter(is_meant).collect()
+    }
+
+    /// The flows of the tenant of this name.
+    pub(super) fn flows_named(&self, tenant: &TenantName) -> impl Iterator<Item = u32> {
+        let tenant = self.by_name.get(&Some(tenant.clone())).copied();
+        tenant.into_iter().flat_map(|tenant| self.flows_of(tenant))
     }
 
     /// The flows of a tenant.

@@ -18,6 +18,7 @@
 
 mod ages;
 mod calendar;
+mod campaigns;
 mod clock;
 mod domains;
 mod ends;
@@ -34,6 +35,7 @@ mod pausing;
 mod ready;
 mod relocate;
 mod resting;
+mod sizes;
 mod table;
 mod tag;
 mod terms;
@@ -49,6 +51,7 @@ use crate::base::time::{Now, WallTime};
 use crate::mail::address::Domain;
 use crate::mail::handling::TenantName;
 
+pub use crate::queue::campaigns::{Campaign, CampaignCounts};
 pub use crate::queue::deferred::{Deferral, Due};
 pub use crate::queue::domains::DomainId;
 pub use crate::queue::entry::{EnvelopeAt, NewMessage, RecipientState, RecordAt, State};
@@ -289,7 +292,7 @@ impl<H> Queue<H> {
     fn attach(&mut self, entry: u32, state: State) {
         let Entry { domain, due, .. } = self.entries[entry];
         self.entries[entry].tag.enter(state);
-        self.count(domain, state, 1);
+        self.count(entry, state, 1);
         match state {
             State::Ready => return self.line_up(entry),
             State::Deferred => {
@@ -304,7 +307,7 @@ impl<H> Queue<H> {
     /// Put `entry`, which is in no state, at the front of its domain's line.
     fn attach_front(&mut self, entry: u32) {
         self.entries[entry].tag.enter(State::Ready);
-        self.count(self.entries[entry].domain, State::Ready, 1);
+        self.count(entry, State::Ready, 1);
         self.line_up_front(entry);
     }
 
@@ -312,7 +315,7 @@ impl<H> Queue<H> {
     fn detach(&mut self, entry: u32) {
         let Entry { domain, due, tag, .. } = self.entries[entry];
         let state = tag.state();
-        self.count(domain, state, -1);
+        self.count(entry, state, -1);
         match state {
             State::Ready => return self.leave_line(entry),
             State::Deferred => {
@@ -324,7 +327,12 @@ impl<H> Queue<H> {
         rest.remove(&mut self.entries, entry, Entry::lane);
     }
 
-    fn count(&mut self, domain: u32, state: State, change: i32) {
+    /// `entry` enters a state, or leaves it.
+    fn count(&mut self, entry: u32, state: State, change: i32) {
+        let Entry { domain, message, .. } = self.entries[entry];
+        if self.flows.rows.len() > 0 {
+            self.flows.moved(self.messages[message].flow, state, change);
+        }
         let row = &mut self.domains.rows[domain];
         let (here, all) = match state {
             State::Ready if row.in_ring => (&mut row.ready, &mut self.counts.ready),

@@ -17,7 +17,7 @@ mod senders;
 
 use operations::operation;
 use rows::{ModelMessage, ModelRecipient};
-use senders::{handling, lifetime, stop, tenant, tenant_of, terms};
+use senders::{check_campaigns, handling, lifetime, stop, tenant, tenant_of, terms};
 
 #[derive(Clone, Debug)]
 enum Operation {
@@ -431,6 +431,7 @@ impl Pair {
         assert_eq!(stats.dispatched, count(State::Dispatched, false));
         assert_eq!(stats.deferred, count(State::Deferred, false));
         assert_eq!(stats.held, count(State::Held, false));
+        check_campaigns(&self.queue, &self.messages);
     }
 
     /// Let everything come to its end; nothing may be left behind.

@@ -92,7 +92,7 @@ impl AllTerms {
     }
 
     /// What is said of a campaign.
-    pub(super) fn of_campaign(
+    pub fn of_campaign(
         &self,
         tenant: Option<&TenantName>,
         campaign: Option<&CampaignName>,

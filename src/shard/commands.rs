@@ -19,6 +19,7 @@ use crate::mail::status::Reply;
 use crate::mail::visit::Visit;
 use crate::outcome::counters::Counters;
 use crate::policy::tls_report::Tally;
+use crate::queue::{Campaign, CampaignCounts};
 use crate::shard::platform::PlatformCounters;
 
 /// Which recipients a command is about: those that meet all that is given; all, if nothing is.
@@ -71,6 +72,8 @@ pub enum Command {
         /// Domains listed at most, those with the most recipients first.
         domains: usize,
     },
+    /// What is queued of campaigns. Answered by `Answer::Campaigns`.
+    Campaigns(Wanted),
     /// What was counted, and how things stand. Answered by `Answer::Snapshot`.
     Snapshot,
     /// How sites and upstream relays stand. Answered by `Answer::Sites`.
@@ -113,6 +116,20 @@ pub enum Command {
     Remove(Selector),
 }
 
+/// Which campaigns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those with the most in the queue.
+    Biggest {
+        /// Of this tenant; else of all.
+        tenant: Option<TenantName>,
+        /// So many at most.
+        most: usize,
+    },
+    /// These, of which something is queued.
+    These(Arc<[Campaign]>),
+}
+
 /// A message that this node writes itself, beside the shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submission {
@@ -153,6 +170,8 @@ pub enum Answer {
     Waits(Vec<Wait>),
     /// Counts.
     Stats(QueueStats),
+    /// Campaigns in numbers.
+    Campaigns(Vec<(Campaign, CampaignCounts)>),
     /// What was counted, and how things stand.
     Snapshot(Box<Snapshot>),
     /// How those that this shard owns stand.

@@ -12,10 +12,13 @@ use crate::base::slots::Slot;
 use crate::base::time::WallTime;
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::outcome::event::Kind;
-use crate::queue::{MessageView, Operated, Place, RecipientView, Selector as Select, State, Verb};
+use crate::queue::{
+    Campaign, CampaignCounts, MessageView, Operated, Place, RecipientView, Selector as Select,
+    State, Verb,
+};
 use crate::shard::commands::{
     Answer, Command, Cursor, QueueState, QueueStats, QueuedMessage, QueuedRecipient,
-    RecipientStory, Selector,
+    RecipientStory, Selector, Wanted,
 };
 use crate::shard::commit::Commit;
 use crate::shard::context::Context;
@@ -59,6 +62,10 @@ impl Operations {
             Command::Stats { domains } => {
                 let stats = home.stats(*domains);
                 return request.answer(Answer::Stats(stats));
+            }
+            Command::Campaigns(wanted) => {
+                let campaigns = home.campaigns(wanted);
+                return request.answer(Answer::Campaigns(campaigns));
             }
             Command::Shaping(_)
             | Command::Snapshot
@@ -235,6 +242,15 @@ impl Home {
             oldest: stats.oldest,
             domains: domains.collect(),
         }
+    }
+
+    fn campaigns(&self, wanted: &Wanted) -> Vec<(Campaign, CampaignCounts)> {
+        let all = match wanted {
+            Wanted::These(all) => all.to_vec(),
+            Wanted::Biggest { tenant, most } => self.queue.top_campaigns(tenant.as_ref(), *most),
+        };
+        let count = |campaign: Campaign| Some((self.queue.campaign(&campaign)?, campaign));
+        all.into_iter().filter_map(count).map(|(counts, campaign)| (campaign, counts)).collect()
     }
 
     /// A message's envelope: from RAM, else from its segment's map.

@@ -72,6 +72,7 @@ impl Shard {
             Command::List { .. }
             | Command::Show(_)
             | Command::Stats { .. }
+            | Command::Campaigns(_)
             | Command::Flush(_)
             | Command::Hold(_)
             | Command::Release(_)

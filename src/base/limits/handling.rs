@@ -25,6 +25,16 @@ const _: () = assert!(TENANT_NAME_MAX <= 255 && CAMPAIGN_NAME_MAX <= 255);
 pub const LABEL_FIELD_NAME_MAX: usize = 64;
 /// Tenants and campaigns that are paused at a time.
 pub const PAUSES_MAX: usize = 10_000;
+/// Campaigns of about the same size, or of one tenant, that a shard looks at to find the largest.
+pub const CAMPAIGNS_LOOKED_MAX: usize = 4_096;
+/// How fast a campaign is, is what left in the last while: in this long at least, and twice as long
+/// at most.
+pub const CAMPAIGN_PACE_OVER: Duration = Duration::from_secs(60);
+/// Campaigns that are told of at a time, and of which a shard is asked.
+pub const CAMPAIGNS_TOLD_MAX: usize = 1_000;
+/// So many where nobody says.
+pub const CAMPAIGNS_TOLD_DEFAULT: usize = 100;
+const _: () = assert!(CAMPAIGNS_LOOKED_MAX >= CAMPAIGNS_TOLD_MAX);
 /// Seconds that a message can be held for (RFC 4865): 30 days.
 pub const HOLD_SECONDS_MAX: u32 = 30 * 86_400;
 /// Rows of the configuration that say something of campaigns.

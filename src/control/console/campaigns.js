@@ -4,23 +4,6 @@ import { get, post } from "/console/api.js";
 import { card, cell, confirm, count, duration, h, notice, percent, table, tag } from "/console/ui.js";
 
 const LOOK_EVERY = 3000;
-// What is left is held against what went in the last while.
-const PACE_OVER = 60;
-
-/** Remembers how much was done when, and says how long the rest takes. */
-class Pace {
-  seen = new Map();
-
-  left(key, done, waiting, now = Date.now() / 1000) {
-    const points = this.seen.get(key) ?? [];
-    points.push([now, done]);
-    while (points.length > 2 && now - points[0][0] > PACE_OVER) points.shift();
-    this.seen.set(key, points);
-    const [since, before] = points[0];
-    const speed = (done - before) / (now - since);
-    return waiting && speed > 0 ? waiting / speed : undefined;
-  }
-}
 
 function progress(row) {
   const bar = h("div", { class: "bar", role: "img" });
@@ -38,7 +21,6 @@ export const campaigns = {
   name: "campaigns",
   title: "Campaigns",
   show(root, { query }) {
-    const pace = new Pace();
     let rows = [];
     const wanted = h("input", { type: "search", placeholder: "Tenant or campaign", "aria-label": "Filter campaigns", value: query.get("q") ?? "", oninput: () => draw() });
     const note = h("p", { class: "hint" });
@@ -57,8 +39,10 @@ export const campaigns = {
       const button = h("button", { type: "button", class: "small" });
       button.addEventListener("click", async () => {
         const now = button.row;
+        const all = `all of ${now.tenant}`;
+        if (now.paused?.whole_tenant) return (await confirm(`Resume ${all}?`, `What keeps it is that ${all} is paused.`, "Resume")) && pause({ tenant: now.tenant }, "resume");
         if (now.paused) return pause(now, "resume");
-        const what = now.campaign ? `${now.campaign} of ${now.tenant}` : `all of ${now.tenant}`;
+        const what = now.campaign ? `${now.campaign} of ${now.tenant}` : all;
         if (await confirm(`Pause ${what}?`, "What is with peers goes on; the rest waits until it is resumed, over restarts too.", "Pause")) pause(now, "pause");
       });
       button.update = (now) => {
@@ -77,12 +61,12 @@ export const campaigns = {
       columns: [
         { label: "Campaign", text: (row) => row.campaign || "(none)" },
         { label: "Tenant", text: (row) => row.tenant || "(none)" },
-        { label: "State", node: cell((row) => String([row.paused, row.waiting > 0]), (row) => (row.paused ? tag("paused", "warn") : row.waiting ? tag("under way") : tag("done", "good"))) },
+        { label: "State", node: cell((row) => String([row.state, row.paused?.since, row.why]), state) },
         { label: "Progress", node: progress },
         { label: "Delivered", class: "num", text: (row) => count(row.delivered) },
         { label: "Waiting", class: "num", text: (row) => count(row.waiting) },
         { label: "Failed", class: "num", text: (row) => count(row.failed) },
-        { label: "Still takes", class: "num", text: (row) => (row.paused || !row.waiting ? "" : row.left === undefined ? "…" : duration(row.left)) },
+        { label: "Still takes", class: "num", text: (row) => (row.state !== "sending" ? "" : row.left === null ? "…" : duration(row.left)) },
         { label: "Opens", class: "num", text: (row) => opens(row) },
         { label: "Clicks", class: "num", text: (row) => (row.clicks ? count(row.clicks) : "") },
         { label: "Complaints", class: "num", text: (row) => (row.complaints ? count(row.complaints) : "") },
@@ -102,9 +86,10 @@ export const campaigns = {
 
     async function look() {
       try {
-        const [paused, figures] = await Promise.all([get("/v1/pauses"), get("/v1/kpis", { by: "campaign", interval: "day", limit: 1000 })]);
-        rows = joined(paused, figures.rows, pace);
-        note.textContent = "Of the last 30 days. Opens and clicks are those of people.";
+        const page = await get("/v1/campaigns", { limit: 1000 });
+        rows = page.campaigns.map(flat);
+        const figures = page.figures_from ? "Figures are of the last 30 days; opens and clicks are those of people." : "Set count in [kpis] to see what became of mail.";
+        note.textContent = page.more ? `${figures} There are more campaigns than are shown.` : figures;
         draw();
       } catch (error) {
         note.textContent = error.message;
@@ -116,37 +101,21 @@ export const campaigns = {
   },
 };
 
+/** In a word; what keeps it is said where somebody points. */
+function state(row) {
+  if (row.state === "paused") return tag("paused", "warn", row.paused.since ? `since ${row.paused.since}` : "");
+  if (row.state === "sending") return row.why ? tag("waits", "warn", row.why) : tag("under way");
+  return tag("done", "good");
+}
+
 function opens(row) {
   return row.opens_people ? `${count(row.opens_people)} (${percent(row.opens_people, row.delivered)})` : "";
 }
 
-/** What came of each; what is in the queue is the rest. */
-function joined(paused, figures, pace) {
-  const all = new Map();
-  const one = (tenant, campaign) => {
-    const key = `${tenant} ${campaign}`;
-    if (!all.has(key)) all.set(key, { tenant, campaign, waiting: 0, paused: false, delivered: 0, failed: 0, clicks: 0, complaints: 0, opens_people: 0 });
-    return all.get(key);
-  };
-  for (const row of figures) {
-    // A tenant's name, a space, the campaign's; no name has a space.
-    const words = row.key.split(" ");
-    const mine = one(words.length > 1 ? words[0] : "", words.at(-1));
-    Object.assign(mine, { delivered: row.delivered, clicks: row.clicks, complaints: row.complaints, opens_people: row.opens_people });
-    mine.failed = row.bounced + row.expired + row.suppressed + row.removed;
-    // What came in before the first of the days is in no figure of theirs.
-    mine.waiting = Math.max(0, row.injected - row.delivered - mine.failed);
-  }
-  for (const { tenant, campaign } of paused) {
-    // One that is paused shows, whatever it sent; a tenant stands for all of its campaigns.
-    if (campaign) one(tenant, campaign).paused = true;
-    else if (![...all.values()].some((row) => row.tenant === tenant)) one(tenant, "");
-    for (const row of all.values()) row.paused ||= !campaign && row.tenant === tenant;
-  }
-  const rows = [...all.values()];
-  for (const row of rows) {
-    row.all = row.delivered + row.failed + row.waiting;
-    row.left = pace.left(`${row.tenant} ${row.campaign}`, row.delivered + row.failed, row.waiting);
-  }
-  return rows.sort((a, b) => b.waiting - a.waiting || b.delivered - a.delivered);
+/** A campaign as the table has it. */
+function flat({ tenant, campaign, state, paused, queue, left_s, figures }) {
+  const of = figures ?? {};
+  const failed = figures ? of.bounced + of.expired + of.suppressed + of.removed : 0;
+  const [delivered, waiting] = [of.delivered ?? 0, queue.recipients];
+  return { tenant, campaign, state, paused, why: queue.why, left: left_s, delivered, failed, waiting, all: delivered + failed + waiting, opens_people: of.opens_people, clicks: of.clicks, complaints: of.complaints };
 }

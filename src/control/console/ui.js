@@ -102,8 +102,8 @@ export function when(time) {
   return h("time", { datetime: time, title: time }, text);
 }
 
-export function tag(text, kind = "") {
-  return h("span", { class: `tag ${kind}` }, text);
+export function tag(text, kind = "", title = "") {
+  return h("span", { class: `tag ${kind}`, ...(title && { title }) }, text);
 }
 
 export function card(title, ...children) {

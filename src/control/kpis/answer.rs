@@ -79,7 +79,7 @@ pub struct Numbers {
 
 impl Numbers {
     /// Of figures that were counted over so long.
-    fn new(figures: &Figures, over: Duration) -> Self {
+    pub(super) fn new(figures: &Figures, over: Duration) -> Self {
         let count = |figure| figures.count(figure);
         let classes = Class::ALL.into_iter().filter(|class| figures.bounced(*class) > 0);
         let quantile = |share| figures.times.quantile(share).map(|time| time.as_secs_f64());

@@ -1,7 +1,7 @@
 //! Figures in few words, for terminals.
 
 /// 1234 as it is, then 12.3k, 4.56M.
-pub(super) fn count(n: u64) -> String {
+pub(in crate::control) fn count(n: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     match n {
         0..=9_999 => n.to_string(),
@@ -12,7 +12,7 @@ pub(super) fn count(n: u64) -> String {
 }
 
 /// Small ones with a digit behind the point.
-pub(super) fn rate(value: f64) -> String {
+pub(in crate::control) fn rate(value: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative")]
     match value {
         value if value > 0.0 && value < 10.0 => format!("{value:.1}"),
@@ -31,7 +31,7 @@ pub(super) fn bytes(value: f64) -> String {
 }
 
 /// The two largest units.
-pub(super) fn duration(seconds: u64) -> String {
+pub(in crate::control) fn duration(seconds: u64) -> String {
     let units = [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];
     let first = units.iter().position(|(_, size)| seconds >= *size).unwrap_or(units.len() - 1);
     let (unit, size) = units[first];
@@ -45,7 +45,7 @@ pub(super) fn duration(seconds: u64) -> String {
 }
 
 /// What is not all is never shown as all.
-pub(super) fn percent(part: u64, whole: u64) -> String {
+pub(in crate::control) fn percent(part: u64, whole: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a tenth of a percent is shown")]
     match (part, whole) {
         (_, 0) => "-".to_owned(),

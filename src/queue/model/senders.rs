@@ -1,11 +1,15 @@
 //! Whose the naive model's messages are, by their numbers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::mail::campaigns::CampaignPattern;
 use crate::mail::handling::{CampaignName, Handling, Priority, TenantName};
-use crate::queue::{AllTerms, CampaignTerms, Pause, TenantTerms, Tenants, Terms};
+use crate::queue::model::rows::ModelMessage;
+use crate::queue::{
+    AllTerms, Campaign, CampaignTerms, Pause, Queue, State, TenantTerms, Tenants, Terms,
+};
 
 pub(super) fn tenant(number: u8) -> TenantName {
     TenantName::parse(["acme", "globex"][usize::from(number)]).expect("a name")
@@ -68,4 +72,31 @@ pub(super) fn terms() -> Tenants {
     all.campaigns.insert(Some(&tenant(0)), news, of_campaign);
     all.tenants.insert(tenant(1), of_tenant);
     Arc::new(all)
+}
+
+/// The queue counts of each campaign what the messages are.
+pub(super) fn check_campaigns(queue: &Queue<u64>, messages: &BTreeMap<u64, ModelMessage>) {
+    let mut all: BTreeMap<Campaign, [u64; 4]> = BTreeMap::new();
+    for (id, message) in messages {
+        let Handling { tenant: Some(tenant), campaign: name, .. } = handling(*id) else { continue };
+        let counts = all.entry(Campaign { tenant, name }).or_default();
+        for row in message.recipients.values() {
+            let place = match row.state {
+                State::Ready => 0,
+                State::Dispatched => 1,
+                State::Deferred => 2,
+                State::Held => 3,
+            };
+            counts[place] += 1;
+        }
+    }
+    let told = |campaign: &Campaign| {
+        let of = queue.campaign(campaign).expect("it is queued");
+        [of.ready, of.dispatched, of.deferred, of.held]
+    };
+    let top = queue.top_campaigns(None, 9);
+    let seen: BTreeMap<Campaign, _> = top.iter().map(|one| (one.clone(), told(one))).collect();
+    assert_eq!((seen, top.len()), (all.clone(), all.len()));
+    let of_first = queue.top_campaigns(Some(&tenant(0)), 9);
+    assert_eq!(of_first.len(), all.keys().filter(|one| one.tenant == tenant(0)).count());
 }
