@@ -27,6 +27,7 @@ pub mod pauses;
 mod policies;
 pub mod probe;
 pub mod relay;
+mod reopened;
 mod repeats;
 mod ring;
 mod sabotage;

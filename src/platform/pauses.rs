@@ -105,7 +105,7 @@ impl Pauses {
         } else {
             new.remove(pause);
         }
-        let written = files::replace(&self.path, render(&new));
+        let written = files::replace_for_good(&self.path, render(&new));
         written.map_err(|error| PauseError::File(self.path.clone(), error))?;
         *kept = Kept { all: Arc::new(new.keys().cloned().collect()), since: new };
         for shard in self.posts.shard_ids() {

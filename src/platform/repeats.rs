@@ -14,12 +14,13 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, Table, TableDefinition};
+use redb::{Database, Error, ReadableDatabase, ReadableTable, Table, TableDefinition};
 
 use crate::base::limits::{
     INJECT_ANSWERS_MAX, INJECT_CACHE_BYTES, INJECT_KEYS_KEPT, INJECT_KEYS_MAX,
 };
 use crate::base::time::WallTime;
+use crate::platform::reopened::Reopened;
 use crate::policy::repeats::{Answered, Key, Mark, Repeats, Unkept};
 
 type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -45,7 +46,7 @@ pub(super) struct Opener {
 /// See the file's first lines.
 #[derive(Debug)]
 struct Store {
-    database: Database,
+    database: Reopened,
     limits: Limits,
 }
 
@@ -57,6 +58,12 @@ struct Limits {
 
 fn wrong(error: impl Display) -> Unkept {
     Unkept(error.to_string())
+}
+
+impl From<Error> for Unkept {
+    fn from(error: Error) -> Self {
+        wrong(error)
+    }
 }
 
 impl Opener {
@@ -88,41 +95,46 @@ impl Repeats for Opener {
 
 impl Store {
     fn open(path: &std::path::Path, limits: Limits) -> Result<Self, Unkept> {
-        let mut builder = Builder::new();
-        builder.set_cache_size(INJECT_CACHE_BYTES);
-        let database = builder.create(path).map_err(wrong)?;
-        let begun = database.begin_write().map_err(wrong)?;
-        // Readers find all tables from now on.
-        begun.open_table(ANSWERS).map_err(wrong)?;
-        begun.open_table(AGES).map_err(wrong)?;
-        begun.open_table(TOTALS).map_err(wrong)?;
-        begun.commit().map_err(wrong)?;
+        let database = Reopened::new(path, INJECT_CACHE_BYTES, prepare).map_err(wrong)?;
         Ok(Self { database, limits })
     }
 }
 
+/// Readers find all tables from now on.
+fn prepare(database: &Database) -> Result<(), Error> {
+    let begun = database.begin_write()?;
+    begun.open_table(ANSWERS)?;
+    begun.open_table(AGES)?;
+    begun.open_table(TOTALS)?;
+    Ok(begun.commit()?)
+}
+
 impl Repeats for Store {
     fn find(&self, key: &Key, now: WallTime) -> Result<Option<Answered>, Unkept> {
-        let answers = self.database.begin_read().map_err(wrong)?;
-        let answers = answers.open_table(ANSWERS).map_err(wrong)?;
-        let Some(found) = answers.get(&key.0[..]).map_err(wrong)? else { return Ok(None) };
-        let answered = read(found.value())?;
-        Ok((now.since(answered.at) < INJECT_KEYS_KEPT).then_some(answered))
+        self.database.with(|database| {
+            let answers = database.begin_read().map_err(wrong)?;
+            let answers = answers.open_table(ANSWERS).map_err(wrong)?;
+            let Some(found) = answers.get(&key.0[..]).map_err(wrong)? else { return Ok(None) };
+            let answered = read(found.value())?;
+            Ok((now.since(answered.at) < INJECT_KEYS_KEPT).then_some(answered))
+        })
     }
 
     fn keep(&self, key: &Key, answered: &Answered) -> Result<(), Unkept> {
-        let begun = self.database.begin_write().map_err(wrong)?;
-        {
-            let mut rows = Rows {
-                answers: begun.open_table(ANSWERS).map_err(wrong)?,
-                ages: begun.open_table(AGES).map_err(wrong)?,
-                totals: begun.open_table(TOTALS).map_err(wrong)?,
-            };
-            rows.remove(key)?;
-            rows.make_room(answered, self.limits)?;
-            rows.insert(key, answered)?;
-        }
-        begun.commit().map_err(wrong)
+        self.database.with(|database| {
+            let begun = database.begin_write().map_err(wrong)?;
+            {
+                let mut rows = Rows {
+                    answers: begun.open_table(ANSWERS).map_err(wrong)?,
+                    ages: begun.open_table(AGES).map_err(wrong)?,
+                    totals: begun.open_table(TOTALS).map_err(wrong)?,
+                };
+                rows.remove(key)?;
+                rows.make_room(answered, self.limits)?;
+                rows.insert(key, answered)?;
+            }
+            begun.commit().map_err(wrong)
+        })
     }
 }
 
@@ -174,7 +186,7 @@ impl Rows<'_> {
     fn totals(&self) -> Result<(u64, u64), Unkept> {
         let get = |name| {
             let value = self.totals.get(name).map_err(wrong)?;
-            Ok(value.map_or(0, |value| value.value()))
+            Ok::<u64, Unkept>(value.map_or(0, |value| value.value()))
         };
         Ok((get("count")?, get("octets")?))
     }
@@ -258,9 +270,14 @@ mod tests {
         store.keep(&key("d"), &answered(at(10), "")).expect("kept anew");
         let later = at(11) + INJECT_KEYS_KEPT;
         store.keep(&key("a"), &answered(later, "")).expect("kept");
-        let rows = store.database.begin_read().expect("read");
-        let totals = rows.open_table(TOTALS).expect("a table");
-        assert_eq!(totals.get("count").expect("read").expect("a count").value(), 1);
-        assert_eq!(totals.get("octets").expect("read").expect("octets").value(), HEAD as u64);
+        let totals = |name: &str| {
+            store.database.with(|database| {
+                let totals = database.begin_read().map_err(wrong)?.open_table(TOTALS);
+                let total = totals.map_err(wrong)?.get(name).map_err(wrong)?;
+                Ok::<_, Unkept>(total.map(|total| total.value()))
+            })
+        };
+        assert_eq!(totals("count"), Ok(Some(1)));
+        assert_eq!(totals("octets"), Ok(Some(HEAD as u64)));
     }
 }

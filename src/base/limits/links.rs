@@ -25,8 +25,9 @@ pub const VISITS_WAITING_MAX: usize = 4_096;
 pub const VISITS_TOGETHER: Duration = Duration::from_secs(2);
 /// Different links of a message that a person follows in that time.
 pub const VISITS_OF_PERSON_MAX: usize = 3;
-/// Events of links a second; what is beyond is answered as ever, and counted as not told. Whoever
-/// fetches a link again and again fills no event log, and keeps no shard from its mail.
+/// Openings and clicks that are told a second; what is beyond is answered as ever, and counted as
+/// not told. As many may unsubscribe; others are told to come again. Whoever fetches a link again
+/// and again fills no event log, and keeps no shard from its mail.
 pub const VISITS_TOLD_MAX: u32 = 1_000;
 /// Visits that are handed to a shard at once.
 pub const VISITS_BATCH_MAX: usize = 256;
@@ -38,6 +39,11 @@ pub const USER_AGENT_MAX: usize = 512;
 pub const TRACKED_BYTES_MAX: usize = CONTENT_BURST;
 /// Octets of one page in it. Providers cut off what is longer than 102 KB.
 pub const TRACKED_HTML_MAX: usize = 256 * 1024;
+/// Types of parts and boundaries in it: a letter has some. Each boundary may be looked for up to
+/// the end of the message; a message in a message in a message takes stack to be read and dropped.
+pub const TRACKED_TYPES_MAX: usize = 128;
+/// See [`TRACKED_TYPES_MAX`].
+pub const TRACKED_BOUNDARIES_MAX: usize = 16;
 /// Links of one page that are changed, the first ones.
 pub const TRACKED_LINKS_MAX: usize = 1_000;
 

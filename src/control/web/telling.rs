@@ -89,7 +89,7 @@ impl Teller {
                 Err(_) => return false,
             }
         }
-        if !self.visits().admit((self.ways.now)().mono) {
+        if !self.visits().admits_unsubscribe((self.ways.now)().mono) {
             return false;
         }
         let (shard, message) = (self.shard_of(&about), about.message);

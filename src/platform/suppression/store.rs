@@ -17,12 +17,13 @@ use std::ops::Bound;
 use std::path::Path;
 
 use redb::{
-    Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition,
+    Database, Error, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition,
     WriteTransaction,
 };
 
 use crate::base::limits::SUPPRESSION_CACHE_BYTES;
 use crate::base::time::WallTime;
+use crate::platform::reopened::Reopened;
 use crate::policy::suppression::{
     Change, Done, Entries, Entry, ListName, Located, Subject, Unreadable,
 };
@@ -41,7 +42,7 @@ const NUL: u8 = 0;
 
 /// See the file's first lines.
 #[derive(Debug)]
-pub(in crate::platform) struct Store(Database);
+pub(in crate::platform) struct Store(Reopened);
 
 /// A batch under way.
 pub(super) struct Batch<'t> {
@@ -59,42 +60,63 @@ pub(super) fn wrong(error: impl Display) -> Unreadable {
     Unreadable(error.to_string())
 }
 
+impl From<Error> for Unreadable {
+    fn from(error: Error) -> Self {
+        wrong(error)
+    }
+}
+
+/// Readers find all tables from now on.
+fn prepare(database: &Database) -> Result<(), Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    for table in [ENTRIES, ENDS, BOUNCES] {
+        transaction.open_table(table)?;
+    }
+    transaction.open_table(COUNTS)?;
+    transaction.open_table(READ)?;
+    Ok(transaction.commit()?)
+}
+
+fn begin(database: &Database) -> Result<ReadTransaction, Unreadable> {
+    database.begin_read().map_err(wrong)
+}
+
 impl Store {
     /// Open it, or make an empty one.
     pub(in crate::platform) fn open(path: &Path) -> Result<Self, Unreadable> {
-        let mut builder = Builder::new();
-        builder.set_cache_size(SUPPRESSION_CACHE_BYTES);
-        let store = Self(builder.create(path).map_err(wrong)?);
-        // Readers find all tables from now on.
-        store.write(|_| Ok(()), |_, _| {})?;
-        Ok(store)
+        Ok(Self(Reopened::new(path, SUPPRESSION_CACHE_BYTES, prepare)?))
     }
 
     /// Entries of each list.
     pub(super) fn counts(&self) -> Result<Vec<(ListName, u64)>, Unreadable> {
-        let counts = self.begin()?.open_table(COUNTS).map_err(wrong)?;
-        let mut all = Vec::new();
-        for row in counts.iter().map_err(wrong)? {
-            let (list, count) = row.map_err(wrong)?;
-            all.push((list.value().parse().map_err(wrong)?, count.value()));
-        }
-        Ok(all)
+        self.0.with(|database| {
+            let counts = begin(database)?.open_table(COUNTS).map_err(wrong)?;
+            let mut all = Vec::new();
+            for row in counts.iter().map_err(wrong)? {
+                let (list, count) = row.map_err(wrong)?;
+                all.push((list.value().parse().map_err(wrong)?, count.value()));
+            }
+            Ok(all)
+        })
     }
 
     /// Call `each` with the list and the subject of every entry.
     pub(super) fn each(&self, mut each: impl FnMut(&ListName, &str)) -> Result<(), Unreadable> {
-        let entries = self.begin()?.open_table(ENTRIES).map_err(wrong)?;
-        // Entries of a list stand together.
-        let mut list = ListName::GLOBAL;
-        for row in entries.iter().map_err(wrong)? {
-            let (key, _) = row.map_err(wrong)?;
-            let (name, subject) = split(key.value())?;
-            if name != list.as_str() {
-                list = name.parse().map_err(wrong)?;
+        self.0.with(|database| {
+            let entries = begin(database)?.open_table(ENTRIES).map_err(wrong)?;
+            // Entries of a list stand together.
+            let mut list = ListName::GLOBAL;
+            for row in entries.iter().map_err(wrong)? {
+                let (key, _) = row.map_err(wrong)?;
+                let (name, subject) = split(key.value())?;
+                if name != list.as_str() {
+                    list = name.parse().map_err(wrong)?;
+                }
+                each(&list, subject);
             }
-            each(&list, subject);
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// See `Registry::page`.
@@ -104,55 +126,61 @@ impl Store {
         after: Option<(&ListName, &Subject)>,
         limit: usize,
     ) -> Result<Vec<Located>, Unreadable> {
-        let entries = self.begin()?.open_table(ENTRIES).map_err(wrong)?;
-        let after = after.map(|(list, subject)| key(list, subject.as_str()));
-        // A subject begins with something above NUL.
-        let end = list.map(|list| [list.as_str().as_bytes(), &[NUL + 1]].concat());
-        let begin = list.map(|list| key(list, "")).max(after.clone());
-        let begin = match (&begin, begin == after) {
-            (None, _) => Bound::Unbounded,
-            (Some(begin), true) => Bound::Excluded(begin.as_slice()),
-            (Some(begin), false) => Bound::Included(begin.as_slice()),
-        };
-        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        if matches!((begin, end), (Bound::Excluded(from) | Bound::Included(from),
-            Bound::Excluded(to)) if from >= to)
-        {
-            return Ok(Vec::new());
-        }
-        let rows = entries.range::<&[u8]>((begin, end)).map_err(wrong)?;
-        let mut page = Vec::new();
-        for row in rows.take(limit) {
-            let (key, octets) = row.map_err(wrong)?;
-            let (list, subject) = split(key.value())?;
-            let (list, subject) = (list.parse().map_err(wrong)?, Subject::known(subject));
-            page.push(Located { list, subject, entry: entry(octets.value())? });
-        }
-        Ok(page)
+        self.0.with(|database| {
+            let entries = begin(database)?.open_table(ENTRIES).map_err(wrong)?;
+            let after = after.map(|(list, subject)| key(list, subject.as_str()));
+            // A subject begins with something above NUL.
+            let end = list.map(|list| [list.as_str().as_bytes(), &[NUL + 1]].concat());
+            let begin = list.map(|list| key(list, "")).max(after.clone());
+            let begin = match (&begin, begin == after) {
+                (None, _) => Bound::Unbounded,
+                (Some(begin), true) => Bound::Excluded(begin.as_slice()),
+                (Some(begin), false) => Bound::Included(begin.as_slice()),
+            };
+            let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            if matches!((begin, end), (Bound::Excluded(from) | Bound::Included(from),
+                Bound::Excluded(to)) if from >= to)
+            {
+                return Ok(Vec::new());
+            }
+            let rows = entries.range::<&[u8]>((begin, end)).map_err(wrong)?;
+            let mut page = Vec::new();
+            for row in rows.take(limit) {
+                let (key, octets) = row.map_err(wrong)?;
+                let (list, subject) = split(key.value())?;
+                let (list, subject) = (list.parse().map_err(wrong)?, Subject::known(subject));
+                page.push(Located { list, subject, entry: entry(octets.value())? });
+            }
+            Ok(page)
+        })
     }
 
     /// Whether an entry is of a whole domain, going by the order of keys: `@` comes before letters.
     pub(super) fn has_domains(&self) -> Result<bool, Unreadable> {
-        let entries = self.begin()?.open_table(ENTRIES).map_err(wrong)?;
-        for (list, _) in self.counts()? {
-            let (from, to) = (key(&list, "@"), key(&list, "A"));
-            let mut rows = entries.range(from.as_slice()..to.as_slice()).map_err(wrong)?;
-            if rows.next().transpose().map_err(wrong)?.is_some() {
-                return Ok(true);
+        self.0.with(|database| {
+            let entries = begin(database)?.open_table(ENTRIES).map_err(wrong)?;
+            for (list, _) in self.counts()? {
+                let (from, to) = (key(&list, "@"), key(&list, "A"));
+                let mut rows = entries.range(from.as_slice()..to.as_slice()).map_err(wrong)?;
+                if rows.next().transpose().map_err(wrong)?.is_some() {
+                    return Ok(true);
+                }
             }
-        }
-        Ok(false)
+            Ok(false)
+        })
     }
 
     /// How far each event file was read.
     pub(super) fn read_up_to(&self) -> Result<Vec<(String, u64)>, Unreadable> {
-        let read = self.begin()?.open_table(READ).map_err(wrong)?;
-        let mut all = Vec::new();
-        for row in read.iter().map_err(wrong)? {
-            let (file, octets) = row.map_err(wrong)?;
-            all.push((file.value().to_owned(), octets.value()));
-        }
-        Ok(all)
+        self.0.with(|database| {
+            let read = begin(database)?.open_table(READ).map_err(wrong)?;
+            let mut all = Vec::new();
+            for row in read.iter().map_err(wrong)? {
+                let (file, octets) = row.map_err(wrong)?;
+                all.push((file.value().to_owned(), octets.value()));
+            }
+            Ok(all)
+        })
     }
 
     /// Change something: all of it, or nothing where `act` or the disk fails. What is to be on a
@@ -162,28 +190,28 @@ impl Store {
         act: impl FnOnce(&mut Batch<'_>) -> Result<(), Unreadable>,
         announce: impl Fn(&ListName, &Subject),
     ) -> Result<Done, Unreadable> {
-        let mut transaction = self.0.begin_write().map_err(wrong)?;
-        transaction.set_quick_repair(true);
-        let done = {
-            let mut batch = Batch::new(&transaction)?;
-            act(&mut batch)?;
-            batch.put.iter().for_each(|(list, subject)| announce(list, subject));
-            batch.done
-        };
-        transaction.commit().map_err(wrong)?;
-        Ok(done)
-    }
-
-    fn begin(&self) -> Result<ReadTransaction, Unreadable> {
-        self.0.begin_read().map_err(wrong)
+        self.0.with(|database| {
+            let mut transaction = database.begin_write().map_err(wrong)?;
+            transaction.set_quick_repair(true);
+            let done = {
+                let mut batch = Batch::new(&transaction)?;
+                act(&mut batch)?;
+                batch.put.iter().for_each(|(list, subject)| announce(list, subject));
+                batch.done
+            };
+            transaction.commit().map_err(wrong)?;
+            Ok(done)
+        })
     }
 }
 
 impl Entries for Store {
     fn entry(&self, list: &ListName, subject: &str) -> Result<Option<Entry>, Unreadable> {
-        let entries = self.begin()?.open_table(ENTRIES).map_err(wrong)?;
-        let found = entries.get(key(list, subject).as_slice()).map_err(wrong)?;
-        found.map(|octets| entry(octets.value())).transpose()
+        self.0.with(|database| {
+            let entries = begin(database)?.open_table(ENTRIES).map_err(wrong)?;
+            let found = entries.get(key(list, subject).as_slice()).map_err(wrong)?;
+            found.map(|octets| entry(octets.value())).transpose()
+        })
     }
 }
 

@@ -4,8 +4,11 @@
 //! something stands is what counts. Attachments and messages in the message stay as they are.
 
 use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders as _, PartType};
+use memchr::memchr2_iter;
 
-use crate::base::limits::{TRACKED_HTML_MAX, TRACKED_LINKS_MAX};
+use crate::base::limits::{
+    TRACKED_BOUNDARIES_MAX, TRACKED_HTML_MAX, TRACKED_LINKS_MAX, TRACKED_TYPES_MAX,
+};
 use crate::mail::visit::Action;
 use crate::policy::links::coding::{Decoded, Edit, Encoding};
 use crate::policy::links::header::is_sealed;
@@ -25,6 +28,9 @@ pub(super) struct Wanted<'w> {
 
 /// Content with links of ours, and how many; `None`: it stays as it is.
 pub(super) fn rewrite(content: &[u8], wanted: &Wanted<'_>) -> Option<(Vec<u8>, usize)> {
+    if is_costly(content) {
+        return None;
+    }
     let message = MessageParser::new().parse(content)?;
     if message.parts.iter().any(|part| is_sealed(&kind(part))) {
         return None;
@@ -41,6 +47,21 @@ pub(super) fn rewrite(content: &[u8], wanted: &Wanted<'_>) -> Option<(Vec<u8>, u
     }
     out.extend_from_slice(&content[done..]);
     (made > 0).then_some((out, made))
+}
+
+/// Whether reading the structure could cost more than a letter is worth: mail-parser bounds neither
+/// how deep messages are in messages nor how often it looks for a boundary that is not there. No
+/// part is another type's without `Content-Type`, none has parts without `boundary`.
+fn is_costly(content: &[u8]) -> bool {
+    let has_more = |word: &[u8], most: usize| {
+        let (small, large) = (word[0], word[0].to_ascii_uppercase());
+        let starts = memchr2_iter(small, large, content);
+        let is_it = |at: &usize| {
+            content.get(*at..*at + word.len()).is_some_and(|it| it.eq_ignore_ascii_case(word))
+        };
+        starts.filter(is_it).nth(most).is_some()
+    };
+    has_more(b"content-type", TRACKED_TYPES_MAX) || has_more(b"boundary", TRACKED_BOUNDARIES_MAX)
 }
 
 /// What is read as HTML, in the order of the message.

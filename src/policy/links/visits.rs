@@ -24,8 +24,19 @@ pub struct Visits {
     waiting: VecDeque<(Monotonic, Visit)>,
     /// By message and recipient: what waits of it.
     letters: HashMap<Letter, Seen>,
-    /// The second that is being counted, and how many were taken in it.
-    second: (u64, u32),
+    /// Of what is told of openings and clicks.
+    told: Budget,
+    /// Of those who unsubscribe: they are not kept from it by others who only read.
+    unsubscribes: Budget,
+}
+
+/// How many of something there may be in a second.
+#[derive(Clone, Copy, Debug, Default)]
+struct Budget {
+    /// The second that is being counted.
+    second: u64,
+    /// How many were taken in it.
+    taken: u32,
 }
 
 type Letter = (MessageId, Option<Mailbox>);
@@ -58,7 +69,7 @@ impl Visits {
         if self.letters.get(&letter).is_some_and(|seen| seen.done.contains(&what)) {
             return Taken::Again;
         }
-        if self.waiting.len() >= VISITS_WAITING_MAX || !self.admit(now) {
+        if self.waiting.len() >= VISITS_WAITING_MAX || !self.told.admits(now) {
             return Taken::Lost;
         }
         let seen = self.letters.entry(letter).or_default();
@@ -68,15 +79,9 @@ impl Visits {
         Taken::Once
     }
 
-    /// Whether one more may be told of in this second; it counts.
-    pub fn admit(&mut self, now: Monotonic) -> bool {
-        let second = now.since(Monotonic(0)).as_secs();
-        if self.second.0 != second {
-            self.second = (second, 0);
-        }
-        let admits = self.second.1 < VISITS_TOLD_MAX;
-        self.second.1 += u32::from(admits);
-        admits
+    /// Whether one more may unsubscribe in this second; it counts.
+    pub fn admits_unsubscribe(&mut self, now: Monotonic) -> bool {
+        self.unsubscribes.admits(now)
     }
 
     /// The next visit that is to be told now.
@@ -96,6 +101,19 @@ impl Visits {
     /// When the next one is to be told.
     pub fn deadline(&self) -> Option<Monotonic> {
         self.waiting.front().map(|(due, _)| *due)
+    }
+}
+
+impl Budget {
+    /// Whether there may be one more in this second; it counts.
+    fn admits(&mut self, now: Monotonic) -> bool {
+        let second = now.since(Monotonic(0)).as_secs();
+        if self.second != second {
+            *self = Self { second, taken: 0 };
+        }
+        let admits = self.taken < VISITS_TOLD_MAX;
+        self.taken += u32::from(admits);
+        admits
     }
 }
 
@@ -191,6 +209,17 @@ mod tests {
         assert_eq!(visits.handle_visit(machine, START), Taken::Once, "somebody else");
         assert_eq!(all(&mut visits, START + VISITS_TOGETHER), [By::Person, By::Machine]);
         assert_eq!(visits.handle_visit(click(1, 1), START + VISITS_TOGETHER), Taken::Once);
+    }
+
+    #[test]
+    fn who_unsubscribes_is_not_kept_from_it_by_those_who_read() {
+        let mut visits = Visits::default();
+        let taken = (0..u64::from(VISITS_TOLD_MAX) + 1)
+            .map(|message| visits.handle_visit(visit(message, Action::Open), START));
+        assert_eq!(taken.last(), Some(Taken::Lost));
+        let admitted = (0..=VISITS_TOLD_MAX).filter(|_| visits.admits_unsubscribe(START));
+        assert_eq!(admitted.count(), VISITS_TOLD_MAX as usize, "a bound of their own");
+        assert!(visits.admits_unsubscribe(START + Duration::from_secs(1)));
     }
 
     #[test]

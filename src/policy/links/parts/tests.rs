@@ -1,6 +1,7 @@
 //! Messages of several forms: which parts change, and that nothing else does.
 
 use super::*;
+use crate::base::limits::TRACKED_BYTES_MAX;
 use mail_parser::MessageParser;
 use proptest::prelude::*;
 
@@ -123,6 +124,25 @@ fn what_cannot_be_read_or_must_not_change_stays() {
             "{sealed}"
         );
     }
+}
+
+/// Messages of the largest size that is held: reading them overflows the stack, or takes seconds.
+#[test]
+fn a_structure_that_is_costly_to_read_is_not() {
+    let page = format!("Content-Type: text/html\r\n\r\n<a href=\"{LINK}\">x</a>\r\n");
+    let times = |piece: &str| piece.repeat(TRACKED_BYTES_MAX / piece.len() - 9);
+    let deep = times("Content-Type: message/rfc822\r\n\r\n") + &page;
+    assert_eq!(change(&deep, true, true), None);
+    let endless = "CONTENT-TYPE: multipart/x; BOUNDARY=q\r\n\r\n";
+    assert_eq!(change(&multipart("mixed", "m", &[&page, &times(endless)]), true, true), None);
+    let pages = |count| multipart("mixed", "m", &vec![&*page; count]);
+    assert!(change(&pages(TRACKED_TYPES_MAX - 1), true, true).is_some());
+    assert_eq!(change(&pages(TRACKED_TYPES_MAX), true, true), None);
+    let nested = |count| {
+        (0..count).fold(page.clone(), |part, n| multipart("x", &format!("b{n}."), &[&part]))
+    };
+    assert!(change(&nested(TRACKED_BOUNDARIES_MAX), true, true).is_some());
+    assert_eq!(change(&nested(TRACKED_BOUNDARIES_MAX + 1), true, true), None);
 }
 
 #[test]
