@@ -26,7 +26,7 @@ use crate::ledger;
 use crate::ledger::account::{Account, Ledger};
 use crate::net::free_ports;
 use crate::run::sample::{Sample, Sampler};
-use crate::sink::{Sink, SinkOptions, SinkReport, Totals};
+use crate::sink::{Sink, SinkOptions, SinkReport};
 use crate::source::{self, SourceControl, SourceOptions, SourceReport};
 use crate::tls::{Maker, Mode};
 
@@ -91,11 +91,6 @@ pub(crate) struct Rig {
     sampler: Option<Sampler>,
     /// CPU of relays that were killed.
     cpu_of_killed_us: u64,
-    /// What a sink found that was replaced, and how many recipients it recorded.
-    violations: Vec<String>,
-    replaced: Totals,
-    recorded_before: u64,
-    behaviour: SinkOptions,
     made: Made,
     /// Sources beside its own.
     asides: Vec<Aside>,
@@ -123,6 +118,8 @@ pub(crate) struct Files<'a> {
     pub(crate) webhook: Option<(&'a str, &'a str)>,
     /// Each server has a host of its own.
     pub(crate) own_hosts: bool,
+    /// Each answer to a recipient is written down.
+    pub(crate) answers: bool,
 }
 
 impl Files<'_> {
@@ -144,6 +141,7 @@ impl Files<'_> {
     ) -> Result<SinkOptions> {
         let sink = SinkOptions::plain(addresses.to_vec(), Some(folder.join("received")))
             .with_tls(self.server_tls, Arc::clone(maker));
+        let sink = if self.answers { sink.answering(folder.join("answered")) } else { sink };
         let Some(script) = self.script else { return Ok(sink) };
         let script = config::with_servers(script, addresses);
         let sink = sink.with_script(config::write(folder, "sink.toml", &script)?);
@@ -186,8 +184,7 @@ impl Rig {
         let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let sinks = files.addresses(&ports[2..]);
         let maker = Arc::new(Maker::new()?);
-        let behaviour = files.sink(&sinks, (folder.path(), at(ports[0])), &maker)?;
-        let sink = Sink::start(&behaviour)?;
+        let sink = Sink::start(&files.sink(&sinks, (folder.path(), at(ports[0])), &maker)?)?;
         let upstreams = upstreams(&sinks, weights, files.far).await?;
         let ours = files.config.map(|text| config::write(folder.path(), "knobs.toml", text));
         let ours = ours.transpose()?;
@@ -233,10 +230,6 @@ impl Rig {
             progress: Progress::new(total),
             sampler: None,
             cpu_of_killed_us: 0,
-            violations: Vec::new(),
-            replaced: Totals::default(),
-            recorded_before: 0,
-            behaviour,
             made,
             asides: Vec::new(),
             last_count: 0,
@@ -291,7 +284,7 @@ impl Rig {
 
     /// Recipients that were delivered or reported on.
     fn recorded(&self) -> u64 {
-        self.recorded_before + self.sink.recorded()
+        self.sink.recorded()
     }
 
     /// The accepted files of all sources, the run's own first.
@@ -303,6 +296,11 @@ impl Rig {
     /// What recipients sent back, a line each.
     pub(crate) fn returned_file(&self) -> PathBuf {
         self.folder.path().join("returned")
+    }
+
+    /// What the servers answered to recipients, a line each.
+    pub(crate) fn answered_file(&self) -> PathBuf {
+        self.folder.path().join("answered")
     }
 
     /// Whether the source has ended.

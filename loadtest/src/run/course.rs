@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 
 use super::consumer::Consumer;
 use super::fates::{Fates, Senders, Told};
-use super::scenario::Scenario;
+use super::kpis::{self, Lines};
+use super::scenario::{SMALL_USERS, Scenario, USERS};
 use crate::campaign::rig::{Rig, TICK};
 use crate::campaign::verdict::Verdict;
 use crate::ledger::account::Account;
@@ -134,7 +135,8 @@ impl<'a> Course<'a> {
                 let small = self.scenario.small.as_ref().context("only it has such files")?;
                 senders.add(file, &small.labels)?;
             }
-            let fates = Fates::by_ledger(&rig.ledger()?, &rig.returned_file(), &senders)?;
+            let ledger = rig.ledger()?;
+            let fates = Fates::by_ledger(&ledger, &rig.returned_file(), &senders)?;
             let told = Told::read(&rig.plan.spool)?;
             let differences = fates.differences(&told.fates, DIFFERENCES_SHOWN);
             verdict.add(
@@ -143,6 +145,19 @@ impl<'a> Course<'a> {
             );
             for difference in differences {
                 verdict.add(false, difference);
+            }
+            if let Some(part) = &self.scenario.kpis {
+                let small = self.scenario.small.as_ref().map(|small| (SMALL_USERS, &small.labels));
+                let users: Vec<_> = std::iter::once((USERS, labels)).chain(small).collect();
+                let lines = Lines {
+                    ledger: &ledger,
+                    senders: &senders,
+                    users: &users,
+                    answered: &rig.answered_file(),
+                    returned: &rig.returned_file(),
+                    servers: &rig.sink.addresses,
+                };
+                kpis::judge(part, &lines, rig.plan.admin, verdict).await?;
             }
         }
         Ok(())

@@ -66,7 +66,7 @@ impl Senders {
         })
     }
 
-    fn whose(&self, id: &str, recipient: &str) -> Option<Whose> {
+    pub(crate) fn whose(&self, id: &str, recipient: &str) -> Option<Whose> {
         let (tenant, campaign) = self.0.get(id.get(..TAG_LEN)?)?.of(number_of(id.as_bytes())?);
         let (_, domain) = recipient.rsplit_once('@')?;
         Some(Whose { tenant, campaign, domain: domain.to_owned() })
@@ -93,7 +93,7 @@ impl Fates {
         }
         each_line(returned, |line| {
             let words: Vec<&str> = line.split(' ').collect();
-            let [id, recipient, what] = words[..] else { return };
+            let [id, recipient, what, _] = words[..] else { return };
             let Some(whose) = senders.whose(id, recipient) else { return };
             let fate = fates.of(Whose { campaign: String::new(), ..whose });
             match what {
@@ -199,7 +199,7 @@ mod tests {
         let [a, b, c] = ids.map(|id| String::from_utf8(id.to_vec()).unwrap());
         let line = |id: &str| format!("{id} 1 1 u@x.example");
         std::fs::write(&accepted, [&a, &b, &c].map(|id| line(id) + "\n").concat()).unwrap();
-        std::fs::write(&returned, format!("{b} u@x.example complaint\n")).unwrap();
+        std::fs::write(&returned, format!("{b} u@x.example complaint fbl@y.example\n")).unwrap();
         let mut ledger = Ledger::default();
         [&a, &b, &c].iter().for_each(|id| ledger.accept(&line(id)));
         ledger.receive(&format!("{a} L u@x.example 2 ok"));

@@ -9,6 +9,7 @@ mod course;
 mod facts;
 mod fates;
 mod html;
+mod kpis;
 mod peers;
 mod report;
 pub(crate) mod sample;
@@ -97,6 +98,7 @@ async fn play(named: &Named, options: &RigOptions) -> Result<Report> {
         shaping: scenario.shaping.as_deref(),
         webhook: webhook.as_ref().map(|(url, secret)| (&**url, &**secret)),
         own_hosts: scenario.own_hosts,
+        answers: scenario.kpis.is_some(),
     };
     let total = u64::from(scenario.messages);
     let mut rig = Rig::with_files(options, &scenario.upstreams, total, &files).await?;

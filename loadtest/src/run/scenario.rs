@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use super::kpis::KpiPart;
 use crate::sink::Span;
 use crate::source::{Labels, Sizes, SourceOptions, Spread};
 use crate::tls::Mode;
@@ -16,6 +17,10 @@ use crate::tls::Mode;
 const IDLE_MAX: u32 = 100_000;
 /// Destinations in turn where one of them is hot.
 const HOT_TURN: u32 = 100;
+
+/// Beginnings of recipients' names, of the run's own mail and of the small campaign's.
+pub(crate) const USERS: &str = "u";
+pub(crate) const SMALL_USERS: &str = "s";
 
 /// The scenarios that come with this program, by name.
 const SHIPPED: [(&str, &str); 14] = [
@@ -73,7 +78,11 @@ pub(crate) const REFERENCE: &str = r#"Scenario (TOML; only description and messa
   to = "slow.example"
   labels = "receipts/daily"
   at = 40                   # once so many percent are accepted
-  times = 2                 # its p99 beside them is at most so many times that alone"#;
+  times = 2                 # its p99 beside them is at most so many times that alone
+  [kpis]                    # /v1/kpis must be what source and servers counted
+  servers = ["big"]         # the servers in their order, as providers of the shaping rules
+  sources = { "127.0.0.9" = "out1" }
+  classes = { "5.1.1" = "bad-mailbox" }   # of what the servers refuse for good, by status"#;
 
 /// A scenario.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -119,6 +128,7 @@ pub(crate) struct Scenario {
     pub(crate) shaping: Option<String>,
     pub(crate) consumer: Option<ConsumerPart>,
     pub(crate) small: Option<Small>,
+    pub(crate) kpis: Option<KpiPart>,
     #[serde(default)]
     pub(crate) relents: bool,
     pub(crate) dead_until: Option<u32>,
@@ -154,7 +164,7 @@ impl Small {
     pub(crate) fn source(&self, target: std::net::SocketAddr) -> SourceOptions {
         let mut source = SourceOptions::campaign(target, self.messages, 1);
         (source.to_domains, source.labels) = (vec![self.to.clone()], Some(self.labels.clone()));
-        source.connections = 4;
+        (source.users, source.connections) = (SMALL_USERS.to_owned(), 4);
         source
     }
 }

@@ -73,13 +73,3 @@ pub(crate) struct Totals {
     pub(crate) tls_messages: u64,
     pub(crate) signatures: u64,
 }
-
-impl std::ops::AddAssign for Totals {
-    fn add_assign(&mut self, more: Self) {
-        self.messages += more.messages;
-        self.tls_sessions += more.tls_sessions;
-        self.tls_failures += more.tls_failures;
-        self.tls_messages += more.tls_messages;
-        self.signatures += more.signatures;
-    }
-}

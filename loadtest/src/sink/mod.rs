@@ -64,11 +64,15 @@ pub(crate) struct SinkOptions {
     /// ok, changed, unknown, or dsn:ACTION:STATUS
     #[arg(long, value_name = "FILE")]
     pub(crate) received: Option<PathBuf>,
+    /// File that gets a line for each recipient that was answered with more than a word on the
+    /// way: client, listener, recipient (- where none was named yet), reply code, enhanced status
+    #[arg(long, value_name = "FILE")]
+    pub(crate) answered: Option<PathBuf>,
     /// Where bounces and complaints go that the script has come back
     #[arg(long, value_name = "ADDR:PORT", requires = "script")]
     pub(crate) returns_to: Option<SocketAddr>,
-    /// File that gets a line for each of them that was taken: id, recipient, and bounce or
-    /// complaint
+    /// File that gets a line for each of them that was taken: id, recipient, bounce or complaint,
+    /// and whom it went to
     #[arg(long, value_name = "FILE")]
     pub(crate) returned: Option<PathBuf>,
     /// Folder that gets each message whole
@@ -89,9 +93,6 @@ pub(crate) struct SinkOptions {
     /// File that gets the certificate that is made, for clients that are to trust it
     #[arg(long, value_name = "FILE", conflicts_with = "certificate")]
     certificate_out: Option<PathBuf>,
-    /// Only what comes back is by the script.
-    #[arg(skip)]
-    behaves: bool,
     /// Who makes certificates, where there was a sink before this one.
     #[arg(skip)]
     maker: Option<Arc<Maker>>,
@@ -107,6 +108,7 @@ impl SinkOptions {
             hide,
             script,
             received,
+            answered: None,
             returns_to: None,
             returned: None,
             store,
@@ -115,7 +117,6 @@ impl SinkOptions {
             certificate,
             key,
             certificate_out,
-            behaves: false,
             maker,
         }
     }
@@ -135,9 +136,9 @@ impl SinkOptions {
         Self { returns_to: Some(to), returned: Some(returned), ..self }
     }
 
-    /// The same sink, which takes everything, whatever its script says.
-    pub(crate) fn behaving(self) -> Self {
-        Self { behaves: true, ..self }
+    /// The same sink, with a line in a file for each answer to a recipient.
+    pub(crate) fn answering(self, answered: PathBuf) -> Self {
+        Self { answered: Some(answered), ..self }
     }
 
     /// Every address that it listens on.
@@ -215,8 +216,7 @@ impl Sink {
             Some(path) => {
                 let text = std::fs::read_to_string(path);
                 let text = text.with_context(|| format!("reading {}", path.display()))?;
-                let script = Script::parse(&text).with_context(|| path.display().to_string())?;
-                if options.behaves { script.without_faults() } else { script }
+                Script::parse(&text).with_context(|| path.display().to_string())?
             }
         };
         let mut offers = Extensions::all();
@@ -274,6 +274,11 @@ impl Sink {
         self.order(Order::Revive(place));
     }
 
+    /// From now on takes everything, whatever its rules say; what comes back still comes back.
+    pub(crate) fn relent(&self) {
+        self.order(Order::Relent);
+    }
+
     /// From now on accepts and drops connections at `place`, or serves them again.
     pub(crate) fn drop_connections(&self, place: usize, drop: bool) {
         self.order(Order::DropConnections(place, drop));
@@ -326,6 +331,7 @@ pub(crate) struct Shared {
     filler: Filler,
     memory: RefCell<Memory>,
     log: LineLog,
+    answered: LineLog,
     returns: Option<Returns>,
     returned: LineLog,
     open_returns: Arc<AtomicU64>,
@@ -342,6 +348,7 @@ impl Shared {
             filler: Filler::new(0),
             memory: RefCell::new(Memory::new(options.seed)),
             log: LineLog::open(options.received.as_deref())?,
+            answered: LineLog::open(options.answered.as_deref())?,
             returns,
             returned: LineLog::open(options.returned.as_deref())?,
             open_returns,

@@ -112,7 +112,7 @@ impl Returns {
                 Some(to) => (to.clone(), complaint(&about, to)),
             };
             let word = if rule.what == What::Bounce { "bounce" } else { "complaint" };
-            let line = format!("{} {} {word}\n", about.id, about.recipient);
+            let line = format!("{} {} {word} {recipient}\n", about.id, about.recipient);
             let (after, to, shared) = (rule.after.draw(&mut dice), self.to, Rc::clone(shared));
             shared.open_returns.fetch_add(1, Ordering::Relaxed);
             tokio::task::spawn_local(async move {

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -234,6 +235,8 @@ pub(crate) struct Conduct {
     pub(crate) read_rate: Option<u32>,
     /// What is wrong with its certificate.
     pub(crate) flaw: Flaw,
+    /// From now on no rule applies.
+    pub(super) relented: Cell<bool>,
     rules: [Vec<Rule>; STAGES],
 }
 
@@ -308,11 +311,6 @@ impl Script {
         Ok(script)
     }
 
-    /// Of it, what comes back.
-    pub(super) fn without_faults(self) -> Self {
-        Self { returns: self.returns, ..Self::default() }
-    }
-
     /// The conduct of the listener at `address`; `offers` is what the command line leaves on.
     pub(crate) fn conduct(&self, address: SocketAddr, offers: Extensions) -> Result<Conduct> {
         let mut conduct = Conduct {
@@ -321,6 +319,7 @@ impl Script {
             connections_max: u64::MAX,
             read_rate: None,
             flaw: Flaw::None,
+            relented: Cell::new(false),
             rules: Default::default(),
         };
         for part in &self.listener {
@@ -418,7 +417,7 @@ impl Rule {
 impl Conduct {
     /// Whether any rule is about `stage`: without one there is nothing to ask.
     pub(crate) fn has_rules(&self, stage: Stage) -> bool {
-        !self.rules[stage as usize].is_empty()
+        !self.relented.get() && !self.rules[stage as usize].is_empty()
     }
 
     /// What the rules say: delays add up, and the first reply or cut that fires ends the search.

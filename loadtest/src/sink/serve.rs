@@ -38,6 +38,7 @@ pub(crate) enum Order {
     Kill(usize),
     Revive(usize),
     DropConnections(usize, bool),
+    Relent,
     Finish,
 }
 
@@ -85,12 +86,14 @@ pub(crate) fn run(
         tokio::select! {
             outcome = obey(&mut orders, &mut doors) => outcome,
             failed = shared.log.flush_forever() => failed,
+            failed = shared.answered.flush_forever() => failed,
             failed = shared.returned.flush_forever() => failed,
         }
     });
     drop(doors);
     drop(runtime);
     shared.log.flush()?;
+    shared.answered.flush()?;
     shared.returned.flush()?;
     outcome?;
     Ok(SinkReport {
@@ -112,6 +115,9 @@ async fn obey(orders: &mut mpsc::UnboundedReceiver<Order>, doors: &mut [Door]) -
                 doors[place].open(socket)?;
             }
             Order::DropConnections(place, drop) => doors[place].drops.set(drop),
+            Order::Relent => {
+                doors.iter().for_each(|door| door.listener.conduct.relented.set(true));
+            }
             Order::Finish => return Ok(()),
         }
     }
@@ -167,8 +173,8 @@ async fn accept_all(
 ) {
     let mut connections = JoinSet::new();
     loop {
-        let stream = match socket.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, client) = match socket.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, or a client that left: neither ends the listener.
                 shared.violation(place, &format!("(not accepted: {error})"));
@@ -181,7 +187,7 @@ async fn accept_all(
             continue;
         }
         let guard = OpenCount::new(Rc::clone(shared), place);
-        let session = Session::new(Rc::clone(shared), Rc::clone(listener), place);
+        let session = Session::new(Rc::clone(shared), Rc::clone(listener), (place, client.ip()));
         let tls = tls.clone();
         connections.spawn_local(async move {
             // What breaks a connection is the client's to tell; the sink has its counts.
@@ -239,7 +245,8 @@ async fn serve(
         stream = open.secure(tls, stream).await?;
         session.secured();
     }
-    if open.count() > session.listener.conduct.connections_max {
+    let conduct = &session.listener.conduct;
+    if open.count() > conduct.connections_max && !conduct.relented.get() {
         return answer(&mut stream, b"421 4.7.0 Too many connections\r\n").await;
     }
     let read_rate = session.listener.conduct.read_rate;

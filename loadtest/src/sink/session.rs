@@ -4,9 +4,11 @@
 //! In: bytes, cut anywhere. Out: `output`, and what the driver does next. Invariant: a message is
 //! recorded if and only if its 250 was put into `output`. Lives on: the sink's thread.
 
+mod answered;
 mod chunk;
 mod starttls;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -105,6 +107,7 @@ pub(crate) struct Session {
     shared: Rc<Shared>,
     pub(crate) listener: Rc<Listener>,
     place: usize,
+    client: IpAddr,
     state: State,
     delayed: Option<Delayed>,
     /// Replies that the driver has not sent yet.
@@ -125,12 +128,17 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A session on the listener at `place` of the sink's list.
-    pub(crate) fn new(shared: Rc<Shared>, listener: Rc<Listener>, place: usize) -> Self {
+    /// A session of `client` on the listener at `place` of the sink's list.
+    pub(crate) fn new(
+        shared: Rc<Shared>,
+        listener: Rc<Listener>,
+        (place, client): (usize, IpAddr),
+    ) -> Self {
         Self {
             shared,
             listener,
             place,
+            client,
             state: State::Greeting,
             delayed: None,
             output: Vec::with_capacity(512),
@@ -269,6 +277,7 @@ impl Session {
         if !positive {
             self.counters().refusals.fetch_add(1, Ordering::Relaxed);
         }
+        self.note_answer(reply, effect);
         match effect {
             Effect::None => {}
             Effect::Greeted => self.state = State::Command,
@@ -438,8 +447,7 @@ impl Session {
     fn end(&mut self, now: Instant) -> Option<Want> {
         self.state = State::Command;
         if self.content.size > self.listener.conduct.size_max {
-            self.forget_transaction();
-            return self.reply(b"552 5.3.4 Too big\r\n", Effect::None);
+            return self.reply(b"552 5.3.4 Too big\r\n", Effect::Record);
         }
         self.answer(Stage::End, b"250 2.0.0 Taken\r\n", Effect::Record, now)
     }

@@ -25,7 +25,8 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let received = folder.path().join("received");
         let address: SocketAddr = "127.0.0.1:25".parse().unwrap();
-        let options = SinkOptions::plain(vec![address], Some(received.clone()));
+        let options = SinkOptions::plain(vec![address], Some(received.clone()))
+            .answering(folder.path().join("answered"));
         let plan = Plan {
             options,
             counters: Arc::new(vec![Counters::default()]),
@@ -38,7 +39,7 @@ impl Bench {
         hide.iter().for_each(|extension| offers.hide(*extension));
         let conduct = Script::parse(script).unwrap().conduct(address, offers).unwrap();
         let listener = Rc::new(Listener::new("L".to_owned(), conduct));
-        let session = Session::new(Rc::clone(&shared), listener, 0);
+        let session = Session::new(Rc::clone(&shared), listener, (0, address.ip()));
         let (now, replies, last) = (Instant::now(), String::new(), Want::More);
         let mut bench = Self { session, shared, received, _folder: folder, now, replies, last };
         bench.feed(b"");
@@ -91,6 +92,12 @@ impl Bench {
             (words[0].to_owned(), words[2].to_owned(), words[4].to_owned())
         };
         text.lines().map(split).collect()
+    }
+
+    /// What was answered to recipients.
+    fn answered(&self) -> String {
+        self.shared.answered.flush().unwrap();
+        std::fs::read_to_string(self.received.with_file_name("answered")).unwrap()
     }
 
     fn violations(&self) -> Vec<String> {
@@ -372,4 +379,41 @@ fn no_input_panics() {
             held.drain(..count);
         }
     }
+}
+
+#[test]
+fn each_answer_that_decides_about_a_recipient_is_written_down() {
+    let script = r#"
+        [[rule]]
+        stage = "mail"
+        first = 1
+        reply = "421 4.7.0 Go away"
+        [[rule]]
+        stage = "rcpt"
+        domain = "no.example"
+        reply = "550 5.1.1 Nobody"
+        [[rule]]
+        stage = "end"
+        domain = "later.example"
+        reply = "452 Full"
+    "#;
+    let mut bench = Bench::new(script, &[]);
+    bench.feed(b"EHLO c\r\nMAIL FROM:<a@b.example>\r\n");
+    let line = |recipient: &str, answer: &str| format!("127.0.0.1 L {recipient} {answer}\n");
+    let mut all = line("-", "421 4.7.0");
+    assert_eq!(bench.answered(), all);
+    bench.session.listener.conduct.relented.set(true);
+    bench.feed(&by_data()[8..]);
+    all += &line("u@d.example", "250 2.0.0");
+    assert_eq!(bench.answered(), all);
+    bench.session.listener.conduct.relented.set(false);
+    let rcpt = |to: &str| format!("RCPT TO:<u@{to}.example>\r\n");
+    let more = ["MAIL FROM:<a@b.example>\r\n".into(), rcpt("no"), rcpt("yes"), rcpt("later")];
+    bench.session.listener.conduct.relented.set(true);
+    bench.feed(more[0].as_bytes());
+    bench.session.listener.conduct.relented.set(false);
+    bench.feed((more[1..].concat() + "BDAT 3 LAST\r\nx\r\n").as_bytes());
+    all += &line("u@no.example", "550 5.1.1");
+    all += &(line("u@yes.example", "452 -") + &line("u@later.example", "452 -"));
+    assert_eq!(bench.answered(), all);
 }

@@ -27,11 +27,11 @@ impl Domains {
         }
     }
 
-    /// Appends the address of recipient `place` of message `number`.
+    /// Appends the address of recipient `place` of message `number`, behind the user's beginning.
     ///
     /// `recipients` is how many a message has.
     pub(crate) fn recipient(&self, number: u32, place: u32, recipients: u32, out: &mut Vec<u8>) {
-        write!(out, "u{number}.{place}@").expect("memory takes every write");
+        write!(out, "{number}.{place}@").expect("memory takes every write");
         let turn = u64::from(number) * u64::from(recipients) + u64::from(place);
         match self {
             Self::Turns(count) => numbered_name(turn % u64::from(*count), out),
@@ -115,7 +115,7 @@ mod tests {
         let domains = Domains::numbered(10, None);
         let mut out = Vec::new();
         domains.recipient(1, 2, 3, &mut out);
-        assert_eq!(out, b"u1.2@d0000006.example");
+        assert_eq!(out, b"1.2@d0000006.example");
     }
 
     #[test]

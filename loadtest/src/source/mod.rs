@@ -371,6 +371,7 @@ impl Run {
     }
 
     fn recipient(&self, number: u32, place: u32, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.options.users.as_bytes());
         self.domains.recipient(number, place, self.options.recipients, out);
     }
 

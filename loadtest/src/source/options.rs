@@ -108,6 +108,9 @@ pub(crate) struct SourceOptions {
     #[arg(long, default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(RECIPIENTS_MAX)))]
     pub(crate) recipients: u32,
+    /// Beginning of recipients' local parts, before the message's number
+    #[arg(long, default_value = "u", value_name = "WORD")]
+    pub(crate) users: String,
     /// Reverse-path
     #[arg(long, default_value = "campaign@load.example", value_name = "ADDRESS")]
     pub(crate) from: String,
@@ -170,6 +173,7 @@ impl SourceOptions {
             rate: None,
             spread: Spread::Constant,
             recipients: 1,
+            users: "u".to_owned(),
             from: "campaign@load.example".to_owned(),
             labels: None,
             helo: "source.load.example".to_owned(),

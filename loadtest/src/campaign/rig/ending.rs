@@ -9,30 +9,12 @@ use super::{ACCOUNT_EVERY, Outcome, QUIET, RETURNS_WAIT, Rig, TICK};
 use crate::ledger::account::Account;
 use crate::ledger::queued;
 use crate::run::sample::{self, Sampler};
-use crate::sink::Sink;
 
 impl Rig {
     /// From now on the sink takes everything.
     pub(crate) async fn relent(&mut self) -> Result<()> {
-        (0..self.sink.addresses.len()).for_each(|place| self.sink.kill(place));
-        let behaviour = self.behaviour.clone().behaving();
-        let began = Instant::now();
+        self.sink.relent();
         self.wait_for_returns().await;
-        loop {
-            match Sink::start(&behaviour) {
-                Ok(sink) => {
-                    let old = std::mem::replace(&mut self.sink, sink);
-                    self.recorded_before += old.recorded();
-                    let old = old.finish()?;
-                    self.violations.extend(old.violations);
-                    self.replaced += old.totals;
-                    break;
-                }
-                Err(error) if began.elapsed() > QUIET => return Err(error),
-                // The old one's listeners are not closed yet.
-                Err(_) => tokio::time::sleep(TICK).await,
-            }
-        }
         self.plan.flush().await
     }
 
@@ -101,9 +83,7 @@ impl Rig {
         } else {
             eprintln!("kept: {}", self.folder.path().display());
         }
-        let mut sink = self.sink.finish()?;
-        sink.violations.append(&mut self.violations);
-        sink.totals += self.replaced;
+        let sink = self.sink.finish()?;
         Ok(Outcome {
             source,
             sink,

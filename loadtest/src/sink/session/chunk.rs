@@ -42,7 +42,7 @@ impl Session {
         }
         if let Some(reply) = reply {
             if reply.starts_with(b"421") {
-                return self.reply(&reply, Effect::None);
+                return self.reply(&reply, Effect::Content);
             }
             // The chunk comes in all the same, and is refused behind it.
             self.refusal = reply;
@@ -78,16 +78,14 @@ impl Session {
             | State::Greeting
             | State::Command
             | State::Dots(_)
-            | State::Ended => {
-                self.state = State::Command;
-                self.forget_transaction();
-                match std::mem::take(&mut self.refusal) {
-                    refusal if refusal.is_empty() => {
-                        self.reply(b"503 5.5.1 No transaction\r\n", Effect::None)
-                    }
-                    refusal => self.reply(&refusal, Effect::None),
+            | State::Ended => match std::mem::take(&mut self.refusal) {
+                refusal if refusal.is_empty() => {
+                    self.state = State::Command;
+                    self.forget_transaction();
+                    self.reply(b"503 5.5.1 No transaction\r\n", Effect::None)
                 }
-            }
+                refusal => self.reply(&refusal, Effect::Record),
+            },
         }
     }
 }
