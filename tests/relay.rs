@@ -101,6 +101,8 @@ mod recipients;
 mod refusals;
 #[path = "relay/reload.rs"]
 mod reload;
+#[path = "relay/responses.rs"]
+mod responses;
 #[path = "relay/returns.rs"]
 mod returns;
 #[path = "relay/seen.rs"]

@@ -270,6 +270,7 @@ pub fn surroundings(
         link_secrets: config.web.as_ref().map(|web| secrets(&web.secrets)).transpose()?,
         shaping: config.shaping.is_on().then(|| shaping_in(config)).transpose()?,
         board,
+        campaigns: Arc::default(),
         suppression: None,
     })
 }

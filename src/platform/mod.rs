@@ -5,6 +5,7 @@
 
 mod blocking;
 pub mod boot;
+mod campaigns;
 pub mod channels;
 pub mod clock;
 pub mod confine;

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::egress::throttle::SharedSites;
 use crate::mail::address::Domain;
 use crate::platform::boot::{BootError, Node, Options, ShardStart};
+use crate::platform::campaigns::CampaignKeeper;
 use crate::platform::channels::Posts;
 use crate::platform::confine::{ConfineError, confine};
 use crate::platform::domain_check::CheckError;
@@ -34,6 +35,7 @@ use crate::platform::{clock, machine};
 use crate::policy::domain_check::Report;
 use crate::policy::gate::Board;
 use crate::policy::repeats::Repeats;
+use crate::policy::returns::campaigns::KnownCampaigns;
 use crate::policy::suppression::{Registry, Suppression};
 use crate::queue::Pause;
 use crate::shard::mesh::Crossing;
@@ -85,6 +87,9 @@ pub enum SettingsError {
     /// There can be no thread that keeps how sources stand at sites.
     #[error("how sources stand at sites cannot be kept: {0}")]
     Keeper(io::Error),
+    /// There can be no thread that keeps campaigns.
+    #[error("campaigns of what comes back cannot be kept: {0}")]
+    Campaigns(io::Error),
 }
 
 /// A relay that is ready to run: all that this machine can refuse has been asked for.
@@ -99,6 +104,7 @@ pub struct Relay {
     lists: Arc<Lists>,
     sites: Arc<SharedSites>,
     keeper: Arc<Keeper>,
+    campaigns: Arc<CampaignKeeper>,
     repeats: Arc<Opener>,
 }
 
@@ -113,6 +119,7 @@ pub struct Handle {
     pauses: Arc<Pauses>,
     lists: Arc<Lists>,
     keeper: Arc<Keeper>,
+    campaigns: Arc<CampaignKeeper>,
     repeats: Arc<Opener>,
 }
 
@@ -166,11 +173,13 @@ impl Handle {
     pub fn reload(&self, config: &Config) -> Result<(), SettingsError> {
         let clock = self.settings.load().clock.clone();
         let suppression = self.lists.open(config)?;
-        let settings = settings(config, clock, self.checker.board(), suppression)?;
+        let known = self.campaigns.known();
+        let settings = settings(config, clock, self.checker.board(), known, suppression)?;
         self.checker.set(config).map_err(SettingsError::Checker)?;
         self.tls_reports.set(config).map_err(SettingsError::TlsReports)?;
         self.lists.set(config);
         self.keeper.set(config.shaping.is_on()).map_err(SettingsError::Keeper)?;
+        self.campaigns.set(config.returns.as_ref()).map_err(SettingsError::Campaigns)?;
         self.settings.store(settings.clone());
         for shard in self.posts.shard_ids() {
             self.posts.post(shard, Crossing::Reload(settings.clone()));
@@ -201,7 +210,10 @@ impl Relay {
         let lists = Lists::new(config.spool.directory.clone());
         let suppression = lists.open(config).map_err(SettingsError::from)?;
         lists.set(config);
-        let settings = settings(config, clock, checker.board(), suppression)?;
+        let campaigns = Arc::new(CampaignKeeper::new(&config.spool.directory));
+        campaigns.set(config.returns.as_ref()).map_err(SettingsError::Campaigns)?;
+        let known = campaigns.known();
+        let settings = settings(config, clock, checker.board(), known, suppression)?;
         let settings = Arc::new(ArcSwap::new(settings));
         checker.set(config).map_err(SettingsError::Checker)?;
         let tls_reports = TlsReports::new(node.posts(), config.spool.directory.clone());
@@ -222,6 +234,7 @@ impl Relay {
             lists,
             sites,
             keeper,
+            campaigns,
             repeats,
         })
     }
@@ -241,13 +254,14 @@ impl Relay {
             pauses: self.pauses.clone(),
             lists: self.lists.clone(),
             keeper: self.keeper.clone(),
+            campaigns: self.campaigns.clone(),
             repeats: self.repeats.clone(),
         }
     }
 
     /// Run until it is drained. `tell` is called on each occasion.
     pub fn run(self, tell: impl FnMut(Occasion)) -> Result<(), RunError> {
-        let Self { node, log, settings, pauses, sites, keeper, .. } = self;
+        let Self { node, log, settings, pauses, sites, keeper, campaigns, .. } = self;
         let shared = Arc::new(Shared::with(node.posts().shards(), sites));
         let make = move |start: ShardStart| {
             let mut shard = make_shard(start, log, settings.load_full(), shared.clone())?;
@@ -256,6 +270,7 @@ impl Relay {
         };
         let ended = node.run(make, tell).map(drop);
         keeper.finish();
+        campaigns.finish();
         ended
     }
 }
@@ -287,9 +302,11 @@ fn settings(
     config: &Config,
     clock: Arc<Clock>,
     board: Arc<Board>,
+    campaigns: Arc<KnownCampaigns>,
     suppression: Option<Arc<Suppression>>,
 ) -> Result<Arc<Settings>, SettingsError> {
-    let around = Surroundings { suppression, ..files::surroundings(config, clock, board)? };
+    let around =
+        Surroundings { campaigns, suppression, ..files::surroundings(config, clock, board)? };
     let settings = Settings::new(config, &around)?;
     Ok(Arc::new(settings.on_machine(&machine::addresses())))
 }
@@ -301,7 +318,7 @@ pub fn check(config: &Config) -> Result<AdminFiles, SettingsError> {
     clock.set(clock::now().wall);
     let admin = files::admin(config, &clock)?;
     files::web(config, &clock)?;
-    settings(config, clock, Arc::default(), None)?;
+    settings(config, clock, Arc::default(), Arc::default(), None)?;
     Ok(admin)
 }
 

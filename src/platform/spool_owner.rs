@@ -19,13 +19,14 @@ use crate::platform::spool_dir::{self, SpoolError};
 use crate::platform::way::{self, Astray};
 
 /// What lies in a spool beside the directories of shards. The last one is the file system's own.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "LOCK",
     "events",
     "exporters",
     "kpis.redb",
     "injected.redb",
     "suppression.redb",
+    "campaigns",
     "paused.json",
     "shaping.json",
     "tls-reports.json",

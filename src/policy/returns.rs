@@ -7,16 +7,22 @@
 //! believed where its token says the same.
 //! Lives on: all shards, shared; a reload makes another.
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 
 use crate::base::ids::MessageId;
 use crate::base::time::WallTime;
 use crate::mail::address::{Domain, ForwardPath, Mailbox};
 use crate::mail::envelope::{Envelope, Recipient};
-use crate::mail::handling::TenantName;
+use crate::mail::handling::{CampaignName, Handling, TenantName};
 use crate::mail::status::Reply;
 use crate::policy::reply;
 use crate::policy::verp::{self, Mark, Sealed, TokenError, Trace, Use, Verp};
+
+pub mod campaigns;
+
+use campaigns::KnownCampaigns;
 
 /// What is signed into reverse-paths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +53,8 @@ pub struct Returns {
     pub forward_to: Option<Mailbox>,
     /// Whose messages say whose they are.
     pub tenants: Tenants,
+    /// What they say what they are sent for.
+    pub campaigns: Arc<KnownCampaigns>,
 }
 
 /// Tenants, by what stands for them in tokens.
@@ -62,6 +70,21 @@ impl Tenants {
     fn mark(&self, name: Option<&TenantName>) -> Option<Mark> {
         let mark = name.filter(|_| !self.0.is_empty()).map(Mark::of_tenant)?;
         self.0.contains_key(&mark).then_some(mark)
+    }
+}
+
+/// Whose a message is, as far as that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Whose<'a> {
+    /// Who sends.
+    pub tenant: Option<&'a TenantName>,
+    /// What for.
+    pub campaign: Option<&'a CampaignName>,
+}
+
+impl<'a> From<&'a Handling> for Whose<'a> {
+    fn from(handling: &'a Handling) -> Self {
+        Self { tenant: handling.tenant.as_ref(), campaign: handling.campaign.as_ref() }
     }
 }
 
@@ -104,6 +127,8 @@ pub struct Known {
     pub recipient: Option<Mailbox>,
     /// Whose message it was.
     pub tenant: Option<TenantName>,
+    /// What it was sent for.
+    pub campaign: Option<CampaignName>,
 }
 
 /// Whom a report is about, as far as that is known.
@@ -137,9 +162,17 @@ impl Returns {
         };
         let path = |place: &u16| &envelope.recipients[usize::from(*place)].forward_path;
         let recipient = recipient.map(|place| Mark::of(path(place).as_str()));
-        let handling = envelope.handling.as_ref();
-        let tenant = self.tenants.mark(handling.and_then(|it| it.tenant.as_ref()));
-        Some(self.verp.reverse_path(Trace { message, recipient, tenant }, now))
+        let whose = envelope.handling.as_deref().map(Whose::from).unwrap_or_default();
+        let (tenant, campaign) = self.marks(whose, now);
+        Some(self.verp.reverse_path(Trace { message, recipient, tenant, campaign }, now))
+    }
+
+    /// What stands for whose a message is; nothing, where the node does not know the tenant.
+    fn marks(&self, whose: Whose<'_>, now: WallTime) -> (Option<Mark>, Option<Mark>) {
+        let Whose { tenant: name, campaign } = whose;
+        let tenant = self.tenants.mark(name);
+        let known = name.filter(|_| tenant.is_some()).zip(campaign);
+        (tenant, known.and_then(|(name, campaign)| self.campaigns.note(name, campaign, now)))
     }
 
     /// Whether mail to this domain may be ours.
@@ -173,12 +206,16 @@ impl Returns {
         self.tenants.0.get(&trace?.tenant?)
     }
 
+    fn campaign(&self, trace: Option<Trace>) -> Option<CampaignName> {
+        self.campaigns.find(self.tenant(trace)?, trace?.campaign?)
+    }
+
     /// Fields that tell providers where to send complaints, and about which message (RFC 9477).
     pub fn announcement(
         &self,
         message: MessageId,
         envelope: &Envelope,
-        tenant: Option<&TenantName>,
+        whose: Whose<'_>,
         now: WallTime,
     ) -> Option<String> {
         let address = self.complaints.first().filter(|_| self.announces)?;
@@ -187,12 +224,14 @@ impl Returns {
         }
         let token = match envelope.recipients.as_slice() {
             [Recipient { forward_path: ForwardPath::Mailbox(only), .. }] => {
-                let (recipient, tenant) = (only.clone(), tenant.cloned());
-                self.verp.seal(Use::FeedbackId, &Sealed { message, recipient, tenant }, now)
+                let (recipient, Whose { tenant, campaign }) = (only.clone(), whose);
+                let (tenant, campaign) = (tenant.cloned(), campaign.cloned());
+                let sealed = Sealed { message, recipient, tenant, campaign };
+                self.verp.seal(Use::FeedbackId, &sealed, now)
             }
             _ => {
-                let tenant = self.tenants.mark(tenant);
-                let trace = Trace { message, recipient: None, tenant };
+                let (tenant, campaign) = self.marks(whose, now);
+                let trace = Trace { message, recipient: None, tenant, campaign };
                 self.verp.token(Use::FeedbackId, trace, now)
             }
         };
@@ -209,13 +248,14 @@ impl Returns {
     ) -> Known {
         let sealed = feedback_id.and_then(|id| self.verp.open(Use::FeedbackId, id, now).ok());
         let by_path = reverse_path.and_then(|path| self.verp.read(path, now)?.ok());
-        if let Some(Sealed { message, recipient, tenant }) = sealed {
-            let trace =
-                Trace { message, recipient: Some(Mark::of(recipient.as_str())), tenant: None };
+        if let Some(Sealed { message, recipient, tenant, campaign }) = sealed {
+            let mark = Some(Mark::of(recipient.as_str()));
+            let trace = Trace { message, recipient: mark, tenant: None, campaign: None };
             // An id is made before the header of a message says whose it is.
             let of_same = by_path.filter(|by_path| by_path.message == message);
             let tenant = tenant.or_else(|| self.tenant(of_same).cloned());
-            return Known { trace: Some(trace), recipient: Some(recipient), tenant };
+            let campaign = campaign.or_else(|| self.campaign(of_same));
+            return Known { trace: Some(trace), recipient: Some(recipient), tenant, campaign };
         }
         let by_id = || self.verp.check(Use::FeedbackId, feedback_id?, now).ok();
         self.traced(by_path.or_else(by_id))
@@ -223,7 +263,18 @@ impl Returns {
 
     /// What a token says.
     pub fn traced(&self, trace: Option<Trace>) -> Known {
-        Known { trace, recipient: None, tenant: self.tenant(trace).cloned() }
+        let (tenant, campaign) = (self.tenant(trace).cloned(), self.campaign(trace));
+        Known { trace, recipient: None, tenant, campaign }
+    }
+
+    /// What a bounce is about whose address was this token, and which gives back this id.
+    pub fn bounced(&self, trace: Trace, feedback_id: Option<&str>, now: WallTime) -> Known {
+        let known = self.traced(Some(trace));
+        let sealed = feedback_id.and_then(|id| self.verp.open(Use::FeedbackId, id, now).ok());
+        // Behind a long local part was no room for it.
+        let of_same = sealed.filter(|sealed| sealed.message == trace.message);
+        let campaign = known.campaign.or_else(|| of_same?.campaign);
+        Known { campaign, ..known }
     }
 
     /// Whom something is about that came back. `named`: the recipient that it speaks of, or whom
@@ -234,7 +285,7 @@ impl Returns {
         others: impl Iterator<Item = &'a Mailbox>,
     ) -> Subject<'a> {
         let first = named.clone().next();
-        let Some(Trace { message, recipient: mark, tenant: _ }) = trace else {
+        let Some(Trace { message, recipient: mark, .. }) = trace else {
             return Subject { message: None, recipient: first, vouched: None };
         };
         let message = Some(message);
@@ -267,187 +318,4 @@ fn refusal(error: TokenError) -> Reply {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::mail::address::ReversePath;
-    use crate::mail::envelope::{BodyType, Notify, TlsWish};
-    use crate::mail::handling::Handling;
-    use crate::policy::verp::Secrets;
-
-    const NOW: WallTime = WallTime(1_795_491_661_007);
-    const MESSAGE: MessageId = MessageId(77);
-
-    fn mailbox(text: &str) -> Mailbox {
-        Mailbox::parse(text, true).expect("an address")
-    }
-
-    fn returns(mode: Mode) -> Returns {
-        let secrets = Secrets::parse("0123456789abcdef0123456789abcdef").expect("secrets");
-        let lifetime = Duration::from_secs(30 * 86_400);
-        let address = mailbox("bounces@b.example");
-        Returns {
-            verp: Verp::new(address, secrets.into(), lifetime).expect("it fits"),
-            mode,
-            classic: false,
-            complaints: vec![mailbox("fbl@b.example"), mailbox("abuse@c.example")],
-            announces: true,
-            forward_to: None,
-            tenants: Tenants::new([&TenantName::parse("acme").expect("a name")].into_iter()),
-        }
-    }
-
-    fn envelope(recipients: &[&str]) -> Envelope {
-        let recipient = |address: &&str| Recipient {
-            forward_path: ForwardPath::Mailbox(mailbox(address)),
-            notify: Notify::Default,
-            original: None,
-        };
-        Envelope {
-            reverse_path: ReversePath(Some(mailbox("news@a.example"))),
-            body_type: BodyType::SevenBit,
-            smtp_utf8: false,
-            tls: TlsWish::Unsaid,
-            ret: None,
-            envelope_id: None,
-            handling: None,
-            recipients: recipients.iter().map(recipient).collect(),
-        }
-    }
-
-    fn trace(returns: &Returns, path: &Mailbox) -> Trace {
-        match returns.judge(path, NOW) {
-            Some(Ok(Address::Bounces(trace))) => trace,
-            other => panic!("{path}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_recipient_is_signed_where_it_costs_nothing_or_is_wanted() {
-        let (one, two) = (envelope(&["u@x.example"]), envelope(&["u@x.example", "v@x.example"]));
-        let mark = Some(Mark::of("u@x.example"));
-        for (mode, envelope, recipients, expected) in [
-            (Mode::Message, &one, &[0][..], mark),
-            (Mode::Message, &two, &[0], None),
-            (Mode::Message, &two, &[0, 1], None),
-            (Mode::Recipient, &one, &[0], mark),
-            (Mode::Recipient, &two, &[0], mark),
-            // Two in a transaction have one reverse-path.
-            (Mode::Recipient, &two, &[0, 1], None),
-        ] {
-            let returns = returns(mode);
-            let path = returns.reverse_path(MESSAGE, envelope, recipients, NOW).expect("a path");
-            let expected = Trace { message: MESSAGE, recipient: expected, tenant: None };
-            assert_eq!(trace(&returns, &path), expected, "{mode:?} {recipients:?}");
-        }
-        assert_eq!(returns(Mode::Off).reverse_path(MESSAGE, &one, &[0], NOW), None);
-    }
-
-    #[test]
-    fn a_token_says_whose_message_it_is_where_the_node_knows_them() {
-        let returns = returns(Mode::Message);
-        let name = |text: &str| TenantName::parse(text).expect("a name");
-        for (tenant, known) in [("acme", true), ("else", false)] {
-            let tenant = Some(name(tenant));
-            let handling = Some(Handling { tenant: tenant.clone(), ..Handling::default() }.into());
-            let envelope = Envelope { handling, ..envelope(&["u@x.example"]) };
-            let path = returns.reverse_path(MESSAGE, &envelope, &[0], NOW).expect("a path");
-            let found = returns.tenant(Some(trace(&returns, &path)));
-            assert_eq!(found, tenant.as_ref().filter(|_| known));
-            let fields = returns.announcement(MESSAGE, &envelope, tenant.as_ref(), NOW);
-            let fields = fields.expect("fields");
-            let id = fields.rsplit(' ').next().expect("an id").trim_end();
-            assert_eq!(returns.known(None, Some(id), NOW).tenant, tenant);
-            // Made before its header said whose the message is, as the reverse-path was not.
-            let early = returns.announcement(MESSAGE, &envelope, None, NOW).expect("fields");
-            let id = early.rsplit(' ').next().expect("an id").trim_end();
-            let told = returns.known(Some(&path), Some(id), NOW).tenant;
-            assert_eq!(told, tenant.filter(|_| known));
-            let other = returns.announcement(MessageId(78), &envelope, None, NOW).expect("fields");
-            let id = other.rsplit(' ').next().expect("an id").trim_end();
-            assert_eq!(returns.known(Some(&path), Some(id), NOW).tenant, None);
-        }
-        assert_eq!(returns.tenant(None), None);
-    }
-
-    #[test]
-    fn the_null_reverse_path_stays_and_announces_nothing() {
-        let returns = returns(Mode::Recipient);
-        let null = Envelope { reverse_path: ReversePath::NULL, ..envelope(&["u@x.example"]) };
-        assert_eq!(returns.reverse_path(MESSAGE, &null, &[0], NOW), None);
-        assert_eq!(returns.announcement(MESSAGE, &null, None, NOW), None);
-    }
-
-    #[test]
-    fn what_looks_like_ours_and_is_not_is_refused_and_the_rest_is_others() {
-        let mut returns = returns(Mode::Message);
-        let path = returns.reverse_path(MESSAGE, &envelope(&["u@x.example"]), &[0], NOW);
-        let path = path.expect("a path");
-        let late = NOW + Duration::from_secs(32 * 86_400);
-        let expired = returns.judge(&path, late).expect("ours").expect_err("too old");
-        assert_eq!(expired.to_string(), "550 5.1.6 That was sent too long ago");
-        for forged in ["bounces@b.example", "Bounces@B.example", "bounces+x@b.example"] {
-            let refused = returns.judge(&mailbox(forged), NOW).expect("ours").expect_err("forged");
-            assert_eq!(refused.to_string(), "550 5.1.1 No such recipient here", "{forged}");
-        }
-        for address in ["fbl@b.example", "FBL@b.example", "abuse@c.example"] {
-            assert_eq!(returns.judge(&mailbox(address), NOW), Some(Ok(Address::Complaints)));
-        }
-        for other in ["x@b.example", "news+u=x.example@b.example", "bounces+x@c.example"] {
-            assert_eq!(returns.judge(&mailbox(other), NOW), None, "{other}");
-        }
-        returns.classic = true;
-        let unsigned = returns.judge(&mailbox("news+u=x.example@b.example"), NOW);
-        assert_eq!(unsigned, Some(Ok(Address::Unsigned(mailbox("u@x.example")))));
-        let elsewhere = returns.judge(&mailbox("news+u=x.example@c.example"), NOW);
-        assert_eq!(elsewhere, None);
-    }
-
-    /// RFC 9477 §3.3 wants an id that is hard to forge.
-    #[test]
-    fn complaints_are_told_where_to_go_and_come_back_by_their_id() {
-        let returns = returns(Mode::Off);
-        let fields = returns.announcement(MESSAGE, &envelope(&["u@x.example"]), None, NOW);
-        let fields = fields.expect("fields");
-        let id = fields.strip_prefix("CFBL-Address: fbl@b.example; report=arf\r\n");
-        let id = id.and_then(|rest| rest.strip_prefix("CFBL-Feedback-ID: ")).expect("an id");
-        let known = returns.known(None, Some(id.trim_end()), NOW);
-        let mark = Some(Mark::of("u@x.example"));
-        let trace = Trace { message: MESSAGE, recipient: mark, tenant: None };
-        assert_eq!((known.trace, known.recipient), (Some(trace), Some(mailbox("u@x.example"))));
-        assert_eq!(returns.known(None, Some("x"), NOW), Known::default());
-        let two = envelope(&["u@x.example", "v@x.example"]);
-        let fields = returns.announcement(MESSAGE, &two, None, NOW).expect("fields");
-        let id = fields.rsplit(' ').next().expect("an id").trim_end();
-        let known = returns.known(None, Some(id), NOW);
-        let trace = Trace { message: MESSAGE, recipient: None, tenant: None };
-        assert_eq!(known, Known { trace: Some(trace), ..Known::default() });
-        // An id is no reverse-path.
-        let path = mailbox(&format!("bounces+{id}@b.example"));
-        assert_eq!(returns.known(Some(&path), None, NOW), Known::default());
-    }
-
-    /// Who has had a message can bounce it, but nobody else.
-    #[test]
-    fn a_report_speaks_of_no_other_recipient_than_its_token() {
-        let user = mailbox("user@x.example");
-        let (victim, forwarded) = (mailbox("victim@x.example"), mailbox("private@y.example"));
-        let mark = Some(Mark::of("user@x.example"));
-        let marked = Some(Trace { message: MESSAGE, recipient: mark, tenant: None });
-        let message = Some(Trace { message: MESSAGE, recipient: None, tenant: None });
-        for (trace, named, others, expected) in [
-            (marked, vec![&user], vec![], (Some(&user), Some(Vouched::Recipient))),
-            (marked, vec![&victim], vec![], (Some(&victim), Some(Vouched::Message))),
-            (marked, vec![&forwarded], vec![&user], (Some(&user), Some(Vouched::Recipient))),
-            (marked, vec![], vec![&user], (Some(&user), Some(Vouched::Recipient))),
-            (marked, vec![], vec![], (None, Some(Vouched::Message))),
-            (message, vec![&user], vec![], (Some(&user), Some(Vouched::Message))),
-            (None, vec![&user], vec![], (Some(&user), None)),
-        ] {
-            let subject = Returns::subject(trace, named.into_iter(), others.into_iter());
-            assert_eq!((subject.recipient, subject.vouched), expected);
-            assert_eq!(subject.message, trace.map(|trace| trace.message));
-        }
-    }
-}
+mod tests;

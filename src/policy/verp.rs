@@ -1,22 +1,24 @@
 //! Sign what is to come back, so that it says which message it is about, and nobody can make it up.
 //!
-//! In: secrets, a message's id, perhaps its tenant and one of its recipients, the day. Out: a token
-//! that fits in a local part beside `bounces+`; and of a token that came back, what it is about, or
-//! that it is not ours. Invariant: what is not signed with one of the secrets, for the same use and
-//! the same domain, is refused, in a time that does not depend on how much of it is right.
-//! Lives on: all shards, shared; a reload makes another.
+//! In: secrets, a message's id, perhaps its tenant, its campaign and one of its recipients, the
+//! day. Out: a token that fits in a local part beside `bounces+`; and of a token that came back,
+//! what it is about, or that it is not ours. Invariant: what is not signed with one of the secrets,
+//! for the same use and the same domain, is refused, in a time that does not depend on how much of
+//! it is right. Lives on: all shards, shared; a reload makes another.
 //!
 //! ```text
 //! octets  what is signed
-//!      1  form: 16, and 1 where a recipient follows, and 2 where a tenant does
+//!      1  form: 16, and 1 where a recipient follows, 2 where a tenant does, 4 where a campaign does
 //!      8  the message's id
 //!      2  the day it was signed on, counted from 1970-01-01
 //!      4  the first octets of SHA-256 over the recipient in lower case, if any
 //!      4  the first octets of SHA-256 over `tenant`, NUL and its name, if any
+//!      4  the first octets of SHA-256 over `campaign`, NUL and its name, if any
 //!     10  the first octets of HMAC-SHA256 over: use, domain, and all of the above
 //! ```
 //! In base32 (RFC 4648 §6) of lower case, since hosts on the way back may change a local part's
-//! case: 34 to 47 characters. 80 bits of signature: who guesses has one try a message.
+//! case: 34 to 53 characters. 80 bits of signature: who guesses has one try a message. A local part
+//! has 64 (RFC 5321 §4.5.3.1.1): behind one of more than 10 is no room for a campaign.
 
 mod base32;
 mod classic;
@@ -31,10 +33,10 @@ use std::time::Duration;
 use aws_lc_rs::{constant_time, digest, hmac};
 
 use crate::base::ids::MessageId;
-use crate::base::limits::{VERP_DAY, VERP_LOCAL_MAX, VERP_TOKEN_MAX};
+use crate::base::limits::{VERP_DAY, VERP_LOCAL_MAX, VERP_LOCAL_SHORT_MAX, VERP_TOKEN_MAX};
 use crate::base::time::WallTime;
 use crate::mail::address::Mailbox;
-use crate::mail::handling::TenantName;
+use crate::mail::handling::{CampaignName, TenantName};
 
 pub use classic::original_recipient;
 pub use sealed::Sealed;
@@ -67,9 +69,11 @@ pub struct Trace {
     pub recipient: Option<Mark>,
     /// Stands for whose it is.
     pub tenant: Option<Mark>,
+    /// Stands for what it is sent for.
+    pub campaign: Option<Mark>,
 }
 
-/// What stands for a recipient, or a tenant, in a token.
+/// What stands for a recipient, a tenant or a campaign in a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mark([u8; 4]);
 
@@ -82,6 +86,11 @@ impl Mark {
     /// Of a tenant.
     pub fn of_tenant(name: &TenantName) -> Self {
         Self::of_octets(format!("tenant\0{}", name.as_str()).as_bytes())
+    }
+
+    /// Of a campaign of some tenant.
+    pub fn of_campaign(name: &CampaignName) -> Self {
+        Self::of_octets(format!("campaign\0{}", name.as_str()).as_bytes())
     }
 
     fn of_octets(octets: &[u8]) -> Self {
@@ -106,6 +115,9 @@ pub enum TokenError {
 const MESSAGE: u8 = 16;
 const RECIPIENT: u8 = 1;
 const TENANT: u8 = 2;
+const CAMPAIGN: u8 = 4;
+/// Of marks, in their order.
+const FLAGS: [u8; 3] = [RECIPIENT, TENANT, CAMPAIGN];
 const SIGNATURE: usize = 10;
 
 /// Signs tokens, and checks those that come back.
@@ -138,8 +150,15 @@ impl Verp {
         &self.address
     }
 
-    /// The reverse-path for a message.
+    /// Whether there is room for a campaign behind it.
+    pub fn has_room_for_campaign(&self) -> bool {
+        self.address.local_part().len() <= VERP_LOCAL_SHORT_MAX
+    }
+
+    /// The reverse-path for a message, without its campaign where there is no room.
     pub fn reverse_path(&self, trace: Trace, now: WallTime) -> Mailbox {
+        let campaign = trace.campaign.filter(|_| self.has_room_for_campaign());
+        let trace = Trace { campaign, ..trace };
         let (local, domain) = (self.address.local_part(), self.address.domain());
         let text = format!("{local}+{}@{domain}", self.token(Use::ReversePath, trace, now));
         Mailbox::parse(&text, true).expect("a token fits behind a local part that `new` took")
@@ -159,12 +178,13 @@ impl Verp {
 
     /// A token by itself.
     pub fn token(&self, used: Use, trace: Trace, now: WallTime) -> String {
-        let mut octets = Vec::with_capacity(29);
-        let recipient = trace.recipient.map_or(0, |_| RECIPIENT);
-        octets.push(MESSAGE | recipient | trace.tenant.map_or(0, |_| TENANT));
+        let marks = [trace.recipient, trace.tenant, trace.campaign];
+        let flags = marks.iter().zip(FLAGS).filter(|(mark, _)| mark.is_some());
+        let mut octets = Vec::with_capacity(33);
+        octets.push(flags.fold(MESSAGE, |form, (_, flag)| form | flag));
         octets.extend_from_slice(&trace.message.0.to_be_bytes());
         octets.extend_from_slice(&day(now).to_be_bytes());
-        for Mark(mark) in trace.recipient.into_iter().chain(trace.tenant) {
+        for Mark(mark) in marks.into_iter().flatten() {
             octets.extend_from_slice(&mark);
         }
         let signature = self.sign(self.secrets.first(), used, &octets);
@@ -205,7 +225,8 @@ impl Verp {
     }
 }
 
-fn day(now: WallTime) -> u16 {
+/// Counted from 1970-01-01.
+pub(in crate::policy) fn day(now: WallTime) -> u16 {
     let days = now.since(WallTime(0)).as_secs() / VERP_DAY.as_secs();
     u16::try_from(days).unwrap_or(u16::MAX)
 }
@@ -218,7 +239,8 @@ fn read_signed(signed: &[u8]) -> Option<(Trace, u16)> {
     let message = MessageId(u64::from_be_bytes(*message));
     let mut marks = rest.chunks(4).map(|mark| mark.try_into().ok().map(Mark));
     let mut mark = |flag| if form & flag == 0 { Some(None) } else { marks.next()?.map(Some) };
-    let trace = Trace { message, recipient: mark(RECIPIENT)?, tenant: mark(TENANT)? };
-    let is_whole = form & !(RECIPIENT | TENANT) == MESSAGE && marks.next().is_none();
+    let (recipient, tenant, campaign) = (mark(RECIPIENT)?, mark(TENANT)?, mark(CAMPAIGN)?);
+    let trace = Trace { message, recipient, tenant, campaign };
+    let is_whole = form & !(RECIPIENT | TENANT | CAMPAIGN) == MESSAGE && marks.next().is_none();
     is_whole.then_some((trace, u16::from_be_bytes(*day)))
 }

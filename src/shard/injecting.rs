@@ -21,6 +21,7 @@ use crate::policy::content::received::ReceivedByHttp;
 use crate::policy::content::{ContentFacts, ContentScan};
 use crate::policy::gate::Use;
 use crate::policy::recipients::{Check, not_listed};
+use crate::policy::returns::Whose;
 use crate::policy::signing::{Signing, Unsigned};
 use crate::policy::suppression::{self, Lists};
 use crate::shard::Shard;
@@ -100,10 +101,10 @@ fn message<P: Platform>(
     cx: &Context<'_, P>,
 ) -> (NewMessage, Unsigned, Vec<Vec<u8>>) {
     let (id, envelope) = (commit.next_id(), injection.envelope.clone());
-    let announced =
-        cx.settings.returns.as_deref().and_then(|returns| {
-            returns.announcement(id, &envelope, tenant(&envelope), cx.now.wall)
-        });
+    let announced = cx.settings.returns.as_deref().and_then(|returns| {
+        let whose = envelope.handling.as_deref().map(Whose::from).unwrap_or_default();
+        returns.announcement(id, &envelope, whose, cx.now.wall)
+    });
     let announced = announced.unwrap_or_default();
     let unsigned = unsigned([announced.as_bytes(), &content], &envelope, cx);
     let mut prefix = ReceivedByHttp {

@@ -17,6 +17,7 @@ use crate::outcome::classes::Class;
 use crate::outcome::counters::Count;
 use crate::outcome::event::{Delays, Event, Kind, Returned};
 use crate::outcome::feedback::Told;
+use crate::policy::returns::Whose;
 use crate::shard::context::Context;
 use crate::shard::platform::Platform;
 use crate::spool::stored::Stored;
@@ -77,7 +78,7 @@ pub(crate) enum Said<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Returning<'a> {
     /// Whose message it was, as far as its token says.
-    pub(crate) tenant: Option<&'a TenantName>,
+    pub(crate) whose: Whose<'a>,
     /// Whom it was for.
     pub(crate) recipient: Option<&'a Mailbox>,
     /// What became of it.
@@ -145,13 +146,14 @@ impl Journal {
         returned: Returned<'_>,
         cx: &mut Context<'_, P>,
     ) {
-        let Returning { tenant, recipient: about, told, class } = about;
+        let Returning { whose, recipient: about, told, class } = about;
         let (to, what) = (about.map_or("", Mailbox::as_str), &returned.what);
         tracing::debug!(id = %stored.id, to, %what, reply = &*told.text, "{kind:?}");
         let event = Event {
             recipient: to.into(),
             domain: about.map_or("", |about| about.domain().as_str()).into(),
-            tenant: tenant.map_or("", TenantName::as_str).into(),
+            tenant: whose.tenant.map_or("", TenantName::as_str).into(),
+            campaign: whose.campaign.map_or("", CampaignName::as_str).into(),
             peer: (&*told.peer).into(),
             code: told.code,
             status: told.status,

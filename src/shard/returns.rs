@@ -16,12 +16,11 @@ use crate::base::limits::{
 };
 use crate::base::time::Monotonic;
 use crate::mail::address::{ForwardPath, Mailbox};
-use crate::mail::handling::TenantName;
 use crate::outcome::classes::Refusal;
 use crate::outcome::counters::Count;
 use crate::outcome::event::{Kind as EventKind, Returned};
 use crate::outcome::feedback::{self, Feedback, Kind, Told};
-use crate::policy::returns::{Address, Known, Returns};
+use crate::policy::returns::{Address, Known, Returns, Whose};
 use crate::queue::{Departure, Recipients};
 use crate::shard::Shard;
 use crate::shard::commit::Commit;
@@ -129,7 +128,10 @@ impl Home {
         let traces = &feedback.traces;
         let returns = cx.settings.returns.clone();
         let known = match (to, &returns) {
-            (Some(Address::Bounces(trace)), Some(returns)) => returns.traced(Some(trace)),
+            (Some(Address::Bounces(trace)), Some(returns)) => {
+                let id = traces.feedback_id.as_deref();
+                returns.bounced(trace, id, stored.received)
+            }
             (Some(Address::Unsigned(recipient)), _) => {
                 Known { recipient: Some(recipient), ..Known::default() }
             }
@@ -139,7 +141,9 @@ impl Home {
             }
             (_, None) | (None, _) => Known::default(),
         };
-        let (trace, tenant) = (known.trace, known.tenant.as_ref());
+        let Known { trace, tenant, campaign, .. } = &known;
+        let (trace, whose) =
+            (*trace, Whose { tenant: tenant.as_ref(), campaign: campaign.as_ref() });
         for told in &feedback.told {
             let named = known.recipient.iter().chain(&told.original).chain(&told.recipient);
             let subject = Returns::subject(trace, named, traces.recipients.iter());
@@ -153,7 +157,7 @@ impl Home {
                 message_id: traces.message_id.as_deref().unwrap_or_default().into(),
                 envelope_id: traces.envelope_id.as_deref().unwrap_or_default().into(),
             };
-            self.tell_return(stored, (tenant, subject.recipient), told, returned, cx);
+            self.tell_return(stored, (whose, subject.recipient), told, returned, cx);
         }
     }
 
@@ -161,7 +165,7 @@ impl Home {
     fn tell_return<P: Platform>(
         &mut self,
         stored: &Stored,
-        (tenant, about): (Option<&TenantName>, Option<&Mailbox>),
+        (whose, about): (Whose<'_>, Option<&Mailbox>),
         told: &Told,
         returned: Returned<'_>,
         cx: &mut Context<'_, P>,
@@ -187,7 +191,7 @@ impl Home {
             let refusal = Refusal { code: told.code, status: told.status, text, peer };
             cx.settings.classifier.find(&refusal).class
         });
-        let about = Returning { tenant, recipient: about, told, class };
+        let about = Returning { whose, recipient: about, told, class };
         self.journal.tell_return(kind, stored, about, returned, cx);
     }
 }

@@ -45,7 +45,7 @@ fn send(node: &Node, number: usize) {
 }
 
 /// What is answered at a path.
-fn get(node: &Node, path: &str) -> Value {
+pub(crate) fn get(node: &Node, path: &str) -> Value {
     let (head, body) = node.get(path);
     assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {head}\n{body}");
     serde_json::from_str(&body).unwrap()

@@ -20,9 +20,9 @@ const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 
 const SHOP: &str = "https://shop.example/?a=1&b=2";
 
 /// A node whose links are answered, in front of a sink.
-struct Scene {
-    node: Node,
-    sink: Sink,
+pub(crate) struct Scene {
+    pub(crate) node: Node,
+    pub(crate) sink: Sink,
     port: u16,
     authority: Authority,
 }
@@ -30,6 +30,14 @@ struct Scene {
 impl Scene {
     /// With these knobs of `[web]` and of the tenant `acme`, who comes by the listener.
     fn start(web: &str, tenant: &str) -> Self {
+        Self::with(
+            web,
+            &format!("[[tenant]]\nname = \"acme\"\nlisteners = [\"127.0.0.1:0\"]\n{tenant}\n"),
+        )
+    }
+
+    /// With these knobs of `[web]`, and all of these sections; `SECRETS` is the file of secrets.
+    pub(crate) fn with(web: &str, sections: &str) -> Self {
         let (sink, authority, port) = (Sink::start(), Authority::new("authority"), free_port());
         authority.write("links", &["links.example"]);
         let mut node = Node::idle("");
@@ -40,9 +48,9 @@ impl Scene {
         let more = format!(
             "[suppression]\nat = \"rcpt\"\n[web]\nlisten = [\"127.0.0.1:{port}\"]\n\
              host = \"links.example\"\nsecrets = {secrets:?}\ncertificate = {certificate:?}\n\
-             key = {key:?}\nmachine_within = \"0s\"\n{web}\n[[tenant]]\nname = \"acme\"\n\
-             listeners = [\"127.0.0.1:0\"]\n{tenant}\n"
+             key = {key:?}\nmachine_within = \"0s\"\n{web}\n{sections}\n"
         );
+        let more = more.replace("SECRETS", &format!("{secrets:?}"));
         node.configure(&to_upstream(&sink.address.to_string(), &more));
         node.run(2);
         Self { node, sink, port, authority }
@@ -77,7 +85,7 @@ impl Scene {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn status(&self, url: &str, arguments: &[&str]) -> u16 {
+    pub(crate) fn status(&self, url: &str, arguments: &[&str]) -> u16 {
         let answer = self.curl(url, arguments);
         answer.split(' ').nth(1).unwrap().parse().unwrap()
     }
@@ -94,7 +102,7 @@ impl Scene {
 }
 
 /// The first link of ours whose path begins so.
-fn link(content: &str, path: &str) -> String {
+pub(crate) fn link(content: &str, path: &str) -> String {
     let begin = format!("https://links.example{path}");
     let start = content.find(&begin).unwrap_or_else(|| panic!("no {path} in {content}"));
     let end = content[start..].find(['"', '>']).expect("it ends") + start;
@@ -105,7 +113,7 @@ fn of_kind(events: &[Event<'static>], kind: Kind) -> Vec<Event<'static>> {
     events.iter().filter(|event| event.kind == kind).cloned().collect()
 }
 
-const ONE_CLICK: [&str; 2] = ["--data", "List-Unsubscribe=One-Click"];
+pub(crate) const ONE_CLICK: [&str; 2] = ["--data", "List-Unsubscribe=One-Click"];
 
 #[test]
 fn whoever_unsubscribes_by_one_click_gets_no_more_of_this_sender() {

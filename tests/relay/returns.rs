@@ -35,12 +35,12 @@ fn start(sink: &Sink, bounces: &str, more: &str) -> Node {
 }
 
 /// The reverse-path of what was taken, with its brackets.
-fn path(taken: &Taken) -> String {
+pub(crate) fn path(taken: &Taken) -> String {
     taken.mail.split(' ').next().unwrap().to_owned()
 }
 
 /// A stranger's message from the null reverse-path; what is said to RCPT and to its content.
-fn from_outside(node: &Node, to: &str, content: &str) -> Reply {
+pub(crate) fn from_outside(node: &Node, to: &str, content: &str) -> Reply {
     let mut client = Client::connect(node.listen[1]);
     assert_eq!(client.say("MAIL FROM:<>").code, 250);
     let reply = client.say(&format!("RCPT TO:{to}"));
@@ -50,7 +50,7 @@ fn from_outside(node: &Node, to: &str, content: &str) -> Reply {
     client.content(content).unwrap()
 }
 
-fn bounce(recipient: &str) -> String {
+pub(crate) fn bounce(recipient: &str) -> String {
     format!(
         "From: MAILER-DAEMON@mx.b.example\r\nTo: <somebody@back.example>\r\n\
         Subject: Undelivered Mail Returned to Sender\r\nMIME-Version: 1.0\r\n\
@@ -64,7 +64,7 @@ fn bounce(recipient: &str) -> String {
     )
 }
 
-fn complaint(reverse_path: &str, returned: &str) -> String {
+pub(crate) fn complaint(reverse_path: &str, returned: &str) -> String {
     format!(
         "From: fbl@provider.example\r\nTo: fbl@back.example\r\nSubject: complaint\r\n\
         MIME-Version: 1.0\r\n\

@@ -35,6 +35,7 @@ fn world() -> World {
         announces: false,
         forward_to: None,
         tenants: Default::default(),
+        campaigns: Default::default(),
     };
     let mut settings = Arc::into_inner(settings(&config(STANDARD, ""))).expect("nobody has it yet");
     settings.returns = Some(Arc::new(returns));

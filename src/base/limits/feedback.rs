@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::limits::{LOCAL_PART_MAX, PATH_MAX, TENANT_NAME_MAX};
+use crate::base::limits::{CAMPAIGN_NAME_MAX, LOCAL_PART_MAX, PATH_MAX, TENANT_NAME_MAX};
 
 /// A secret that signs reverse-paths has at least so many octets: 256 bits in hexadecimal are 64.
 pub const VERP_SECRET_MIN: usize = 32;
@@ -13,16 +13,38 @@ pub const VERP_SECRETS_MAX: usize = 4;
 /// Octets of a file of secrets.
 pub const VERP_FILE_MAX: u64 = 16 * 1024;
 /// Characters of the longest token.
-pub const VERP_TOKEN_MAX: usize = 47;
+pub const VERP_TOKEN_MAX: usize = 53;
+/// Of the longest one that says nothing of a campaign.
+pub const VERP_TOKEN_SHORT_MAX: usize = 47;
 /// Characters of the longest id that a recipient is sealed in: a line of a header.
 pub const VERP_SEALED_MAX: usize = 900;
-const _: () = assert!((11 + PATH_MAX + TENANT_NAME_MAX + 17) * 8 / 5 < VERP_SEALED_MAX);
+const VERP_SEALED_TEXT_MAX: usize = PATH_MAX + 1 + TENANT_NAME_MAX + 1 + CAMPAIGN_NAME_MAX;
+const _: () = assert!((11 + VERP_SEALED_TEXT_MAX + 16) * 8 / 5 < VERP_SEALED_MAX);
 /// Octets of a local part that every host takes (RFC 5321 §4.5.3.1.1); we take longer ones.
 pub const VERP_LOCAL_PART_MAX: usize = 64;
 const _: () = assert!(VERP_LOCAL_PART_MAX <= LOCAL_PART_MAX);
 /// What stands before `+TOKEN` in a local part.
-pub const VERP_LOCAL_MAX: usize = VERP_LOCAL_PART_MAX - 1 - VERP_TOKEN_MAX;
-const _: () = assert!(VERP_LOCAL_MAX >= 16);
+pub const VERP_LOCAL_MAX: usize = VERP_LOCAL_PART_MAX - 1 - VERP_TOKEN_SHORT_MAX;
+/// So much at most leaves room for what stands for a campaign: `bounces` does.
+pub const VERP_LOCAL_SHORT_MAX: usize = VERP_LOCAL_PART_MAX - 1 - VERP_TOKEN_MAX;
+const _: () = assert!(VERP_LOCAL_MAX >= 16 && VERP_LOCAL_SHORT_MAX >= 10);
+/// Campaigns that are known by what stands for them in tokens: some 250 octets each.
+pub const VERP_CAMPAIGNS_MAX: usize = 65_536;
+/// Of one tenant, so that none who makes up a name a message takes the room of all others. To
+/// find which one makes room, all of these are looked at.
+pub const VERP_CAMPAIGNS_OF_TENANT_MAX: usize = 4_096;
+/// Those that wait to be written to their file. Where there are more, tokens do without.
+pub const VERP_CAMPAIGNS_WAITING_MAX: usize = 1_024;
+/// Octets of their file that are read.
+pub const VERP_CAMPAIGNS_FILE_MAX: usize = 64 * 1024 * 1024;
+/// A line of it, which is one a campaign and day, so that the file is made anew after so many.
+const VERP_CAMPAIGN_LINE_MAX: usize = 6 + TENANT_NAME_MAX + 1 + CAMPAIGN_NAME_MAX + 1;
+/// Lines after which the file is made anew: what stands in it twice goes then.
+pub const VERP_CAMPAIGNS_LINES_MAX: usize = 2 * VERP_CAMPAIGNS_MAX;
+const _: () = assert!(
+    (VERP_CAMPAIGNS_MAX + VERP_CAMPAIGNS_LINES_MAX) * VERP_CAMPAIGN_LINE_MAX
+        <= VERP_CAMPAIGNS_FILE_MAX
+);
 /// Addresses that complaints come to: each is compared with each recipient that comes in.
 pub const VERP_COMPLAINTS_MAX: usize = 16;
 /// A day: what the age of a token is counted in.

@@ -8,8 +8,9 @@
 //!      1  form: 32
 //!      8  the message's id
 //!      2  the day, counted from 1970-01-01
-//!      n  AES-256-GCM-SIV (RFC 8452) of the recipient, NUL and the tenant's name; its 128 bits of
-//!         tag are over use, domain and all of the above too
+//!      n  AES-256-GCM-SIV (RFC 8452) of the recipient, NUL and the tenant's name, then NUL and the
+//!         campaign's if there is one; its 128 bits of tag are over use, domain and all of the
+//!         above too
 //! ```
 //! The nonce is the message's id: of one message and recipient there is one text, and where two
 //! are sealed under one nonce, GCM-SIV shows whether they are the same, and nothing more.
@@ -21,7 +22,7 @@ use crate::base::ids::MessageId;
 use crate::base::limits::VERP_SEALED_MAX;
 use crate::base::time::WallTime;
 use crate::mail::address::Mailbox;
-use crate::mail::handling::TenantName;
+use crate::mail::handling::{CampaignName, TenantName};
 use crate::policy::verp::{TokenError, Use, Verp, base32, day};
 
 const SEALED: u8 = 32;
@@ -37,6 +38,8 @@ pub struct Sealed {
     pub recipient: Mailbox,
     /// Whose it was.
     pub tenant: Option<TenantName>,
+    /// What it was sent for.
+    pub campaign: Option<CampaignName>,
 }
 
 /// What seals, made of a secret.
@@ -54,6 +57,10 @@ impl Verp {
         clear.extend_from_slice(&day(now).to_be_bytes());
         let tenant = sealed.tenant.as_ref().map_or("", TenantName::as_str);
         let mut text = format!("{}\0{tenant}", sealed.recipient).into_bytes();
+        if let Some(campaign) = &sealed.campaign {
+            text.push(0);
+            text.extend_from_slice(campaign.as_str().as_bytes());
+        }
         let aad = Aad::from(self.bound_to(used, &clear));
         let (key, nonce) = (self.secrets.seals().next(), nonce(sealed.message));
         let key = key.expect("there is a first secret");
@@ -77,14 +84,16 @@ impl Verp {
             String::from_utf8(opened.to_vec()).ok()
         });
         let text = opened.ok_or(TokenError::Forged)?;
-        let (recipient, tenant) = text.split_once('\0').ok_or(TokenError::Forged)?;
+        let (recipient, whose) = text.split_once('\0').ok_or(TokenError::Forged)?;
+        let (tenant, campaign) = whose.split_once('\0').unwrap_or((whose, ""));
         let recipient = Mailbox::parse(recipient, true).map_err(|_| TokenError::Forged)?;
         let signed_on = signed_on.try_into().map(u16::from_be_bytes);
         let age = day(now).saturating_sub(signed_on.map_err(|_| TokenError::Forged)?);
         if age > self.days {
             return Err(TokenError::Expired);
         }
-        Ok(Sealed { message, recipient, tenant: TenantName::parse(tenant).ok() })
+        let tenant = TenantName::parse(tenant).ok();
+        Ok(Sealed { message, recipient, tenant, campaign: CampaignName::parse(campaign).ok() })
     }
 
     /// What an id is good for nothing else than.
@@ -120,7 +129,12 @@ mod tests {
             message: MessageId(77),
             recipient: Mailbox::parse(recipient, true).expect("an address"),
             tenant: tenant.map(|name| TenantName::parse(name).expect("a name")),
+            campaign: None,
         }
+    }
+
+    fn of_campaign(sealed: Sealed, campaign: &str) -> Sealed {
+        Sealed { campaign: CampaignName::parse(campaign).ok(), ..sealed }
     }
 
     #[test]
@@ -132,6 +146,8 @@ mod tests {
             sealed("user@x.example", None),
             sealed("us\u{e9}r@x.example", Some("acme")),
             sealed(&long, Some(&"t".repeat(64))),
+            of_campaign(sealed("user@x.example", Some("acme")), "news/2026"),
+            of_campaign(sealed(&long, Some(&"t".repeat(64))), &"c".repeat(128)),
         ] {
             let id = ours.seal(Use::FeedbackId, &sealed, NOW);
             assert!(id.len() <= VERP_SEALED_MAX && id.bytes().all(|o| o.is_ascii_alphanumeric()));

@@ -21,16 +21,37 @@ fn ours() -> Verp {
     verp("bounces@b.example", SECRET)
 }
 
-fn traces() -> [Trace; 4] {
+fn traces() -> [Trace; 6] {
     let message = MessageId(0x0123_4567_89ab_cdef);
     let recipient = Some(Mark::of("user@example.com"));
     let tenant = Some(Mark::of_tenant(&TenantName::parse("acme").expect("a name")));
+    let campaign = CampaignName::parse("news/2026").expect("a name");
+    let campaign = Some(Mark::of_campaign(&campaign));
     [
-        Trace { message, recipient: None, tenant: None },
-        Trace { message, recipient, tenant: None },
-        Trace { message, recipient: None, tenant },
-        Trace { message, recipient, tenant },
+        Trace { message, recipient: None, tenant: None, campaign: None },
+        Trace { message, recipient, tenant: None, campaign: None },
+        Trace { message, recipient: None, tenant, campaign: None },
+        Trace { message, recipient, tenant, campaign: None },
+        Trace { message, recipient: None, tenant, campaign },
+        Trace { message, recipient, tenant, campaign },
     ]
+}
+
+/// Made by another program, after this module's description.
+#[test]
+fn tokens_are_what_they_are_said_to_be_and_those_of_before_are_still_read() {
+    let verp = ours();
+    let trace = traces();
+    for (trace, token) in [
+        (trace[0], "caasgrlhrgv4332rfwype6pkjufsok62pe"),
+        (trace[1], "ceasgrlhrgv4332rfw2mtiujq7xwcoddqjcq75r5"),
+        (trace[2], "ciasgrlhrgv4332rfxjopfjjduxcvmohiaurqvfk"),
+        (trace[3], "cmasgrlhrgv4332rfw2mtiuj2ltzkkiexmogqdrbvnjpgcq"),
+        (trace[5], "c4asgrlhrgv4332rfw2mtiuj2ltzkkp7ozya7itchyjkgcmgxjbsc"),
+    ] {
+        assert_eq!(verp.token(Use::ReversePath, trace, NOW), token);
+        assert_eq!(verp.check(Use::ReversePath, token, NOW), Ok(trace));
+    }
 }
 
 #[test]
@@ -51,12 +72,17 @@ fn a_reverse_path_comes_back_whatever_its_case() {
 #[test]
 fn the_longest_token_fits_behind_the_longest_local_part() {
     let local = "x".repeat(VERP_LOCAL_MAX);
-    let verp = verp(&format!("{local}@b.example"), SECRET);
-    for (trace, length) in traces().into_iter().zip([34, 40, 40, VERP_TOKEN_MAX]) {
-        let path = verp.reverse_path(trace, NOW);
-        assert_eq!(path.local_part().len(), VERP_LOCAL_MAX + 1 + length);
-        assert!(path.local_part().len() <= 64, "{path}");
-        assert_eq!(verp.read(&path, NOW), Some(Ok(trace)));
+    let short = "x".repeat(VERP_LOCAL_SHORT_MAX);
+    for (local, with, most) in [(&local, [40, 47], 47), (&short, [47, VERP_TOKEN_MAX], 53)] {
+        let verp = verp(&format!("{local}@b.example"), SECRET);
+        for (trace, length) in traces().into_iter().zip([34, 40, 40, 47].into_iter().chain(with)) {
+            let path = verp.reverse_path(trace, NOW);
+            assert_eq!(path.local_part().len(), local.len() + 1 + length);
+            assert!(path.local_part().len() <= 64 && length <= most, "{path}");
+            // Where there is no room for a campaign, all else is there.
+            let campaign = trace.campaign.filter(|_| verp.has_room_for_campaign());
+            assert_eq!(verp.read(&path, NOW), Some(Ok(Trace { campaign, ..trace })));
+        }
     }
     let secrets = || Arc::new(Secrets::parse(SECRET).expect("secrets"));
     for unfit in [format!("x{local}@b.example"), "\"a b\"@b.example".into()] {
@@ -180,7 +206,7 @@ proptest! {
 
     #[test]
     fn every_id_comes_back(id in any::<u64>(), now in 0i64..5_000_000_000_000) {
-        let trace = Trace { message: MessageId(id), recipient: None, tenant: None };
+        let trace = Trace { message: MessageId(id), ..traces()[0] };
         let token = ours().token(Use::FeedbackId, trace, WallTime(now));
         prop_assert_eq!(ours().check(Use::FeedbackId, &token, WallTime(now)), Ok(trace));
     }

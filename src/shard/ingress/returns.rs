@@ -4,7 +4,7 @@ use crate::base::ids::MessageId;
 use crate::mail::address::{ForwardPath, Mailbox};
 use crate::mail::envelope::{Envelope, Notify, Recipient};
 use crate::outcome::counters::Count;
-use crate::policy::returns::{self, Returns};
+use crate::policy::returns::{self, Returns, Whose};
 use crate::shard::context::Context;
 use crate::shard::ingress::Inbound;
 use crate::shard::ingress::message::Care;
@@ -78,7 +78,8 @@ impl Inbound {
         let envelope = self.session.envelope();
         // What its header says of that has not come yet.
         let tenant = cx.settings.senders.tenant(listener, self.session.identity());
-        let fields = envelope.and_then(|it| returns.announcement(id, it, tenant, cx.now.wall));
+        let whose = Whose { tenant, campaign: None };
+        let fields = envelope.and_then(|it| returns.announcement(id, it, whose, cx.now.wall));
         let fields = fields.unwrap_or_default();
         if let Care::Sign(signing) = care {
             signing.push(fields.as_bytes());

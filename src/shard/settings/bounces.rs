@@ -23,6 +23,7 @@ pub(super) fn returns(config: &Config, around: &Surroundings) -> Option<Arc<Retu
         announces: options.announces,
         forward_to: options.forward_to.clone(),
         tenants: Tenants::new(config.senders.tenants.iter().map(|tenant| &tenant.name)),
+        campaigns: around.campaigns.clone(),
     }))
 }
 

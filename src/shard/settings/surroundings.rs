@@ -13,6 +13,7 @@ use crate::outcome::classes::Classifier;
 use crate::policy::credentials::Credentials;
 use crate::policy::gate::Board;
 use crate::policy::recipients::RecipientList;
+use crate::policy::returns::campaigns::KnownCampaigns;
 use crate::policy::signing::Signers;
 use crate::policy::suppression::{At, Suppression};
 use crate::policy::verp::Secrets;
@@ -52,6 +53,8 @@ pub struct Surroundings {
     pub shaping: Option<Arc<Shaping>>,
     /// Domains that fail their check.
     pub board: Arc<Board>,
+    /// Campaigns by what stands for them in reverse-paths.
+    pub campaigns: Arc<KnownCampaigns>,
     /// To whom nothing is sent; `None`: nobody is looked up.
     pub suppression: Option<Arc<Suppression>>,
 }
