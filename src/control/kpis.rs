@@ -12,6 +12,7 @@ mod counting;
 mod exposed;
 mod shown;
 mod store;
+mod told;
 
 use std::io;
 use std::path::PathBuf;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::base::limits::RETURN_KEPT_FOR;
+
 /// Keys of a dimension that are kept apart in an interval unless a knob says otherwise; what the
 /// others came to is kept together.
 pub const KPI_KEYS_DEFAULT: u64 = 1_000;
@@ -26,6 +28,12 @@ pub const KPI_BATCH_ROWS: usize = 32_768;
 pub const KPI_COMMIT_EVERY: Duration = Duration::from_secs(2);
 /// Events that are counted before it is looked at how long they wait.
 pub const KPI_TURN_EVENTS: usize = 1_024;
+/// How long it is known that a report of what came back is counted: whoever is killed tells it
+/// again as soon as it is found in the spool of the next run.
+pub const KPI_TOLD_KEPT: Duration = Duration::from_secs(600);
+const _: () = assert!(KPI_TOLD_KEPT.as_secs() > 2 * RETURN_KEPT_FOR.as_secs());
+/// Of so many, the latest: some 30 octets each in memory and on disk.
+pub const KPI_TOLD_MAX: usize = 65_536;
 /// After a fault of the store or of the log it is tried again after so long.
 pub const KPI_RETRY: Duration = Duration::from_secs(5);
 /// How much less than shards the thread is entitled to: the niceness of setpriority(2).

@@ -18,10 +18,12 @@ use crate::base::time::{Monotonic, WallTime};
 use crate::config::options::KpiOptions;
 use crate::control::events::source::{From, Source};
 use crate::control::kpis::store::{Reached, Store, StoreError};
+use crate::control::kpis::told::Told;
 use crate::control::kpis::{FILE, Inner, lock};
 use crate::outcome::event::Event;
 use crate::outcome::event::cursor::{Cursor, Mark};
 use crate::outcome::event::filter::{Filter, Glance};
+use crate::outcome::kpi::Figure;
 use crate::outcome::kpi::tally::Tally;
 
 /// Why nothing can be counted now.
@@ -83,6 +85,7 @@ struct Counting<'i> {
     source: Source,
     reached: BTreeMap<u8, Reached>,
     tally: Tally,
+    told: Told,
     /// When the oldest event was counted that is not kept yet,
     waits: Option<Monotonic>,
     /// and when the newest of them happened.
@@ -104,8 +107,9 @@ impl<'i> Counting<'i> {
             progress.until = times.max().filter(|time| *time > WallTime(0));
             progress.cursor = cursor;
         }
+        let told = Told::restore(store.told()?, (inner.now)().mono);
         let (tally, line) = Default::default();
-        Ok(Self { inner, store, source, reached, tally, waits: None, until: None, line })
+        Ok(Self { inner, store, source, reached, tally, told, waits: None, until: None, line })
     }
 
     /// Read some, and keep it once that is worth it; whether there is nothing to read.
@@ -148,7 +152,15 @@ impl<'i> Counting<'i> {
         reached.counted = glance.sequence;
         self.until = self.until.max(Some(glance.time));
         match Event::parse(&self.line) {
-            Ok(event) => self.tally.add(&event),
+            Ok(event) => {
+                let figure = Figure::of(&event).filter(|_| event.returned.is_some());
+                let now = || (self.inner.now)().mono;
+                match figure.is_some_and(|it| self.told.is_repeat(it, &event, now())) {
+                    // How far the figures reach is to be kept all the same.
+                    true => self.tally.pass(),
+                    false => self.tally.add(&event),
+                }
+            }
             // Of a later version: this one does not know what to count it as.
             Err(error) => tracing::debug!(%shard, %error, "an event is in no figures"),
         }
@@ -169,7 +181,9 @@ impl<'i> Counting<'i> {
             self.reached.entry(*shard).or_insert(new).mark = *mark;
         }
         let tally = std::mem::take(&mut self.tally);
-        self.store.commit(&tally, &self.reached, options, (self.inner.now)().wall)?;
+        let now = (self.inner.now)();
+        let changes = self.told.take_changes(now.mono);
+        self.store.commit(&tally, (&self.reached, &changes), options, now.wall)?;
         self.waits = None;
         let mut progress = lock(&self.inner.progress);
         progress.events += tally.events() as u64;

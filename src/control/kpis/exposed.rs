@@ -103,7 +103,8 @@ mod tests {
                 tally.add(&Event { domain: format!("d{number}.example").into(), ..event });
             }
         }
-        store.commit(&tally, &BTreeMap::new(), &Default::default(), now).unwrap();
+        let unchanged = (&BTreeMap::new(), &Default::default());
+        store.commit(&tally, unchanged, &Default::default(), now).unwrap();
         let text = text(&Stand::default(), &tops(&store, now).unwrap());
         let series = text.lines().filter(|line| line.contains("by=\"domain\""));
         assert_eq!(series.count(), (KPI_METRIC_KEYS + 1) * FIGURES.len());

@@ -6,6 +6,7 @@
 //! keys     resolution, start, dimension           → how many keys are apart
 //! shards   shard                                  → how far its events are counted
 //! numbers  `octets`                               → of keys and values in `figures`
+//! told     number                                 → nothing: that report is counted
 //! ```
 //! Invariant: figures and how far they reach are one commit, on stable storage when it is answered:
 //! what is counted is counted once, whenever the process is killed. A process that is killed leaves
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::limits::{KPI_CACHE_BYTES, KPI_KEYS_SLACK};
 use crate::base::time::WallTime;
 use crate::config::options::KpiOptions;
+use crate::control::kpis::told::Changes;
 use crate::outcome::event::cursor::Mark;
 use crate::outcome::kpi::ranking::{Ranked, small};
 use crate::outcome::kpi::tally::{Rows, Tally};
@@ -35,6 +37,7 @@ const FIGURES: Octets = TableDefinition::new("figures");
 const KEYS: TableDefinition<'static, &'static [u8], u64> = TableDefinition::new("keys");
 const SHARDS: TableDefinition<'static, u8, &'static [u8]> = TableDefinition::new("shards");
 const NUMBERS: TableDefinition<'static, &'static str, u64> = TableDefinition::new("numbers");
+const TOLD: TableDefinition<'static, u64, ()> = TableDefinition::new("told");
 const OCTETS: &str = "octets";
 
 /// Behind a dimension: a key of its own, or all others.
@@ -103,6 +106,13 @@ impl Store {
         Ok(all)
     }
 
+    /// Reports that are counted, of late.
+    pub(super) fn told(&self) -> Result<Vec<u64>, StoreError> {
+        let told = self.0.begin_read().map_err(wrong)?.open_table(TOLD).map_err(wrong)?;
+        let numbers = told.iter().map_err(wrong)?;
+        numbers.map(|row| Ok(row.map_err(wrong)?.0.value())).collect()
+    }
+
     /// Octets of all figures.
     pub(super) fn octets(&self) -> Result<u64, StoreError> {
         let numbers = self.0.begin_read().map_err(wrong)?.open_table(NUMBERS).map_err(wrong)?;
@@ -113,7 +123,7 @@ impl Store {
     pub(super) fn commit(
         &self,
         tally: &Tally,
-        reached: &BTreeMap<u8, Reached>,
+        (reached, told): (&BTreeMap<u8, Reached>, &Changes),
         options: &KpiOptions,
         now: WallTime,
     ) -> Result<(), StoreError> {
@@ -131,6 +141,12 @@ impl Store {
             for (shard, reached) in reached {
                 let text = serde_json::to_vec(reached).map_err(wrong)?;
                 batch.shards.insert(*shard, text.as_slice()).map_err(wrong)?;
+            }
+            for number in &told.new {
+                batch.told.insert(number, ()).map_err(wrong)?;
+            }
+            for number in &told.gone {
+                batch.told.remove(number).map_err(wrong)?;
             }
             batch.expire(options, now)?;
             batch.shrink(options.bytes)
@@ -204,6 +220,7 @@ struct Batch<'t> {
     figures: Table<'t, &'static [u8], &'static [u8]>,
     keys: Table<'t, &'static [u8], u64>,
     shards: Table<'t, u8, &'static [u8]>,
+    told: Table<'t, u64, ()>,
     numbers: Table<'t, &'static str, u64>,
     octets: u64,
 }
@@ -216,6 +233,7 @@ impl<'t> Batch<'t> {
             figures: transaction.open_table(FIGURES).map_err(wrong)?,
             keys: transaction.open_table(KEYS).map_err(wrong)?,
             shards: transaction.open_table(SHARDS).map_err(wrong)?,
+            told: transaction.open_table(TOLD).map_err(wrong)?,
             numbers,
             octets,
         })

@@ -39,6 +39,11 @@ impl Tally {
         }
     }
 
+    /// Look at an event, and count it for nothing.
+    pub fn pass(&mut self) {
+        self.events += 1;
+    }
+
     /// Events that were counted, or looked at and found to count for nothing.
     pub fn events(&self) -> usize {
         self.events

@@ -10,8 +10,8 @@ use crate::base::ids::MessageId;
 use crate::base::prng::Prng;
 use crate::base::time::Now;
 use crate::control::kpis::store::Span;
-use crate::outcome::event::Kind;
 use crate::outcome::event::cursor::FileName;
+use crate::outcome::event::{Kind, Returned};
 use crate::outcome::kpi::{Dimension, Figure, Figures, Resolution};
 
 /// In the middle of a day.
@@ -19,6 +19,10 @@ const NOON: i64 = 20_000 * 86_400_000 + 43_200_000;
 
 fn noon() -> Now {
     Now { mono: Monotonic(0), wall: WallTime(NOON) }
+}
+
+fn any(kind: Kind) -> Event<'static> {
+    Event::new(kind, MessageId(1), WallTime(0), ShardId(0))
 }
 
 /// A spool that a node might have, and its log.
@@ -47,12 +51,21 @@ impl World {
 
     /// Something happens to a recipient.
     fn write(&mut self, shard: usize, kind: Kind, domain: &str) {
+        self.append(shard, Event { domain: domain.into(), source: "here".into(), ..any(kind) });
+    }
+
+    /// A bounce, in a report with this id, of what had been taken.
+    fn write_bounce(&mut self, report: u64) {
+        let returned = Returned { vouched: "recipient".into(), ..Returned::default() };
+        let event = Event { returned: Some(returned), ..any(Kind::BouncedLater) };
+        self.append(0, Event { id: MessageId(report), ..event });
+    }
+
+    fn append(&mut self, shard: usize, event: Event<'_>) {
         self.shards[shard].1 += 1;
         let sequence = self.shards[shard].1;
-        let id = ShardId(shard as u8);
         let time = WallTime(NOON - 3_600_000 + i64::try_from(sequence).unwrap() * 100);
-        let event = Event::new(kind, MessageId(1), time, id);
-        let event = Event { sequence, domain: domain.into(), source: "here".into(), ..event };
+        let event = Event { sequence, time, shard: ShardId(shard as u8), ..event };
         let mut line = Vec::new();
         event.write_line(&mut line);
         let file = OpenOptions::new().append(true).create(true).open(self.path(shard));
@@ -123,6 +136,18 @@ fn whenever_the_process_ends_each_event_counts_once() {
             }
         }
         assert_eq!(lock(&world.inner.progress).gaps, 0, "seed {seed}");
+    }
+}
+
+/// `RETURN_KEPT_FOR`.
+#[test]
+fn what_came_back_counts_once_however_often_a_killed_node_tells_it() {
+    let mut world = World::new();
+    for (report, expected) in [(1, 1), (2, 2), (1, 2), (3, 3), (1, 3), (2, 3)] {
+        world.write_bounce(report);
+        world.count_all();
+        let later = world.figures(Dimension::All, "").count(Figure::BouncedLater);
+        assert_eq!(later, expected, "{report}");
     }
 }
 

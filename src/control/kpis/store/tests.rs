@@ -25,7 +25,8 @@ fn open(folder: &tempfile::TempDir) -> Store {
 }
 
 fn commit(store: &Store, tally: &Tally, options: &KpiOptions, now: i64) {
-    store.commit(tally, &BTreeMap::new(), options, WallTime(now)).unwrap();
+    let unchanged = (&BTreeMap::new(), &Changes::default());
+    store.commit(tally, unchanged, options, WallTime(now)).unwrap();
 }
 
 fn span(resolution: Resolution, dimension: Dimension, starts: Range<i64>) -> Span {
@@ -67,7 +68,8 @@ fn commits_add_up_and_outlive_the_process() {
         commit(&store, &first, &KpiOptions::default(), NOW);
         let second = tally([event("a", NOW + 59_999), event("a", NOW + 60_000)]);
         let reached = [(7, reached)].into();
-        store.commit(&second, &reached, &KpiOptions::default(), WallTime(NOW)).unwrap();
+        let reached = (&reached, &Changes::default());
+        store.commit(&second, reached, &KpiOptions::default(), WallTime(NOW)).unwrap();
     }
     let store = open(&folder);
     assert_eq!(store.reached().unwrap(), [(7, reached)].into());
