@@ -53,6 +53,8 @@ fn it_has_all_that_runs_a_relay_and_its_scripts_throw_no_mail_away() {
         ("usr/share/fish/vendor_completions.d/relay-fast.fish", 0o644),
         ("usr/share/doc/relay-fast/migration.md", 0o644),
         ("usr/share/doc/relay-fast/operations.md", 0o644),
+        ("usr/share/relay-fast/prometheus/alerts.yml", 0o644),
+        ("usr/share/relay-fast/grafana/relay-fast.json", 0o644),
     ] {
         let found = fs::metadata(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
         assert_eq!(found.mode() & 0o777, mode, "{file}");

@@ -2,10 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+#[path = "support/tool.rs"]
+mod tool;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use regex::Regex;
 use relay_fast::control::metrics::reference;
+use serde_json::{Value, json};
 
 const ALERTS: &str = include_str!("../packaging/prometheus/alerts.yml");
 const DASHBOARD: &str = include_str!("../packaging/grafana/relay-fast.json");
@@ -64,15 +71,60 @@ fn every_metric_of_an_alert_exists() {
 
 #[test]
 fn every_metric_of_the_dashboard_exists() {
-    // As Grafana reads it: quotation marks within expressions are escaped in JSON.
-    let dashboard: serde_json::Value = serde_json::from_str(DASHBOARD).unwrap();
-    let panels = dashboard["panels"].as_array().unwrap();
-    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
-    let expressions: Vec<&str> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
+    let panels = panels();
+    let expressions = expressions(&panels);
     assert!(expressions.len() > 15);
     assert_documented(&expressions.join("\n"));
     let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
     assert_eq!(ids.len(), panels.len());
+}
+
+fn panels() -> Vec<Value> {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    dashboard["panels"].as_array().unwrap().clone()
+}
+
+/// As Grafana reads them: quotation marks within expressions are escaped in JSON.
+fn expressions(panels: &[Value]) -> Vec<&str> {
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    targets.map(|target| target["expr"].as_str().unwrap()).collect()
+}
+
+/// What Prometheus says of a file of rules, and whether it takes it.
+fn checked(promtool: &Path, rules: &Path) -> (bool, String) {
+    let output = Command::new(promtool).args(["check", "rules"]).arg(rules).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn prometheus_takes_the_alerts_and_every_expression_of_the_dashboard() {
+    let Some(promtool) = tool::find("promtool") else { return };
+    let alerts = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/prometheus/alerts.yml");
+    let (is_well, said) = checked(&promtool, &alerts);
+    let rules = format!("SUCCESS: {} rules found", ALERTS.matches("- alert: ").count());
+    assert!(is_well && said.contains(&rules), "{said}");
+
+    // What Grafana puts in place of its variables; JSON is YAML.
+    let panels = panels();
+    let as_rule = |(place, expression): (usize, &&str)| {
+        let expression = expression.replace("$__rate_interval", "5m").replace("$instance", ".*");
+        json!({ "record": format!("panel:{place}"), "expr": expression })
+    };
+    let rules: Vec<Value> = expressions(&panels).iter().enumerate().map(as_rule).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.yml");
+    let check = |rules: &[Value]| {
+        let groups = json!({ "groups": [{ "name": "dashboard", "rules": rules }] });
+        fs::write(&path, groups.to_string()).unwrap();
+        checked(&promtool, &path)
+    };
+    let (is_well, said) = check(&rules);
+    let all = format!("SUCCESS: {} rules found", rules.len());
+    assert!(is_well && said.contains(&all), "{said}");
+    let wrong =
+        json!({ "record": "panel:wrong", "expr": "sum by (instance (relay_fast_sessions)" });
+    assert!(!check(&[wrong]).0, "it would find it");
 }
 
 #[test]
