@@ -44,3 +44,4 @@ pub mod top;
 pub mod trace;
 mod unix;
 pub mod web;
+mod words;

@@ -22,7 +22,6 @@ use crate::control::queue::Node;
 use crate::control::top::view::{Key, View};
 
 pub mod view;
-pub(super) mod words;
 
 /// What is asked of it.
 #[derive(Args)]

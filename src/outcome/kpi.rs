@@ -20,14 +20,52 @@
 //! that are kept together included, add up to the figures of everything.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use crate::base::limits::KPI_KEY_MAX;
 use crate::base::text::head;
 use crate::base::time::WallTime;
 use crate::outcome::event::Event;
+
+/// Declare an enum and the word of each of its variants together, so that neither can lack one.
+macro_rules! words {
+    ($(#[$outer:meta])* $name:ident {
+        $($(#[doc = $doc:literal])* $variant:ident $word:literal;)*
+    }) => {
+        $(#[$outer])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum $name {
+            $($(#[doc = $doc])* $variant,)*
+        }
+
+        impl $name {
+            /// All of them, in the order of their numbers.
+            pub const ALL: [Self; [$($word),*].len()] = [$(Self::$variant),*];
+
+            /// As it is asked for and shown.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::outcome::kpi::OtherWord;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                $crate::outcome::kpi::find(text, &Self::ALL, Self::as_str)
+            }
+        }
+    };
+}
 
 pub mod figures;
 pub mod ranking;
@@ -36,51 +74,27 @@ pub mod times;
 
 pub use figures::{Figure, Figures};
 
-/// What figures are told apart by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Dimension {
-    /// Nothing: all mail.
-    All = 0,
-    /// Who sends.
-    Tenant = 1,
-    /// What it is sent for: a tenant's name, a space, the campaign's.
-    Campaign = 2,
-    /// The destination domain.
-    Domain = 3,
-    /// The provider that the attempt went to.
-    Provider = 4,
-    /// The egress source that it left from.
-    Source = 5,
-    /// The upstream relay that it went to.
-    Upstream = 6,
+words! {
+    /// What figures are told apart by. The order is that on disk: new ones go last.
+    Dimension {
+        /// Nothing: all mail.
+        All "all";
+        /// Who sends.
+        Tenant "tenant";
+        /// What it is sent for: a tenant's name, a space, the campaign's.
+        Campaign "campaign";
+        /// The destination domain.
+        Domain "domain";
+        /// The provider that the attempt went to.
+        Provider "provider";
+        /// The egress source that it left from.
+        Source "source";
+        /// The upstream relay that it went to.
+        Upstream "upstream";
+    }
 }
 
 impl Dimension {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
-        Self::All,
-        Self::Tenant,
-        Self::Campaign,
-        Self::Domain,
-        Self::Provider,
-        Self::Source,
-        Self::Upstream,
-    ];
-
-    /// As it is asked for.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::Tenant => "tenant",
-            Self::Campaign => "campaign",
-            Self::Domain => "domain",
-            Self::Provider => "provider",
-            Self::Source => "source",
-            Self::Upstream => "upstream",
-        }
-    }
-
     /// The key that an event counts under; empty where it has none.
     pub fn key<'e>(self, event: &'e Event<'_>) -> Cow<'e, str> {
         let key = match self {
@@ -100,31 +114,19 @@ impl Dimension {
     }
 }
 
-/// How long an interval is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Resolution {
-    /// A minute.
-    Minute = 0,
-    /// An hour.
-    Hour = 1,
-    /// A day of UTC.
-    Day = 2,
+words! {
+    /// How long an interval is. The order is that on disk.
+    Resolution {
+        /// A minute.
+        Minute "minute";
+        /// An hour.
+        Hour "hour";
+        /// A day of UTC.
+        Day "day";
+    }
 }
 
 impl Resolution {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Minute, Self::Hour, Self::Day];
-
-    /// As it is asked for.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Minute => "minute",
-            Self::Hour => "hour",
-            Self::Day => "day",
-        }
-    }
-
     /// So long.
     pub const fn length(self) -> Duration {
         Duration::from_secs(match self {
@@ -163,34 +165,6 @@ fn find<T: Copy>(text: &str, all: &[T], name: fn(T) -> &'static str) -> Result<T
         let words: Vec<&str> = all.iter().map(|one| name(*one)).collect();
         OtherWord { word: text.to_owned(), words: words.join(", ") }
     })
-}
-
-impl FromStr for Dimension {
-    type Err = OtherWord;
-
-    fn from_str(text: &str) -> Result<Self, OtherWord> {
-        find(text, &Self::ALL, Self::as_str)
-    }
-}
-
-impl FromStr for Resolution {
-    type Err = OtherWord;
-
-    fn from_str(text: &str) -> Result<Self, OtherWord> {
-        find(text, &Self::ALL, Self::as_str)
-    }
-}
-
-impl fmt::Display for Dimension {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Display for Resolution {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 #[cfg(test)]

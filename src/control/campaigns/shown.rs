@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::control::campaigns::{Page, PausedRow, Row, ended};
 use crate::control::queue::{AskError, Node};
-use crate::control::top::words::{count, duration, percent, rate};
+use crate::control::words::{count, duration, percent, rate};
 
 /// Which campaigns.
 #[derive(Args)]

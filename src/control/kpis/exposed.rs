@@ -29,12 +29,8 @@ pub(super) struct Top {
 
 /// What is told of the hour that runs.
 const DIMENSIONS: [Dimension; 3] = [Dimension::Tenant, Dimension::Domain, Dimension::Provider];
-const FIGURES: [(Figure, &str); 4] = [
-    (Figure::Injected, "injected"),
-    (Figure::Delivered, "delivered"),
-    (Figure::Deferred, "deferred"),
-    (Figure::Bounced, "bounced"),
-];
+const FIGURES: [Figure; 4] =
+    [Figure::Injected, Figure::Delivered, Figure::Deferred, Figure::Bounced];
 
 /// The biggest of each.
 pub(super) fn tops(store: &Store, now: WallTime) -> Result<Vec<Top>, StoreError> {
@@ -69,8 +65,8 @@ pub(super) fn text(stand: &Stand, tops: &[Top]) -> String {
         let others = Some(("(others)", others)).filter(|(_, others)| others.volume() > 0);
         for (key, figures) in rows.chain(others) {
             let key = escaped(if key.is_empty() { "(none)" } else { key });
-            for (figure, word) in FIGURES {
-                let labels = format!("by=\"{dimension}\",key=\"{key}\",figure=\"{word}\"");
+            for figure in FIGURES {
+                let labels = format!("by=\"{dimension}\",key=\"{key}\",figure=\"{figure}\"");
                 let _ = writeln!(out, "{name}{{{labels}}} {}", figures.count(figure));
             }
         }

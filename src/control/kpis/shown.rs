@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::control::kpis::{Numbers, Point, Row, Series, Standing, Totals};
 use crate::control::queue::{AskError, Node};
+use crate::control::words::{seconds, share};
 
 /// Which figures.
 #[derive(Args)]
@@ -107,7 +108,7 @@ type Column = (&'static str, bool, fn(&Numbers) -> String);
 const COLUMNS: [Column; 14] = [
     ("injected", true, |n| n.injected.to_string()),
     ("delivered", true, |n| n.delivered.to_string()),
-    ("rate", true, |n| n.delivery_rate.map_or("-".into(), percent)),
+    ("rate", true, |n| n.delivery_rate.map_or("-".into(), share)),
     ("deferred", true, |n| n.deferred.to_string()),
     ("bounced", true, |n| n.bounced.to_string()),
     ("expired", false, |n| n.expired.to_string()),
@@ -117,8 +118,8 @@ const COLUMNS: [Column; 14] = [
     ("opens", false, |n| n.opens_people.to_string()),
     ("clicks", false, |n| n.clicks.to_string()),
     ("unsubscribes", false, |n| n.unsubscribes.to_string()),
-    ("median", true, |n| n.median_seconds.map_or("-".into(), time)),
-    ("p99", true, |n| n.p99_seconds.map_or("-".into(), time)),
+    ("median", true, |n| n.median_seconds.map_or("-".into(), seconds)),
+    ("p99", true, |n| n.p99_seconds.map_or("-".into(), seconds)),
 ];
 
 /// Names to the left, figures to the right; columns of zeros alone are left out.
@@ -157,21 +158,6 @@ fn standing(out: &mut String, counted: &Standing) {
     }
     if let (Some(since), Some(error)) = (failing_since, error) {
         let _ = writeln!(out, "nothing can be counted since {since}: {error}");
-    }
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1}%", share * 100.0)
-}
-
-/// Seconds in the unit that a person would use.
-fn time(seconds: f64) -> String {
-    match seconds {
-        ..1.0 => format!("{:.0} ms", seconds * 1_000.0),
-        ..60.0 => format!("{seconds:.1} s"),
-        ..3_600.0 => format!("{:.1} min", seconds / 60.0),
-        ..86_400.0 => format!("{:.1} h", seconds / 3_600.0),
-        _ => format!("{:.1} d", seconds / 86_400.0),
     }
 }
 

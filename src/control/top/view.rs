@@ -15,7 +15,7 @@ use crate::base::limits::TOP_HISTORY_MAX;
 use crate::base::text::harmless;
 use crate::control::overview::Overview;
 use crate::control::overview::flow::Flow;
-use crate::control::top::words::{bytes, count, duration, percent, rate};
+use crate::control::words::{bytes, count, duration, percent, rate};
 
 const LABEL: Style = Style::new().fg(Color::DarkGray);
 const GOOD: Style = Style::new().fg(Color::Green);

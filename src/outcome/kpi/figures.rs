@@ -8,59 +8,41 @@ use crate::mail::class::Class;
 use crate::outcome::event::{By, Event, Kind};
 use crate::outcome::kpi::times::Times;
 
-/// What is counted. Numbers are on disk: they stay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Figure {
-    /// Recipients that we took responsibility for.
-    Injected = 0,
-    /// Those that a next hop took.
-    Delivered = 1,
-    /// Attempts after which a recipient waits.
-    Deferred = 2,
-    /// Recipients that were refused for good.
-    Bounced = 3,
-    /// Given up for their age.
-    Expired = 4,
-    /// On a suppression list.
-    Suppressed = 5,
-    /// Taken out by an operator.
-    Removed = 6,
-    /// Taken by their next hop, and bounced later.
-    BouncedLater = 7,
-    /// Recipients who want no more of it.
-    Complaints = 8,
-    /// Messages that a person opened.
-    OpensPeople = 9,
-    /// Messages that a machine opened.
-    OpensMachine = 10,
-    /// Links that a person followed.
-    Clicks = 11,
-    /// Recipients who unsubscribed.
-    Unsubscribes = 12,
-    /// Links that a machine followed.
-    ClicksMachine = 13,
+words! {
+    /// What is counted. The order is that on disk: new ones go last.
+    Figure {
+        /// Recipients that we took responsibility for.
+        Injected "injected";
+        /// Those that a next hop took.
+        Delivered "delivered";
+        /// Attempts after which a recipient waits.
+        Deferred "deferred";
+        /// Recipients that were refused for good.
+        Bounced "bounced";
+        /// Given up for their age.
+        Expired "expired";
+        /// On a suppression list.
+        Suppressed "suppressed";
+        /// Taken out by an operator.
+        Removed "removed";
+        /// Taken by their next hop, and bounced later.
+        BouncedLater "bounced_later";
+        /// Recipients who want no more of it.
+        Complaints "complaints";
+        /// Messages that a person opened.
+        OpensPeople "opens_people";
+        /// Messages that a machine opened.
+        OpensMachine "opens_machine";
+        /// Links that a person followed.
+        Clicks "clicks";
+        /// Recipients who unsubscribed.
+        Unsubscribes "unsubscribes";
+        /// Links that a machine followed.
+        ClicksMachine "clicks_machine";
+    }
 }
 
 impl Figure {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
-        Self::Injected,
-        Self::Delivered,
-        Self::Deferred,
-        Self::Bounced,
-        Self::Expired,
-        Self::Suppressed,
-        Self::Removed,
-        Self::BouncedLater,
-        Self::Complaints,
-        Self::OpensPeople,
-        Self::OpensMachine,
-        Self::Clicks,
-        Self::Unsubscribes,
-        Self::ClicksMachine,
-    ];
-
     /// What an event adds one to; `None`: to nothing.
     pub fn of(event: &Event<'_>) -> Option<Self> {
         let is_vouched = || event.returned.as_ref().is_some_and(|it| !it.vouched.is_empty());

@@ -110,6 +110,12 @@ fn intervals_begin_on_the_minute_the_hour_and_the_day() {
     for (place, figure) in Figure::ALL.into_iter().enumerate() {
         assert_eq!(figure as usize, place);
     }
+    // As it is on disk.
+    let order = "injected delivered deferred bounced expired suppressed removed bounced_later \
+        complaints opens_people opens_machine clicks unsubscribes clicks_machine";
+    assert_eq!(Figure::ALL.map(Figure::as_str).join(" "), order);
+    let order = "all tenant campaign domain provider source upstream";
+    assert_eq!(Dimension::ALL.map(Dimension::as_str).join(" "), order);
     let wrong = "week".parse::<Resolution>().unwrap_err();
     assert_eq!(wrong.to_string(), "`week` is none of minute, hour, day");
 }

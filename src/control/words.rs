@@ -47,10 +47,28 @@ pub(in crate::control) fn duration(seconds: u64) -> String {
 /// What is not all is never shown as all.
 pub(in crate::control) fn percent(part: u64, whole: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a tenth of a percent is shown")]
-    match (part, whole) {
-        (_, 0) => "-".to_owned(),
-        (part, whole) if part == whole => "100%".to_owned(),
-        (part, whole) => format!("{:.1}%", (100.0 * part as f64 / whole as f64).min(99.9)),
+    match whole {
+        0 => "-".to_owned(),
+        whole => share(part as f64 / whole as f64),
+    }
+}
+
+/// The same, of a part of 1.
+pub(super) fn share(part: f64) -> String {
+    match part {
+        1.0.. => "100%".to_owned(),
+        part => format!("{:.1}%", (100.0 * part).min(99.9)),
+    }
+}
+
+/// In the unit that a person would use.
+pub(super) fn seconds(value: f64) -> String {
+    match value {
+        ..1.0 => format!("{:.0} ms", value * 1_000.0),
+        ..60.0 => format!("{value:.1} s"),
+        ..3_600.0 => format!("{:.1} min", value / 60.0),
+        ..86_400.0 => format!("{:.1} h", value / 3_600.0),
+        _ => format!("{:.1} d", value / 86_400.0),
     }
 }
 
@@ -83,5 +101,10 @@ mod tests {
         );
         assert_eq!(percent(99_999, 100_000), "99.9%");
         assert_eq!([percent(1, 1), percent(0, 0), percent(1, 3)], ["100%", "-", "33.3%"]);
+        assert_eq!([share(1.0), share(0.999_99), share(0.0)], ["100%", "99.9%", "0.0%"]);
+        assert_eq!(
+            [0.0404, 1.25, 90.0, 5_400.0, 129_600.0].map(seconds),
+            ["40 ms", "1.2 s", "1.5 min", "1.5 h", "1.5 d"]
+        );
     }
 }
