@@ -39,6 +39,8 @@ mod sink;
 mod amqp;
 #[path = "relay/auth.rs"]
 mod auth;
+#[path = "relay/belongings.rs"]
+mod belongings;
 #[path = "relay/campaigns.rs"]
 mod campaigns;
 #[path = "relay/check_domain.rs"]

@@ -12,10 +12,10 @@ use crate::node::{Node, SOON, printed, refusal, run, text, to_upstream, wait_for
 use crate::sink::Sink;
 use crate::tool;
 
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
-    body: Value,
+    pub(crate) body: Value,
 }
 
 impl Answer {
@@ -26,7 +26,7 @@ impl Answer {
     }
 }
 
-fn post(node: &Node, headers: &[&str], body: &str) -> Answer {
+pub(crate) fn post(node: &Node, headers: &[&str], body: &str) -> Answer {
     let mut stream = TcpStream::connect(node.admin).unwrap();
     let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
     let request = format!(
@@ -48,7 +48,7 @@ fn inject(node: &Node, request: &Value) -> Answer {
 }
 
 /// A request for these, in which nothing is substituted.
-fn request(to: &[&str]) -> Value {
+pub(crate) fn request(to: &[&str]) -> Value {
     let recipients: Vec<_> = to.iter().map(|to| json!({ "to": to })).collect();
     json!({
         "from": "News <news@a.example>",
