@@ -55,6 +55,8 @@ enum Command {
     Run(run::RunOptions),
     /// Set two reports side by side
     Compare(run::CompareOptions),
+    /// Play several scenarios in turn, and compare what a message costs
+    Beside(run::BesideOptions),
     /// Put another server in the relay's place, in turn, and compare what a message costs
     Peers(run::PeersOptions),
     /// Run a whole campaign through the relay, and account for every message
@@ -112,6 +114,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Run(options) => run::run(&options),
         Command::Compare(options) => run::compare(&options),
+        Command::Beside(options) => run::beside(&options),
         Command::Peers(options) => run::peers(&options),
         Command::Campaign(options) => campaign::run(&options),
         Command::Crash(options) => campaign::run_crash(&options),

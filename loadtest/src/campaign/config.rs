@@ -23,6 +23,7 @@ const KEY_MARK: &str = "@CERTIFICATE_KEY@";
 const SERVER_MARK: &str = "@SERVER_CERTIFICATE@";
 const SHAPING_MARK: &str = "@SHAPING@";
 const SECRETS_MARK: &str = "@SECRETS@";
+pub(super) const WEB_MARK: &str = "@WEB@";
 const WEBHOOK_MARK: &str = "@WEBHOOK@";
 const WEBHOOK_SECRET_MARK: &str = "@WEBHOOK_SECRET@";
 const CREDENTIALS_MARK: &str = "@CREDENTIALS@";
@@ -42,7 +43,8 @@ Marks in the relay's configuration, filled in by the run:
   @CERTIFICATE@             file of a certificate that is made for it,
   @CERTIFICATE_KEY@         and of its key
   @SERVER_CERTIFICATE@      file of the servers' certificate, for tls.ca
-  @SECRETS@                 file of a secret that is made, as [bounces] wants it
+  @SECRETS@                 file of a secret that is made, as [bounces] and [web] want it
+  @WEB@                     address for [web] to listen on, also in what the servers do
   @SHAPING@                 file of the scenario's shaping rules
   @WEBHOOK@                 URL of the scenario's consumer of events,
   @WEBHOOK_SECRET@          and file of what is signed with for it
@@ -61,6 +63,8 @@ pub(super) struct Site<'a> {
     pub(super) binary: &'a Path,
     pub(super) upstream: &'a str,
     pub(super) listen: SocketAddr,
+    /// For who follows links in messages.
+    pub(super) web: SocketAddr,
     pub(super) servers: &'a [SocketAddr],
     pub(super) maker: &'a Maker,
     /// Rules of shaping.
@@ -130,6 +134,7 @@ impl Site<'_> {
             let secret = write(self.folder, "secrets", &(tls::secret()? + &tls::secret()? + "\n"))?;
             *text = fill(text, SECRETS_MARK, &secret);
         }
+        *text = text.replace(WEB_MARK, &self.web.to_string());
         if text.contains(SHAPING_MARK) {
             let rules = self.shaping.context("the scenario has no `shaping`")?;
             let rules = with_servers(rules, self.servers);
@@ -235,6 +240,7 @@ mod tests {
             binary: Path::new("/bin/false"),
             upstream: "127.0.0.1:1*3",
             listen: "127.0.0.1:2".parse().unwrap(),
+            web: "127.0.0.1:3".parse().unwrap(),
             servers: &["127.0.0.1:1".parse().unwrap()],
             maker: &maker,
             shaping: None,

@@ -94,6 +94,8 @@ pub(crate) struct Rig {
     made: Made,
     /// Sources beside its own.
     asides: Vec<Aside>,
+    /// Recipients that nothing is to be sent to.
+    pub(crate) spared: u64,
     last_count: u64,
     last_change: Instant,
     asked: Option<Instant>,
@@ -136,7 +138,8 @@ impl Files<'_> {
     fn sink(
         &self,
         addresses: &[SocketAddr],
-        (folder, relay): (&Path, SocketAddr),
+        folder: &Path,
+        (relay, web): (SocketAddr, SocketAddr),
         maker: &Arc<Maker>,
     ) -> Result<SinkOptions> {
         let sink = SinkOptions::plain(addresses.to_vec(), Some(folder.join("received")))
@@ -144,6 +147,7 @@ impl Files<'_> {
         let sink = if self.answers { sink.answering(folder.join("answered")) } else { sink };
         let Some(script) = self.script else { return Ok(sink) };
         let script = config::with_servers(script, addresses);
+        let script = script.replace(config::WEB_MARK, &web.to_string());
         let sink = sink.with_script(config::write(folder, "sink.toml", &script)?);
         Ok(sink.returning(relay, folder.join("returned")))
     }
@@ -180,11 +184,12 @@ impl Rig {
     ) -> Result<Self> {
         let binary = relay::binary(options.relay.as_deref()).await?;
         let folder = options.folder()?;
-        let ports = free_ports(weights.len() + 2)?;
+        let ports = free_ports(weights.len() + 3)?;
         let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let sinks = files.addresses(&ports[2..]);
+        let sinks = files.addresses(&ports[3..]);
         let maker = Arc::new(Maker::new()?);
-        let sink = Sink::start(&files.sink(&sinks, (folder.path(), at(ports[0])), &maker)?)?;
+        let doors = (at(ports[0]), at(ports[2]));
+        let sink = Sink::start(&files.sink(&sinks, folder.path(), doors, &maker)?)?;
         let upstreams = upstreams(&sinks, weights, files.far).await?;
         let ours = files.config.map(|text| config::write(folder.path(), "knobs.toml", text));
         let ours = ours.transpose()?;
@@ -194,6 +199,7 @@ impl Rig {
             binary: &binary,
             upstream: &upstreams,
             listen: at(ports[0]),
+            web: at(ports[2]),
             servers: &sinks,
             maker: &maker,
             shaping: files.shaping,
@@ -232,6 +238,7 @@ impl Rig {
             cpu_of_killed_us: 0,
             made,
             asides: Vec::new(),
+            spared: 0,
             last_count: 0,
             last_change: Instant::now(),
             asked: None,
@@ -268,6 +275,11 @@ impl Rig {
         Ok(Some(aside.account(&received)?).filter(|account| account.missing.is_empty()))
     }
 
+    /// Whether all mail of the source that was started beside last is accepted.
+    pub(crate) fn aside_is_accepted(&mut self) -> Result<bool> {
+        self.asides.last_mut().map_or(Ok(true), Aside::is_accepted)
+    }
+
     /// Recipients that were accepted, by whichever source.
     pub(crate) fn accepted(&self) -> u64 {
         let asides = self.asides.iter().map(Aside::accepted).sum::<u64>();
@@ -291,6 +303,11 @@ impl Rig {
     pub(crate) fn accepted_files(&self) -> Vec<PathBuf> {
         let asides = self.asides.iter().map(|aside| aside.accepted_file.clone());
         std::iter::once(self.accepted_file()).chain(asides).collect()
+    }
+
+    /// Recipients that nothing is to be sent to, of what is sent again.
+    pub(crate) fn spared_file(&self) -> PathBuf {
+        self.folder.path().join("spared")
     }
 
     /// What recipients sent back, a line each.
@@ -414,7 +431,9 @@ impl Rig {
 
     /// What the files say by now.
     pub(crate) fn ledger(&self) -> Result<Ledger> {
-        ledger::read(&self.accepted_files(), &[self.received_file()])
+        let spared = Some(self.spared_file()).filter(|file| file.exists());
+        let received: Vec<_> = std::iter::once(self.received_file()).chain(spared).collect();
+        ledger::read(&self.accepted_files(), &received)
     }
 }
 

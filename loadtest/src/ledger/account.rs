@@ -1,7 +1,7 @@
 //! The ledger itself: lines in, one account out, without files.
 //!
-//! The unit is a recipient of a message. Invariant: accepted = delivered + bounced + queued + lost,
-//! where a recipient that was both delivered and bounced counts as delivered.
+//! The unit is a recipient of a message. Invariant: accepted = delivered + bounced + spared +
+//! queued + lost, where a recipient that was both delivered and bounced counts as delivered.
 
 use std::fmt::Write as _;
 
@@ -22,6 +22,8 @@ struct Entry {
     first_delivered_ms: u64,
     bounced: bool,
     changed: bool,
+    /// Nothing is to be sent to them, and no word of that either.
+    spared: bool,
 }
 
 /// What a sink saw of one recipient that was accepted.
@@ -30,6 +32,8 @@ pub(crate) struct Seen {
     /// Deliveries.
     pub(crate) delivered: u32,
     pub(crate) bounced: bool,
+    /// Nothing was to be sent to them.
+    pub(crate) spared: bool,
 }
 
 /// Lines read so far.
@@ -47,6 +51,8 @@ pub(crate) struct Account {
     pub(crate) accepted: u64,
     pub(crate) delivered: u64,
     pub(crate) bounced: u64,
+    /// Those that nothing was to be sent to, and nothing was.
+    pub(crate) spared: u64,
     pub(crate) queued: u64,
     pub(crate) lost: u64,
     /// Accepted and nowhere seen: the lost ones, and those in the queue, which nobody can tell
@@ -93,7 +99,8 @@ impl Ledger {
         }
     }
 
-    /// Takes a line of a received file: id, listener, recipient, unix ms, kind.
+    /// Takes a line of a received file: id, listener, recipient, unix ms, kind; `spared` is said by
+    /// who knows that the recipient is on a suppression list.
     pub(crate) fn receive(&mut self, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
         let [id, _, recipient, time, kind] = words[..] else {
@@ -112,6 +119,7 @@ impl Ledger {
         let entry = self.entry(id, recipient);
         match kind.strip_prefix("dsn:") {
             Some(report) => entry.bounced |= report.starts_with("failed"),
+            None if kind == "spared" => entry.spared = true,
             None => {
                 if entry.delivered == 0 || unix_ms < entry.first_delivered_ms {
                     entry.first_delivered_ms = unix_ms;
@@ -146,7 +154,8 @@ impl Ledger {
     pub(crate) fn each(&self, mut look: impl FnMut(&str, &str, Seen)) {
         for (name, entry) in self.entries.iter().filter(|(_, entry)| entry.accepted) {
             if let Some((id, recipient)) = name.split_once(' ') {
-                look(id, recipient, Seen { delivered: entry.delivered, bounced: entry.bounced });
+                let Entry { delivered, bounced, spared, .. } = *entry;
+                look(id, recipient, Seen { delivered, bounced, spared });
             }
         }
     }
@@ -180,6 +189,7 @@ impl Account {
             accepted: 0,
             delivered: 0,
             bounced: 0,
+            spared: 0,
             queued: 0,
             lost: 0,
             missing: Vec::new(),
@@ -219,6 +229,8 @@ impl Account {
             self.latency.saturating_record(ms.saturating_mul(1_000));
         } else if entry.bounced {
             self.bounced += 1;
+        } else if entry.spared {
+            self.spared += 1;
         } else {
             self.missing.push(name.to_owned());
         }
@@ -251,9 +263,14 @@ impl Account {
             self.delivered,
             self.bounced,
             self.queued,
-            if self.lost == 0 { String::new() } else { format!(" + {} LOST", self.lost) },
+            [(self.spared, "spared"), (self.lost, "LOST")]
+                .iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, word)| format!(" + {count} {word}"))
+                .collect::<String>(),
         );
         for (count, words) in [
+            (self.spared, "recipients of a suppression list were sent nothing"),
             (self.never_accepted, "recipients arrived whose 250 never reached the source"),
             (self.foreign, "recipients arrived of mail that is not ours"),
             (self.unreadable, "lines could not be read"),
@@ -286,6 +303,7 @@ impl Account {
             "accepted": self.accepted,
             "delivered": self.delivered,
             "bounced": self.bounced,
+            "spared": self.spared,
             "queued": self.queued,
             "lost": self.lost,
             "missing_ids": self.missing,
@@ -330,6 +348,18 @@ mod tests {
         assert!(ledger.account(2).is_clean());
         let over = ledger.account(99);
         assert_eq!((over.queued, over.lost), (2, 0), "DSNs are queued too");
+    }
+
+    #[test]
+    fn who_is_to_be_spared_is_neither_lost_nor_written_to() {
+        let spared = ["i1 - a@x 0 spared", "i2 - a@x 0 spared", "i2 L a@x 9 ok"];
+        let ledger = ledger(&["i1 1000 1 a@x", "i2 1000 1 a@x"], &spared);
+        let account = ledger.account(0);
+        assert_eq!((account.accepted, account.spared, account.delivered), (2, 1, 1));
+        assert!(account.is_clean() && account.text(9).contains("2 = 1 + 0 + 0 + 1 spared\n"));
+        let mut written_to = 0;
+        ledger.each(|_, _, seen| written_to += u32::from(seen.spared && seen.delivered > 0));
+        assert_eq!(written_to, 1);
     }
 
     #[test]

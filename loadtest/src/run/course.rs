@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
+use super::again::AGAIN;
 use super::consumer::Consumer;
 use super::fates::{Fates, Senders, Told};
 use super::kpis::{self, Lines};
@@ -48,7 +49,7 @@ impl<'a> Course<'a> {
             scenario,
             consumer,
             dead_until: scenario.dead_until.map(share),
-            consumer_dies: scenario.consumer.as_ref().map(|consumer| share(consumer.dies_at)),
+            consumer_dies: scenario.consumer.as_ref().and_then(|part| part.dies_at).map(share),
             consumer_back: None,
             small_from: scenario.small.as_ref().map(|small| share(small.at)),
             alone: None,
@@ -132,8 +133,8 @@ impl<'a> Course<'a> {
             let mut senders = Senders::default();
             senders.add(&rig.accepted_file(), labels)?;
             for file in rig.accepted_files().iter().skip(1) {
-                let small = self.scenario.small.as_ref().context("only it has such files")?;
-                senders.add(file, &small.labels)?;
+                let small = self.scenario.small.as_ref().filter(|_| !file.ends_with(AGAIN));
+                senders.add(file, small.map_or(labels, |small| &small.labels))?;
             }
             let ledger = rig.ledger()?;
             let fates = Fates::by_ledger(&ledger, &rig.returned_file(), &senders)?;

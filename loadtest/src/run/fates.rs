@@ -20,7 +20,6 @@ use crate::source::Labels;
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Whose {
     pub(crate) tenant: String,
-    /// Empty for what comes back: a report's token says the tenant alone.
     pub(crate) campaign: String,
     pub(crate) domain: String,
 }
@@ -33,15 +32,18 @@ pub(crate) struct Fate {
     pub(crate) bounced: u64,
     pub(crate) bounced_later: u64,
     pub(crate) complained: u64,
+    pub(crate) spared: u64,
+    pub(crate) unsubscribed: u64,
 }
 
 impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { injected, delivered, bounced, bounced_later, complained } = self;
+        let Self { injected, delivered, bounced, bounced_later, complained, spared, unsubscribed } =
+            self;
         write!(
             f,
             "{injected} injected, {delivered} delivered, {bounced} bounced, {bounced_later} \
-             later, {complained} complained"
+             later, {complained} complained, {unsubscribed} unsubscribed, {spared} spared"
         )
     }
 }
@@ -87,6 +89,7 @@ impl Fates {
             fate.injected += 1;
             fate.delivered += u64::from(seen.delivered);
             fate.bounced += u64::from(seen.bounced);
+            fate.spared += u64::from(seen.spared);
         });
         if !returned.exists() {
             return Ok(fates);
@@ -95,9 +98,10 @@ impl Fates {
             let words: Vec<&str> = line.split(' ').collect();
             let [id, recipient, what, _] = words[..] else { return };
             let Some(whose) = senders.whose(id, recipient) else { return };
-            let fate = fates.of(Whose { campaign: String::new(), ..whose });
+            let fate = fates.of(whose);
             match what {
                 "bounce" => fate.bounced_later += 1,
+                "unsubscribe" => fate.unsubscribed += 1,
                 _ => fate.complained += 1,
             }
         })?;
@@ -124,6 +128,8 @@ impl Fates {
             bounced: sum.bounced + fate.bounced,
             bounced_later: sum.bounced_later + fate.bounced_later,
             complained: sum.complained + fate.complained,
+            spared: sum.spared + fate.spared,
+            unsubscribed: sum.unsubscribed + fate.unsubscribed,
         })
     }
 }
@@ -148,6 +154,8 @@ struct Event<'a> {
     campaign: String,
     #[serde(default)]
     domain: String,
+    #[serde(default)]
+    class: String,
 }
 
 impl Told {
@@ -168,7 +176,7 @@ impl Told {
     fn take(&mut self, line: &str) {
         let Ok(event) = serde_json::from_str::<Event<'_>>(line) else { return };
         self.events.insert((event.shard, event.sequence));
-        let Event { kind, tenant, campaign, domain, .. } = event;
+        let Event { kind, tenant, campaign, domain, class, .. } = event;
         if tenant.is_empty() {
             return;
         }
@@ -178,9 +186,11 @@ impl Told {
         match kind {
             "received" => add(|fate| &mut fate.injected, campaign),
             "delivered" => add(|fate| &mut fate.delivered, campaign),
+            "bounced" if class == "suppressed" => add(|fate| &mut fate.spared, campaign),
             "bounced" | "expired" => add(|fate| &mut fate.bounced, campaign),
-            "bounced-later" => add(|fate| &mut fate.bounced_later, String::new()),
-            "complained" => add(|fate| &mut fate.complained, String::new()),
+            "unsubscribed" => add(|fate| &mut fate.unsubscribed, campaign),
+            "bounced-later" => add(|fate| &mut fate.bounced_later, campaign),
+            "complained" => add(|fate| &mut fate.complained, campaign),
             _ => {}
         }
     }

@@ -58,16 +58,22 @@ struct Numbers {
     removed: u64,
     bounced_later: u64,
     complaints: u64,
+    unsubscribes: u64,
 }
 
 impl fmt::Display for Numbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { injected, delivered, deferred, bounced, expired, suppressed, .. } = self;
-        let Self { removed, bounced_later, complaints, bounced_by_class, .. } = self;
+        let Self { removed, bounced_later, complaints, bounced_by_class, unsubscribes, .. } = self;
         write!(f, "{injected} injected, {delivered} delivered, {deferred} deferred, ")?;
         write!(f, "{bounced} bounced {bounced_by_class:?}, {bounced_later} later, ")?;
         write!(f, "{complaints} complaints")?;
-        let rest = [(expired, "expired"), (suppressed, "suppressed"), (removed, "removed")];
+        let rest = [
+            (unsubscribes, "unsubscribed"),
+            (expired, "expired"),
+            (suppressed, "suppressed"),
+            (removed, "removed"),
+        ];
         let mut rest = rest.iter().filter(|(count, _)| **count > 0);
         rest.try_for_each(|(count, word)| write!(f, ", {count} {word}"))
     }
@@ -163,11 +169,14 @@ impl Lines<'_> {
     /// The figures that must come of them.
     fn book(&self, part: &KpiPart) -> Result<Book> {
         let mut book = Book::default();
-        self.ledger.each(|id, recipient, _| {
+        self.ledger.each(|id, recipient, seen| {
             if let Some(Whose { tenant, campaign, domain }) = self.senders.whose(id, recipient) {
                 let (tenant, campaign, domain) = (&*tenant, &*campaign, &*domain);
                 let keys = Keys { tenant, campaign, domain, ..Keys::default() };
-                book.add(keys, |numbers| numbers.injected += 1);
+                book.add(keys, |numbers| {
+                    numbers.injected += 1;
+                    numbers.suppressed += u64::from(seen.spared);
+                });
             }
         });
         self.add_returned(&mut book)?;
@@ -175,7 +184,7 @@ impl Lines<'_> {
         Ok(book)
     }
 
-    /// What came back: each is a message to this node, and says something of another.
+    /// What came back: a report is a message to this node, and says something of another.
     fn add_returned(&self, book: &mut Book) -> Result<()> {
         if !self.returned.exists() {
             return Ok(());
@@ -183,11 +192,16 @@ impl Lines<'_> {
         each_line(self.returned, |line| {
             let words: Vec<&str> = line.split(' ').collect();
             let [id, recipient, what, to] = words[..] else { return };
-            let domain = to.rsplit_once('@').map_or("", |(_, domain)| domain);
-            book.add(Keys { domain, ..Keys::default() }, |numbers| numbers.injected += 1);
             let Some(whose) = self.senders.whose(id, recipient) else { return };
-            let (tenant, domain) = (&*whose.tenant, &*whose.domain);
-            book.add(Keys { tenant, domain, ..Keys::default() }, |numbers| match what {
+            let Whose { tenant, campaign, domain } = &whose;
+            let keys = Keys { tenant, campaign, domain, ..Keys::default() };
+            if what == "unsubscribe" {
+                return book.add(keys, |numbers| numbers.unsubscribes += 1);
+            }
+            let here = to.rsplit_once('@').map_or("", |(_, domain)| domain);
+            let report = Keys { domain: here, ..Keys::default() };
+            book.add(report, |numbers| numbers.injected += 1);
+            book.add(keys, |numbers| match what {
                 "bounce" => numbers.bounced_later += 1,
                 _ => numbers.complaints += 1,
             });
@@ -364,7 +378,7 @@ mod tests {
             "1 injected, 0 delivered, 0 deferred, 1 bounced {\"bad-mailbox\": 1}, 0 later";
         assert!(shown(all, "").starts_with("4 injected, 2 delivered, 1 deferred, 1 bounced"));
         assert_eq!(shown(tenant, "t000"), format!("{sent}1 later, 0 complaints"));
-        assert_eq!(shown(campaign, "t000 c000"), format!("{sent}0 later, 0 complaints"));
+        assert_eq!(shown(campaign, "t000 c000"), format!("{sent}1 later, 0 complaints"));
         assert_eq!(shown(domain, "y.example"), format!("{bounced}, 0 complaints"));
         assert_eq!(shown(provider, "one"), once);
         assert_eq!(

@@ -3,6 +3,8 @@
 //! In: a scenario. Out: a report for the terminal, as JSON and as one HTML page; the exit code says
 //! whether every promise was kept.
 
+mod again;
+mod beside;
 mod compare;
 mod consumer;
 mod course;
@@ -30,6 +32,7 @@ use crate::campaign::verdict::Verdict;
 use crate::campaign::{config, judge};
 use crate::source;
 use crate::tls::Mode;
+pub(crate) use beside::{BesideOptions, run as beside};
 pub(crate) use compare::{CompareOptions, run as compare};
 use course::Course;
 use facts::Machine;
@@ -120,6 +123,8 @@ async fn play(named: &Named, options: &RigOptions) -> Result<Report> {
         rig.relent().await?;
     }
     rig.wait_for_the_last().await?;
+    let mut verdict = Verdict::default();
+    again::send(scenario, &mut rig, &mut verdict).await?;
     drop(idle);
     let delivering = rig.last_change().duration_since(begin);
     let server = Server {
@@ -128,7 +133,6 @@ async fn play(named: &Named, options: &RigOptions) -> Result<Report> {
         shards: rig.plan.cores,
         durability: durability(options, scenario)?,
     };
-    let mut verdict = Verdict::default();
     course.judge(&rig, &mut verdict).await?;
     let outcome = rig.finish().await?;
     judge(&outcome, &mut verdict);

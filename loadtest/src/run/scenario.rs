@@ -23,7 +23,7 @@ pub(crate) const USERS: &str = "u";
 pub(crate) const SMALL_USERS: &str = "s";
 
 /// The scenarios that come with this program, by name.
-const SHIPPED: [(&str, &str); 14] = [
+const SHIPPED: [(&str, &str); 18] = [
     ("campaign", include_str!("../../scenarios/campaign.toml")),
     ("plain", include_str!("../../scenarios/plain.toml")),
     ("steady", include_str!("../../scenarios/steady.toml")),
@@ -38,6 +38,10 @@ const SHIPPED: [(&str, &str); 14] = [
     ("dkim", include_str!("../../scenarios/dkim.toml")),
     ("dead-consumer", include_str!("../../scenarios/dead-consumer.toml")),
     ("esp", include_str!("../../scenarios/esp.toml")),
+    ("fairness", include_str!("../../scenarios/fairness.toml")),
+    ("esp-bare", include_str!("../../scenarios/esp-bare.toml")),
+    ("esp-calm", include_str!("../../scenarios/esp-calm.toml")),
+    ("esp-signed", include_str!("../../scenarios/esp-signed.toml")),
 ];
 
 /// The reference of scenario files, for `--help`.
@@ -66,12 +70,13 @@ pub(crate) const REFERENCE: &str = r#"Scenario (TOML; only description and messa
   to = ["a.example"]        # destinations by name, each in turn, instead of domains
   labels = "10:50"          # X-Tenant and X-Campaign: so many tenants, with so many campaigns
   shaping = '''…'''         # rules, for @SHAPING@ in config
+  again = 2000              # messages that are sent again when all are through, to be suppressed
   relents = false           # they take everything once all is accepted
   dead_until = 50           # the first one is dead until so many percent are accepted
   far = "50ms"              # round trip to the servers
   idle = 5000               # clients that are connected and say nothing
   [consumer]                # takes events by webhook: @WEBHOOK@ and @WEBHOOK_SECRET@ in config
-  dies_at = 20              # once so many percent are accepted
+  dies_at = 20              # once so many percent are accepted; never without it
   down = "60s"              # for so long
   [small]                   # a campaign that is sent alone first, then beside the others
   messages = 100
@@ -129,6 +134,7 @@ pub(crate) struct Scenario {
     pub(crate) consumer: Option<ConsumerPart>,
     pub(crate) small: Option<Small>,
     pub(crate) kpis: Option<KpiPart>,
+    pub(crate) again: Option<u32>,
     #[serde(default)]
     pub(crate) relents: bool,
     pub(crate) dead_until: Option<u32>,
@@ -137,12 +143,13 @@ pub(crate) struct Scenario {
     pub(crate) idle: u32,
 }
 
-/// Who takes events, and dies meanwhile.
+/// Who takes events, and may die meanwhile.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConsumerPart {
     /// Once so many percent are accepted.
-    pub(crate) dies_at: u32,
+    pub(crate) dies_at: Option<u32>,
+    #[serde(default = "Span::none")]
     pub(crate) down: Span,
 }
 
@@ -243,13 +250,17 @@ fn parse(text: &str) -> Result<Scenario> {
         Some(_) | None => Ok(()),
     };
     percent("dead_until", scenario.dead_until)?;
-    percent("dies_at", scenario.consumer.as_ref().map(|consumer| consumer.dies_at))?;
+    percent("dies_at", scenario.consumer.as_ref().and_then(|consumer| consumer.dies_at))?;
     percent("at", scenario.small.as_ref().map(|small| small.at))?;
     if scenario.messages == 0 || scenario.connections == 0 || scenario.upstreams.is_empty() {
         bail!("messages, connections and upstreams are one at least");
     }
     if scenario.upstreams.contains(&0) {
         bail!("an upstream's weight is one at least");
+    }
+    let is_labelled = scenario.labels.is_some() && scenario.kpis.is_some();
+    if scenario.again.is_some() && !(is_labelled && scenario.sink.is_some()) {
+        bail!("again wants labels, kpis, and servers that refuse by script");
     }
     if scenario.hot_share.is_some() && !scenario.to.is_empty() {
         bail!("hot_share and to exclude each other");
@@ -351,6 +362,7 @@ mod tests {
             ("idle = 100001", "at most"),
             ("tls = \"yes\"", "unknown variant"),
             ("server_tls = \"implicit\"", "unasked"),
+            ("again = 9", "again wants"),
         ] {
             let error = parse(&format!("{base}{line}")).unwrap_err();
             assert!(format!("{error:#}").contains(words), "{line}: {error:#}");

@@ -34,6 +34,57 @@ pub(crate) enum What {
     Bounce,
     /// A feedback report (RFC 5965).
     Complaint,
+    /// A POST to the link in the message's own header (RFC 8058), at the door that `to` names.
+    Unsubscribe,
+}
+
+impl What {
+    /// As it stands in the file.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Bounce => "bounce",
+            Self::Complaint => "complaint",
+            Self::Unsubscribe => "unsubscribe",
+        }
+    }
+}
+
+/// Something that is on its way back.
+enum Report {
+    /// A message, and whom it goes to.
+    Mail(String, String),
+    /// The link, and the door that it leads to.
+    Link(String, SocketAddr),
+}
+
+impl Report {
+    /// Of what a rule says; nothing where the message has no link.
+    fn of(rule: &Return, about: &About<'_>) -> Option<Self> {
+        match (rule.what, rule.to.as_deref()) {
+            (What::Bounce, _) | (_, None) => {
+                Some(Self::Mail(bounce(about), about.reverse_path.to_owned()))
+            }
+            (What::Complaint, Some(to)) => Some(Self::Mail(complaint(about, to), to.to_owned())),
+            (What::Unsubscribe, Some(to)) => {
+                Some(Self::Link(link_of(about.content)?, to.parse().ok()?))
+            }
+        }
+    }
+
+    async fn hand_in(&self, relay: SocketAddr) -> Result<()> {
+        match self {
+            Self::Mail(report, to) => hand_in(relay, to, report).await,
+            Self::Link(link, door) => unsubscribe(*door, link).await,
+        }
+    }
+
+    /// Whom, or what, it goes to.
+    fn to(&self) -> &str {
+        match self {
+            Self::Mail(_, to) => to,
+            Self::Link(link, _) => link,
+        }
+    }
 }
 
 /// A rule of the script: which messages something comes back of.
@@ -46,7 +97,7 @@ pub(crate) struct Return {
     probability: f64,
     #[serde(default = "soon")]
     after: Span,
-    /// Where complaints go.
+    /// Where complaints go; or the address where links are answered.
     to: Option<String>,
 }
 
@@ -60,8 +111,12 @@ impl Return {
         if !(0.0..=1.0).contains(&self.probability) {
             bail!("a probability is between 0 and 1");
         }
-        if (self.what == What::Complaint) != self.to.is_some() {
-            bail!("a complaint goes `to` somebody, and a bounce to the reverse-path");
+        if (self.what == What::Bounce) == self.to.is_some() {
+            bail!("what comes back goes `to` somebody, and a bounce to the reverse-path");
+        }
+        let door = self.to.as_ref().filter(|_| self.what == What::Unsubscribe);
+        if let Some(door) = door.filter(|door| door.parse::<SocketAddr>().is_err()) {
+            bail!("{door:?} is no address with a port, where links could be answered");
         }
         Ok(())
     }
@@ -107,18 +162,15 @@ impl Returns {
             if dice.fraction() >= rule.probability {
                 continue;
             }
-            let (recipient, report) = match &rule.to {
-                None => (about.reverse_path.to_owned(), bounce(&about)),
-                Some(to) => (to.clone(), complaint(&about, to)),
-            };
-            let word = if rule.what == What::Bounce { "bounce" } else { "complaint" };
-            let line = format!("{} {} {word} {recipient}\n", about.id, about.recipient);
+            let Some(report) = Report::of(rule, &about) else { continue };
+            let (id, recipient, word) = (about.id, about.recipient, rule.what.word());
+            let line = format!("{id} {recipient} {word} {}\n", report.to());
             let (after, to, shared) = (rule.after.draw(&mut dice), self.to, Rc::clone(shared));
             shared.open_returns.fetch_add(1, Ordering::Relaxed);
             tokio::task::spawn_local(async move {
                 tokio::time::sleep(after).await;
                 for _ in 0..TRIES_MAX {
-                    if hand_in(to, &recipient, &report).await.is_ok() {
+                    if report.hand_in(to).await.is_ok() {
                         shared.returned.append(|out| out.extend_from_slice(line.as_bytes()));
                         break;
                     }
@@ -163,6 +215,34 @@ async fn expect(stream: &mut BufReader<TcpStream>, begin: &str) -> Result<()> {
     }
 }
 
+/// RFC 8058 §3.2, as a provider does it that a reader asks to.
+async fn unsubscribe(door: SocketAddr, link: &str) -> Result<()> {
+    let (host, path) = link.split_once('/').context("a link has a path")?;
+    let body = "List-Unsubscribe=One-Click";
+    let request = format!(
+        "POST /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = BufReader::new(TcpStream::connect(door).await?);
+    stream.write_all(request.as_bytes()).await?;
+    let mut line = String::new();
+    stream.read_line(&mut line).await.context("an answer")?;
+    if !line.starts_with("HTTP/1.1 200 ") {
+        bail!("{}", line.trim_end());
+    }
+    Ok(())
+}
+
+/// The `https:` link in `List-Unsubscribe:`, without its scheme.
+fn link_of(content: &[u8]) -> Option<String> {
+    let header = header_of(content);
+    let start = header.find("\r\nList-Unsubscribe:")?;
+    let field = header[start..].split_once(':')?.1;
+    let (_, link) = field.split_once("<https://")?;
+    Some(link.split_once('>')?.0.to_owned())
+}
+
 /// RFC 3464, as a provider's gateway writes it that finds nobody behind it.
 fn bounce(about: &About<'_>) -> String {
     let recipient = about.recipient;
@@ -205,4 +285,31 @@ fn report(from: &str, to: &str, kind: &str, fields: &str, about: &About<'_>) -> 
 fn header_of(content: &[u8]) -> String {
     let end = memchr::memmem::find(content, b"\r\n\r\n").map_or(content.len(), |end| end + 2);
     String::from_utf8_lossy(&content[..end.min(RETURNED_MAX)]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_link_of_a_message_is_found_where_it_has_one() {
+        let field = "List-Unsubscribe:\r\n <https://l.example/u/ABC>, <mailto:x@l.example>";
+        let content = |field: &str| format!("From: a\r\n{field}\r\nTo: b\r\n\r\nx\r\n");
+        let found = link_of(content(field).as_bytes());
+        assert_eq!(found.as_deref(), Some("l.example/u/ABC"));
+        for field in ["Subject: x", "List-Unsubscribe: <mailto:x@l.example>"] {
+            assert_eq!(link_of(content(field).as_bytes()), None, "{field}");
+        }
+    }
+
+    #[test]
+    fn what_comes_back_goes_somewhere() {
+        let rule = |text: &str| toml::from_str::<Return>(text).unwrap().check();
+        assert!(rule("what = 'bounce'\nprobability = 0.5").is_ok());
+        assert!(rule("what = 'complaint'\nprobability = 0.5\nto = 'a@b'").is_ok());
+        assert!(rule("what = 'unsubscribe'\nprobability = 0.5\nto = '127.0.0.1:80'").is_ok());
+        for text in ["'bounce'\nto = 'a@b'", "'complaint'", "'unsubscribe'\nto = 'a@b'"] {
+            assert!(rule(&format!("probability = 0.5\nwhat = {text}")).is_err(), "{text}");
+        }
+    }
 }

@@ -49,11 +49,12 @@ pub(crate) const REFERENCE: &str = r#"Script (TOML; all conditions of a rule mus
                                    # is not under TLS; "stall"; "close"; "reset"
 
   [[return]]                       # of what was taken, to --returns-to; one a message at most
-  what = "complaint"               # or "bounce", to the reverse-path
+  what = "complaint"               # or "bounce", to the reverse-path; or "unsubscribe", by the
+                                   # message's own link (RFC 8058)
   domain = "d0000003.example"      # of the recipient; all without it
   probability = 0.01
   after = "1s-5s"
-  to = "fbl@returns.example"       # of a complaint"#;
+  to = "fbl@returns.example"       # of a complaint; or an address where links are answered"#;
 
 /// Where in a session a rule applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -109,6 +110,11 @@ impl Span {
     /// At least.
     pub(crate) fn least(self) -> Duration {
         self.least
+    }
+
+    /// No time at all.
+    pub(crate) fn none() -> Self {
+        Self::of(Duration::ZERO)
     }
 
     /// Always so long.

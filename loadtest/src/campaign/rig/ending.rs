@@ -32,7 +32,7 @@ impl Rig {
         while !self.is_stuck() {
             self.tick().await?;
             let due = looked.is_none_or(|looked| looked.elapsed() >= ACCOUNT_EVERY);
-            if due && self.recorded() >= self.accepted() {
+            if due && self.recorded() + self.spared >= self.accepted() {
                 looked = Some(Instant::now());
                 if self.account(0)?.missing.is_empty() {
                     return Ok(());
