@@ -13,6 +13,7 @@ mod repeats;
 mod request;
 #[cfg(test)]
 mod tests;
+mod weight;
 mod work;
 
 use std::fmt;
@@ -30,8 +31,8 @@ use tokio::time::timeout;
 
 use crate::base::ids::ShardId;
 use crate::base::limits::{
-    INJECT_AGAIN, INJECT_BODIES_MAX, INJECT_BODY_MAX, INJECT_BODY_WAIT, INJECT_KEY_MAX,
-    INJECT_MESSAGES_MAX,
+    INJECT_AGAIN, INJECT_ALL_VALUES_MAX, INJECT_BODIES_MAX, INJECT_BODY_MAX, INJECT_BODY_WAIT,
+    INJECT_KEY_MAX, INJECT_MESSAGES_MAX,
 };
 use crate::base::time::WallTime;
 use crate::control::access::Caller;
@@ -56,6 +57,8 @@ struct Inner {
     /// Room for bodies, and for messages, in units of [`UNIT`].
     bodies: Arc<Semaphore>,
     messages: Arc<Semaphore>,
+    /// And for what bodies become once they are read.
+    values: Arc<Semaphore>,
     /// The shard whose turn it is.
     turn: AtomicU8,
 }
@@ -89,6 +92,7 @@ impl Injections {
             claims: Claims::default(),
             bodies: room(INJECT_BODIES_MAX),
             messages: room(INJECT_MESSAGES_MAX),
+            values: room(INJECT_ALL_VALUES_MAX),
             turn: AtomicU8::new(0),
         }))
     }

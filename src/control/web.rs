@@ -6,6 +6,7 @@
 
 mod answer;
 mod counts;
+mod guests;
 mod page;
 mod telling;
 
@@ -40,6 +41,8 @@ use crate::config::options::Tenant;
 use crate::control::commands::Shards;
 use crate::control::suppression::SuppressionLists;
 use crate::control::web::answer::Desk;
+use crate::control::web::counts::What;
+use crate::control::web::guests::Guests;
 use crate::control::web::telling::Teller;
 use crate::policy::links::Links;
 use crate::policy::verp::Secrets;
@@ -121,7 +124,7 @@ pub fn serve(doors: Vec<OwnedFd>, ways: Ways, rules: Arc<ArcSwapOption<Rules>>) 
 }
 
 async fn open(listener: TcpListener, desk: Desk) {
-    let room = Arc::new(Semaphore::new(WEB_CONNECTIONS_MAX));
+    let (room, guests) = (Arc::new(Semaphore::new(WEB_CONNECTIONS_MAX)), Guests::default());
     while let Ok(place) = room.clone().acquire_owned().await {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -131,14 +134,19 @@ async fn open(listener: TcpListener, desk: Desk) {
                 continue;
             }
         };
+        let tls = desk.rules.load().as_ref().and_then(|rules| rules.acceptor.clone());
+        let guest = tls.as_ref().map(|_| guests.enter(peer.ip()));
+        if matches!(guest, Some(None)) {
+            desk.teller.counts().increment(What::Refused);
+            continue;
+        }
         let desk = desk.clone();
         tokio::spawn(async move {
-            let tls = desk.rules.load().as_ref().and_then(|rules| rules.acceptor.clone());
             match tls {
                 None => converse(stream, &desk).await,
                 Some(tls) => converse_in_tls(stream, &desk, &tls, peer).await,
             }
-            drop(place);
+            drop((place, guest));
         });
     }
 }

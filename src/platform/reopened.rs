@@ -1,10 +1,12 @@
 //! Hold a redb database, and open it anew after a fault.
 //!
 //! Whatever came of reading or writing once, as of a disk that was full for a moment, redb answers
-//! nothing any more before the file is opened again: it would fail until the process ends.
+//! nothing any more before the file is opened again: it would fail until the process ends. Of a
+//! file that is damaged it may panic: that is an error here too.
 //! Invariant: after an error the next call opens the file again, and finds what the last commit
 //! left. Lives on: threads beside the shards; all calls block.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -38,7 +40,7 @@ impl Reopened {
         act: impl FnOnce(&Database) -> Result<T, E>,
     ) -> Result<T, E> {
         let database = self.database()?;
-        let done = act(&database);
+        let done = careful(|| act(&database));
         if done.is_err() {
             let mut open = self.lock();
             if open.as_ref().is_some_and(|held| Arc::ptr_eq(held, &database)) {
@@ -54,14 +56,23 @@ impl Reopened {
         if let Some(database) = &*open {
             return Ok(database.clone());
         }
-        let database = Builder::new().set_cache_size(self.cache_bytes).create(&self.path)?;
-        (self.prepare)(&database)?;
+        let database = careful(|| {
+            let database = Builder::new().set_cache_size(self.cache_bytes).create(&self.path)?;
+            (self.prepare)(&database)?;
+            Ok::<_, Error>(database)
+        })?;
         Ok(open.insert(Arc::new(database)).clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Database>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Do it; a panic is an error.
+fn careful<T, E: From<Error>>(act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    let damaged = || Error::Corrupted("the file is damaged: see the log".to_owned());
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|_| Err(damaged().into()))
 }
 
 #[cfg(test)]
@@ -153,6 +164,10 @@ mod tests {
         assert!(Reopened::new(&path, 1 << 20, prepare).is_err());
         std::fs::remove_file(&path).expect("removed");
         let store = Reopened::new(&path, 1 << 20, prepare).expect("an empty one");
+        assert_eq!(store.with(get).expect("it reads"), None);
+        // As redb does of pages that make no sense.
+        let damaged = store.with(|_| -> Result<(), Error> { panic!("no such kind of page") });
+        assert!(matches!(damaged, Err(Error::Corrupted(_))));
         assert_eq!(store.with(get).expect("it reads"), None);
     }
 }

@@ -44,6 +44,7 @@ mod xclient;
 
 pub(in crate::shard) use crate::shard::ingress::gate::refusal_of_signers;
 pub(in crate::shard) use crate::shard::ingress::labelling::refusal_of;
+pub(in crate::shard) use crate::shard::ingress::linking::linked;
 use crate::shard::ingress::message::Receiving;
 use crate::shard::ingress::pacing::too_often;
 use crate::shard::ingress::proxied::Proxied;

@@ -28,7 +28,7 @@ use crate::shard::Shard;
 use crate::shard::commands::{Answer, Command, Injection};
 use crate::shard::commit::{Commit, From};
 use crate::shard::context::Context;
-use crate::shard::ingress::{refusal_of, refusal_of_signers};
+use crate::shard::ingress::{linked, refusal_of, refusal_of_signers};
 use crate::shard::mesh::Request;
 use crate::shard::platform::Platform;
 use crate::shard::refusals::{answer_to, refusal};
@@ -54,7 +54,11 @@ impl Shard {
         if let Some(answer) = refused {
             return request.answer(Answer::Refused(answer.into()));
         }
-        let (message, unsigned, ahead) = message(injection, content, &mut self.commit, cx);
+        let made = message(injection, content, &mut self.commit, cx);
+        let (message, unsigned, ahead) = match made {
+            Ok(made) => made,
+            Err(answer) => return request.answer(Answer::Refused(answer.into())),
+        };
         let id = message.id;
         let laid = match refusal_of_signers(&unsigned, cx) {
             Some(answer) => Err(answer),
@@ -98,14 +102,15 @@ fn message<P: Platform>(
     injection: &Injection,
     content: Vec<u8>,
     commit: &mut Commit,
-    cx: &Context<'_, P>,
-) -> (NewMessage, Unsigned, Vec<Vec<u8>>) {
+    cx: &mut Context<'_, P>,
+) -> Result<(NewMessage, Unsigned, Vec<Vec<u8>>), smtp::Answer> {
     let (id, envelope) = (commit.next_id(), injection.envelope.clone());
     let announced = cx.settings.returns.as_deref().and_then(|returns| {
         let whose = envelope.handling.as_deref().map(Whose::from).unwrap_or_default();
         returns.announcement(id, &envelope, whose, cx.now.wall)
     });
     let announced = announced.unwrap_or_default();
+    let content = linked(content, id, &envelope, cx)?;
     let unsigned = unsigned([announced.as_bytes(), &content], &envelope, cx);
     let mut prefix = ReceivedByHttp {
         hostname: &cx.settings.hostname,
@@ -130,7 +135,7 @@ fn message<P: Platform>(
         is_quarantined: false,
         origin: Origin::Injected,
     };
-    (message, unsigned, chunks)
+    Ok((message, unsigned, chunks))
 }
 
 /// As a trusted client's mail is signed.

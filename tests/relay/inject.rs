@@ -20,7 +20,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// What came of a recipient: its message's id, or a reply.
-    fn of(&self, place: usize) -> &str {
+    pub(crate) fn of(&self, place: usize) -> &str {
         let told = &self.body["recipients"][place];
         told["id"].as_str().or(told["reply"].as_str()).unwrap_or_else(|| panic!("{}", self.body))
     }
@@ -43,8 +43,12 @@ pub(crate) fn post(node: &Node, headers: &[&str], body: &str) -> Answer {
     Answer { status, head: head.to_lowercase(), body }
 }
 
-fn inject(node: &Node, request: &Value) -> Answer {
-    post(node, &["Content-Type: application/json"], &request.to_string())
+pub(crate) fn inject(node: &Node, request: &Value) -> Answer {
+    wait_for("a node that has started", || {
+        let answer = post(node, &["Content-Type: application/json"], &request.to_string());
+        let is_starting = answer.body.to_string().contains("4.3.2 Starting");
+        (!is_starting).then_some(answer)
+    })
 }
 
 /// A request for these, in which nothing is substituted.

@@ -9,9 +9,11 @@ use std::process::Command;
 use relay_fast::mail::visit::By;
 use relay_fast::outcome::event::{Event, Kind};
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::certificates::Authority;
 use crate::client::Client;
+use crate::inject::inject;
 use crate::node::{Node, free_port, to_upstream, wait_for};
 use crate::sink::Sink;
 use crate::tool;
@@ -114,6 +116,29 @@ fn of_kind(events: &[Event<'static>], kind: Kind) -> Vec<Event<'static>> {
 }
 
 pub(crate) const ONE_CLICK: [&str; 2] = ["--data", "List-Unsubscribe=One-Click"];
+
+#[test]
+fn what_comes_over_http_gets_what_its_tenant_wants() {
+    let letter = json!({
+        "from": "News <news@a.example>",
+        "tenant": "acme",
+        "content": { "subject": "Shop", "html": format!("<a href=\"{SHOP}\">Shop</a>") },
+        "recipients": [{ "to": "ann@b.example" }],
+    });
+    let scene = Scene::start("", "unsubscribe = \"add\"\ntracking = \"clicks\"");
+    let answer = inject(&scene.node, &letter);
+    assert_eq!(answer.status, 200, "{}", answer.of(0));
+    let content = scene.sink.wait(1)[0].content.clone();
+    assert!(content.contains("List-Unsubscribe: <https://links.example/u/"), "{content}");
+    assert!(content.contains("List-Unsubscribe-Post: List-Unsubscribe=One-Click"), "{content}");
+    let is_led_by_us = content.contains("https://links.example/c/");
+    assert!(is_led_by_us && !content.contains("shop.example"), "{content}");
+    drop(scene);
+    let scene = Scene::start("", "unsubscribe = \"check\"");
+    let answer = inject(&scene.node, &letter);
+    assert_eq!(answer.status, 422);
+    assert!(answer.of(0).starts_with("550 5.7.1 List-Unsubscribe"), "{}", answer.of(0));
+}
 
 #[test]
 fn whoever_unsubscribes_by_one_click_gets_no_more_of_this_sender() {

@@ -11,6 +11,15 @@ const _: () = assert!(2 * INJECT_BODY_MAX <= COMMIT_PENDING_MAX);
 pub const INJECT_BODIES_MAX: usize = 4 * INJECT_BODY_MAX;
 /// Octets of messages that were made of them and wait for their commit.
 pub const INJECT_MESSAGES_MAX: usize = 2 * INJECT_BODY_MAX;
+/// What the values of a body may take in memory beside the letters of their strings: some ten
+/// thousand recipients with some forty values each.
+pub const INJECT_VALUES_MAX: usize = 128 * 1024 * 1024;
+/// What those of all bodies may that are worked on; more is told to come again.
+pub const INJECT_ALL_VALUES_MAX: usize = 2 * INJECT_VALUES_MAX;
+/// Octets of the header section of a whole message that is handed in.
+pub const INJECT_HEADER_MAX: usize = 1024 * 1024;
+/// Octets of a letter's templates: each octet may become some fifty of what it compiles to.
+pub const INJECT_TEMPLATES_MAX: usize = 512 * 1024;
 /// Messages of a request that wait for their commit together: they share commit groups.
 pub const INJECT_TOGETHER_MAX: usize = 64;
 /// Requests in a batch.
@@ -27,6 +36,8 @@ pub const INJECT_ATTACHMENTS_MAX: usize = 64;
 /// What a template may cost for one recipient: about an instruction each, or 64 octets of what it
 /// makes: 16 MiB at most.
 pub const INJECT_FUEL_MAX: u64 = 256 * 1024;
+/// What the templates of a body may, for all its recipients together: some seconds of a CPU.
+pub const INJECT_FUEL_ALL: u64 = 1_024 * INJECT_FUEL_MAX;
 /// How deep a template may call.
 pub const INJECT_TEMPLATE_DEPTH: usize = 64;
 /// Octets of a line, without its end (RFC 5322 §2.1.1).

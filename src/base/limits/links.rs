@@ -51,6 +51,9 @@ pub const TRACKED_LINKS_MAX: usize = 1_000;
 pub const WEB_ADDRESSES_MAX: usize = 8;
 /// Connections at a time on each; further ones wait in the kernel.
 pub const WEB_CONNECTIONS_MAX: usize = 256;
+/// Of them, those of one client, where the door speaks TLS itself: else all are a proxy's.
+pub const WEB_CONNECTIONS_OF_ONE: usize = 64;
+const _: () = assert!(WEB_CONNECTIONS_OF_ONE < WEB_CONNECTIONS_MAX);
 /// Octets of a request's head: a link has some two thousand; more is answered 431.
 pub const WEB_HEAD_MAX: usize = 16 * 1024;
 const _: () = assert!(WEB_HEAD_MAX > 4 * LINK_TOKEN_MAX);

@@ -5,6 +5,7 @@
 //! opens no HTML element; what a template may cost is bounded. Pure, but for how long it takes.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use mail_builder::MessageBuilder;
 use mail_builder::headers::HeaderType;
@@ -15,10 +16,12 @@ use mail_builder::mime::MimePart;
 use mail_parser::{HeaderName, MessageParser};
 use memchr::memchr2_iter;
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use minijinja::{AutoEscape, Captured, Environment, UndefinedBehavior};
 use serde_json::{Map, Value};
 
-use crate::base::limits::{INJECT_FUEL_MAX, INJECT_TEMPLATE_DEPTH, MESSAGE_LINE_MAX};
+use crate::base::limits::{
+    INJECT_FUEL_MAX, INJECT_TEMPLATE_DEPTH, INJECT_TEMPLATES_MAX, MESSAGE_LINE_MAX,
+};
 use crate::base::text::harmless;
 use crate::base::time::WallTime;
 use crate::control::inject::request::{Attached, Letter, Named, Parts, Text, Wrong, named};
@@ -32,6 +35,18 @@ pub(super) struct Composer<'l> {
     templates: Option<Environment<'l>>,
     /// Of each field's template.
     field_names: Vec<String>,
+    fuel: &'l Fuel,
+}
+
+/// What the templates of a body may still cost, for all its recipients together.
+#[derive(Debug)]
+pub(super) struct Fuel(Cell<u64>);
+
+impl Fuel {
+    /// So much; `INJECT_FUEL_ALL` for a body.
+    pub(super) fn new(units: u64) -> Self {
+        Self(Cell::new(units))
+    }
 }
 
 /// What each message has for itself.
@@ -61,8 +76,9 @@ const HTML: &str = "html";
 
 impl<'l> Composer<'l> {
     /// Of a letter whose templates are right.
-    pub(super) fn new(letter: &'l Letter) -> Result<Self, Wrong> {
-        let mut composer = Self { text: &letter.text, templates: None, field_names: Vec::new() };
+    pub(super) fn new(letter: &'l Letter, fuel: &'l Fuel) -> Result<Self, Wrong> {
+        let (text, field_names) = (&letter.text, Vec::new());
+        let mut composer = Self { text, templates: None, field_names, fuel };
         let is_substituted = letter.recipients.iter().any(|one| one.substitutions.is_some());
         if let (Text::Parts(parts), true) = (&letter.text, is_substituted) {
             composer.field_names = (0..parts.fields.len()).map(|n| format!("field {n}")).collect();
@@ -141,9 +157,18 @@ impl<'l> Composer<'l> {
         let (Some(templates), Some(values)) = (&self.templates, values) else {
             return Ok(Cow::Borrowed(source));
         };
+        let left = self.fuel.0.get();
+        if left == 0 {
+            return Err(outran());
+        }
         let template = templates.get_template(name);
-        let made = template.and_then(|template| template.render(values.clone()));
-        made.map(Cow::Owned).map_err(|error| refused(name, &error.to_string()))
+        let made = template.and_then(|template| template.render_captured(values.clone()));
+        // What one cost that failed is not known.
+        let spent = |made: &Captured<'_>| made.state().fuel_levels().map_or(0, |(spent, _)| spent);
+        let spent = made.as_ref().map_or(INJECT_FUEL_MAX, spent);
+        self.fuel.0.set(left.saturating_sub(spent));
+        let made = made.map(|made| Cow::Owned(made.into_output()));
+        made.map_err(|error| refused(name, &error.to_string()))
     }
 }
 
@@ -166,7 +191,12 @@ fn templates(parts: &Parts) -> Result<Environment<'_>, Wrong> {
     let own = own.into_iter().filter_map(|(name, source)| Some((name.to_owned(), source?)));
     let fields = parts.fields.iter().enumerate();
     let fields = fields.map(|(number, (_, source))| (format!("field {number}"), source));
-    for (name, source) in own.chain(fields) {
+    let all: Vec<_> = own.chain(fields).collect();
+    if all.iter().map(|(_, source)| source.len()).sum::<usize>() > INJECT_TEMPLATES_MAX {
+        let words = format!("templates have {INJECT_TEMPLATES_MAX} octets at most, all together");
+        return Err(Wrong(413, words));
+    }
+    for (name, source) in all {
         let added = templates.add_template_owned(name.clone(), source.clone());
         added.map_err(|error| Wrong(422, format!("{name}: {error}")))?;
     }
@@ -178,6 +208,12 @@ fn templates(parts: &Parts) -> Result<Environment<'_>, Wrong> {
 fn refused(what: &str, why: &str) -> Reply {
     let (code, status) = (ReplyCode::known(554), EnhancedStatus::new(5, 6, 0));
     let text = harmless(&format!("{what}: {why}"), ' ');
+    Reply { code, enhanced: Some(status), text: text.into() }
+}
+
+fn outran() -> Reply {
+    let (code, status) = (ReplyCode::known(452), EnhancedStatus::new(4, 3, 1));
+    let text = "The templates of this body cost too much together: send several";
     Reply { code, enhanced: Some(status), text: text.into() }
 }
 

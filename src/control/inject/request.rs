@@ -9,18 +9,20 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mail_parser::MessageParser;
+use memchr::memmem;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::base::limits::{
     HOLD_SECONDS_MAX, INJECT_ATTACHMENTS_MAX, INJECT_BATCH_MAX, INJECT_FIELD_MAX,
-    INJECT_FIELDS_MAX, INJECT_RECIPIENTS_MAX,
+    INJECT_FIELDS_MAX, INJECT_HEADER_MAX, INJECT_RECIPIENTS_MAX,
 };
 use crate::base::time::WallTime;
 use crate::config::duration;
 use crate::mail::address::{Mailbox, ReversePath};
 use crate::mail::handling::{CampaignName, DeliverBy, Handling, Late, Priority, TenantName};
 use crate::mail::status::Reply;
+use crate::policy::senders::labels::{FieldNames, LabelReader, Labels};
 use crate::policy::suppression::rows::moment;
 use crate::smtp::answer::Answer;
 
@@ -181,12 +183,26 @@ impl Body {
 
 impl Request {
     /// What it means, at `now`, by somebody whose mail is `bound`'s alone where that is said.
-    pub(super) fn letter(self, bound: Option<&TenantName>, now: WallTime) -> Result<Letter, Wrong> {
-        let handling = self.handling(bound, now)?;
+    /// Fields that are called by `names` say who sends, and are taken out.
+    pub(super) fn letter(
+        self,
+        bound: Option<&TenantName>,
+        names: Option<&FieldNames>,
+        now: WallTime,
+    ) -> Result<Letter, Wrong> {
+        let mut handling = self.handling(bound, now)?;
         if self.recipients.is_empty() {
             return Err(wrong("`recipients` is empty"));
         }
-        let (text, author) = self.content.text(self.from.as_deref())?;
+        let (text, author) = self.content.text(self.from.as_deref(), names)?;
+        let text = match (text, names) {
+            (Text::Raw(raw), Some(names)) => {
+                let (raw, said) = without_labels(raw, names)?;
+                agree(&mut handling, said)?;
+                Text::Raw(raw)
+            }
+            (text, _) => text,
+        };
         let reverse_path = match (self.reverse_path.as_deref(), self.from.as_deref(), author) {
             (Some(path), ..) => reverse_path(path)?,
             (None, Some(from), _) if !from.contains("{{") => ReversePath(Some(
@@ -244,16 +260,24 @@ impl Request {
 
 impl Content {
     /// What is sent, and the author that a whole message names.
-    fn text(self, from: Option<&str>) -> Result<(Text, Option<Mailbox>), Wrong> {
+    fn text(
+        self,
+        from: Option<&str>,
+        names: Option<&FieldNames>,
+    ) -> Result<(Text, Option<Mailbox>), Wrong> {
         let Some(raw) = self.raw else {
             let from = from.ok_or_else(|| wrong("say `from`"))?.to_owned();
-            return Ok((Text::Parts(Box::new(self.parts(from)?)), None));
+            return Ok((Text::Parts(Box::new(self.parts(from, names)?)), None));
         };
         let has_parts = self.subject.is_some() || self.text.is_some() || self.html.is_some();
         if has_parts || !self.headers.is_empty() || !self.attachments.is_empty() {
             return Err(wrong("content: `raw` is a whole message, and goes with nothing else"));
         }
         let raw = with_crlf(raw.as_bytes());
+        let header = memmem::find(&raw, b"\r\n\r\n").unwrap_or(raw.len());
+        if header > INJECT_HEADER_MAX {
+            return Err(wrong(format!("raw: a header has {INJECT_HEADER_MAX} octets at most")));
+        }
         let author = MessageParser::new().parse_headers(raw.as_slice());
         let author = author
             .and_then(|message| Mailbox::parse(message.from()?.first()?.address()?, true).ok());
@@ -263,10 +287,14 @@ impl Content {
         }
     }
 
-    fn parts(self, from: String) -> Result<Parts, Wrong> {
+    fn parts(self, from: String, names: Option<&FieldNames>) -> Result<Parts, Wrong> {
         let mut fields = Vec::new();
         for (name, lines) in self.headers {
             check_name(&name)?;
+            if names.is_some_and(|names| names.has(&name)) {
+                let words = "it is between client and node: say `tenant`, `campaign`";
+                return Err(wrong(format!("headers: `{name}`: {words}")));
+            }
             match lines {
                 Lines::One(line) => fields.push((name, line)),
                 Lines::Many(lines) => {
@@ -293,6 +321,36 @@ impl Content {
             html: self.html,
             files: files.collect::<Result<_, _>>()?,
         })
+    }
+}
+
+/// A whole message without the fields that say who sends, and what they say.
+fn without_labels(raw: Vec<u8>, names: &FieldNames) -> Result<(Vec<u8>, Labels), Wrong> {
+    let mut reader = LabelReader::new(names.clone());
+    let mut out = reader.push(raw);
+    let (mut rest, said) = reader.end();
+    out.append(&mut rest);
+    said.map(|said| (out, said)).map_err(|error| wrong(format!("raw: {error}")))
+}
+
+/// A header says of a message what its request says, or what that leaves open.
+fn agree(handling: &mut Handling, said: Labels) -> Result<(), Wrong> {
+    let Labels { tenant, campaign } = said;
+    if let (Some(own), Some(said)) = (&handling.tenant, &tenant)
+        && own != said
+    {
+        return Err(Wrong(403, format!("raw: this is {own}'s, and its header says {said}")));
+    }
+    if let (Some(own), Some(said)) = (&handling.campaign, &campaign)
+        && own != said
+    {
+        return Err(wrong(format!("raw: this is for {own}, and its header says {said}")));
+    }
+    handling.tenant = handling.tenant.take().or(tenant);
+    handling.campaign = handling.campaign.take().or(campaign);
+    match handling.campaign.is_some() && handling.tenant.is_none() {
+        true => Err(wrong("raw: a campaign is a tenant's: say `tenant`")),
+        false => Ok(()),
     }
 }
 

@@ -1,15 +1,23 @@
 //! What is handed in, and the messages that are made of it, read back by another's parser.
 
 use mail_parser::{MessageParser, MimeHeaders as _};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::base::limits::{
+    INJECT_FUEL_ALL, INJECT_FUEL_MAX, INJECT_HEADER_MAX, INJECT_TEMPLATES_MAX,
+};
 use crate::base::time::WallTime;
-use crate::control::inject::compose::{Audience, Composer, Stamp};
-use crate::control::inject::request::{Body, Letter, Wrong};
+use crate::control::inject::compose::{Audience, Composer, Fuel, Stamp};
+use crate::control::inject::request::{Body, Letter, Text, Wrong};
 use crate::mail::handling::TenantName;
+use crate::policy::senders::labels::FieldNames;
 
 const NOW: WallTime = WallTime(1_795_491_661_000);
 const STAMP: Stamp<'_> = Stamp { message_id: "1@node.example", now: NOW };
+
+fn names() -> FieldNames {
+    FieldNames { tenant: "X-Tenant".into(), campaign: "X-Campaign".into(), keep: false }
+}
 
 fn letter(request: &Value) -> Result<Letter, Wrong> {
     letter_of(None, request)
@@ -19,13 +27,13 @@ fn letter_of(bound: Option<&str>, request: &Value) -> Result<Letter, Wrong> {
     let bound = bound.map(|name| TenantName::parse(name).expect("a name"));
     let body = Body::parse(request.to_string().as_bytes())?;
     let mut requests = body.requests.into_iter();
-    requests.next().expect("one").letter(bound.as_ref(), NOW)
+    requests.next().expect("one").letter(bound.as_ref(), Some(&names()), NOW)
 }
 
 /// The messages of all recipients, or what is said to them.
 fn messages(request: &Value) -> Vec<Result<String, String>> {
-    let letter = letter(request).expect("a request");
-    let composer = Composer::new(&letter).expect("templates");
+    let (letter, fuel) = (letter(request).expect("a request"), Fuel::new(INJECT_FUEL_ALL));
+    let composer = Composer::new(&letter, &fuel).expect("templates");
     let each = letter.recipients.iter().map(|to| {
         let named = to.who.as_ref().map_err(ToString::to_string)?;
         let audience = match &to.substitutions {
@@ -166,11 +174,84 @@ fn a_template_costs_no_more_than_it_may() {
         assert!(told.starts_with("554 5.6.0 text: ") && told.contains(why), "{source}: {told}");
     }
     let broken = letter(&request(&json!({ "text": "{{ a" }), Some(json!({})))).expect("a request");
-    let Err(Wrong(422, words)) = Composer::new(&broken) else { panic!("it is no template") };
+    let Err(Wrong(422, words)) = Composer::new(&broken, &Fuel::new(INJECT_FUEL_ALL)) else {
+        panic!("it is no template")
+    };
     assert!(words.starts_with("text: syntax error"), "{words}");
     let files = json!({ "text": "{% include 'a' %}" });
     let broken = letter(&request(&files, Some(json!({})))).expect("a request");
-    assert!(Composer::new(&broken).is_err(), "there are no other templates");
+    assert!(
+        Composer::new(&broken, &Fuel::new(INJECT_FUEL_ALL)).is_err(),
+        "there are no other templates"
+    );
+}
+
+#[test]
+fn the_templates_of_a_body_have_a_bound_together() {
+    let costly = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
+    let fuel = Fuel::new(INJECT_FUEL_MAX + 99);
+    let made = |text: &str| {
+        let letter =
+            letter(&request(&json!({ "text": text }), Some(json!({})))).expect("a request");
+        let composer = Composer::new(&letter, &fuel).expect("a template");
+        let (to, values) = (letter.recipients[0].who.as_ref().expect("somebody"), Map::new());
+        let made = composer.compose(Audience::Own(to, &values), STAMP);
+        made.map(drop).map_err(|reply| reply.to_string())
+    };
+    assert_eq!(made("{{ 1 }}"), Ok(()));
+    assert!(made(costly).is_err_and(|told| told.starts_with("554 5.6.0 text: ")));
+    assert_eq!(made("{{ 1 }}"), Ok(()), "some is left");
+    assert!(made(costly).is_err_and(|told| told.starts_with("554 5.6.0 text: ")));
+    assert!(made("{{ 1 }}").is_err_and(|told| told.starts_with("452 4.3.1 ")));
+    let long = "x".repeat(INJECT_TEMPLATES_MAX);
+    let content = json!({ "text": long, "subject": "s" });
+    let large = letter(&request(&content, Some(json!({})))).expect("a request");
+    assert!(matches!(Composer::new(&large, &Fuel::new(INJECT_FUEL_ALL)), Err(Wrong(413, _))));
+    let plain = letter(&request(&content, None)).expect("a request");
+    assert!(Composer::new(&plain, &Fuel::new(INJECT_FUEL_ALL)).is_ok(), "it is no template");
+}
+
+#[test]
+fn no_header_says_that_a_message_is_somebody_elses() {
+    let raw = |header: &str| {
+        let raw = format!("{header}From: a@a.example\r\n\r\nX-Tenant: text\r\n");
+        request(&json!({ "raw": raw }), None)
+    };
+    let said = |bound: Option<&str>, request: &Value| {
+        let letter = letter_of(bound, request).map_err(|Wrong(status, _)| status)?;
+        let Text::Raw(raw) = letter.text else { panic!("it is whole") };
+        let text = String::from_utf8(raw).expect("text");
+        assert_eq!(text, "From: a@a.example\r\n\r\nX-Tenant: text\r\n", "they are taken out");
+        let name = |name: Option<String>| name.unwrap_or_default();
+        let (tenant, campaign) = (letter.handling.tenant, letter.handling.campaign);
+        Ok((name(tenant.map(|it| it.to_string())), name(campaign.map(|it| it.to_string()))))
+    };
+    let known = |tenant: &str, campaign: &str| Ok((tenant.to_owned(), campaign.to_owned()));
+    let both = "x-tenant: globex\r\nX-Campaign: news\r\n";
+    assert_eq!(said(None, &raw("")), known("", ""));
+    assert_eq!(said(None, &raw(both)), known("globex", "news"));
+    assert_eq!(said(Some("globex"), &raw(both)), known("globex", "news"));
+    assert_eq!(said(Some("acme"), &raw(both)), Err(403));
+    assert_eq!(said(Some("acme"), &raw("X-Campaign: news\r\n")), known("acme", "news"));
+    assert_eq!(said(None, &raw("X-Campaign: news\r\n")), Err(422), "nobody's");
+    assert_eq!(said(None, &raw(&both.repeat(2))), Err(422), "twice");
+    let mut other = raw("X-Campaign: news\r\n");
+    other["tenant"] = json!("acme");
+    other["campaign"] = json!("spring");
+    assert_eq!(said(None, &other), Err(422));
+    let field = json!({ "text": "t", "headers": { "x-TENANT": "globex" } });
+    let Err(Wrong(422, words)) = letter(&request(&field, None)) else { panic!("it is taken") };
+    assert!(words.contains("say `tenant`"), "{words}");
+}
+
+#[test]
+fn a_whole_message_has_a_header_that_can_be_read() {
+    let raw = |fields: usize| {
+        let raw = "A:\r\n".repeat(fields) + "From: a@a.example\r\n\r\n" + &"B:\r\n".repeat(300_000);
+        letter(&request(&json!({ "raw": raw }), None))
+    };
+    assert!(raw(9).is_ok());
+    assert!(matches!(raw(INJECT_HEADER_MAX / 4 + 1), Err(Wrong(422, _))));
 }
 
 #[test]
@@ -198,8 +279,9 @@ fn a_whole_message_stays_as_it_is() {
 
 #[test]
 fn who_shares_a_message_is_not_told() {
+    let fuel = Fuel::new(INJECT_FUEL_ALL);
     let letter = letter(&request(&json!({ "text": "t" }), None)).expect("a request");
-    let composer = Composer::new(&letter).expect("no templates");
+    let composer = Composer::new(&letter, &fuel).expect("no templates");
     let made = composer.compose(Audience::Several, STAMP).expect("a message");
     let text = String::from_utf8(made).expect("text");
     assert!(text.contains("undisclosed-recipients") && !text.contains("a.example"), "{text}");

@@ -11,12 +11,15 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
 
-use crate::base::limits::{INJECT_MESSAGES_MAX, INJECT_TOGETHER_MAX, RECIPIENTS_MAX};
+use crate::base::limits::{
+    INJECT_FUEL_ALL, INJECT_MESSAGES_MAX, INJECT_TOGETHER_MAX, INJECT_VALUES_MAX, RECIPIENTS_MAX,
+};
 use crate::base::time::WallTime;
 use crate::control::commands::Shards;
 use crate::control::inject::answer::{Outcome, Told};
-use crate::control::inject::compose::{Audience, Composer, Stamp};
+use crate::control::inject::compose::{Audience, Composer, Fuel, Stamp};
 use crate::control::inject::request::{Body, Letter, Named, Request, Wrong};
+use crate::control::inject::weight::weight;
 use crate::control::inject::{Injections, units};
 use crate::mail::address::ForwardPath;
 use crate::mail::envelope::{BodyType, Envelope, Notify, Recipient, TlsWish};
@@ -108,15 +111,28 @@ impl Work {
         messages: &mpsc::Sender<Sent>,
         runtime: &Handle,
     ) -> Result<Read, Wrong> {
+        let _room = self.room_for_values(body)?;
         let Body { requests, is_batch } = Body::parse(body)?;
         let mut read = Read { requests: Vec::new(), is_batch, fates: Vec::new() };
+        let fuel = Fuel::new(INJECT_FUEL_ALL);
         for (number, request) in requests.into_iter().enumerate() {
-            let mut writer = Writer { work: self, messages, runtime, number, fates: Vec::new() };
+            let (work, fates) = (self, Vec::new());
+            let mut writer = Writer { work, messages, runtime, fuel: &fuel, number, fates };
             let written = writer.request(request);
             read.fates.append(&mut writer.fates);
             read.requests.push(written);
         }
         Ok(read)
+    }
+
+    /// Room for what a body becomes once it is read.
+    fn room_for_values(&self, body: &[u8]) -> Result<OwnedSemaphorePermit, Wrong> {
+        let weight = weight(body);
+        if weight > INJECT_VALUES_MAX {
+            return Err(Wrong(413, "too many values in a body: send several".to_owned()));
+        }
+        let room = self.injections.0.values.clone().try_acquire_many_owned(units(weight));
+        room.map_err(|_| Wrong(503, "452 4.3.1 Too much at once, come again".to_owned()))
     }
 }
 
@@ -125,6 +141,7 @@ struct Writer<'w> {
     work: &'w Work,
     messages: &'w mpsc::Sender<Sent>,
     runtime: &'w Handle,
+    fuel: &'w Fuel,
     number: usize,
     fates: Vec<Fate>,
 }
@@ -132,8 +149,9 @@ struct Writer<'w> {
 impl Writer<'_> {
     /// Its recipients, as they were written.
     fn request(&mut self, request: Request) -> Result<Vec<String>, Wrong> {
-        let letter = request.letter(self.work.tenant.as_ref(), self.work.now)?;
-        let composer = Composer::new(&letter)?;
+        let names = self.work.settings.senders.fields();
+        let letter = request.letter(self.work.tenant.as_ref(), names, self.work.now)?;
+        let composer = Composer::new(&letter, self.fuel)?;
         let mut together: Vec<(usize, &Named)> = Vec::new();
         for (place, to) in letter.recipients.iter().enumerate() {
             let named = match &to.who {

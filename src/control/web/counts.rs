@@ -17,7 +17,7 @@ pub(super) enum What {
     Unwanted,
     /// It is not told, since there are too many, or a shard did not take it.
     Lost,
-    /// No link of ours, or not asked for as it must be.
+    /// No link of ours, or not asked for as it must be; a connection of a client with too many.
     Refused,
     /// It could not be done, and is to be asked again.
     Failed,

@@ -26,6 +26,13 @@ pub struct FieldNames {
     pub keep: bool,
 }
 
+impl FieldNames {
+    /// Whether a field of this name is one of them.
+    pub fn has(&self, name: &str) -> bool {
+        [&self.tenant, &self.campaign].iter().any(|one| one.eq_ignore_ascii_case(name))
+    }
+}
+
 /// What they say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {

@@ -2,6 +2,7 @@
 
 use crate::base::ids::MessageId;
 use crate::mail::address::{ForwardPath, Mailbox};
+use crate::mail::envelope::Envelope;
 use crate::outcome::counters::Count;
 use crate::policy::links::letter::{Done, Linker, Tracked};
 use crate::policy::senders::Sender;
@@ -30,11 +31,7 @@ impl Inbound {
         if !is_said && !known.is_some_and(|tenant| rules.terms.contains_key(tenant)) {
             return None;
         }
-        let only = match envelope.recipients.as_slice() {
-            [only] => mailbox(&only.forward_path),
-            _ => None,
-        };
-        Some(Box::new(Linker::new(rules.clone(), id, cx.now.wall, only)))
+        Some(Box::new(Linker::new(rules.clone(), id, cx.now.wall, only(envelope))))
     }
 
     /// Lead a chunk through it; what passes on now.
@@ -74,19 +71,59 @@ impl Inbound {
         if linker.is_in_header() {
             passed.append(&mut linker.sent_by(Some(sender.clone())));
         }
-        let (mut rest, done) = linker.end().map_err(|reply| {
-            cx.common.counters.increment(Count::UnsubscribeRefused);
-            Answer::from(reply)
-        })?;
-        count(done, cx);
-        passed.append(&mut rest);
-        Ok(passed)
+        end(*linker, passed, cx)
     }
 
     /// Who sends a message whose header says this. What is wrong with it is said at its end.
     fn who_sends<P: Platform>(&self, said: Labels, cx: &Context<'_, P>) -> Option<Sender> {
         let (listener, identity) = (self.client.listener, self.session.identity());
         cx.settings.senders.sender(listener, identity, said).ok()
+    }
+}
+
+/// Content that came whole, of a sender who is known, with what its tenant wants of it.
+pub(in crate::shard) fn linked<P: Platform>(
+    content: Vec<u8>,
+    id: MessageId,
+    envelope: &Envelope,
+    cx: &mut Context<'_, P>,
+) -> Result<Vec<u8>, Answer> {
+    let Some(rules) = cx.settings.links.as_ref() else { return Ok(content) };
+    let handling = envelope.handling.as_deref();
+    let (tenant, campaign) =
+        handling.map_or((None, None), |said| (said.tenant.clone(), said.campaign.clone()));
+    let is_wanted = tenant.as_ref().is_some_and(|tenant| rules.terms.contains_key(tenant));
+    if envelope.reverse_path.is_null() || !is_wanted {
+        return Ok(content);
+    }
+    let mut linker = Linker::new(rules.clone(), id, cx.now.wall, only(envelope));
+    let mut passed = linker.push(content);
+    if linker.is_in_header() {
+        passed.append(&mut linker.sent_by(Some(Sender { tenant, campaign })));
+    }
+    end(linker, passed, cx)
+}
+
+/// What is left to pass on, behind what has passed.
+fn end<P: Platform>(
+    linker: Linker,
+    mut passed: Vec<u8>,
+    cx: &mut Context<'_, P>,
+) -> Result<Vec<u8>, Answer> {
+    let (mut rest, done) = linker.end().map_err(|reply| {
+        cx.common.counters.increment(Count::UnsubscribeRefused);
+        Answer::from(reply)
+    })?;
+    count(done, cx);
+    passed.append(&mut rest);
+    Ok(passed)
+}
+
+/// Whom a message is for, where it is for one alone.
+fn only(envelope: &Envelope) -> Option<Mailbox> {
+    match envelope.recipients.as_slice() {
+        [only] => mailbox(&only.forward_path),
+        _ => None,
     }
 }
 
