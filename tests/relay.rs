@@ -71,6 +71,8 @@ mod floods;
 mod hostile_hops;
 #[path = "relay/inject.rs"]
 mod inject;
+#[path = "relay/kafka.rs"]
+mod kafka;
 #[path = "relay/kernel.rs"]
 mod kernel;
 #[path = "relay/kpis.rs"]

@@ -30,7 +30,9 @@ pub use bounces::ReturnOptions;
 pub use checks::CheckOptions;
 pub use events::EventOptions;
 
-pub use exporters::{AmqpExchange, Broker, Brokers, Destination, Exporter, Outlet};
+pub use exporters::{
+    AmqpExchange, Broker, Brokers, Destination, Exporter, KafkaTopic, Outlet, is_here,
+};
 pub use kpis::KpiOptions;
 pub use senders::{Campaign, SenderOptions, SenderTerms, Tenant};
 pub use shaping::ShapingOptions;

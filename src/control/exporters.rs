@@ -1,4 +1,5 @@
-//! Hand the event log to others: to files, webhooks, NATS and AMQP, each event at least once.
+//! Hand the event log to others: to files, webhooks, NATS, AMQP and Kafka, each
+//! event at least once.
 //!
 //! In: what is configured, the files of the event log. Out: batches, in order, one at a time; how
 //! far each exporter came lies in `SPOOL/exporters/NAME.json`, written anew once its consumer has
@@ -10,6 +11,7 @@ mod amqp;
 mod batch;
 mod dial;
 mod file;
+mod kafka;
 mod nats;
 mod patience;
 mod secret;

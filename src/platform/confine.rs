@@ -136,7 +136,10 @@ fn keep_no_capability(config: &Config) -> rustix::io::Result<bool> {
 fn written(config: &Config) -> BTreeSet<PathBuf> {
     let files = config.exporters.iter().filter_map(|one| match &one.to {
         Destination::File(path) => folder_of(path),
-        Destination::Webhook { .. } | Destination::Nats { .. } | Destination::Amqp(_) => None,
+        Destination::Webhook { .. }
+        | Destination::Nats { .. }
+        | Destination::Amqp(_)
+        | Destination::Kafka(_) => None,
     });
     files.filter_map(|folder| folder.canonicalize().ok()).collect()
 }

@@ -46,6 +46,10 @@ pub const EXPORT_ANSWER_MAX: u64 = 64 * 1024;
 pub const AMQP_FRAME_MAX: usize = 131_072;
 /// Octets of a frame that each broker takes (AMQP 0-9-1 has it as frame-min-size).
 pub const AMQP_FRAME_MIN: usize = 4_096;
+/// Octets of an answer of Kafka: all brokers of a cluster, and the partitions of a topic.
+pub const KAFKA_ANSWER_MAX: usize = 4 << 20;
+/// Characters of a topic, as Kafka has it.
+pub const KAFKA_TOPIC_MAX: usize = 249;
 /// Octets that are read of a broker at a time.
 pub const EXPORT_READ_MAX: usize = 16 * 1024;
 /// A connection that nothing was published on for so long is closed: no heartbeat is needed.

@@ -14,7 +14,7 @@ pub(in crate::config) const EXPORTER_NAME: Knob = Knob {
 
 pub(in crate::config) const EXPORTER_KIND: Knob = Knob {
     path: "exporter[].kind",
-    kind: Kind::Text { form: "`file`, `webhook`, `nats` or `amqp`", default: "required" },
+    kind: Kind::Text { form: "`file`, `webhook`, `nats`, `amqp` or `kafka`", default: "required" },
     help: "How events are handed over, each at least once.",
     cost: "reading the event log; no mail waits for it",
     takes_effect: TakesEffect::Reload,
@@ -23,8 +23,8 @@ pub(in crate::config) const EXPORTER_KIND: Knob = Knob {
 pub(in crate::config) const EXPORTER_TO: Knob = Knob {
     path: "exporter[].to",
     kind: Kind::Text { form: "path, URL or list of servers", default: "required" },
-    help: "Where to: `/var/log/e.jsonl`; `https://…`; for NATS `tls://…`; `amqps://…`. On loopback \
-        `http:`, `nats:` and `amqp:` too.",
+    help: "Where to: `/var/log/e.jsonl`; `https://…`; for NATS and Kafka `tls://…`; `amqps://…`. \
+        On loopback `http:`, `nats:`, `kafka:` and `amqp:` too.",
     cost: "nothing",
     takes_effect: TakesEffect::Reload,
 };
@@ -90,6 +90,14 @@ pub(in crate::config) const EXPORTER_CREDENTIALS: Knob = Knob {
     path: "exporter[].credentials",
     kind: Kind::Text { form: "path", default: "required for `amqp`" },
     help: "The file of who this node is: to NATS its `.creds`, else one line `name:password`.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const EXPORTER_TOPIC: Knob = Knob {
+    path: "exporter[].topic",
+    kind: Kind::Text { form: "Kafka topic", default: "relay-fast.events" },
+    help: "The topic of Kafka that events are published to, there already; `{kind}` is each one's.",
     cost: "nothing",
     takes_effect: TakesEffect::Reload,
 };

@@ -1,6 +1,7 @@
 //! Who is handed the event log.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,6 +51,19 @@ pub enum Destination {
     },
     /// To an exchange of AMQP 0-9-1.
     Amqp(AmqpExchange),
+    /// To a topic of Kafka.
+    Kafka(KafkaTopic),
+}
+
+/// A topic of Kafka.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaTopic {
+    /// Who is asked for the others; in clear on loopback alone.
+    pub brokers: Brokers,
+    /// What it is called; `{kind}` is each event's.
+    pub name: Box<str>,
+    /// The file of who this is.
+    pub credentials: Option<PathBuf>,
 }
 
 /// An exchange of AMQP 0-9-1.
@@ -71,6 +85,13 @@ pub struct AmqpExchange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Brokers(pub Vec<Broker>);
 
+impl Brokers {
+    /// Whether one of them is spoken to by TLS.
+    fn speak_tls(&self) -> bool {
+        self.0.iter().any(|broker| broker.is_tls)
+    }
+}
+
 impl fmt::Display for Brokers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all: Vec<_> = self.0.iter().map(Broker::to_string).collect();
@@ -91,6 +112,18 @@ pub struct Broker {
     pub is_tls: bool,
 }
 
+impl Broker {
+    /// Whether it is on this machine.
+    pub fn is_here(&self) -> bool {
+        is_here(&self.host)
+    }
+}
+
+/// Whether a host is this machine, by its name or address alone.
+pub fn is_here(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
 impl fmt::Display for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.contains(':') {
@@ -107,7 +140,8 @@ impl Destination {
             Self::File(_) => false,
             Self::Webhook { url, .. } => url.starts_with("https:"),
             Self::Nats { servers, .. } => servers.iter().any(|server| server.starts_with("tls:")),
-            Self::Amqp(exchange) => exchange.brokers.0.iter().any(|broker| broker.is_tls),
+            Self::Amqp(exchange) => exchange.brokers.speak_tls(),
+            Self::Kafka(topic) => topic.brokers.speak_tls(),
         }
     }
 
@@ -118,6 +152,7 @@ impl Destination {
             Self::Webhook { secret, .. } => Some(secret),
             Self::Nats { credentials, .. } => credentials.as_ref(),
             Self::Amqp(exchange) => Some(&exchange.credentials),
+            Self::Kafka(topic) => topic.credentials.as_ref(),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Read who is handed the event log: the tables of `[[exporter]]`.
 
-use std::net::IpAddr;
-
-use crate::base::limits::{EXPORT_SERVERS_MAX, EXPORT_SUBJECT_MAX, EXPORT_URL_MAX, EXPORTERS_MAX};
+use crate::base::limits::{
+    EXPORT_SERVERS_MAX, EXPORT_SUBJECT_MAX, EXPORT_URL_MAX, EXPORTERS_MAX, KAFKA_TOPIC_MAX,
+};
 use crate::config::knobs;
-use crate::config::options::{AmqpExchange, Broker, Brokers, Destination, Exporter};
+use crate::config::options::{
+    AmqpExchange, Broker, Brokers, Destination, Exporter, KafkaTopic, is_here,
+};
 use crate::config::parse::forms;
 use crate::config::reader::{Given, Reader, Section};
 use crate::config::units::Wrong;
@@ -60,13 +62,21 @@ fn destination(
     let secret = reader.text(section, &knobs::EXPORTER_SECRET, None, forms::path);
     let subject = reader.text(section, &knobs::EXPORTER_SUBJECT, None, subject);
     let credentials = reader.text(section, &knobs::EXPORTER_CREDENTIALS, None, forms::path);
+    let topic = reader.text(section, &knobs::EXPORTER_TOPIC, None, kafka_topic);
     let vhost = reader.text(section, &knobs::EXPORTER_VHOST, None, amqp_name);
     let exchange = reader.text(section, &knobs::EXPORTER_EXCHANGE, None, amqp_name);
     let key = reader.text(section, &knobs::EXPORTER_ROUTING_KEY, None, amqp_name);
     let kind = kind?;
     only(reader, section, "secret", secret.as_ref(), kind == "webhook");
     only(reader, section, "subject", subject.as_ref(), kind == "nats");
-    only(reader, section, "credentials", credentials.as_ref(), ["nats", "amqp"].contains(&kind));
+    only(
+        reader,
+        section,
+        "credentials",
+        credentials.as_ref(),
+        ["nats", "amqp", "kafka"].contains(&kind),
+    );
+    only(reader, section, "topic", topic.as_ref(), kind == "kafka");
     only(reader, section, "vhost", vhost.as_ref(), kind == "amqp");
     only(reader, section, "exchange", exchange.as_ref(), kind == "amqp");
     only(reader, section, "routing_key", key.as_ref(), kind == "amqp");
@@ -83,6 +93,12 @@ fn destination(
                 subject: subject.into(),
                 credentials: credentials.map(|given| given.value.into()),
             })
+        }
+        "kafka" => {
+            let brokers = reader.required(section, to, kafka_brokers)?.value;
+            let name = topic.map_or_else(|| "relay-fast.events".into(), |given| given.value).into();
+            let credentials = credentials.map(|given| given.value.into());
+            Some(Destination::Kafka(KafkaTopic { brokers, name, credentials }))
         }
         "amqp" => {
             reader.check_present(section, &knobs::EXPORTER_EXCHANGE);
@@ -128,7 +144,7 @@ fn name(text: &str) -> Result<String, Wrong> {
     }
 }
 
-const KINDS: [&str; 4] = ["file", "webhook", "nats", "amqp"];
+const KINDS: [&str; 5] = ["file", "webhook", "nats", "amqp", "kafka"];
 
 fn kind(text: &str) -> Result<&'static str, Wrong> {
     let known = KINDS.into_iter().find(|kind| *kind == text);
@@ -168,6 +184,25 @@ fn amqp_name(text: &str) -> Result<String, Wrong> {
         true => Ok(text.to_owned()),
         false => Err(Wrong::new(format!("write up to {EXPORT_SUBJECT_MAX} octets of text"))),
     }
+}
+
+/// What Kafka takes as a topic's name.
+fn kafka_topic(text: &str) -> Result<String, Wrong> {
+    let plain = text.replace("{kind}", "suppressed");
+    let is_right = (1..=KAFKA_TOPIC_MAX).contains(&plain.len())
+        && plain.bytes().all(|octet| octet.is_ascii_alphanumeric() || b".-_".contains(&octet))
+        && ![".", ".."].contains(&text);
+    match is_right {
+        true => Ok(text.to_owned()),
+        false => {
+            let wrong = format!("write up to {KAFKA_TOPIC_MAX} letters, digits, `.`, `-` and `_`");
+            Err(Wrong::new(wrong))
+        }
+    }
+}
+
+fn kafka_brokers(text: &str) -> Result<Brokers, Wrong> {
+    brokers(text, ("tls://", 9093), ("kafka://", 9092))
 }
 
 fn amqp_brokers(text: &str) -> Result<Brokers, Wrong> {
@@ -233,11 +268,10 @@ fn url(text: &str, secure: &str, clear: &str) -> Result<(), Wrong> {
         Some(literal) => literal.split(']').next().unwrap_or_default(),
         None => authority.split(':').next().unwrap_or_default(),
     };
-    let is_here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
     if host.is_empty() {
         return wrong("has no host");
     }
-    if is_clear && !is_here {
+    if is_clear && !is_here(host) {
         return wrong("would tell of everyone's mail in clear");
     }
     Ok(())

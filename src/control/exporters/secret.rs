@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use crate::base::limits::{EXPORT_KEY_MAX, EXPORT_KEY_MIN, EXPORT_SECRETS_MAX};
-use crate::config::options::{Destination, Outlet};
+use crate::config::options::{Destination, KafkaTopic, Outlet};
 
 /// Why a secret is of no use. The secret is not in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +42,10 @@ pub(super) fn check(outlet: &Outlet) -> Result<(), SecretError> {
         Destination::File(_) => Ok(()),
         Destination::Webhook { .. } => Signer::new(secret).map(drop),
         Destination::Amqp(_) => Login::parse(secret).map(drop),
-        Destination::Nats { credentials: None, .. } => Ok(()),
+        Destination::Kafka(KafkaTopic { credentials: Some(_), .. }) => {
+            Login::parse(secret).map(drop)
+        }
+        Destination::Kafka(_) | Destination::Nats { credentials: None, .. } => Ok(()),
         Destination::Nats { credentials: Some(_), .. } => {
             let text = str::from_utf8(secret).map_err(|_| SecretError::Text)?;
             async_nats::ConnectOptions::with_credentials(text)

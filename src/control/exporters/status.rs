@@ -45,6 +45,7 @@ impl Progress {
             Destination::Nats { servers, subject, .. } => {
                 format!("{} {subject}", servers.join(","))
             }
+            Destination::Kafka(topic) => format!("{} {}", topic.brokers, topic.name),
             Destination::Amqp(exchange) => {
                 format!("{} {} {}", exchange.brokers, exchange.vhost, exchange.name)
             }

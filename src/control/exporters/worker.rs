@@ -22,6 +22,7 @@ use crate::control::events::source::{From, Source};
 use crate::control::exporters::amqp::Amqp;
 use crate::control::exporters::batch::{Batch, collect};
 use crate::control::exporters::file::Appender;
+use crate::control::exporters::kafka::Kafka;
 use crate::control::exporters::nats::Nats;
 use crate::control::exporters::patience::Patience;
 use crate::control::exporters::secret::SecretError;
@@ -53,6 +54,7 @@ enum Consumer {
     Webhook(Webhook),
     Nats(Box<Nats>),
     Amqp(Box<Amqp>),
+    Kafka(Box<Kafka>),
 }
 
 impl Consumer {
@@ -63,6 +65,7 @@ impl Consumer {
             Destination::Nats { servers, subject, .. } => {
                 Self::Nats(Box::new(Nats::new(servers, subject, outlet)))
             }
+            Destination::Kafka(topic) => Self::Kafka(Box::new(Kafka::new(topic, outlet)?)),
             Destination::Amqp(exchange) => Self::Amqp(Box::new(Amqp::new(exchange, outlet)?)),
         })
     }
@@ -85,6 +88,7 @@ impl Consumer {
                 Err(_) => Err(Refused::because("no answer in time")),
             },
             Self::Amqp(amqp) => amqp.publish(&batch, (means.now)().mono).await,
+            Self::Kafka(kafka) => kafka.publish(&batch, (means.now)().mono).await,
         }
     }
 
@@ -93,6 +97,7 @@ impl Consumer {
         match self {
             Self::File(_) | Self::Webhook(_) | Self::Nats(_) => {}
             Self::Amqp(amqp) => amqp.rest((means.now)().mono).await,
+            Self::Kafka(kafka) => kafka.rest((means.now)().mono),
         }
     }
 }

@@ -5,14 +5,15 @@ use crate::config::options::Destination;
 
 const HOOK: &str = "[[exporter]]\nname = \"h\"\nkind = \"webhook\"\nsecret = \"/s\"\n";
 const AMQP: &str = "[[exporter]]\nname = \"b\"\nkind = \"amqp\"\ncredentials = \"/c\"\n";
+const KAFKA: &str = "[[exporter]]\nname = \"k\"\nkind = \"kafka\"\nto = \"kafka://127.0.0.1\"\n";
 const NATS: &str = "[[exporter]]\nname = \"n\"\nkind = \"nats\"\n";
 
 #[test]
 fn each_kind_is_read() {
     let read = read_file(WHOLE).exporters;
     let names: Vec<_> = read.iter().map(|one| &*one.name).collect();
-    assert_eq!(names, ["hook", "stream", "bus", "file"]);
-    let [hook, stream, bus, file] = &read[..] else { panic!("four") };
+    assert_eq!(names, ["hook", "stream", "bus", "lake", "file"]);
+    let [hook, stream, bus, lake, file] = &read[..] else { panic!("five") };
     assert_eq!(hook.filter.to_string(), "kind=bounced,expired class=reputation");
     assert!(hook.is_from_end && hook.batch == 100 && hook.timeout.as_secs() == 10);
     assert!(hook.to.speaks_tls() && hook.to.secret().is_some());
@@ -32,6 +33,9 @@ fn each_kind_is_read() {
         ["mail", "events", "mail.{kind}"]
     );
     assert!(bus.to.speaks_tls() && bus.to.secret().is_some());
+    let Destination::Kafka(topic) = &lake.to else { panic!("Kafka") };
+    assert_eq!(topic.brokers.to_string(), "tls://k1.example.com:9093,tls://k2.example.com:19093");
+    assert!(&*topic.name == "mail.{kind}" && lake.to.speaks_tls() && lake.to.secret().is_none());
     assert_eq!(file.to, Destination::File("/var/log/relay-fast/events.jsonl".into()));
     assert!(!file.to.speaks_tls() && file.to.secret().is_none());
 }
@@ -92,11 +96,17 @@ fn what_makes_no_exporter_is_told_where_it_stands() {
         (format!("{AMQP}to = \"amqps://a\"\n"), 1, "`exchange` is missing"),
         (AMQP.replace("credentials", "secret"), 4, "of this kind has no `secret`"),
         (AMQP.replace("credentials = \"/c\"", ""), 1, "`credentials` is missing"),
+        (format!("{NATS}topic = \"s\"\n"), 4, "of this kind has no `topic`"),
+        (format!("{KAFKA}subject = \"s\"\n"), 5, "of this kind has no `subject`"),
+        (format!("{KAFKA}topic = \"a b\"\n"), 5, "letters, digits"),
+        (format!("{KAFKA}topic = \"..\"\n"), 5, "letters, digits"),
+        (format!("{KAFKA}topic = \"\"\n"), 5, "letters, digits"),
+        (KAFKA.replace("127.0.0.1", "k.example"), 4, "in clear"),
         (format!("{file}where = \"colour=red\"\n"), 5, "no field `colour`"),
         (
             file.replace("\"file\"", "\"smoke\""),
             3,
-            "`smoke` is not one of file, webhook, nats, amqp",
+            "`smoke` is not one of file, webhook, nats, amqp, kafka",
         ),
         (file.replace("\"f\"", "\"../f\""), 2, "letters, digits"),
         (HOOK.replace("secret = \"/s\"\n", "to = \"https://a\"\n"), 1, "`secret` is missing"),
