@@ -61,6 +61,15 @@ fn page(node: &Node, place: &str) -> String {
     format!("http://{}/#/{place}", node.admin)
 }
 
+/// A browser on a desk, at a page of a node [`with_mail`]; `None` where there is no browser.
+fn at(place: &str) -> Option<(Browser, Node, Sink)> {
+    let browser = Browser::start()?;
+    let (node, sink) = with_mail();
+    browser.resize(1280, 900);
+    browser.open(&page(&node, place));
+    Some((browser, node, sink))
+}
+
 fn is_quiet(browser: &Browser) {
     let complaints = browser.complaints();
     assert!(complaints.is_empty(), "{complaints:#?}");
@@ -106,9 +115,7 @@ fn who_has_no_token_sees_nothing_and_who_has_it_sees_all_live() {
 
 #[test]
 fn every_page_fits_a_phone_and_a_desk_in_light_and_dark_and_takes_no_word_for_markup() {
-    let Some(browser) = Browser::start() else { return };
-    let (node, _sink) = with_mail();
-    browser.open(&page(&node, "overview"));
+    let Some((browser, _node, _sink)) = at("overview") else { return };
     browser.wait_for_text("live");
     for (width, height, size) in [(390, 844, "phone"), (1280, 900, "desk")] {
         browser.resize(width, height);
@@ -138,10 +145,7 @@ fn every_page_fits_a_phone_and_a_desk_in_light_and_dark_and_takes_no_word_for_ma
 
 #[test]
 fn a_site_is_left_alone_and_taken_up_again() {
-    let Some(browser) = Browser::start() else { return };
-    let (node, sink) = with_mail();
-    browser.resize(1280, 900);
-    browser.open(&page(&node, "destinations"));
+    let Some((browser, node, sink)) = at("destinations") else { return };
     browser.wait_for_text(&sink.address.to_string());
     browser.wait_for_text("Rates and suspensions are of shaping");
     browser.click("tbody tr .act button:not([hidden])");
@@ -160,10 +164,7 @@ fn a_site_is_left_alone_and_taken_up_again() {
 
 #[test]
 fn a_campaign_shows_how_far_it_is_and_is_paused() {
-    let Some(browser) = Browser::start() else { return };
-    let (node, _sink) = with_mail();
-    browser.resize(1280, 900);
-    browser.open(&page(&node, "campaigns"));
+    let Some((browser, node, _sink)) = at("campaigns") else { return };
     browser.wait_for_text("spring-sale");
     browser.wait_for_text("newsletter");
     let row =
@@ -189,10 +190,7 @@ fn a_campaign_shows_how_far_it_is_and_is_paused() {
 
 #[test]
 fn a_message_is_found_and_its_life_is_told() {
-    let Some(browser) = Browser::start() else { return };
-    let (node, sink) = with_mail();
-    browser.resize(1280, 900);
-    browser.open(&page(&node, "overview"));
+    let Some((browser, _node, sink)) = at("overview") else { return };
     browser.wait_for_text("live");
     browser.press("/");
     browser.type_into("#find-text", "full@b.example\u{e007}");
@@ -219,10 +217,7 @@ fn a_message_is_found_and_its_life_is_told() {
 
 #[test]
 fn keys_lead_everywhere() {
-    let Some(browser) = Browser::start() else { return };
-    let (node, _sink) = with_mail();
-    browser.resize(1280, 900);
-    browser.open(&page(&node, "overview"));
+    let Some((browser, _node, _sink)) = at("overview") else { return };
     browser.wait_for_text("live");
     let here = "return document.querySelector('nav [aria-current]').dataset.page";
     for (n, place) in PAGES.iter().enumerate() {

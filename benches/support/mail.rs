@@ -2,8 +2,8 @@
 
 #![allow(dead_code, reason = "each benchmark uses a part")]
 
-use relay_fast::mail::address::{ForwardPath, Mailbox, ReversePath};
-use relay_fast::mail::envelope::{BodyType, Envelope, Notify, Recipient, TlsWish};
+use relay_fast::mail::address::{Mailbox, ReversePath};
+use relay_fast::mail::envelope::{Envelope, Recipient};
 
 /// `full`, or a little where criterion only looks whether the benchmark runs.
 pub(crate) fn size(full: usize) -> usize {
@@ -34,19 +34,9 @@ pub(crate) fn content(octets: usize) -> Vec<u8> {
 /// A campaign's envelope: one recipient.
 pub(crate) fn envelope() -> Envelope {
     let mailbox = |text| Mailbox::parse(text, false).expect("an address");
-    let recipient = Recipient {
-        forward_path: ForwardPath::Mailbox(mailbox("someone@customer.example")),
-        notify: Notify::Default,
-        original: None,
-    };
-    Envelope {
-        reverse_path: ReversePath(Some(mailbox("bounce+someone=customer.example@sender.example"))),
-        body_type: BodyType::SevenBit,
-        smtp_utf8: false,
-        tls: TlsWish::Unsaid,
-        ret: None,
-        envelope_id: None,
-        handling: None,
-        recipients: vec![recipient],
-    }
+    let recipient = Recipient::plain(mailbox("someone@customer.example"));
+    Envelope::plain(
+        ReversePath(Some(mailbox("bounce+someone=customer.example@sender.example"))),
+        vec![recipient],
+    )
 }

@@ -124,7 +124,29 @@ pub struct Envelope {
     pub recipients: Vec<Recipient>,
 }
 
+impl Recipient {
+    /// Who asks for nothing but delivery.
+    pub fn plain(mailbox: Mailbox) -> Self {
+        let forward_path = ForwardPath::Mailbox(mailbox);
+        Self { forward_path, notify: Notify::Default, original: None }
+    }
+}
+
 impl Envelope {
+    /// Of a transaction that asks for nothing but delivery.
+    pub fn plain(reverse_path: ReversePath, recipients: Vec<Recipient>) -> Self {
+        Self {
+            reverse_path,
+            body_type: BodyType::SevenBit,
+            smtp_utf8: false,
+            tls: TlsWish::Unsaid,
+            ret: None,
+            envelope_id: None,
+            handling: None,
+            recipients,
+        }
+    }
+
     /// `<Postmaster>` without a domain (RFC 5321 §4.1.1.3) is the node's own: put `mailbox` in its
     /// place.
     pub fn place_postmaster(&mut self, mailbox: &Mailbox) {

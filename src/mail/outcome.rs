@@ -29,6 +29,22 @@ pub enum Stage {
     Quit,
 }
 
+impl Stage {
+    /// All of them, in order.
+    pub const ALL: [Self; 10] = [
+        Self::Route,
+        Self::Connect,
+        Self::Greeting,
+        Self::Hello,
+        Self::Tls,
+        Self::Mail,
+        Self::Rcpt,
+        Self::Data,
+        Self::Content,
+        Self::Quit,
+    ];
+}
+
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -131,18 +131,7 @@ enum Replies {
     Any,
 }
 
-const ANY: &[Stage] = &[
-    Stage::Route,
-    Stage::Connect,
-    Stage::Greeting,
-    Stage::Hello,
-    Stage::Tls,
-    Stage::Mail,
-    Stage::Rcpt,
-    Stage::Data,
-    Stage::Content,
-    Stage::Quit,
-];
+const ANY: &[Stage] = &Stage::ALL;
 const OPENING: &[Stage] =
     &[Stage::Route, Stage::Connect, Stage::Greeting, Stage::Hello, Stage::Tls];
 const TRANSACTION: &[Stage] = &[Stage::Mail, Stage::Rcpt, Stage::Data, Stage::Content];

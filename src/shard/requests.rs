@@ -5,8 +5,8 @@
 
 use crate::base::limits::RECORD_CONTENT_MAX;
 use crate::egress::shaping::status::{Order, Verb};
-use crate::mail::address::{ForwardPath, ReversePath};
-use crate::mail::envelope::{BodyType, Envelope, Notify, Recipient};
+use crate::mail::address::ReversePath;
+use crate::mail::envelope::{Envelope, Recipient};
 use crate::policy::signing::SigningFailed;
 use crate::shard::Shard;
 use crate::shard::commands::{Answer, Command, Submission};
@@ -170,18 +170,11 @@ fn message<P: Platform>(
     cx: &Context<'_, P>,
 ) -> (NewMessage, Vec<Vec<u8>>) {
     let envelope = Envelope {
-        reverse_path: ReversePath(Some(submission.from.clone())),
-        body_type: BodyType::SevenBit,
-        smtp_utf8: false,
         tls: submission.tls,
-        ret: None,
-        envelope_id: None,
-        handling: None,
-        recipients: vec![Recipient {
-            forward_path: ForwardPath::Mailbox(submission.to.clone()),
-            notify: Notify::Default,
-            original: None,
-        }],
+        ..Envelope::plain(
+            ReversePath(Some(submission.from.clone())),
+            vec![Recipient::plain(submission.to.clone())],
+        )
     };
     let mut chunks: Vec<_> =
         submission.content.chunks(RECORD_CONTENT_MAX).map(<[u8]>::to_vec).collect();

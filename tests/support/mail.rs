@@ -5,9 +5,9 @@ use std::sync::Arc;
 use relay_fast::base::ids::MessageId;
 use relay_fast::base::prng::Prng;
 use relay_fast::base::time::WallTime;
-use relay_fast::mail::address::{ForwardPath, Mailbox, ReversePath};
+use relay_fast::mail::address::{Mailbox, ReversePath};
 use relay_fast::mail::durability::Durability;
-use relay_fast::mail::envelope::{BodyType, Envelope, Notify, Recipient, TlsWish};
+use relay_fast::mail::envelope::{Envelope, Recipient};
 use relay_fast::mail::outcome::{Reason, Stage};
 use relay_fast::mail::status::{EnhancedStatus, Reply, ReplyCode};
 use relay_fast::spool::stored::{NewMessage, Origin, RecipientState, Standing, Stored};
@@ -24,20 +24,13 @@ fn mailbox(text: &str) -> Mailbox {
 }
 
 pub(crate) fn envelope(id: MessageId, recipients: u16) -> Envelope {
-    let recipient = |n| Recipient {
-        forward_path: ForwardPath::Mailbox(mailbox(&format!("{id}@example{n}.com"))),
-        notify: Notify::Default,
-        original: None,
-    };
+    let recipient = |n| Recipient::plain(mailbox(&format!("{id}@example{n}.com")));
     Envelope {
-        reverse_path: ReversePath(Some(mailbox("sender@example.org"))),
-        body_type: BodyType::SevenBit,
-        smtp_utf8: false,
-        tls: TlsWish::Unsaid,
-        ret: None,
         envelope_id: Some(id.to_string().into()),
-        handling: None,
-        recipients: (0..recipients).map(recipient).collect(),
+        ..Envelope::plain(
+            ReversePath(Some(mailbox("sender@example.org"))),
+            (0..recipients).map(recipient).collect(),
+        )
     }
 }
 

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use relay_fast::base::time::Monotonic;
-use relay_fast::mail::address::{ForwardPath, Mailbox, ReversePath};
-use relay_fast::mail::envelope::{BodyType, Envelope, Notify, Recipient, TlsWish};
+use relay_fast::mail::address::{Mailbox, ReversePath};
+use relay_fast::mail::envelope::{Envelope, Recipient};
 use relay_fast::mail::outcome::Failure;
 use relay_fast::smtp::client::{Client, Deadlines, Event, Options, Settled, StartTls, Transaction};
 
@@ -23,21 +23,8 @@ pub(crate) fn options(pipelining: bool, chunking: bool) -> Arc<Options> {
 
 pub(crate) fn envelope(recipients: &[&str]) -> Envelope {
     let mailbox = |text: &str| Mailbox::parse(text, true).expect("an address");
-    let recipients = recipients.iter().map(|text| Recipient {
-        forward_path: ForwardPath::Mailbox(mailbox(text)),
-        notify: Notify::Default,
-        original: None,
-    });
-    Envelope {
-        reverse_path: ReversePath(Some(mailbox("s@a.example"))),
-        body_type: BodyType::SevenBit,
-        smtp_utf8: false,
-        tls: TlsWish::Unsaid,
-        ret: None,
-        envelope_id: None,
-        handling: None,
-        recipients: recipients.collect(),
-    }
+    let recipients = recipients.iter().map(|text| Recipient::plain(mailbox(text)));
+    Envelope::plain(ReversePath(Some(mailbox("s@a.example"))), recipients.collect())
 }
 
 /// `content` for all recipients of `envelope`.

@@ -16,16 +16,10 @@ fn recipient(address: &str, notify: Notify) -> Recipient {
 }
 
 fn envelope() -> Envelope {
-    Envelope {
-        reverse_path: ReversePath(Mailbox::parse("s@a.example", true).ok()),
-        body_type: BodyType::SevenBit,
-        smtp_utf8: false,
-        tls: TlsWish::Unsaid,
-        ret: None,
-        envelope_id: None,
-        handling: None,
-        recipients: vec![recipient("r@b.example", Notify::Default)],
-    }
+    Envelope::plain(
+        ReversePath(Mailbox::parse("s@a.example", true).ok()),
+        vec![recipient("r@b.example", Notify::Default)],
+    )
 }
 
 fn refused(text: &str) -> Reason {

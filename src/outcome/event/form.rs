@@ -13,20 +13,6 @@ use crate::base::ids::ShardId;
 use crate::base::time::WallTime;
 use crate::mail::outcome::Stage;
 
-/// Every stage, for reading one by its name.
-pub(super) const STAGES: &[Stage] = &[
-    Stage::Route,
-    Stage::Connect,
-    Stage::Greeting,
-    Stage::Hello,
-    Stage::Tls,
-    Stage::Mail,
-    Stage::Rcpt,
-    Stage::Data,
-    Stage::Content,
-    Stage::Quit,
-];
-
 /// RFC 3339 with milliseconds; the printer is some times faster than `strftime`.
 const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
 
@@ -55,7 +41,7 @@ impl FromStr for Named {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
-        let stage = STAGES.iter().find(|stage| stage.to_string() == text);
+        let stage = Stage::ALL.iter().find(|stage| stage.to_string() == text);
         stage.map(|stage| Self(*stage)).ok_or("no stage of a delivery has this name")
     }
 }

@@ -190,7 +190,7 @@ fn every_stage_and_kind_reads_back() {
         Kind::Unsubscribed,
     ];
     for kind in kinds {
-        for stage in form::STAGES {
+        for stage in &Stage::ALL {
             let event = Event { kind, stage: Some(*stage), delays: None, ..deferred() };
             assert_eq!(Event::parse(line(&event).as_bytes()).expect("a line"), event);
         }

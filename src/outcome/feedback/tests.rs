@@ -6,7 +6,7 @@ use crate::base::ids::MessageId;
 use crate::base::limits::{FEEDBACK_CANDIDATES_MAX, FEEDBACK_TEXT_MAX};
 use crate::base::time::WallTime;
 use crate::mail::address::ReversePath;
-use crate::mail::envelope::{BodyType, Envelope, Notify, OriginalRecipient, Recipient, TlsWish};
+use crate::mail::envelope::{Envelope, Notify, OriginalRecipient, Recipient};
 use crate::mail::outcome::{Reason, Stage};
 use crate::mail::status::{Reply, ReplyCode};
 use crate::outcome::dsn::{self, Action, DsnRecipient, DsnRequest};
@@ -117,14 +117,9 @@ fn our_own_dsns_are_understood() {
             }];
             let (reverse_path, _) = ReversePath::split("<s@a.example>", false).expect("a path");
             let envelope = Envelope {
-                reverse_path,
-                body_type: BodyType::SevenBit,
                 smtp_utf8: !address.is_ascii(),
-                tls: TlsWish::Unsaid,
-                ret: None,
                 envelope_id: Some("ENV".into()),
-                handling: None,
-                recipients: vec![recipient.clone()],
+                ..Envelope::plain(reverse_path, vec![recipient.clone()])
             };
             let dsn = dsn::compose(&DsnRequest {
                 action,

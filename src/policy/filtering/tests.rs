@@ -8,7 +8,7 @@ use super::*;
 use crate::base::ids::MessageId;
 use crate::base::limits::{RECIPIENTS_MAX, RECORD_CONTENT_MAX};
 use crate::mail::address::{ForwardPath, ReversePath};
-use crate::mail::envelope::{BodyType, Envelope, Notify, Recipient, TlsWish};
+use crate::mail::envelope::{Envelope, Notify, Recipient};
 use crate::milter::{Body, Change, Changes, Stage, Visitor};
 use crate::policy::content::ContentScan;
 
@@ -32,16 +32,10 @@ fn letter(content: &[u8]) -> Letter {
             login: None,
         }),
         id: MessageId(1),
-        envelope: Envelope {
-            reverse_path: ReversePath::split("<s@a.example>", false).expect("a path").0,
-            body_type: BodyType::SevenBit,
-            smtp_utf8: false,
-            tls: TlsWish::Unsaid,
-            ret: None,
-            envelope_id: None,
-            handling: None,
-            recipients: vec![recipient("<r@b.example>"), recipient("<t@c.example>")],
-        },
+        envelope: Envelope::plain(
+            ReversePath::split("<s@a.example>", false).expect("a path").0,
+            vec![recipient("<r@b.example>"), recipient("<t@c.example>")],
+        ),
         fields,
         has_empty_line,
         body,

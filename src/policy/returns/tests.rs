@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::*;
 use crate::mail::address::ReversePath;
-use crate::mail::envelope::{BodyType, Notify, TlsWish};
 use crate::mail::handling::Handling;
 use crate::policy::verp::Secrets;
 
@@ -32,21 +31,11 @@ fn returns(mode: Mode) -> Returns {
 }
 
 fn envelope(recipients: &[&str]) -> Envelope {
-    let recipient = |address: &&str| Recipient {
-        forward_path: ForwardPath::Mailbox(mailbox(address)),
-        notify: Notify::Default,
-        original: None,
-    };
-    Envelope {
-        reverse_path: ReversePath(Some(mailbox("news@a.example"))),
-        body_type: BodyType::SevenBit,
-        smtp_utf8: false,
-        tls: TlsWish::Unsaid,
-        ret: None,
-        envelope_id: None,
-        handling: None,
-        recipients: recipients.iter().map(recipient).collect(),
-    }
+    let recipient = |address: &&str| Recipient::plain(mailbox(address));
+    Envelope::plain(
+        ReversePath(Some(mailbox("news@a.example"))),
+        recipients.iter().map(recipient).collect(),
+    )
 }
 
 fn of(tenant: Option<&TenantName>) -> Whose<'_> {

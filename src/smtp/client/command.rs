@@ -161,16 +161,7 @@ mod tests {
         extensions: &PeerExtensions,
     ) -> String {
         let sender = Mailbox::parse("a@example.com", false).expect("an address");
-        let mut envelope = Envelope {
-            reverse_path: ReversePath(Some(sender)),
-            body_type: BodyType::SevenBit,
-            smtp_utf8: false,
-            tls: TlsWish::Unsaid,
-            ret: None,
-            envelope_id: None,
-            handling: None,
-            recipients: Vec::new(),
-        };
+        let mut envelope = Envelope::plain(ReversePath(Some(sender)), Vec::new());
         change(&mut envelope);
         let transaction = Transaction {
             envelope: Arc::new(envelope),

@@ -72,16 +72,7 @@ fn messages_read_back() {
         listener: 65_535,
         durability: Durability::Commit,
     };
-    let null = Envelope {
-        reverse_path: ReversePath::NULL,
-        body_type: BodyType::SevenBit,
-        smtp_utf8: false,
-        tls: TlsWish::Unsaid,
-        ret: None,
-        envelope_id: None,
-        handling: None,
-        recipients: envelope(1).recipients,
-    };
+    let null = Envelope::plain(ReversePath::NULL, envelope(1).recipients);
     let binary = Envelope {
         body_type: BodyType::BinaryMime,
         ret: Some(Ret::Full),

@@ -10,8 +10,8 @@ use std::time::Duration;
 use relay_fast::base::ids::MessageId;
 use relay_fast::base::limits::{MILTER_CHANGES_BYTES_MAX, MILTER_CHANGES_MAX, MILTER_PACKET_MAX};
 use relay_fast::base::time::Monotonic;
-use relay_fast::mail::address::{ForwardPath, Mailbox, ReversePath};
-use relay_fast::mail::envelope::{BodyType, Envelope, Notify, Recipient, TlsWish};
+use relay_fast::mail::address::{Mailbox, ReversePath};
+use relay_fast::mail::envelope::{Envelope, Recipient};
 use relay_fast::milter::{
     Body, Change, Changes, Client, Event, Field, Fit, Letter, Opinion, Options, Verdict, Visitor,
 };
@@ -59,21 +59,11 @@ fn packets(mut said: &[u8]) -> Vec<Vec<u8>> {
 
 fn letter(flags: u8) -> Letter {
     let mailbox = |text: &str| Mailbox::parse(text, false).expect("an address");
-    let recipient = |text: &str| Recipient {
-        forward_path: ForwardPath::Mailbox(mailbox(text)),
-        notify: Notify::Default,
-        original: None,
-    };
-    let envelope = Envelope {
-        reverse_path: ReversePath((flags & 1 == 0).then(|| mailbox("a@a.example"))),
-        body_type: BodyType::SevenBit,
-        smtp_utf8: false,
-        tls: TlsWish::Unsaid,
-        ret: None,
-        envelope_id: None,
-        handling: None,
-        recipients: vec![recipient("b@b.example"), recipient("c@b.example")],
-    };
+    let recipient = |text: &str| Recipient::plain(mailbox(text));
+    let envelope = Envelope::plain(
+        ReversePath((flags & 1 == 0).then(|| mailbox("a@a.example"))),
+        vec![recipient("b@b.example"), recipient("c@b.example")],
+    );
     let field = |text: &str| Field::new(text.as_bytes().to_vec()).expect("a field");
     let mut body = Body::default();
     if flags & HAS_BODY != 0 {

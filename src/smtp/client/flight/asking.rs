@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use crate::base::time::Monotonic;
-use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
-use crate::mail::envelope::{BodyType, Envelope, Notify, Recipient, TlsWish};
+use crate::mail::address::{Mailbox, ReversePath};
+use crate::mail::envelope::{Envelope, Recipient};
 use crate::smtp::client::flight::Flight;
 use crate::smtp::client::{Client, Transaction, using};
 
@@ -31,18 +31,8 @@ impl Client {
 /// A transaction that would carry nothing, to nobody's knowledge.
 fn question(recipient: Mailbox) -> Transaction {
     let smtp_utf8 = !recipient.as_str().is_ascii();
-    let forward_path = ForwardPath::Mailbox(recipient);
-    let recipient = Recipient { forward_path, notify: Notify::Default, original: None };
-    let envelope = Envelope {
-        reverse_path: ReversePath::NULL,
-        body_type: BodyType::SevenBit,
-        smtp_utf8,
-        tls: TlsWish::Unsaid,
-        ret: None,
-        envelope_id: None,
-        handling: None,
-        recipients: vec![recipient],
-    };
+    let recipients = vec![Recipient::plain(recipient)];
+    let envelope = Envelope { smtp_utf8, ..Envelope::plain(ReversePath::NULL, recipients) };
     Transaction {
         envelope: Arc::new(envelope),
         reverse_path: None,
