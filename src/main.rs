@@ -26,6 +26,7 @@ use relay_fast::control::pauses::Pauses;
 use relay_fast::control::serve::{Rules, Ways, serve};
 use relay_fast::control::suppression::SuppressionLists;
 use relay_fast::control::tls_reports::TlsReports;
+use relay_fast::control::warm_up::WarmUps;
 use relay_fast::control::web;
 use relay_fast::platform::doors::{open_doors, open_web};
 use relay_fast::platform::files::{self, Watch};
@@ -39,7 +40,7 @@ use relay_fast::platform::{clock, telemetry};
 use crate::verbs::{
     CANNOT_BE_READ, campaigns, check, check_domain, classify, dkim, events, exporters, health,
     inject, kpis, messages, outlets, queue, rules, shaping, spool, summary, suppress, tls_reports,
-    top, trace,
+    top, trace, warm_up,
 };
 
 mod verbs;
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
         Some(Verb::Exporters) => exporters(&cli.node),
         Some(Verb::Kpis(ask)) => kpis(&cli.node, ask),
         Some(Verb::Shaping { verb }) => shaping(&cli.node, verb),
+        Some(Verb::WarmUp(ask)) => warm_up(&cli.node, ask),
         Some(Verb::Health) => health(&cli.node),
         Some(Verb::Top(ask)) => top(&cli.node, ask),
         Some(Verb::Trace(ask)) => trace(&cli.node, ask),
@@ -156,6 +158,7 @@ fn ways(handle: &Handle, exporters: Exporters, kpis: Kpis, facts: Facts, lives: 
     Ways {
         reports: reports(handle.clone()),
         pauses: pauses(handle.clone()),
+        warm_up: warm_ups(handle.clone()),
         exporters,
         kpis,
         lists: SuppressionLists::new(move || reached.suppression()),
@@ -209,6 +212,15 @@ fn pauses(handle: Handle) -> Pauses {
     Pauses::new(
         move || all.pauses(),
         move |pause, paused| handle.set_pause(pause, paused).map_err(|error| error.to_string()),
+    )
+}
+
+/// The way to who keeps what sources have sent that are warmed up.
+fn warm_ups(handle: Handle) -> WarmUps {
+    let all = handle.clone();
+    WarmUps::new(
+        move |source| all.warm_up(source),
+        move |source, verb| handle.order_warm_up(source, verb),
     )
 }
 

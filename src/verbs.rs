@@ -23,6 +23,7 @@ use relay_fast::control::spool::Teller;
 use relay_fast::control::suppress::SuppressVerb;
 use relay_fast::control::top::{self, Top};
 use relay_fast::control::trace::{self, Trace};
+use relay_fast::control::warm_up::{self, WarmUpAsk};
 use relay_fast::control::{
     campaigns, events, exporters, kpis, messages, report, shaping, tls_reports,
 };
@@ -189,6 +190,11 @@ pub(crate) fn shaping(node: &NodeFlags, verb: &ShapingVerb) -> Result<(), Box<dy
             print!("{}", shaping::ask(&running(node)?, verb)?.unwrap_or_default());
         }
     }
+    Ok(())
+}
+
+pub(crate) fn warm_up(node: &NodeFlags, ask: &WarmUpAsk) -> Result<(), Box<dyn Error>> {
+    print!("{}", warm_up::ask(&running(node)?, ask)?);
     Ok(())
 }
 

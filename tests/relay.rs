@@ -131,3 +131,5 @@ mod trace;
 mod tricks;
 #[path = "relay/tunnels.rs"]
 mod tunnels;
+#[path = "relay/warm_up.rs"]
+mod warm_up;

@@ -62,6 +62,8 @@ mod suppression;
 mod town;
 #[path = "simulation/verifying.rs"]
 mod verifying;
+#[path = "simulation/warm_up.rs"]
+mod warm_up;
 #[path = "simulation/world.rs"]
 mod world;
 #[path = "simulation/zone.rs"]

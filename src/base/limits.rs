@@ -26,6 +26,7 @@ mod sources;
 mod suppression;
 mod tls;
 mod tls_reports;
+mod warm_up;
 
 pub use admin::*;
 pub use auth::*;
@@ -48,6 +49,7 @@ pub use sources::*;
 pub use suppression::*;
 pub use tls::*;
 pub use tls_reports::*;
+pub use warm_up::*;
 
 // --- Shards ---
 

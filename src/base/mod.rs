@@ -1,5 +1,6 @@
 //! Floor 0: limits, ids, time, text and small containers. Imports nothing of ours.
 
+pub mod days;
 pub mod ids;
 pub mod limits;
 pub mod prng;

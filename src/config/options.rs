@@ -35,7 +35,7 @@ pub use exporters::{
 };
 pub use kpis::KpiOptions;
 pub use senders::{Campaign, SenderOptions, SenderTerms, Tenant};
-pub use shaping::ShapingOptions;
+pub use shaping::{ShapingOptions, WarmUpOptions};
 pub use sources::{EgressPool, EgressProxy, EgressSource, ProxyKind};
 pub use suppression::{HardBounces, SuppressionOptions};
 pub use web::{LinkOptions, WebOptions};
@@ -91,6 +91,8 @@ pub struct Config {
     pub returns: Option<ReturnOptions>,
     /// How traffic is shaped beside what `site` says.
     pub shaping: ShapingOptions,
+    /// How sources are warmed up.
+    pub warm_up: WarmUpOptions,
     /// At least one; a listener's place here is its number everywhere.
     pub listeners: Vec<Listener>,
     /// Certificates that this node shows to clients, chosen by the name that they ask for.

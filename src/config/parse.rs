@@ -24,6 +24,7 @@ mod suppression;
 mod tests;
 mod tls_report;
 mod tokens;
+mod warm_up;
 mod web;
 
 use std::fmt::Debug;
@@ -86,8 +87,7 @@ fn read<'d>(
     let root = reader.root(table);
     let hostname = hostname(reader, &root, flags, machine);
     let (postmaster, cores) = (postmaster(reader, &root), cores(reader, &root, flags, machine));
-    let (user, is_confined) = rights(reader, &root);
-    let (log_level, domain_check) = telling(reader, &root);
+    let ((user, is_confined), (log_level, domain_check)) = process(reader, &root);
     let spool = spool(reader, &root, flags, machine);
     let (events, exporters) = (events::read(reader, &root), exporters::read(reader, &root));
     let (bounce_rules, returns) = bounces::read(reader, &root);
@@ -119,6 +119,7 @@ fn read<'d>(
         bounce_rules,
         returns,
         shaping: outbound.shaping,
+        warm_up: outbound.warm_up,
         listeners: inbound.listeners,
         certificates: inbound.certificates,
         credentials: inbound.credentials,
@@ -151,6 +152,14 @@ fn read<'d>(
 fn postmaster(reader: &mut Reader<'_>, root: &Section<'_>) -> Option<Mailbox> {
     let given = reader.text(root, &knobs::POSTMASTER, None, forms::mailbox);
     given.map(|given| given.value)
+}
+
+/// What the process may, and what it tells.
+fn process(
+    reader: &mut Reader<'_>,
+    root: &Section<'_>,
+) -> ((Option<User>, bool), (LogLevel, gate::Mode)) {
+    (rights(reader, root), telling(reader, root))
 }
 
 /// What the log tells, and whether domains are looked after.

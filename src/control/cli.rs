@@ -27,6 +27,7 @@ use crate::control::shaping::ShapingVerb;
 use crate::control::suppress::SuppressVerb;
 use crate::control::top::Top;
 use crate::control::trace::Trace;
+use crate::control::warm_up::WarmUpAsk;
 
 /// An SMTP relay for bulk-campaign sending nodes: stored before 250.
 #[derive(Parser)]
@@ -146,6 +147,9 @@ pub enum Verb {
         #[command(subcommand)]
         verb: ShapingVerb,
     },
+    /// How far sources of a running node are warmed up: day, messages today, and how many there may
+    /// be
+    WarmUp(WarmUpAsk),
     /// Whether a running node is well: exit 0 and `ok`, or exit 1 and why not
     Health,
     /// Watch what a running node does, as it does it

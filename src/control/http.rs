@@ -23,7 +23,7 @@ use crate::control::serve::Ways;
 use crate::control::suppression::SuppressionLists;
 use crate::control::{
     campaigns, check_domain, console, inject, kpis, messages, metrics, openapi, overview, pauses,
-    shaping, suppression, tls_reports, trace, web,
+    shaping, suppression, tls_reports, trace, warm_up, web,
 };
 use crate::shard::commands::{
     Answer, Command, QueueState, QueueStats, QueuedMessage, RecipientStory, Selector, Snapshot,
@@ -33,7 +33,7 @@ use crate::shard::commands::{
 /// All that is answered.
 pub(super) fn router(shards: Shards, ways: Ways) -> Router {
     let Ways { reports, pauses, exporters, lists, facts, checks, .. } = ways;
-    let Ways { kpis, injections, lives, terms, web, .. } = ways;
+    let Ways { kpis, injections, lives, terms, web, warm_up, .. } = ways;
     let overviews = Overviews::new(shards.clone(), pauses.clone(), facts);
     let queue = Router::new()
         .route("/healthz", get(healthz))
@@ -61,6 +61,7 @@ pub(super) fn router(shards: Shards, ways: Ways) -> Router {
         .merge(tls_reports::router(reports))
         .merge(suppression::router(lists))
         .merge(openapi::router())
+        .merge(warm_up::router(warm_up))
         .merge(messages::router(shards.clone(), lives))
         .merge(inject::router(shards.clone(), injections))
         .merge(shaping::router(shards))

@@ -43,5 +43,6 @@ pub mod tls_reports;
 pub mod top;
 pub mod trace;
 mod unix;
+pub mod warm_up;
 pub mod web;
 mod words;

@@ -35,6 +35,7 @@ mod tests {
     use crate::control::roles::{Right, TABLE};
     use crate::control::suppression::{Asked, Imported, Page};
     use crate::egress::shaping::status::OutletStatus;
+    use crate::egress::warm_up::status::{ProviderStatus, SourceStatus};
 
     fn read() -> Value {
         serde_json::from_str(DOCUMENT).expect("JSON")
@@ -150,6 +151,8 @@ mod tests {
         assert_eq!(of("Outlet"), fields(OutletStatus::default()));
         assert_eq!(of("SuppressionPage"), fields(Page::default()));
         assert_eq!(of("SuppressionDone"), fields(Imported::default().done));
+        assert_eq!(of("WarmUpSource"), fields(SourceStatus::default()));
+        assert_eq!(of("WarmUpProvider"), fields(ProviderStatus::default()));
         assert_eq!(of("TlsReports"), fields(crate::policy::tls_report::Status::default()));
     }
 
@@ -190,5 +193,7 @@ mod tests {
         let (id, recipient, tenant, campaign) = (text(), text(), text(), text());
         let whose = messages::Asked { id, recipient, tenant, campaign, from, limit };
         assert_eq!(asked(&["/v1/messages"]), fields(whose));
+        let warm_up = ["/v1/warm-up", "/v1/warm-up/{verb}"];
+        assert_eq!(asked(&warm_up), fields(crate::control::warm_up::Asked::default()));
     }
 }

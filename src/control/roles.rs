@@ -57,6 +57,7 @@ pub const TABLE: &[Entry] = &[
     look("/v1/suppression/stats"),
     look("/v1/tls-reports"),
     look("/v1/trace"),
+    look("/v1/warm-up"),
     Entry { method: "POST", path: "/v1/inject", right: Right::Inject },
     change("/v1/queue/flush"),
     change("/v1/queue/hold"),
@@ -70,6 +71,7 @@ pub const TABLE: &[Entry] = &[
     change("/v1/suppression/import"),
     change("/v1/suppression/remove"),
     change("/v1/tls-reports/send"),
+    change("/v1/warm-up/{verb}"),
 ];
 
 const fn public(path: &'static str) -> Entry {

@@ -46,6 +46,7 @@ use crate::control::pauses::Pauses;
 use crate::control::roles::{self, Right};
 use crate::control::suppression::SuppressionLists;
 use crate::control::tls_reports::TlsReports;
+use crate::control::warm_up::WarmUps;
 use crate::control::web;
 use crate::tls::Acceptor;
 
@@ -81,6 +82,8 @@ pub struct Ways {
     pub lives: Lives,
     /// What holds for mail.
     pub terms: Terms,
+    /// Who keeps what sources have sent that are warmed up.
+    pub warm_up: WarmUps,
     /// What is asked at the public door.
     pub web: Arc<web::Counts>,
 }

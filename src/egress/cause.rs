@@ -69,6 +69,10 @@ pub enum Why {
     SourcesPaused(Arc<str>),
     /// A rule lets it have nothing of this tenant, or of this campaign: its name.
     SenderPaused(Arc<str>),
+    /// What may leave from all sources of the pool today has left: of one of them, in words.
+    WarmUp(Arc<str>),
+    /// It is being written down that more leaves from a source that is warmed up.
+    WarmUpNotWritten,
     /// The endpoints that are not in use are dead.
     Endpoints,
     /// The shard is draining, or the site's configuration has gone.
@@ -127,6 +131,8 @@ impl fmt::Display for Why {
             Self::SenderPaused(rule) => {
                 write!(f, "its site has nothing of its sender for a while: {rule}")
             }
+            Self::WarmUp(words) => f.write_str(words),
+            Self::WarmUpNotWritten => f.write_str("the count of its source's warm-up is written"),
             Self::Endpoints => f.write_str("the site's other hosts do not answer"),
             Self::Leaving => f.write_str("its site is being given up"),
         }

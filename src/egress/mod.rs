@@ -5,7 +5,7 @@
 //! connection; `owner` chooses the shard that delivers; `site` decides what that shard does next
 //! at one site: connect, assign, close, give back. It uses `line` (jobs), `endpoints` (addresses
 //! and which of them are dead), `pool` (connections) and `throttle` (limits that hold over all
-//! shards, by `seats`).
+//! shards, by `seats`). `warm_up` counts what new sources send each day, over all shards.
 //! `asking` decides how one upstream relay is asked about recipients.
 
 pub mod asking;
@@ -27,6 +27,7 @@ mod suspension;
 pub mod throttle;
 mod turns;
 pub mod upstream;
+pub mod warm_up;
 
 pub use crate::egress::pool::PooledId;
 pub use crate::egress::rendezvous::domain_hash;

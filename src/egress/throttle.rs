@@ -15,6 +15,7 @@ use crate::base::time::Monotonic;
 use crate::egress::seats::Seats;
 use crate::egress::shaping::outlets::AllOutlets;
 use crate::egress::site::SiteKey;
+use crate::egress::warm_up::Ledger;
 
 pub use crate::base::rate::Rate;
 
@@ -91,13 +92,15 @@ pub struct SharedSites {
     hasher: hashbrown::DefaultHashBuilder,
     /// What is known of sources at them, where they are shaped.
     pub outlets: AllOutlets,
+    /// What sources have sent that are warmed up.
+    pub warm_up: Arc<Ledger>,
 }
 
 impl Default for SharedSites {
     fn default() -> Self {
         let parts = std::array::from_fn(|_| Mutex::default());
         let hasher = hashbrown::DefaultHashBuilder::default();
-        Self { parts, hasher, outlets: AllOutlets::default() }
+        Self { parts, hasher, outlets: AllOutlets::default(), warm_up: Arc::default() }
     }
 }
 

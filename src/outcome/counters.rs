@@ -194,6 +194,10 @@ counts! {
         "Sources that a site is sent less from for what it said, or nothing by a rule; by site.";
     OutletsSuspended Gauge "relay_fast_sources_held_up" "by=\"rule\""
         "Sources that a site is sent less from for what it said, or nothing by a rule; by site.";
+    WarmUpSources Gauge "relay_fast_warm_up_sources" ""
+        "Sources that are warmed up and are not warm yet.";
+    WarmUpUsedUp Gauge "relay_fast_warm_up_used_up" ""
+        "Pairs of a source that is warmed up and a provider that is sent no more from it today.";
     QueueReady Gauge "relay_fast_queue_recipients" "state=\"ready\""
         "Recipients in the queue.";
     QueueDeferred Gauge "relay_fast_queue_recipients" "state=\"deferred\""

@@ -47,4 +47,5 @@ pub mod telemetry;
 mod tests;
 pub mod tls_reports;
 pub mod user;
+mod warm_up;
 mod way;

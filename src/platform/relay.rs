@@ -15,6 +15,7 @@ use crate::base::prng::Prng;
 use crate::base::time::WallTime;
 use crate::config::Config;
 use crate::egress::throttle::SharedSites;
+use crate::egress::warm_up::status::{OrderError, SourceStatus, Verb};
 use crate::mail::address::Domain;
 use crate::platform::boot::{BootError, Node, Options, ShardStart};
 use crate::platform::campaigns::CampaignKeeper;
@@ -31,7 +32,7 @@ use crate::platform::supervise::{Occasion, RunError, StartError};
 use crate::platform::suppression::{Lists, SuppressionError};
 use crate::platform::tls_reports::{Ask, Reply, TlsReports};
 use crate::platform::user::{User, UserError};
-use crate::platform::{clock, machine};
+use crate::platform::{clock, machine, warm_up};
 use crate::policy::domain_check::Report;
 use crate::policy::gate::Board;
 use crate::policy::repeats::Repeats;
@@ -90,6 +91,9 @@ pub enum SettingsError {
     /// There can be no thread that keeps campaigns.
     #[error("campaigns of what comes back cannot be kept: {0}")]
     Campaigns(io::Error),
+    /// What sources have sent that are warmed up cannot be known, or kept.
+    #[error("what is sent from sources that are warmed up cannot be kept: {0}")]
+    WarmUp(io::Error),
 }
 
 /// A relay that is ready to run: all that this machine can refuse has been asked for.
@@ -105,6 +109,7 @@ pub struct Relay {
     sites: Arc<SharedSites>,
     keeper: Arc<Keeper>,
     campaigns: Arc<CampaignKeeper>,
+    warm_up: Arc<warm_up::Keeper>,
     repeats: Arc<Opener>,
 }
 
@@ -120,6 +125,7 @@ pub struct Handle {
     lists: Arc<Lists>,
     keeper: Arc<Keeper>,
     campaigns: Arc<CampaignKeeper>,
+    warm_up: Arc<warm_up::Keeper>,
     repeats: Arc<Opener>,
 }
 
@@ -142,6 +148,20 @@ impl Handle {
     /// Pause, or let go on; whether that changes anything.
     pub fn set_pause(&self, pause: &Pause, paused: bool) -> Result<bool, PauseError> {
         self.pauses.set(pause, paused)
+    }
+
+    /// How sources stand that are warmed up, all or one.
+    pub fn warm_up(&self, source: Option<&str>) -> Vec<SourceStatus> {
+        self.warm_up.status(source)
+    }
+
+    /// Do something with a source that is warmed up; how it stands then.
+    pub fn order_warm_up(&self, source: &str, verb: Verb) -> Result<Vec<SourceStatus>, OrderError> {
+        let rows = self.warm_up.order(source, verb)?;
+        for shard in self.posts.shard_ids() {
+            self.posts.post(shard, Crossing::Stir);
+        }
+        Ok(rows)
     }
 
     /// What is in force.
@@ -180,6 +200,7 @@ impl Handle {
         self.lists.set(config);
         self.keeper.set(config.shaping.is_on()).map_err(SettingsError::Keeper)?;
         self.campaigns.set(config.returns.as_ref()).map_err(SettingsError::Campaigns)?;
+        self.warm_up.set(settings.warm_up.as_ref()).map_err(SettingsError::WarmUp)?;
         self.settings.store(settings.clone());
         for shard in self.posts.shard_ids() {
             self.posts.post(shard, Crossing::Reload(settings.clone()));
@@ -223,6 +244,8 @@ impl Relay {
         let sites = Arc::new(SharedSites::default());
         let keeper = Arc::new(Keeper::new(sites.clone(), &config.spool.directory));
         keeper.set(config.shaping.is_on()).map_err(SettingsError::Keeper)?;
+        let warm_up = Arc::new(warm_up::Keeper::new(&sites, &config.spool.directory));
+        warm_up.set(settings.load().warm_up.as_ref()).map_err(SettingsError::WarmUp)?;
         let repeats = Arc::new(Opener::new(&config.spool.directory));
         Ok(Self {
             node,
@@ -235,6 +258,7 @@ impl Relay {
             sites,
             keeper,
             campaigns,
+            warm_up,
             repeats,
         })
     }
@@ -255,13 +279,14 @@ impl Relay {
             lists: self.lists.clone(),
             keeper: self.keeper.clone(),
             campaigns: self.campaigns.clone(),
+            warm_up: self.warm_up.clone(),
             repeats: self.repeats.clone(),
         }
     }
 
     /// Run until it is drained. `tell` is called on each occasion.
     pub fn run(self, tell: impl FnMut(Occasion)) -> Result<(), RunError> {
-        let Self { node, log, settings, pauses, sites, keeper, campaigns, .. } = self;
+        let Self { node, log, settings, pauses, sites, keeper, campaigns, warm_up, .. } = self;
         let shared = Arc::new(Shared::with(node.posts().shards(), sites));
         let make = move |start: ShardStart| {
             let mut shard = make_shard(start, log, settings.load_full(), shared.clone())?;
@@ -271,6 +296,7 @@ impl Relay {
         let ended = node.run(make, tell).map(drop);
         keeper.finish();
         campaigns.finish();
+        warm_up.finish();
         ended
     }
 }

@@ -19,7 +19,7 @@ use crate::platform::spool_dir::{self, SpoolError};
 use crate::platform::way::{self, Astray};
 
 /// What lies in a spool beside the directories of shards. The last one is the file system's own.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "LOCK",
     "events",
     "exporters",
@@ -30,6 +30,7 @@ const NAMES: [&str; 13] = [
     "paused.json",
     "shaping.json",
     "tls-reports.json",
+    "warm-up.jsonl",
     "mta-sts",
     "damaged",
     "lost+found",

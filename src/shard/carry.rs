@@ -35,6 +35,9 @@ use crate::tls::PeerName;
 impl Delivery {
     /// Ask every site that has something to decide, until none has.
     pub(crate) fn drive<P: Platform>(&mut self, lookups: &mut Lookups, cx: &mut Context<'_, P>) {
+        if let Some(roster) = &cx.settings.warm_up {
+            self.shared.warm_up.see(cx.now, roster);
+        }
         let mut due = Vec::new();
         self.wakes.expire(cx.mono(), &mut due);
         for id in due {

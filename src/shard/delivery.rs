@@ -400,7 +400,8 @@ impl Delivery {
         cx: &mut Context<'_, P>,
     ) {
         // Where there is one pool, what its sources cannot send nobody can.
-        let of_pool = matches!(why, Why::SourcesPaused(_)) && cx.settings.pools.all.len() > 1;
+        let of_sources = matches!(why, Why::SourcesPaused(_) | Why::WarmUp(_));
+        let of_pool = of_sources && cx.settings.pools.all.len() > 1;
         let of_sender = of_pool || matches!(why, Why::SenderPaused(_));
         self.hand_back(job, (&why.to_string(), of_sender), until.since(cx.mono()), cx);
     }

@@ -42,6 +42,8 @@ pub enum Crossing {
     Reload(Arc<Settings>),
     /// This is paused from now on, and nothing else.
     Pauses(Arc<BTreeSet<Pause>>),
+    /// From the control thread: what holds sites up may be another than before.
+    Stir,
     /// From the control thread: stop accepting, finish what is in flight, then leave.
     Drain,
 }

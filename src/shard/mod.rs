@@ -219,6 +219,7 @@ impl Shard {
             Crossing::Request(request) => self.answer(request, platform),
             Crossing::Reload(settings) => self.reload(settings, platform),
             Crossing::Pauses(pauses) => self.pause(&pauses),
+            Crossing::Stir => self.delivery.stir_all(),
             Crossing::Drain => self.start_drain(platform),
         }
     }

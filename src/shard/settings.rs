@@ -18,6 +18,7 @@ use crate::egress::shaping::Shaping;
 use crate::egress::site::{Leads, SiteKey};
 use crate::egress::throttle::SiteLimits;
 use crate::egress::upstream::Group;
+use crate::egress::warm_up::Roster;
 use crate::mail::address::Domain;
 use crate::mail::durability::Durability;
 use crate::mail::handling::Handling;
@@ -149,6 +150,8 @@ pub struct Settings {
     pub classifier: Arc<Classifier>,
     /// How traffic is shaped, where rules say so.
     pub shaping: Option<Arc<Shaping>>,
+    /// The sources that are warmed up, if there are any.
+    pub warm_up: Option<Arc<Roster>>,
     /// Who may log in.
     pub credentials: Arc<Credentials>,
     /// The time that certificates are judged by.
@@ -226,6 +229,7 @@ impl Settings {
             tenants: senders::tenants(config),
             classifier: around.classifier.clone().unwrap_or_else(Classifier::shipped),
             shaping: around.shaping.clone(),
+            warm_up: sources::warm_up(config).map(Arc::new),
             credentials: around.credentials.clone(),
             clock: around.clock.clone(),
             dns: dns_options(config, &around.resolv_conf),

@@ -66,6 +66,15 @@ impl<'k> Names<'k> {
     }
 }
 
+impl Names<'_> {
+    /// Under what name the messages of a source that is warmed up are counted: its provider, or
+    /// its hosts. An upstream relay of no provider knows us: nothing is counted.
+    fn counted(&self, provider: Option<&str>) -> Option<String> {
+        let of_hosts = || (!self.is_upstream).then(|| self.hosts.join(","));
+        provider.map(str::to_owned).or_else(of_hosts)
+    }
+}
+
 /// A site's name in `shaping status`; of an upstream relay it is the row's.
 pub(super) fn site_name(key: &SiteKey, row_name: &str) -> String {
     Names::of(key, "").name(row_name)
@@ -86,6 +95,12 @@ pub(super) fn shaped(
     let SiteLimits { connections, messages_per_connection, rate } = limits;
     let base = Shape::new(connections, messages_per_connection, rate);
     let members = settings.pools.pool(key.pool).members.iter();
+    // As with all rules, what comes later counts.
+    let provider = shaping.providers(names.site()).last().copied();
+    let rations = settings.warm_up.as_ref().and_then(|roster| {
+        let counted = names.counted(provider)?;
+        Some(move |source: &str| shared.warm_up.ration(roster, source, &counted))
+    });
     let outlets = members.map(|Member { source, weight, .. }| {
         let address = source.address.map(|address| address.to_string());
         let named = SourceNames {
@@ -106,11 +121,11 @@ pub(super) fn shaped(
             shape,
             scope: shaping.automation.scope(names.site(), named),
             member,
+            ration: rations.as_ref().and_then(|ration| ration(&source.name)),
         }
     });
     let outlets = outlets.collect();
-    // As with all rules, what comes later counts.
-    let provider = shaping.providers(names.site()).last().map(|name| (*name).into());
+    let provider = provider.map(Arc::from);
     Some(Shaped::new(site, shaping.clone(), provider, outlets, (key.pool, start)))
 }
 

@@ -33,6 +33,13 @@ impl Shard {
             counters.set(Count::OutletsSlowed, slowed);
             counters.set(Count::OutletsSuspended, suspended);
         }
+        if self.common.id == ShardId(0)
+            && let Some(roster) = &self.settings.warm_up
+        {
+            let (sources, used_up) = self.shared.sites.warm_up.standing(roster);
+            counters.set(Count::WarmUpSources, sources);
+            counters.set(Count::WarmUpUsedUp, used_up);
+        }
         Snapshot {
             counters,
             platform: platform.counters(),

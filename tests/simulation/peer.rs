@@ -69,6 +69,8 @@ pub(crate) struct Host {
     seen: BTreeMap<String, u64>,
     /// When it was tried.
     pub(crate) attempts: Vec<u64>,
+    /// When a transaction began, and by what name the relay had greeted it.
+    pub(crate) transactions: Vec<(u64, String)>,
 }
 
 impl Host {
@@ -87,6 +89,7 @@ impl Host {
             limited: Vec::new(),
             seen: BTreeMap::new(),
             attempts: Vec::new(),
+            transactions: Vec::new(),
         }
     }
 
@@ -143,6 +146,7 @@ pub(crate) struct Session {
     pub(crate) host: usize,
     stage: Stage,
     input: Vec<u8>,
+    hello: String,
     reverse_path: Option<String>,
     to: Vec<String>,
     /// Those of the transaction that were refused for good.
@@ -163,6 +167,7 @@ impl Session {
             host,
             stage: Stage::Commands,
             input: Vec::new(),
+            hello: String::new(),
             reverse_path: None,
             to: Vec::new(),
             content: Vec::new(),
@@ -260,6 +265,7 @@ impl Session {
         let upper = line.to_ascii_uppercase();
         match upper.split([' ', ':']).next().unwrap_or("") {
             "EHLO" => {
+                self.hello = line["EHLO ".len()..].to_owned();
                 let text = ehlo(desk.host);
                 self.say(&text, desk);
             }
@@ -271,6 +277,7 @@ impl Session {
             "MAIL" => {
                 assert_eq!(self.reverse_path, None, "a transaction within another: {line}");
                 self.reverse_path = Some(path(line));
+                desk.host.transactions.push((desk.agenda.now, self.hello.clone()));
                 self.to.clear();
                 self.content.clear();
                 self.say("250 2.1.0 Ok", desk);

@@ -17,3 +17,11 @@ pub(in crate::config) const SHAPING_SHIPPED: Knob = Knob {
     cost: "they are cautious: 2 to 10 connections a source to each of these providers",
     takes_effect: TakesEffect::Reload,
 };
+
+pub(in crate::config) const SHAPING_TIME_ZONE: Knob = Knob {
+    path: "shaping.time_zone",
+    kind: Kind::Text { form: "IANA name", default: "UTC" },
+    help: "By whose clocks a day of a source's warm-up begins and ends, as `Europe/Berlin`.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};

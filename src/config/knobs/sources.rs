@@ -58,6 +58,46 @@ pub(in crate::config) const SOURCE_PROXY_LOGIN: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const SOURCE_WARM_UP: Knob = Knob {
+    path: "source[].warm_up",
+    kind: Kind::Text { form: "name", default: "none" },
+    help: "The plan by which it is warmed up: `default` comes with the program.",
+    cost: "what is more than the day's number leaves from other sources, or waits for the next day",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const SOURCE_WARM_UP_FROM: Knob = Knob {
+    path: "source[].warm_up_from",
+    kind: Kind::Text { form: "date", default: "required with `warm_up`" },
+    help: "Day 1 of its plan, as `2026-11-01`; before that nothing leaves from it.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const WARM_UP_NAME: Knob = Knob {
+    path: "warm_up[].name",
+    kind: Kind::Text { form: "name", default: "required" },
+    help: "Of a plan to warm sources up by; of several of one name all but one have a `provider`.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const WARM_UP_PROVIDER: Knob = Knob {
+    path: "warm_up[].provider",
+    kind: Kind::Text { form: "name", default: "all others" },
+    help: "Whom these days are for: the name of a `[[provider]]` in the shaping rules.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const WARM_UP_DAYS: Knob = Knob {
+    path: "warm_up[].days",
+    kind: Kind::List { form: "messages", default: "required" },
+    help: "Messages to each provider on day 1, 2 and so on: `[50, 100, 200]`; then it is warm.",
+    cost: "nothing",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const POOL_NAME: Knob = Knob {
     path: "pool[].name",
     kind: Kind::Text { form: "name", default: "required" },

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::base::days::Day;
 use crate::config::options::CertificateFiles;
 use crate::mail::address::Domain;
 
@@ -20,6 +21,8 @@ pub struct EgressSource {
     pub certificate: Option<CertificateFiles>,
     /// What connects for it; `address` is one of that machine then.
     pub proxy: Option<EgressProxy>,
+    /// By which plan it is warmed up, by its place, and from which day on.
+    pub warm_up: Option<(u16, Day)>,
 }
 
 /// A proxy that mail leaves through.

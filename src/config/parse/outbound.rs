@@ -10,9 +10,9 @@ use crate::config::knob::Knob;
 use crate::config::knobs;
 use crate::config::options::{
     DomainPattern, EgressPool, EgressSource, Group, Recipients, RelayDomain, RouteRule,
-    ShapingOptions, SiteLimits,
+    ShapingOptions, SiteLimits, WarmUpOptions,
 };
-use crate::config::parse::{default_text, flag, forms, sources};
+use crate::config::parse::{default_text, flag, forms, sources, warm_up};
 use crate::config::problem::Place;
 use crate::config::reader::{Given, Reader, Section, quoted};
 use crate::config::suggest;
@@ -33,6 +33,7 @@ pub(super) struct Outbound {
     pub(super) pools: Vec<EgressPool>,
     pub(super) tls_authorities: PathBuf,
     pub(super) shaping: ShapingOptions,
+    pub(super) warm_up: WarmUpOptions,
 }
 
 /// The group that `--upstream` makes.
@@ -56,11 +57,12 @@ pub(super) fn read<'d>(
     let default_route = default_route(reader, root, flags, &targets);
     let mut seen = HashMap::new();
     let relay_domains = relay_domains(reader, root, &targets, &mut seen);
-    let (sources, pools) = sources::read(reader, root, hostname);
+    let shaping = shaping(reader, root);
+    let warm_up = warm_up::read(reader, root, &shaping);
+    let (sources, pools) = sources::read(reader, root, (hostname, &warm_up.plans, &shaping));
     let routes = routes(reader, root, (&targets, &pools), &mut seen);
     let section = reader.table(root, "tls");
     let tls_authorities = tls_authorities(reader, &section);
-    let shaping = shaping(reader, root);
     Outbound {
         groups,
         relay_domains,
@@ -73,6 +75,7 @@ pub(super) fn read<'d>(
         pools,
         tls_authorities,
         shaping,
+        warm_up,
     }
 }
 

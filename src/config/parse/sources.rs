@@ -5,24 +5,30 @@ use std::net::IpAddr;
 use crate::base::limits::{POOLS_MAX, SOURCES_MAX};
 use crate::config::knob::Knob;
 use crate::config::knobs;
-use crate::config::options::{CertificateFiles, EgressPool, EgressProxy, EgressSource, ProxyKind};
-use crate::config::parse::forms;
+use crate::config::options::{
+    CertificateFiles, EgressPool, EgressProxy, EgressSource, ProxyKind, ShapingOptions,
+};
+use crate::config::parse::{forms, warm_up};
 use crate::config::reader::{Given, Reader, Section, quoted};
 use crate::config::suggest;
 use crate::config::units::Wrong;
+use crate::egress::warm_up::Plan;
 use crate::mail::address::Domain;
 use crate::mail::route::PoolId;
 
 /// The pool of all sources, unless it is given.
 const DEFAULT: &str = "default";
 
+/// What sources may go by: the node's name, plans of warm-up, how traffic is shaped.
+type Around<'a> = (Option<&'a Domain>, &'a [Plan], &'a ShapingOptions);
+
 /// In the file's order, but for the default pool, which is the first.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     root: &Section<'_>,
-    hostname: Option<&Domain>,
+    around: Around<'_>,
 ) -> (Vec<EgressSource>, Vec<EgressPool>) {
-    let sources = sources(reader, root, hostname);
+    let sources = sources(reader, root, around);
     let all = (0u16..).zip(&sources).map(|(place, _)| (place, 1)).collect();
     let mut pools = vec![EgressPool { name: DEFAULT.into(), sources: all }];
     let mut is_default_given = false;
@@ -104,7 +110,7 @@ fn source(all: &[EgressSource], named: &forms::WeightedSource) -> Result<u16, Wr
 fn sources(
     reader: &mut Reader<'_>,
     root: &Section<'_>,
-    hostname: Option<&Domain>,
+    (hostname, plans, shaping): Around<'_>,
 ) -> Vec<EgressSource> {
     let mut sources: Vec<EgressSource> = Vec::new();
     for section in reader.tables(root, "source", "source[]") {
@@ -121,6 +127,7 @@ fn sources(
         };
         let certificate = source_certificate(reader, &section);
         let proxy = source_proxy(reader, &section);
+        let warm_up = warm_up::of_source(reader, &section, plans, shaping);
         let (Some(address), Some(hello)) = (address, hello) else { continue };
         let is_named = name.is_some();
         let name = name.unwrap_or_else(|| {
@@ -146,7 +153,8 @@ fn sources(
             continue;
         }
         let name = name.value.into();
-        sources.push(EgressSource { name, address: address.value, hello, certificate, proxy });
+        let address = address.value;
+        sources.push(EgressSource { name, address, hello, certificate, proxy, warm_up });
     }
     sources
 }

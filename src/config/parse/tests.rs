@@ -10,6 +10,7 @@ mod recipients;
 mod senders;
 mod sources;
 mod suppression;
+mod warm_up;
 mod web;
 
 use std::time::Duration;

@@ -128,6 +128,28 @@ impl Reader<'_> {
         knob: &'static Knob,
         parse: impl Fn(&str) -> Result<T, Wrong>,
     ) -> Option<Vec<Given<T>>> {
+        let parse = |raw: Raw<'_>| parse(raw.text()?);
+        self.elements(section, knob, parse, |value| quoted(&value.to_string()))
+    }
+
+    /// The same of numbers in this range.
+    pub(in crate::config) fn numbers(
+        &mut self,
+        section: &Section<'_>,
+        knob: &'static Knob,
+        (least, most): (u64, u64),
+    ) -> Option<Vec<Given<u64>>> {
+        let parse = |raw: Raw<'_>| in_range(raw.integer()?, least, most, u64::to_string);
+        self.elements(section, knob, parse, u64::to_string)
+    }
+
+    fn elements<T>(
+        &mut self,
+        section: &Section<'_>,
+        knob: &'static Knob,
+        parse: impl Fn(Raw<'_>) -> Result<T, Wrong>,
+        show: impl Fn(&T) -> String,
+    ) -> Option<Vec<Given<T>>> {
         let (place, value) = find(section, knob.key())?;
         let Some(elements) = value.as_array() else {
             let wrong = Wrong::new(format!("`{}` is a list, not {}", knob.key(), kind_of(value)));
@@ -138,12 +160,12 @@ impl Reader<'_> {
         let mut values = Vec::new();
         for element in elements.iter() {
             let place = crate::config::problem::Place::File(element.span());
-            match Raw::Toml(element.get_ref()).text().and_then(&parse) {
+            match parse(Raw::Toml(element.get_ref())) {
                 Ok(value) => values.push(Given { value, place: Some(place) }),
                 Err(wrong) => self.finder.add(&place, wrong),
             }
         }
-        let shown: Vec<_> = values.iter().map(|given| quoted(&given.value.to_string())).collect();
+        let shown: Vec<_> = values.iter().map(|given| show(&given.value)).collect();
         self.note(section, knob, format!("[{}]", shown.join(", ")), Some(&place));
         Some(values)
     }

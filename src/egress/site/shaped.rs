@@ -1,8 +1,8 @@
 //! A site each of whose sources has limits of its own.
 //!
 //! A connection belongs to an *outlet*, the source that it was opened from; a job takes a
-//! connection whose outlet's rate lets it. Outlets that a rule suspends take nothing; if all are,
-//! the site rests.
+//! connection whose outlet's rate lets it. Outlets that a rule suspends, or whose day's ration is
+//! used up while they are warmed up, take nothing; if that is all of them, the site rests.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,6 +19,8 @@ use crate::egress::shaping::together::{Member, OfProvider};
 use crate::egress::shaping::{Shape, Shaping};
 use crate::egress::site::{Action, Item, Site};
 use crate::egress::turns::Turns;
+use crate::egress::warm_up::Ration;
+use crate::egress::warm_up::ledger::Refusal;
 use crate::mail::route::PoolId;
 
 /// A source at a site, as one shard has it.
@@ -36,6 +38,8 @@ pub struct OutletHere {
     pub scope: Scope,
     /// What all sites of its provider share, if a rule says so.
     pub member: Option<Arc<Member>>,
+    /// What it may send there today while it is warmed up.
+    pub ration: Option<Ration>,
 }
 
 /// The sources of a site: those of its pool, in their order.
@@ -73,6 +77,17 @@ impl OutletHere {
         together && self.outlet.would_send(&self.shape, now)
     }
 
+    /// Until when it sends nothing, and whether that is since its day's ration is used up.
+    fn closed(&self, now: Monotonic) -> Option<(Monotonic, bool)> {
+        let suspended = self.outlet.suspended(now).map(|until| (until, false));
+        let used_up = self.ration.as_ref().and_then(|ration| ration.used_up(now));
+        suspended.max(used_up.map(|until| (until, true)))
+    }
+
+    fn is_closed(&self, now: Monotonic) -> bool {
+        self.closed(now).is_some()
+    }
+
     /// Take a connection, if it may have one; `false` the provider takes no more.
     fn take(&self, pool: PoolId, now: Monotonic) -> Result<bool, ()> {
         if !self.outlet.held.take(self.shape.connections, pool, now) {
@@ -81,6 +96,8 @@ impl OutletHere {
         let taken = self.member.as_ref().is_none_or(|member| member.take());
         if !taken {
             self.outlet.held.release();
+        } else if let Some(ration) = &self.ration {
+            ration.prepare(now);
         }
         Ok(taken)
     }
@@ -94,6 +111,22 @@ impl OutletHere {
 
     /// Ask to send a message of `shard` now; refused, why, and when it may be asked again.
     fn try_message(&self, shard: ShardId, now: Monotonic) -> Result<(), (Why, Monotonic)> {
+        match &self.ration {
+            None => self.try_rates(shard, now),
+            Some(ration) => {
+                let why = |refusal| match refusal {
+                    Refusal::UsedUp(at) => (ration.why(now), at),
+                    Refusal::NotWritten(at) => (Why::WarmUpNotWritten, at),
+                };
+                // What it lets go is counted last: what rates refuse is not sent.
+                ration.check(now).map_err(why)?;
+                self.try_rates(shard, now)?;
+                ration.take(now).map_err(why)
+            }
+        }
+    }
+
+    fn try_rates(&self, shard: ShardId, now: Monotonic) -> Result<(), (Why, Monotonic)> {
         if let Err((rate, by, at)) = self.outlet.try_message(shard, &self.shape, now) {
             let why = match by {
                 By::Shape => Why::Rate(rate),
@@ -153,19 +186,22 @@ impl Shaped {
         if let Some(until) = self.site.suspended(now) {
             return Some((Why::Paused(self.site.why().unwrap_or_else(unnamed)), until));
         }
-        let until = |here: &OutletHere| here.outlet.suspended(now);
         // None is first: as soon as one outlet is open, there is no pause.
-        let first = self.outlets.iter().min_by_key(|here| until(here))?;
-        let until = until(first)?;
-        Some((Why::SourcesPaused(first.outlet.why().unwrap_or_else(unnamed)), until))
+        let first = self.outlets.iter().min_by_key(|here| here.closed(now))?;
+        let (until, is_used_up) = first.closed(now)?;
+        let why = match first.ration.as_ref().filter(|_| is_used_up) {
+            Some(ration) => ration.why(now),
+            None => Why::SourcesPaused(first.outlet.why().unwrap_or_else(unnamed)),
+        };
+        Some((why, until))
     }
 
-    /// Connections that its sources may have together: those that are suspended keep what they
-    /// have, which is closed one by one.
+    /// Connections that its sources may have together: those that are closed keep what they have,
+    /// which is closed one by one.
     fn connections(&self, now: Monotonic) -> u32 {
-        let of = |here: &OutletHere| match here.outlet.suspended(now) {
-            Some(_) => here.outlet.connections(),
-            None => here.shape.connections,
+        let of = |here: &OutletHere| match here.is_closed(now) {
+            true => here.outlet.connections(),
+            false => here.shape.connections,
         };
         self.outlets.iter().map(of).fold(0, u32::saturating_add).max(1)
     }
@@ -175,7 +211,7 @@ impl Shaped {
     fn take(&mut self, peer: IpAddr, now: Monotonic) -> Result<usize, Option<&OfProvider>> {
         let may = |place: &usize| {
             let here = &self.outlets[*place];
-            here.fits(peer) && here.outlet.suspended(now).is_none()
+            here.fits(peer) && !here.is_closed(now)
         };
         let would_send = |place: &usize| self.outlets[*place].would_send(now);
         let may: Vec<usize> = (0..self.outlets.len()).filter(may).collect();
@@ -296,7 +332,7 @@ impl<J: Copy> Site<J> {
             ids.filter_map(|id| self.pool.outlet(id)).any(|it| usize::from(it) == outlet)
         };
         shaped.outlets.iter().enumerate().any(|(place, here)| {
-            here.outlet.suspended(now).is_none()
+            !here.is_closed(now)
                 && here.outlet.connections() < here.shape.connections
                 && !here.member.as_ref().is_some_and(|member| member.is_full())
                 && here.would_send(now)
@@ -360,7 +396,7 @@ impl<J: Copy> Site<J> {
     ) -> Option<OutletStanding> {
         let shaped = self.shaped.as_ref()?;
         let here = self.pool.outlet(connection).and_then(|outlet| shaped.outlet(outlet.into()));
-        let Some(OutletHere { outlet, shape, member, .. }) = here else {
+        let Some(here @ OutletHere { outlet, shape, member, .. }) = here else {
             return Some(OutletStanding::Shut);
         };
         let of_member = |is: &dyn Fn(&Member) -> bool| member.as_deref().is_some_and(is);
@@ -369,7 +405,7 @@ impl<J: Copy> Site<J> {
         let makes_room = outlet.held.is_wanted_beside(shaped.pool, now)
             && messages >= OUTLET_TURN_MESSAGES
             || of_member(&|member| member.makes_room(messages));
-        let shut = above || makes_room || outlet.suspended(now).is_some();
+        let shut = above || makes_room || here.is_closed(now);
         Some(if shut {
             OutletStanding::Shut
         } else {

@@ -6,6 +6,7 @@ use crate::config::options::{self, Config, DomainPattern, ProxyKind};
 use crate::egress::nexthop::ByDomain;
 use crate::egress::pools::Pools;
 use crate::egress::source::{Member, Pool, Proxy, Source, Speaks};
+use crate::egress::warm_up::{Plan, Planned, Roster};
 use crate::mail::campaigns::Campaigns;
 use crate::mail::route::PoolId;
 use crate::shard::settings::Surroundings;
@@ -72,4 +73,18 @@ fn domains(config: &Config) -> ByDomain<PoolId> {
         };
     }
     domains
+}
+
+/// The sources that are to be warmed up, if there are any.
+pub(super) fn warm_up(config: &Config) -> Option<Roster> {
+    let plans: Vec<Arc<Plan>> =
+        config.warm_up.plans.iter().map(|plan| Arc::new(plan.clone())).collect();
+    let planned = |source: &options::EgressSource| {
+        let (plan, from) = source.warm_up?;
+        let plan = plans[usize::from(plan)].clone();
+        Some(Planned { source: source.name.clone(), plan, from })
+    };
+    let sources: Vec<Planned> = config.sources.iter().filter_map(planned).collect();
+    let days = config.warm_up.days.clone();
+    (!sources.is_empty()).then(|| Roster::new(sources, days))
 }

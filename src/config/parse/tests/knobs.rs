@@ -15,9 +15,12 @@ fn file_with(knob: &Knob, value: &str) -> (String, usize) {
         "route[]" => "domains = []\nto = \"mx\"\n",
         "dkim[]" => "domain = \"d.example\"\nselector = \"s\"\nkey = \"/k\"\n",
         "source[]" => match knob.key() {
+            "warm_up" => "address = \"192.0.2.1\"\nwarm_up_from = \"2026-11-01\"\n",
+            "warm_up_from" => "address = \"192.0.2.1\"\nwarm_up = \"default\"\n",
             "proxy_login" => "address = \"192.0.2.1\"\nproxy = \"socks5://192.0.2.9:1080\"\n",
             _ => "address = \"192.0.2.1\"\ncertificate = \"c\"\nkey = \"k\"\n",
         },
+        "warm_up[]" => "name = \"w\"\ndays = [1]\n",
         "pool[]" => "name = \"p\"\nsources = [\"192.0.2.1\"]\n",
         "exporter[]" => match knob.key() {
             "subject" | "credentials" => {

@@ -57,6 +57,7 @@ impl Shapes {
             shape: (*shape).clone(),
             scope: [].into(),
             member: shape.of_provider.as_ref().map(|of| Arc::new(all.join(of, source, now))),
+            ration: None,
         };
         let outlets = sources.iter().map(outlet).collect();
         Shaped::new(site.clone(), Arc::default(), None, outlets, (self.pool, 0))
