@@ -109,11 +109,14 @@ pub(super) fn of_source(
     plans: &[Plan],
     shaping: &ShapingOptions,
 ) -> Option<(u16, Day)> {
+    let before = reader.finder.len();
     let plan = reader.text(section, &knobs::SOURCE_WARM_UP, None, plan_name);
     let from = reader.text(section, &knobs::SOURCE_WARM_UP_FROM, None, day);
     let (plan, from) = match (plan, from) {
         (Some(plan), Some(from)) => (plan, from),
         (None, None) => return None,
+        // One that is wrong is told of already.
+        _ if reader.finder.len() > before => return None,
         (plan, from) => {
             let place = plan.as_ref().map(|given| given.place_or(section.place()).clone());
             let place = place.or(from.map(|given| given.place_or(section.place()).clone()));
