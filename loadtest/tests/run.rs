@@ -84,6 +84,7 @@ fn many_who_send_share_a_node_and_each_of_their_messages_is_told_of() {
         "ok   the consumer has ",
         "ok   the event log says what the",
         "ok   the suppression lists have ",
+        "ok   the new source sent ",
         "ok   of 900 messages sent again ",
         "ok   the figures of all mail are the ledger's: ",
         "ok   the figures by campaign are the ledger's: 52 keys",

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
@@ -32,6 +33,8 @@ const DKIM_MARKS: [(&str, &str, &str); 2] =
     [("@DKIM_RSA@", "rsa", "--rsa"), ("@DKIM_ED25519@", "ed25519", "--ed25519")];
 /// The domain that a source's mail is from.
 const DKIM_DOMAIN: &str = "load.example";
+/// Octets of `2026-12-01`.
+const DATE_LEN: usize = 10;
 /// Who logs in.
 const NAME: &str = "source";
 
@@ -44,6 +47,7 @@ Marks in the relay's configuration, filled in by the run:
   @CERTIFICATE_KEY@         and of its key
   @SERVER_CERTIFICATE@      file of the servers' certificate, for tls.ca
   @SECRETS@                 file of a secret that is made, as [bounces] and [web] want it
+  @TODAY@                   the date in UTC
   @WEB@                     address for [web] to listen on, also in what the servers do
   @SHAPING@                 file of the scenario's shaping rules
   @WEBHOOK@                 URL of the scenario's consumer of events,
@@ -134,7 +138,9 @@ impl Site<'_> {
             let secret = write(self.folder, "secrets", &(tls::secret()? + &tls::secret()? + "\n"))?;
             *text = fill(text, SECRETS_MARK, &secret);
         }
-        *text = text.replace(WEB_MARK, &self.web.to_string());
+        let now = Timestamp::now().to_string();
+        let today = now.get(..DATE_LEN).context("a time begins with its date")?;
+        *text = text.replace(WEB_MARK, &self.web.to_string()).replace("@TODAY@", today);
         if text.contains(SHAPING_MARK) {
             let rules = self.shaping.context("the scenario has no `shaping`")?;
             let rules = with_servers(rules, self.servers);

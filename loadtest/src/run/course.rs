@@ -10,6 +10,7 @@ use super::consumer::Consumer;
 use super::fates::{Fates, Senders, Told};
 use super::kpis::{self, Lines};
 use super::scenario::{SMALL_USERS, Scenario, USERS};
+use super::warm;
 use crate::campaign::rig::{Rig, TICK};
 use crate::campaign::verdict::Verdict;
 use crate::ledger::account::Account;
@@ -158,6 +159,9 @@ impl<'a> Course<'a> {
                     returned: &rig.returned_file(),
                     servers: &rig.sink.addresses,
                 };
+                if let Some(part) = &self.scenario.warm {
+                    warm::judge(part, lines.answered, verdict)?;
+                }
                 kpis::judge(part, &lines, rig.plan.admin, verdict).await?;
             }
         }

@@ -17,6 +17,7 @@ mod report;
 pub(crate) mod sample;
 mod scenario;
 mod text;
+mod warm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::kpis::KpiPart;
+use super::warm::WarmPart;
 use crate::sink::Span;
 use crate::source::{Labels, Sizes, SourceOptions, Spread};
 use crate::tls::Mode;
@@ -87,7 +88,10 @@ pub(crate) const REFERENCE: &str = r#"Scenario (TOML; only description and messa
   [kpis]                    # /v1/kpis must be what source and servers counted
   servers = ["big"]         # the servers in their order, as providers of the shaping rules
   sources = { "127.0.0.9" = "out1" }
-  classes = { "5.1.1" = "bad-mailbox" }   # of what the servers refuse for good, by status"#;
+  classes = { "5.1.1" = "bad-mailbox" }   # of what the servers refuse for good, by status
+  [warm]                    # a source that is warmed up, with [kpis]: @TODAY@ in config
+  source = "127.0.0.14"
+  most = 50                 # messages to each server"#;
 
 /// A scenario.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -135,6 +139,7 @@ pub(crate) struct Scenario {
     pub(crate) small: Option<Small>,
     pub(crate) kpis: Option<KpiPart>,
     pub(crate) again: Option<u32>,
+    pub(crate) warm: Option<WarmPart>,
     #[serde(default)]
     pub(crate) relents: bool,
     pub(crate) dead_until: Option<u32>,
