@@ -4,7 +4,7 @@ kafka.py [CERTIFICATE KEY LOGIN]: with these, a front before each broker speaks 
 nothing before a login by PLAIN. First the brokers are told, `HOST:PORT,...`; then each line of
 standard input is an order, answered by lines and a last one, `.`:
 
-    topic NAME PARTITIONS | down BROKER | up BROKER | fail API ERROR | read TOPIC
+    topic NAME PARTITIONS | deny TOPIC ERROR | down BROKER | up BROKER | fail API ERROR | read TOPIC
 """
 
 import ctypes
@@ -24,6 +24,7 @@ for name, result, arguments in [
     ("rd_kafka_mock_cluster_new", ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_int]),
     ("rd_kafka_mock_cluster_bootstraps", ctypes.c_char_p, [ctypes.c_void_p]),
     ("rd_kafka_mock_topic_create", ctypes.c_int, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_int]),
+    ("rd_kafka_mock_topic_set_error", None, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]),
     ("rd_kafka_mock_broker_set_down", ctypes.c_int, [ctypes.c_void_p, ctypes.c_int32]),
     ("rd_kafka_mock_broker_set_up", ctypes.c_int, [ctypes.c_void_p, ctypes.c_int32]),
     ("rd_kafka_mock_push_request_errors_array", None, [ctypes.c_void_p, ctypes.c_int16, ctypes.c_size_t, ctypes.c_void_p]),
@@ -164,6 +165,8 @@ for line in sys.stdin:
         case ["topic", topic, partitions]:
             failed = library.rd_kafka_mock_topic_create(cluster, topic.encode(), int(partitions), 1)
             assert not failed, failed
+        case ["deny", topic, error]:
+            library.rd_kafka_mock_topic_set_error(cluster, topic.encode(), int(error))
         case ["down", broker]:
             assert not library.rd_kafka_mock_broker_set_down(cluster, int(broker))
         case ["up", broker]:

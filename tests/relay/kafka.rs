@@ -140,14 +140,16 @@ fn wait_until_all_is_taken(node: &Node) {
 fn a_topic_has_each_event_in_order_though_brokers_and_the_node_go() {
     let Some(mut cluster) = Cluster::start(&[]) else { return };
     let sink = Sink::start();
+    cluster.order("topic mail 3");
+    cluster.order("deny mail 3");
     let config = exporter("kafka://", &cluster.brokers, "topic = \"mail\"\n");
     let mut node = Node::idle("");
     node.configure(&to_upstream(&sink.address.to_string(), &config));
     node.run(2);
     mail(&node, 20);
-    // There is no topic yet: that is a failure as any other, and none is made.
+    // A topic that is not there is a failure as any other.
     wait_until_told(&node, "topic `mail`: UNKNOWN_TOPIC_OR_PARTITION");
-    cluster.order("topic mail 3");
+    cluster.order("deny mail 0");
     node.wait_for_events(Kind::Delivered, 60);
     wait_until_all_is_taken(&node);
     let records = cluster.records("mail");
@@ -221,13 +223,13 @@ fn a_cluster_is_who_its_certificates_say_and_is_told_who_comes() {
     mail(&node, 2);
     node.wait_for_events(Kind::Delivered, 6);
     wait_until_told(&node, "ertificate");
+    node.configure(&clear);
+    node.signal(Signal::HUP);
+    wait_until_told(&node, "kafka://localhost");
     // The right authority is in a folder that was not named at the start: a restart opens it.
     node.drain();
-    node.configure(&clear);
-    node.run(2);
-    wait_until_told(&node, "onnection");
     node.configure(&second);
-    node.signal(Signal::HUP);
+    node.run(2);
     wait_until_told(&node, "login: SASL_AUTHENTICATION_FAILED: Nope");
     assert!(!node.get("/v1/exporters").1.contains("wrong"), "the password is nobody's business");
     login("relay:s3cret\n");
