@@ -23,8 +23,7 @@ pub(in crate::config) const EXPORTER_KIND: Knob = Knob {
 pub(in crate::config) const EXPORTER_TO: Knob = Knob {
     path: "exporter[].to",
     kind: Kind::Text { form: "path, URL or list of servers", default: "required" },
-    help: "Where to: `/var/log/e.jsonl`; `https://…`; for NATS and Kafka `tls://…`; `amqps://…`. \
-        On loopback `http:`, `nats:`, `kafka:` and `amqp:` too.",
+    help: "Where to: a path, `https://…`, `tls://…` (NATS and Kafka), `amqps://…`.",
     cost: "nothing",
     takes_effect: TakesEffect::Reload,
 };
