@@ -9,11 +9,14 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use clap::Parser;
 use relay_fast::config::problem::Problems;
-use relay_fast::config::{Config, reference, reload};
+use relay_fast::config::reload::{self, Change};
+use relay_fast::config::{Config, reference};
 use relay_fast::control::campaigns::Terms;
 use relay_fast::control::check_domain::{DomainChecks, USAGE};
 use relay_fast::control::cli::{Cli, NodeFlags, Verb};
 use relay_fast::control::commands::Shards;
+use relay_fast::control::diversions::Diversions;
+use relay_fast::control::epochs::{Epochs, How, Waiting};
 use relay_fast::control::exporters::{Exporters, Means};
 use relay_fast::control::inject::Injections;
 use relay_fast::control::kpis::Kpis;
@@ -38,9 +41,9 @@ use relay_fast::platform::tls_reports::Ask;
 use relay_fast::platform::{clock, telemetry};
 
 use crate::verbs::{
-    CANNOT_BE_READ, campaigns, check, check_domain, classify, dkim, events, exporters, health,
-    inject, kpis, messages, outlets, queue, rules, shaping, spool, summary, suppress, tls_reports,
-    top, trace, warm_up,
+    CANNOT_BE_READ, campaigns, check, check_domain, classify, config, dkim, events, exporters,
+    health, inject, kpis, messages, outlets, queue, rules, shaping, spool, summary, suppress,
+    tls_reports, top, trace, warm_up,
 };
 
 mod verbs;
@@ -63,6 +66,8 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         None => run(&cli.node),
         Some(Verb::Check) => check(&cli.node),
+        Some(Verb::Config(show)) => config(&cli.node, show),
+        Some(Verb::Reload) => verbs::reload(&cli.node),
         Some(Verb::Knobs) => {
             print!("{}", reference::render());
             Ok(())
@@ -135,7 +140,8 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let kpis = Kpis::new(config.spool.directory.clone(), now);
     kpis.set(config.kpis)?;
     let lives = Lives::new(config.spool.directory.clone(), || clock::now().wall);
-    let ways = ways(&handle, exporters.clone(), kpis.clone(), facts, lives);
+    let epochs = epochs(config.clone(), node, &handle);
+    let ways = ways(&handle, exporters.clone(), kpis.clone(), facts, (lives, epochs.clone()));
     let web_rules = Arc::new(ArcSwapOption::from_pointee(web_rules(&handle, &config)?));
     web::serve(web_doors, web_ways(&shards, &ways), web_rules.clone())?;
     serve(doors, shards, ways, rules.clone())?;
@@ -146,14 +152,27 @@ fn run(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     let (listen, admin) = (relay.addresses(), admin.join(","));
     tracing::info!(%hostname, cores, ?listen, %admin, "ready");
     manager.ready();
-    let in_force = RefCell::new(config);
-    let running = Running { node, handle, rules, web_rules, exporters, kpis, in_force, watch };
+    let running = Running { node, handle, rules, web_rules, exporters, kpis, epochs, watch };
     relay.run(|occasion| running.occur(occasion, &manager))?;
     tracing::info!("drained");
     Ok(())
 }
 
-fn ways(handle: &Handle, exporters: Exporters, kpis: Kpis, facts: Facts, lives: Lives) -> Ways {
+/// What is in force, and the way to whoever puts another in force: [`Running`].
+fn epochs(config: Config, node: &NodeFlags, handle: &Handle) -> Epochs {
+    let (node, handle) = (node.clone(), handle.clone());
+    let file = node.config.as_ref().map(|path| path.display().to_string());
+    let read = move || node.load(&machine()).map_err(|error| in_one_line(&*error));
+    Epochs::new(config, file, read, move || handle.ask_reload(), || clock::now().wall)
+}
+
+fn ways(
+    handle: &Handle,
+    exporters: Exporters,
+    kpis: Kpis,
+    facts: Facts,
+    (lives, epochs): (Lives, Epochs),
+) -> Ways {
     let reached = handle.clone();
     Ways {
         reports: reports(handle.clone()),
@@ -167,6 +186,8 @@ fn ways(handle: &Handle, exporters: Exporters, kpis: Kpis, facts: Facts, lives: 
         injections: injections(handle.clone()),
         terms: terms(handle.clone()),
         lives,
+        epochs,
+        diversions: diversions(handle.clone()),
         web: Arc::default(),
     }
 }
@@ -192,6 +213,18 @@ fn checks(handle: Handle) -> DomainChecks {
 fn injections(handle: Handle) -> Injections {
     let repeats = handle.repeats();
     Injections::new(move || handle.settings(), || clock::now().wall, repeats)
+}
+
+/// The way to who keeps what is diverted.
+fn diversions(handle: Handle) -> Diversions {
+    let all = handle.clone();
+    Diversions::new(
+        move || all.diversions(),
+        move |whose, change| {
+            let changed = handle.divert(whose, |way| change.make(way));
+            changed.map_err(|error| error.to_string())
+        },
+    )
 }
 
 /// What holds for tenants and campaigns.
@@ -238,47 +271,66 @@ struct Running<'a> {
     web_rules: Arc<ArcSwapOption<web::Rules>>,
     exporters: Exporters,
     kpis: Kpis,
-    in_force: RefCell<Config>,
+    epochs: Epochs,
     watch: RefCell<Watch>,
 }
 
 impl Running<'_> {
     fn occur(&self, occasion: Occasion, manager: &Manager) {
-        let done = match occasion {
-            Occasion::Drain => return manager.stopping(),
+        match occasion {
+            Occasion::Drain => manager.stopping(),
             Occasion::Look => self.look(),
+            Occasion::Asked => self.again(How::Asked, self.epochs.waiting()),
             Occasion::Hangup => {
                 manager.reloading();
-                self.again().map(Some)
+                self.again(How::Signal, self.epochs.waiting());
+                manager.ready();
             }
-        };
-        match done {
-            Ok(None) => {}
-            Ok(Some(changes)) => tracing::info!(changes, "reloaded"),
-            Err(error) => {
-                tracing::error!("not reloaded, nothing has changed: {}", in_one_line(&*error));
-            }
-        }
-        if occasion == Occasion::Hangup {
-            manager.ready();
         }
     }
 
     /// Put the present content of the files that the configuration names in force, where that is
     /// another one: no value is.
-    fn look(&self) -> Result<Option<usize>, Box<dyn Error>> {
-        let config = self.in_force.borrow();
-        let is_other = self.watch.borrow_mut().look(&config);
-        is_other.then(|| self.put(&config).map(|()| 0)).transpose()
+    fn look(&self) {
+        let config = self.epochs.config();
+        if self.watch.borrow_mut().look(&config) {
+            let done = self.put(&config).map(|()| (config, Vec::new()));
+            self.tell(done, How::Files, Vec::new());
+        }
     }
 
-    /// Put the present content of the file in force, or change nothing. How many values are others.
-    fn again(&self) -> Result<usize, Box<dyn Error>> {
+    /// Put the present content of the file in force, or change nothing.
+    fn again(&self, how: How, waiting: Vec<Waiting>) {
+        // Those who asked may have been told with others.
+        if how != How::Asked || !waiting.is_empty() {
+            self.tell(self.put_written(), how, waiting);
+        }
+    }
+
+    fn put_written(&self) -> Result<(Arc<Config>, Vec<Change>), Box<dyn Error>> {
         let after = self.node.load(&machine())?;
-        let changes = reload::diff(&self.in_force.borrow(), &after)?.len();
+        let changes = reload::diff(&self.epochs.config(), &after)?;
         self.put(&after)?;
-        self.in_force.replace(after);
-        Ok(changes)
+        Ok((Arc::new(after), changes))
+    }
+
+    fn tell(
+        &self,
+        done: Result<(Arc<Config>, Vec<Change>), Box<dyn Error>>,
+        how: How,
+        waiting: Vec<Waiting>,
+    ) {
+        match done {
+            Ok((config, changes)) => {
+                tracing::info!(changes = changes.len(), "reloaded");
+                self.epochs.put(config, changes, how, waiting);
+            }
+            Err(error) => {
+                let line = in_one_line(&*error);
+                tracing::error!("not reloaded, nothing has changed: {line}");
+                self.epochs.refuse(line, error.to_string(), waiting);
+            }
+        }
     }
 
     fn put(&self, config: &Config) -> Result<(), Box<dyn Error>> {

@@ -12,6 +12,7 @@ use relay_fast::control::check_domain::{self, CheckDomain};
 use relay_fast::control::classify::classified;
 use relay_fast::control::cli::{NodeFlags, QueueVerb, SpoolVerb, TlsReportsVerb};
 use relay_fast::control::dkim::DkimVerb;
+use relay_fast::control::epochs::ShowConfig;
 use relay_fast::control::events::Events;
 use relay_fast::control::exporters::Exporters;
 use relay_fast::control::inject::ask::Inject;
@@ -25,7 +26,7 @@ use relay_fast::control::top::{self, Top};
 use relay_fast::control::trace::{self, Trace};
 use relay_fast::control::warm_up::{self, WarmUpAsk};
 use relay_fast::control::{
-    campaigns, events, exporters, kpis, messages, report, shaping, tls_reports,
+    campaigns, epochs, events, exporters, kpis, messages, report, shaping, tls_reports,
 };
 use relay_fast::mail::address::Domain;
 use relay_fast::outcome::classes::Classifier;
@@ -42,6 +43,16 @@ pub(crate) fn check(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
     rules(&config, relay::check(&config)?)?;
     outlets(&config)?;
     print!("{}", config.describe(file.as_deref()));
+    Ok(())
+}
+
+pub(crate) fn config(node: &NodeFlags, show: &ShowConfig) -> Result<(), Box<dyn Error>> {
+    print!("{}", epochs::config(&running(node)?, show)?);
+    Ok(())
+}
+
+pub(crate) fn reload(node: &NodeFlags) -> Result<(), Box<dyn Error>> {
+    print!("{}", epochs::reload(&running(node)?)?);
     Ok(())
 }
 

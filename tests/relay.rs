@@ -55,6 +55,8 @@ mod command_line;
 mod confined;
 #[path = "relay/delivery.rs"]
 mod delivery;
+#[path = "relay/diversions.rs"]
+mod diversions;
 #[path = "relay/dkim.rs"]
 mod dkim;
 #[path = "relay/durability.rs"]

@@ -6,7 +6,7 @@
 use crate::base::limits::ALIGNED_MAX;
 use crate::config::knobs;
 use crate::config::options::Config;
-use crate::config::origin::{InForce, Origin};
+use crate::config::origin::InForce;
 
 impl Config {
     /// Everything in force; `file` is the configuration file's name, if there is one.
@@ -21,7 +21,7 @@ impl Config {
             let assignments = rows.iter().map(|row| assignment(row).chars().count());
             let width = assignments.filter(|width| *width <= ALIGNED_MAX).max().unwrap_or(0);
             for row in rows {
-                let origin = origin(row.origin, file);
+                let origin = row.origin.told(file);
                 text.push_str(&format!("{:width$}  # {origin}\n", assignment(row)));
             }
             unset(self, section, &mut text);
@@ -55,14 +55,6 @@ fn header(section: &str) -> String {
 
 fn assignment(row: &InForce) -> String {
     format!("{} = {}", row.knob.key(), row.value)
-}
-
-fn origin(origin: Origin, file: Option<&str>) -> String {
-    match origin {
-        Origin::Default => String::from("default"),
-        Origin::File { line } => format!("{}:{line}", file.unwrap_or("line")),
-        Origin::Flag(flag) => flag.to_owned(),
-    }
 }
 
 /// Say of knobs that nobody set what holds instead.

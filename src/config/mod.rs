@@ -5,6 +5,7 @@
 
 pub mod describe;
 pub mod flags;
+pub mod hidden;
 pub mod knob;
 pub mod knobs;
 pub mod options;

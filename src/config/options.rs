@@ -115,6 +115,8 @@ pub struct Config {
     pub default_route: Route,
     /// What holds for each MX site.
     pub site: SiteLimits,
+    /// What TLS connections to MX hosts have, where nothing else is said.
+    pub mx_tls: TlsLevel,
     /// Where no MX host is, whatever DNS says.
     pub refused_hops: Vec<IpNet>,
     /// How much more than the mean a shard may have in flight, in hundredths.

@@ -18,6 +18,17 @@ pub enum Origin {
     Flag(&'static str),
 }
 
+impl Origin {
+    /// `default`, `relay.toml:12`, `--cores`; `file` is the configuration file's name.
+    pub fn told(self, file: Option<&str>) -> String {
+        match self {
+            Self::Default => String::from("default"),
+            Self::File { line } => format!("{}:{line}", file.unwrap_or("line")),
+            Self::Flag(flag) => flag.to_owned(),
+        }
+    }
+}
+
 /// One value that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InForce {

@@ -88,10 +88,9 @@ fn read<'d>(
     let hostname = hostname(reader, &root, flags, machine);
     let (postmaster, cores) = (postmaster(reader, &root), cores(reader, &root, flags, machine));
     let ((user, is_confined), (log_level, domain_check)) = process(reader, &root);
-    let spool = spool(reader, &root, flags, machine);
+    let (spool, admin) = (spool(reader, &root, flags, machine), admin::read(reader, &root, flags));
     let (events, exporters) = (events::read(reader, &root), exporters::read(reader, &root));
     let (bounce_rules, returns) = bounces::read(reader, &root);
-    let admin = admin::read(reader, &root, flags);
     let inbound = inbound::read(reader, &root, flags, &admin.listen);
     let outbound = outbound::read(reader, &root, flags, hostname.as_ref());
     let (dkim_keys, arc_domain) = dkim::read(reader, &root);
@@ -131,6 +130,7 @@ fn read<'d>(
         routes: outbound.routes,
         default_route: outbound.default_route,
         site: outbound.site,
+        mx_tls: outbound.mx_tls,
         refused_hops: outbound.refused_hops,
         shard_excess_percent: outbound.shard_excess_percent,
         sources: outbound.sources,

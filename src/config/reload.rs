@@ -19,6 +19,8 @@ pub struct Change {
     pub before: Option<Box<str>>,
     /// The value to come; `None` where there is nothing any more.
     pub after: Option<Box<str>>,
+    /// When that can be.
+    pub takes_effect: TakesEffect,
 }
 
 impl fmt::Display for Change {
@@ -42,13 +44,21 @@ impl fmt::Display for RestartNeeded {
 
 impl std::error::Error for RestartNeeded {}
 
-/// What `after` changes of `before`, in the order of paths.
+/// What `after` changes of `before`, in the order of paths, if all of it may be without a restart.
 pub fn diff(before: &Config, after: &Config) -> Result<Vec<Change>, RestartNeeded> {
+    let changes = changes(before, after).into_iter();
+    let (changes, refused): (Vec<_>, Vec<_>) =
+        changes.partition(|change| change.takes_effect == TakesEffect::Reload);
+    if refused.is_empty() { Ok(changes) } else { Err(RestartNeeded(refused)) }
+}
+
+/// What `after` has otherwise than `before`, in the order of paths.
+pub fn changes(before: &Config, after: &Config) -> Vec<Change> {
     let (before, after) = (values(before), values(after));
     let mut paths: Vec<_> = before.keys().chain(after.keys()).copied().collect();
     paths.sort_unstable();
     paths.dedup();
-    let (mut changes, mut refused) = (Vec::new(), Vec::new());
+    let mut changes = Vec::new();
     for path in paths {
         let (old, new) = (before.get(path), after.get(path));
         let Some((knob, _)) = old.or(new) else { continue };
@@ -56,13 +66,11 @@ pub fn diff(before: &Config, after: &Config) -> Result<Vec<Change>, RestartNeede
             continue;
         }
         let value = |side: Option<&(&Knob, &str)>| side.map(|(_, value)| (*value).into());
-        let change = Change { path: path.into(), before: value(old), after: value(new) };
-        match knob.takes_effect {
-            TakesEffect::Reload => changes.push(change),
-            TakesEffect::Restart => refused.push(change),
-        }
+        let (before, after) = (value(old), value(new));
+        let takes_effect = knob.takes_effect;
+        changes.push(Change { path: path.into(), before, after, takes_effect });
     }
-    if refused.is_empty() { Ok(changes) } else { Err(RestartNeeded(refused)) }
+    changes
 }
 
 fn values(config: &Config) -> BTreeMap<&str, (&Knob, &str)> {

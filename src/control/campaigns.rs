@@ -44,6 +44,11 @@ impl Terms {
     pub fn new(settings: impl Fn() -> Arc<Settings> + Send + Sync + 'static) -> Self {
         Self(Arc::new(settings))
     }
+
+    /// What is in force.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        (self.0)()
+    }
 }
 
 /// Which.
@@ -181,7 +186,7 @@ async fn campaigns(
     };
     let named: Arc<[Campaign]> = named.into();
     let counts = counts(&desk.shards, Wanted::These(named.clone())).await?;
-    let settings = (desk.terms.0)();
+    let settings = desk.terms.settings();
     let row = |campaign: &Campaign| {
         let counts = counts.get(campaign).cloned().unwrap_or_default();
         let numbers = figures.get(campaign).map(|(_, numbers)| numbers.clone());

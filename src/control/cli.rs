@@ -16,7 +16,9 @@ use crate::config::parse::{File, load};
 use crate::control::api::Select;
 use crate::control::campaigns;
 use crate::control::check_domain::CheckDomain;
+use crate::control::diversions::{Divert, Whom};
 use crate::control::dkim::DkimVerb;
+use crate::control::epochs::ShowConfig;
 use crate::control::events::Events;
 use crate::control::inject::ask::Inject;
 use crate::control::kpis::KpisVerb;
@@ -42,7 +44,7 @@ pub struct Cli {
 }
 
 /// Flags go before the configuration file, the file before defaults.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Node")]
 pub struct NodeFlags {
     /// Configuration file (TOML)
@@ -73,6 +75,12 @@ pub struct NodeFlags {
 pub enum Verb {
     /// Check the configuration and print what is in force
     Check,
+    /// What is in force at a running node, since when, whose doing it is; and what is written now
+    ///
+    /// Printed are values that somebody set, with where: a line of the file, or a flag.
+    Config(ShowConfig),
+    /// Have a running node put in force what is written, as SIGHUP does, and say what came of it
+    Reload,
     /// Print the reference of all knobs
     Knobs,
     /// Print the reference of metrics as a Markdown table
@@ -289,6 +297,34 @@ pub enum QueueVerb {
     Resume(Sender),
     /// List what is paused
     Paused,
+    /// Send mail to another upstream group or to MX hosts, what waits and what comes in later,
+    /// until it is undone; restarts keep it
+    Reroute {
+        /// Whose
+        #[command(flatten)]
+        whose: Diverted,
+        /// An upstream group's name, or `mx`
+        #[arg(long, value_name = "NAME", required_unless_present = "back")]
+        to: Option<String>,
+        /// Undo it: the configuration holds again
+        #[arg(long, conflicts_with = "to")]
+        back: bool,
+    },
+    /// Let mail leave from another pool of sources, what waits and what comes in later, until it is
+    /// undone; restarts keep it
+    Rebind {
+        /// Whose
+        #[command(flatten)]
+        whose: Diverted,
+        /// A pool's name
+        #[arg(long, value_name = "NAME", required_unless_present = "back")]
+        to: Option<String>,
+        /// Undo it: the configuration holds again
+        #[arg(long, conflicts_with = "to")]
+        back: bool,
+    },
+    /// List what is rerouted and rebound
+    Diverted,
 }
 
 /// Who sends.
@@ -299,6 +335,21 @@ pub struct Sender {
     pub tenant: String,
     /// Name of what it is sent for; else all of the tenant's is meant
     #[arg(long, value_name = "NAME")]
+    pub campaign: Option<String>,
+}
+
+/// Whose mail: that meets all that is given.
+#[derive(Args)]
+#[group(required = true, multiple = true)]
+pub struct Diverted {
+    /// Destination domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<String>,
+    /// Name of who sends
+    #[arg(long, value_name = "NAME")]
+    pub tenant: Option<String>,
+    /// Name of what it is sent for
+    #[arg(long, value_name = "NAME", requires = "tenant")]
     pub campaign: Option<String>,
 }
 
@@ -376,6 +427,13 @@ impl From<&Sender> for Whose {
     }
 }
 
+/// Without `to`: back.
+fn divert(verb: &'static str, whose: &Diverted, to: &Option<String>) -> Divert {
+    let Diverted { domain, tenant, campaign } = whose;
+    let (domain, tenant, campaign) = (domain.clone(), tenant.clone(), campaign.clone());
+    Divert { verb, whose: Whom { domain, tenant, campaign }, to: to.clone() }
+}
+
 impl From<&QueueVerb> for Ask {
     fn from(verb: &QueueVerb) -> Self {
         match verb {
@@ -393,6 +451,9 @@ impl From<&QueueVerb> for Ask {
             QueueVerb::Pause(sender) => Self::Pause(sender.into(), true),
             QueueVerb::Resume(sender) => Self::Pause(sender.into(), false),
             QueueVerb::Paused => Self::Paused,
+            QueueVerb::Reroute { whose, to, back: _ } => Self::Divert(divert("reroute", whose, to)),
+            QueueVerb::Rebind { whose, to, back: _ } => Self::Divert(divert("rebind", whose, to)),
+            QueueVerb::Diverted => Self::Diverted,
         }
     }
 }

@@ -22,8 +22,8 @@ use crate::control::overview::Overviews;
 use crate::control::serve::Ways;
 use crate::control::suppression::SuppressionLists;
 use crate::control::{
-    campaigns, check_domain, console, inject, kpis, messages, metrics, openapi, overview, pauses,
-    shaping, suppression, tls_reports, trace, warm_up, web,
+    campaigns, check_domain, console, diversions, epochs, inject, kpis, messages, metrics, openapi,
+    overview, pauses, shaping, suppression, tls_reports, trace, warm_up, web,
 };
 use crate::shard::commands::{
     Answer, Command, QueueState, QueueStats, QueuedMessage, RecipientStory, Selector, Snapshot,
@@ -32,7 +32,7 @@ use crate::shard::commands::{
 
 /// All that is answered.
 pub(super) fn router(shards: Shards, ways: Ways) -> Router {
-    let Ways { reports, pauses, exporters, lists, facts, checks, .. } = ways;
+    let Ways { reports, pauses, exporters, lists, facts, checks, epochs, diversions, .. } = ways;
     let Ways { kpis, injections, lives, terms, web, warm_up, .. } = ways;
     let overviews = Overviews::new(shards.clone(), pauses.clone(), facts);
     let queue = Router::new()
@@ -55,6 +55,8 @@ pub(super) fn router(shards: Shards, ways: Ways) -> Router {
         .merge(console::router(overviews))
         .merge(trace::router(shards.clone()))
         .merge(check_domain::router(checks))
+        .merge(epochs::router(epochs))
+        .merge(diversions::router(shards.clone(), diversions, terms.clone()))
         .merge(campaigns::router(shards.clone(), pauses.clone(), kpis.clone(), terms))
         .merge(kpis::router(kpis))
         .merge(pauses::router(pauses))
@@ -254,8 +256,14 @@ async fn operate(shards: &Shards, select: &Select, verb: fn(Selector) -> Command
     if selector.is_everything() && !select.all {
         return Err(bad("name an id, a domain or a reverse-path; or, with `all`, everything"));
     }
+    let recipients = changed(shards, verb(selector)).await?;
+    Ok(Json(Changed { recipients }))
+}
+
+/// How many recipients a verb changes, of all shards.
+pub(super) async fn changed(shards: &Shards, verb: Command) -> Result<u64, Refused> {
     let mut recipients = 0;
-    for answer in shards.ask_all(&verb(selector)).await? {
+    for answer in shards.ask_all(&verb).await? {
         match answer {
             Answer::Changed(count) => recipients += count,
             Answer::Failed(words) => return Err(bad(words)),
@@ -273,5 +281,5 @@ async fn operate(shards: &Shards, select: &Select, verb: fn(Selector) -> Command
             | Answer::Snapshot(_) => {}
         }
     }
-    Ok(Json(Changed { recipients }))
+    Ok(recipients)
 }

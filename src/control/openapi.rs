@@ -31,6 +31,8 @@ mod tests {
     use super::*;
     use crate::control::api::{Changed, Select, Stats};
     use crate::control::campaigns;
+    use crate::control::diversions::{self, Whom};
+    use crate::control::epochs;
     use crate::control::messages;
     use crate::control::roles::{Right, TABLE};
     use crate::control::suppression::{Asked, Imported, Page};
@@ -128,6 +130,10 @@ mod tests {
         names(serde_json::to_value(value).expect("JSON").as_object().expect("an object"))
     }
 
+    fn text() -> Option<String> {
+        Some(String::new())
+    }
+
     #[test]
     fn schemas_are_what_is_sent() {
         let document = read();
@@ -148,6 +154,12 @@ mod tests {
         assert_eq!(within("queue"), fields(campaigns::Queued::default()));
         assert_eq!(within("paused"), fields(campaigns::PausedRow::default()));
         assert_eq!(within("terms"), fields(campaigns::TermsRow::default()));
+        assert_eq!(of("Config"), fields(epochs::Page::default()));
+        assert_eq!(of("ConfigChange"), fields(epochs::ChangeRow::default()));
+        assert_eq!(of("Reloaded"), fields(epochs::Reloaded::default()));
+        let whose = Whom { domain: text(), tenant: text(), campaign: text() };
+        assert_eq!(of("Diversion"), fields(diversions::Row { whose, ..Default::default() }));
+        assert_eq!(of("Diverted"), fields(diversions::Done::default()));
         assert_eq!(of("Outlet"), fields(OutletStatus::default()));
         assert_eq!(of("SuppressionPage"), fields(Page::default()));
         assert_eq!(of("SuppressionDone"), fields(Imported::default().done));
@@ -168,7 +180,6 @@ mod tests {
             let in_query = parameters.filter(|one| one["in"] == "query");
             in_query.map(|one| one["name"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
         };
-        let text = || Some(String::new());
         let select = Select {
             id: text(),
             domain: text(),
@@ -186,6 +197,10 @@ mod tests {
         let lists = lists.map(|verb| format!("/v1/suppression/{verb}"));
         let lists: Vec<_> = lists.iter().map(String::as_str).collect();
         assert_eq!(asked(&lists), fields(Asked::default()));
+        for verb in ["reroute", "rebind"] {
+            let asked = asked(&[&format!("/v1/queue/{verb}")]);
+            assert_eq!(asked, fields(diversions::Asked::default()), "{verb}");
+        }
         let (from, limit) = (text(), Some(1));
         let (tenant, campaign) = (text(), text());
         let which = campaigns::Asked { tenant, campaign, limit };

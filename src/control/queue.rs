@@ -9,6 +9,7 @@ use ureq::{Agent, RequestBuilder};
 use crate::base::limits::LIST_ROWS_MAX;
 use crate::config::options::AdminAddress;
 use crate::control::api::{Changed, Message, Refusal, Row, Select, Stats};
+use crate::control::diversions::{self, Divert};
 use crate::control::exporters;
 use crate::control::inject::Outcome;
 use crate::control::pauses::{self, Done, Paused, Whose};
@@ -30,6 +31,10 @@ pub enum Ask {
     Pause(Whose, bool),
     /// All that is paused.
     Paused,
+    /// Divert mail, or let it go its way again.
+    Divert(Divert),
+    /// All that is diverted.
+    Diverted,
 }
 
 /// Why there is no answer, in words for the terminal.
@@ -55,6 +60,8 @@ pub fn ask(node: &Node, ask: &Ask) -> Result<String, AskError> {
         Ask::Pause(whose, paused) => {
             Ok(pauses::done(whose, *paused, node.set_pause(whose, *paused)?))
         }
+        Ask::Divert(divert) => diversions::divert(node, divert),
+        Ask::Diverted => Ok(diversions::shown(&node.fetch::<Vec<_>>("diversions", &[])?)),
         Ask::Paused => Ok(pauses::shown(&node.pauses()?)),
         Ask::Verb(verb, select) => {
             let Changed { recipients } = node.post(verb, select)?;

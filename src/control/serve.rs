@@ -36,6 +36,8 @@ use crate::control::access::{Access, Arrival, Caller, Refusal};
 use crate::control::campaigns::Terms;
 use crate::control::check_domain::DomainChecks;
 use crate::control::commands::Shards;
+use crate::control::diversions::Diversions;
+use crate::control::epochs::Epochs;
 use crate::control::exporters::Exporters;
 use crate::control::http::{self, Refused};
 use crate::control::inject::Injections;
@@ -84,6 +86,10 @@ pub struct Ways {
     pub terms: Terms,
     /// Who keeps what sources have sent that are warmed up.
     pub warm_up: WarmUps,
+    /// What is in force, and who changes that.
+    pub epochs: Epochs,
+    /// What is diverted.
+    pub diversions: Diversions,
     /// What is asked at the public door.
     pub web: Arc<web::Counts>,
 }

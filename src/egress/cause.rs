@@ -77,6 +77,8 @@ pub enum Why {
     Endpoints,
     /// The shard is draining, or the site's configuration has gone.
     Leaving,
+    /// An operator diverts mail.
+    Diverted,
 }
 
 /// A job was refused: its home is to keep it, and others of its domain, for a while.
@@ -135,6 +137,7 @@ impl fmt::Display for Why {
             Self::WarmUpNotWritten => f.write_str("the count of its source's warm-up is written"),
             Self::Endpoints => f.write_str("the site's other hosts do not answer"),
             Self::Leaving => f.write_str("its site is being given up"),
+            Self::Diverted => f.write_str("an operator diverts mail"),
         }
     }
 }

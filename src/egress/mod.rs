@@ -11,6 +11,7 @@
 pub mod asking;
 mod callbacks;
 pub mod cause;
+pub mod diversions;
 pub mod endpoints;
 pub mod health;
 pub mod line;

@@ -430,6 +430,11 @@ impl<J: Copy> Site<J> {
         self.give_back(&Why::Leaving, now);
     }
 
+    /// Give back the jobs that wait: they may have another way now.
+    pub fn give_line_back(&mut self, now: Monotonic) {
+        self.give_back(&Why::Diverted, now);
+    }
+
     /// When to poll next if nothing happens before.
     pub fn next_due(&self) -> Option<Monotonic> {
         if !self.out.is_empty() {

@@ -35,7 +35,7 @@ use crate::platform::segment_map;
 use crate::platform::spool_dir::{self, Spool, SpoolError};
 use crate::platform::spool_owner;
 use crate::platform::supervise::{
-    End, Occasion, Report, RunError, Signals, StartError, Supervisor,
+    End, Occasion, Report, RunError, Signals, StartError, Supervisor, Wish,
 };
 use crate::platform::user::{User, UserError};
 use crate::shard::platform::{Machine, PlatformCounters};
@@ -122,6 +122,7 @@ pub struct Node {
     spool: Spool,
     events: EventLogOptions,
     posts: Posts,
+    wish: Wish,
     addresses: Vec<SocketAddr>,
     /// For each shard: its listening sockets and the segments of its directories.
     shards: Vec<Share>,
@@ -167,12 +168,18 @@ impl Node {
         }
         let posts = Posts::new(options.shards)?;
         let rings = (0..options.shards).map(|_| DormantRing::new()).collect::<Result<_, _>>()?;
-        Ok(Self { spool, events: options.events, posts, addresses, shards, rings })
+        let (events, wish) = (options.events, Wish::default());
+        Ok(Self { spool, events, posts, wish, addresses, shards, rings })
     }
 
     /// The way to the shards for the control thread.
     pub fn posts(&self) -> Posts {
         self.posts.clone()
+    }
+
+    /// What tells whoever runs it that it is asked to do what SIGHUP asks for.
+    pub fn wish(&self) -> Wish {
+        self.wish.clone()
     }
 
     /// Where clients are awaited, in the order of the configuration; port 0 is resolved.
@@ -194,10 +201,10 @@ impl Node {
         let runtime = runtime.map_err(RunError::Signals)?;
         let signals = runtime.block_on(async { Signals::catch() }).map_err(RunError::Signals)?;
         let (ends, ended) = mpsc::unbounded_channel();
-        let posts = self.posts();
+        let (posts, wish) = (self.posts(), self.wish());
         let threads = self.spawn(&Arc::new(make), &ends)?;
         drop(ends);
-        let supervisor = Supervisor { posts, signals, ended, threads };
+        let supervisor = Supervisor { posts, wish, signals, ended, threads };
         runtime.block_on(supervisor.run(tell))
     }
 

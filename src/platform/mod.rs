@@ -11,6 +11,7 @@ pub mod clock;
 pub mod confine;
 mod datagram;
 mod disk;
+mod diversions;
 pub mod domain_check;
 pub mod doors;
 pub mod drive;

@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use crate::base::prng::Prng;
 use crate::base::time::WallTime;
 use crate::config::Config;
+use crate::egress::diversions::{Diverted, Orders, Way};
 use crate::egress::throttle::SharedSites;
 use crate::egress::warm_up::status::{OrderError, SourceStatus, Verb};
 use crate::mail::address::Domain;
@@ -21,6 +22,7 @@ use crate::platform::boot::{BootError, Node, Options, ShardStart};
 use crate::platform::campaigns::CampaignKeeper;
 use crate::platform::channels::Posts;
 use crate::platform::confine::{ConfineError, confine};
+use crate::platform::diversions::{Diversions, DivertError};
 use crate::platform::domain_check::CheckError;
 use crate::platform::event_log::EventLogOptions;
 use crate::platform::files::{self, AdminFiles, FileError, WebFiles};
@@ -28,7 +30,7 @@ use crate::platform::pauses::{PauseError, Pauses};
 use crate::platform::repeats::Opener;
 use crate::platform::shaping::Keeper;
 use crate::platform::standings::Checker;
-use crate::platform::supervise::{Occasion, RunError, StartError};
+use crate::platform::supervise::{Occasion, RunError, StartError, Wish};
 use crate::platform::suppression::{Lists, SuppressionError};
 use crate::platform::tls_reports::{Ask, Reply, TlsReports};
 use crate::platform::user::{User, UserError};
@@ -62,6 +64,9 @@ pub enum PrepareError {
     /// A file is of no use.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// What operators divert cannot be known.
+    #[error("what is diverted cannot be read: {0}")]
+    Diversions(#[from] DivertError),
     /// What operators paused cannot be known.
     #[error("what is paused cannot be read: {0}")]
     Pauses(#[from] PauseError),
@@ -105,6 +110,7 @@ pub struct Relay {
     checker: Arc<Checker>,
     tls_reports: Arc<TlsReports>,
     pauses: Arc<Pauses>,
+    diversions: Arc<Diversions>,
     lists: Arc<Lists>,
     sites: Arc<SharedSites>,
     keeper: Arc<Keeper>,
@@ -118,6 +124,8 @@ pub struct Relay {
 pub struct Handle {
     /// The way to its shards.
     pub posts: Posts,
+    wish: Wish,
+    diversions: Arc<Diversions>,
     settings: Arc<ArcSwap<Settings>>,
     checker: Arc<Checker>,
     tls_reports: Arc<TlsReports>,
@@ -162,6 +170,25 @@ impl Handle {
             self.posts.post(shard, Crossing::Stir);
         }
         Ok(rows)
+    }
+
+    /// All that operators divert.
+    pub fn diversions(&self) -> Arc<Orders> {
+        self.diversions.all()
+    }
+
+    /// Let `change` say what way mail goes from now on; whether that is another.
+    pub fn divert(
+        &self,
+        whose: &Diverted,
+        change: impl FnOnce(&mut Way),
+    ) -> Result<bool, DivertError> {
+        self.diversions.set(whose, change)
+    }
+
+    /// Have whoever runs it told that it is asked to do what SIGHUP asks for.
+    pub fn ask_reload(&self) {
+        self.wish.say();
     }
 
     /// What is in force.
@@ -241,6 +268,8 @@ impl Relay {
         tls_reports.set(config).map_err(SettingsError::TlsReports)?;
         let (tls_reports, lists) = (Arc::new(tls_reports), Arc::new(lists));
         let pauses = Arc::new(Pauses::open(&config.spool.directory, node.posts())?);
+        let diversions = Diversions::open(&config.spool.directory, node.posts())?;
+        let diversions = Arc::new(diversions);
         let sites = Arc::new(SharedSites::default());
         let keeper = Arc::new(Keeper::new(sites.clone(), &config.spool.directory));
         keeper.set(config.shaping.is_on()).map_err(SettingsError::Keeper)?;
@@ -254,6 +283,7 @@ impl Relay {
             checker,
             tls_reports,
             pauses,
+            diversions,
             lists,
             sites,
             keeper,
@@ -272,6 +302,8 @@ impl Relay {
     pub fn handle(&self) -> Handle {
         Handle {
             posts: self.node.posts(),
+            wish: self.node.wish(),
+            diversions: self.diversions.clone(),
             settings: self.settings.clone(),
             checker: self.checker.clone(),
             tls_reports: self.tls_reports.clone(),
@@ -286,11 +318,14 @@ impl Relay {
 
     /// Run until it is drained. `tell` is called on each occasion.
     pub fn run(self, tell: impl FnMut(Occasion)) -> Result<(), RunError> {
-        let Self { node, log, settings, pauses, sites, keeper, campaigns, warm_up, .. } = self;
+        let Self {
+            node, log, settings, pauses, diversions, sites, keeper, campaigns, warm_up, ..
+        } = self;
         let shared = Arc::new(Shared::with(node.posts().shards(), sites));
         let make = move |start: ShardStart| {
             let mut shard = make_shard(start, log, settings.load_full(), shared.clone())?;
             shard.pause(&pauses.all());
+            shard.begin_diverted(diversions.all());
             Ok(shard)
         };
         let ended = node.run(make, tell).map(drop);

@@ -19,7 +19,7 @@ use crate::platform::spool_dir::{self, SpoolError};
 use crate::platform::way::{self, Astray};
 
 /// What lies in a spool beside the directories of shards. The last one is the file system's own.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "LOCK",
     "events",
     "exporters",
@@ -28,6 +28,7 @@ const NAMES: [&str; 14] = [
     "suppression.redb",
     "campaigns",
     "paused.json",
+    "diverted.json",
     "shaping.json",
     "tls-reports.json",
     "warm-up.jsonl",
@@ -230,6 +231,7 @@ mod tests {
             "kpis.redb",
             "suppression.redb",
             "paused.json",
+            "diverted.json",
             "tls-reports.json.new",
         ];
         for name in beside.into_iter().chain(["LOCK", "000/00000001.seg"]) {

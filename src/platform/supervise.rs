@@ -3,10 +3,11 @@
 //! Lives on: the main thread.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::MissedTickBehavior;
 
 use crate::base::ids::ShardId;
@@ -120,15 +121,29 @@ impl Signals {
 pub enum Occasion {
     /// SIGHUP.
     Hangup,
+    /// Somebody asked for what SIGHUP asks for.
+    Asked,
     /// It is time to see whether the files that it names have changed.
     Look,
     /// The first signal that ends it: it drains.
     Drain,
 }
 
+/// The way to ask whoever runs a node for what SIGHUP asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Wish(Arc<Notify>);
+
+impl Wish {
+    /// Have it told. Once is enough, however often it is said meanwhile.
+    pub fn say(&self) {
+        self.0.notify_one();
+    }
+}
+
 /// What waits for signals and ends.
 pub(super) struct Supervisor {
     pub(super) posts: Posts,
+    pub(super) wish: Wish,
     pub(super) signals: Signals,
     pub(super) ended: mpsc::UnboundedReceiver<End>,
     pub(super) threads: Vec<JoinHandle<()>>,
@@ -154,6 +169,7 @@ impl Supervisor {
                 _ = self.signals.terminate.recv() => self.drain(&mut draining, &mut tell)?,
                 _ = self.signals.interrupt.recv() => self.drain(&mut draining, &mut tell)?,
                 _ = self.signals.hangup.recv() => tell(Occasion::Hangup),
+                () = self.wish.0.notified() => tell(Occasion::Asked),
                 _ = files.tick() => tell(Occasion::Look),
                 Some(end) = self.ended.recv() => {
                     sum = sum.plus(&self.outcome(end)?);

@@ -197,6 +197,14 @@ impl<H> Queue<H> {
         }
     }
 
+    /// All that owners took nothing of is tried now: it may have another way.
+    pub fn try_again(&mut self) {
+        for (_, domain) in self.parks.clone() {
+            self.widen(domain, 1);
+        }
+        self.probe_rested(WallTime(i64::MAX));
+    }
+
     pub(super) fn widen(&mut self, domain: u32, up_to: u32) {
         let row = &mut self.domains.rows[domain];
         self.parks.remove(&(row.parked_until, domain));

@@ -7,6 +7,7 @@ use crate::base::ids::ShardId;
 use crate::base::prng::Prng;
 use crate::base::time::{Monotonic, Now};
 use crate::base::wheel::Wheel;
+use crate::egress::diversions::Diversions;
 use crate::mail::handling::TenantName;
 use crate::outcome::counters::Counters;
 use crate::policy::attempts::Attempts;
@@ -54,6 +55,8 @@ pub(crate) struct Common {
     pub(crate) tls_sessions: Collector,
     /// Whose dialogue is followed.
     pub(crate) traces: Traces,
+    /// What operators send by other ways.
+    pub(crate) diversions: Diversions,
     /// What is counted.
     pub(crate) counters: Counters,
     /// What this shard sent to itself: it crosses nothing.
@@ -76,6 +79,7 @@ impl Common {
             callouts: Callouts::default(),
             tls_sessions: Collector::default(),
             traces: Traces::default(),
+            diversions: Diversions::default(),
             counters: Counters::default(),
             local: VecDeque::new(),
             plain: Vec::new(),

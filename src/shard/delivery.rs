@@ -94,6 +94,8 @@ pub(super) struct Job {
     pub(super) site: Option<SiteId>,
     /// What is known of its recipients; the rest is to be tried.
     pub(super) settled: Vec<(u16, Settlement)>,
+    /// The pool that an operator chose for it.
+    pub(super) diverted_to: Option<PoolId>,
     /// The egress source that it was last to leave from.
     pub(super) source: Option<Arc<str>>,
 }
@@ -128,7 +130,7 @@ impl Job {
     /// The pool that it leaves from; `destination`: what its domain or its provider says.
     pub(super) fn pool(&self, destination: Option<PoolId>, settings: &Settings) -> PoolId {
         let handling = self.dispatch.stored.envelope.handling.as_deref();
-        settings.pools.choose(handling, destination)
+        self.diverted_to.unwrap_or_else(|| settings.pools.choose(handling, destination))
     }
 
     /// Settle the others as the judge makes of `failure`.
@@ -190,7 +192,9 @@ impl Delivery {
         lookups: &mut Lookups,
         cx: &mut Context<'_, P>,
     ) {
-        let route = cx.settings.router.route(&dispatch.domain);
+        let handling = dispatch.stored.envelope.handling.as_deref();
+        let (route, diverted_to) = cx.common.diversions.way(&dispatch.domain, handling);
+        let route = route.unwrap_or_else(|| cx.settings.router.route(&dispatch.domain));
         let job = JobId(self.jobs.insert(Job {
             dispatch,
             upstream: None,
@@ -198,6 +202,7 @@ impl Delivery {
             rerouted: 0,
             site: None,
             settled: Vec::new(),
+            diverted_to,
             source: None,
         }));
         if self.draining {
@@ -334,6 +339,19 @@ impl Delivery {
                 row.site.set_limits(limits);
                 let (named, shared) = ((&*row.name, limits), (&*self.shared, self.here.index()));
                 row.site.shape(shaped(&row.key, named, shared, cx.settings, cx.now.mono));
+            }
+            self.stir(id);
+        }
+    }
+
+    /// Operators send mail by other ways from now on: what is in line, and what waits for a lookup,
+    /// goes back to its home, and from there by its new way.
+    pub(crate) fn divert<P: Platform>(&mut self, cx: &mut Context<'_, P>) {
+        self.give_back_asking("operators divert mail", cx);
+        let ids: Vec<SiteId> = self.sites.iter().map(|(slot, _)| SiteId(slot)).collect();
+        for id in ids {
+            if let Some(row) = self.sites.get_mut(id.0) {
+                row.site.give_line_back(cx.now.mono);
             }
             self.stir(id);
         }

@@ -87,8 +87,8 @@ impl Delivery {
                 let hosts = hosts.iter().map(|host| &*host.name);
                 cx.settings.shaped_tls(domain, hosts).unwrap_or(level)
             }
-            // It is another since this was looked up: the configuration has changed.
-            Route::Group(_) => TlsLevel::default(),
+            // It was diverted; or it is another since, by another configuration.
+            Route::Group(_) => cx.settings.mx_tls,
         };
         let mut jobs: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for job in waiting {

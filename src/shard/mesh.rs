@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::base::ids::ShardId;
 use crate::base::limits::DISPATCH_CREDITS_MAX;
 use crate::base::time::{Monotonic, WallTime};
+use crate::egress::diversions::Orders;
 use crate::mail::address::Domain;
 use crate::mail::outcome::Reason;
 use crate::mail::status::Reply;
@@ -44,6 +45,8 @@ pub enum Crossing {
     Pauses(Arc<BTreeSet<Pause>>),
     /// From the control thread: what holds sites up may be another than before.
     Stir,
+    /// These go other ways from now on, and nothing else.
+    Diverted(Arc<Orders>),
     /// From the control thread: stop accepting, finish what is in flight, then leave.
     Drain,
 }

@@ -70,6 +70,7 @@ use crate::base::ids::ShardId;
 use crate::base::limits::TURN_ROUNDS_MAX;
 use crate::base::prng::Prng;
 use crate::base::time::{Monotonic, Now};
+use crate::egress::diversions::Orders;
 use crate::egress::owner::Loads;
 use crate::egress::throttle::SharedSites;
 use crate::policy::admission::Admission;
@@ -220,6 +221,7 @@ impl Shard {
             Crossing::Reload(settings) => self.reload(settings, platform),
             Crossing::Pauses(pauses) => self.pause(&pauses),
             Crossing::Stir => self.delivery.stir_all(),
+            Crossing::Diverted(orders) => self.divert(orders, platform),
             Crossing::Drain => self.start_drain(platform),
         }
     }
@@ -230,6 +232,7 @@ impl Shard {
         self.lookups.reconfigure(settings.dns.clone(), settings.own_names.clone());
         self.home.reconfigure(&settings);
         self.settings = settings;
+        self.common.diversions = self.settings.diversions(self.common.diversions.orders());
         if !self.settings.tells_of_tls {
             self.common.tls_sessions.clear();
         }
@@ -325,6 +328,18 @@ impl Shard {
     /// Let nothing of these depart, and everything else.
     pub fn pause(&mut self, pauses: &BTreeSet<Pause>) {
         self.home.queue.set_pauses(pauses);
+    }
+
+    /// These go other ways than the configuration says, from the first message on.
+    pub fn begin_diverted(&mut self, orders: Arc<Orders>) {
+        self.common.diversions = self.settings.diversions(orders);
+    }
+
+    /// The same, of one that runs: what waits goes the new ways too.
+    fn divert<P: Platform>(&mut self, orders: Arc<Orders>, platform: &mut P) {
+        self.begin_diverted(orders);
+        self.delivery.divert(context!(self, platform));
+        self.home.queue.try_again();
     }
 
     /// What is to be done when nothing happens meanwhile.

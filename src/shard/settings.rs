@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use crate::base::limits::HOLD_SECONDS_MAX;
 use crate::config::options::{self, Config, DomainPattern, Recipients};
 use crate::dns;
+use crate::egress::diversions::{Diversions, MX, Orders};
 use crate::egress::health::GroupHealth;
 use crate::egress::nexthop::Router;
 use crate::egress::pools::Pools;
@@ -22,7 +23,7 @@ use crate::egress::warm_up::Roster;
 use crate::mail::address::Domain;
 use crate::mail::durability::Durability;
 use crate::mail::handling::Handling;
-use crate::mail::route::{TlsLevel, UpstreamId};
+use crate::mail::route::{GroupId, Route, TlsLevel, UpstreamId};
 use crate::mail::tlsa::Tlsa;
 use crate::outcome::classes::Classifier;
 use crate::policy::admission::AdmissionLimits;
@@ -129,6 +130,8 @@ pub struct Settings {
     pub groups: Vec<GroupSettings>,
     /// What holds for each MX site.
     pub mx_limits: SiteLimits,
+    /// What TLS connections to MX hosts have, where nothing else is said.
+    pub mx_tls: TlsLevel,
     /// Where no MX host is, whatever DNS says.
     pub refused_hops: AddressSet,
     /// How much more than the mean a shard may have in flight, in hundredths.
@@ -217,6 +220,7 @@ impl Settings {
             schedule: schedule(&config.queue),
             router: router(config),
             groups: config.groups.iter().map(group).collect(),
+            mx_tls: config.mx_tls,
             mx_limits: site_limits(&config.site),
             refused_hops: AddressSet::new(config.refused_hops.clone()),
             shard_excess_percent: config.shard_excess_percent,
@@ -326,6 +330,20 @@ impl Settings {
     /// How handshakes begin with a host of which signed DNS says `records`.
     pub(crate) fn dane_connector(&self, source: usize, records: &[Tlsa]) -> Option<Arc<Connector>> {
         self.tls.dane(source, records, &self.clock)
+    }
+
+    /// What operators' orders mean: those that name a group or a pool that there is not are void.
+    pub(crate) fn diversions(&self, orders: Arc<Orders>) -> Diversions {
+        Diversions::new(orders, |name| self.route_named(name), |name| self.pools.named(name))
+    }
+
+    /// The way that `mx` or the name of an upstream group means.
+    pub fn route_named(&self, name: &str) -> Option<Route> {
+        if name == MX {
+            return Some(Route::Mx(self.mx_tls));
+        }
+        let place = self.groups.iter().position(|group| *group.name == *name)?;
+        u16::try_from(place).ok().map(|place| Route::Group(GroupId(place)))
     }
 
     /// What TLS connections of a site are to have.

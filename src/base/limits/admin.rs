@@ -76,6 +76,9 @@ pub const TRACE_LINES_MAX: usize = 4_096;
 pub const TRACE_LINE_MAX: usize = 1_024;
 /// What is waited after an accept that failed, for want of descriptors most likely.
 pub const ADMIN_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long whoever asks for a reload waits for what comes of it: files are read for it, and keys.
+pub const CONFIG_RELOAD_WAIT: Duration = Duration::from_secs(60);
+const _: () = assert!(CONFIG_RELOAD_WAIT.as_secs() < ADMIN_CONNECTION_WAIT.as_secs());
 /// Tokens beside the one of `[admin]`: a program each, and some being renewed.
 pub const TOKENS_MAX: usize = 64;
 /// Octets of a token's name: it stands in the log beside what was done with it.

@@ -35,6 +35,8 @@ pub const CAMPAIGNS_TOLD_MAX: usize = 1_000;
 /// So many where nobody says.
 pub const CAMPAIGNS_TOLD_DEFAULT: usize = 100;
 const _: () = assert!(CAMPAIGNS_LOOKED_MAX >= CAMPAIGNS_TOLD_MAX);
+/// Selections of mail that operators divert at a time: each message is held against all of them.
+pub const DIVERSIONS_MAX: usize = 100;
 /// Seconds that a message can be held for (RFC 4865): 30 days.
 pub const HOLD_SECONDS_MAX: u32 = 30 * 86_400;
 /// Rows of the configuration that say something of campaigns.

@@ -27,6 +27,7 @@ pub(super) struct Outbound {
     pub(super) routes: Vec<RouteRule>,
     pub(super) default_route: Route,
     pub(super) site: SiteLimits,
+    pub(super) mx_tls: TlsLevel,
     pub(super) refused_hops: Vec<IpNet>,
     pub(super) shard_excess_percent: u32,
     pub(super) sources: Vec<EgressSource>,
@@ -52,8 +53,8 @@ pub(super) fn read<'d>(
     let site = site_limits(reader, &section, &SITE);
     let shard_excess_percent = reader.decimal(&section, &knobs::SHARD_EXCESS);
     let refused_hops = refused_hops(reader, &section);
-    let targets =
-        Targets { groups: &groups, mx_tls: tls_level(reader, &section, &knobs::SITE_TLS) };
+    let mx_tls = tls_level(reader, &section, &knobs::SITE_TLS);
+    let targets = Targets { groups: &groups, mx_tls };
     let default_route = default_route(reader, root, flags, &targets);
     let mut seen = HashMap::new();
     let relay_domains = relay_domains(reader, root, &targets, &mut seen);
@@ -69,6 +70,7 @@ pub(super) fn read<'d>(
         routes,
         default_route,
         site,
+        mx_tls,
         refused_hops,
         shard_excess_percent,
         sources,
