@@ -256,6 +256,11 @@ pub const SITE_READY_MAX: usize = 256;
 /// So many of one sender's are taken all the same, up to twice as many in all: whoever sends little
 /// does not wait until what was taken ahead of it has gone.
 pub const SITE_READY_OF_SENDER: usize = 16;
+/// A home's jobs of a sender that has all of its share under way: more stay at home.
+pub const SHARE_READY_MAX: usize = 128;
+/// Senders with shares of a site that a shard remembers before it looks for those that have nothing
+/// there any more.
+pub const SHARES_SWEEP_LEAST: usize = 16;
 /// Sites a shard knows at a time; idle ones are forgotten first.
 pub const SITES_MAX: usize = 65_536;
 /// Outbound connections a shard.
@@ -473,6 +478,8 @@ pub const COLD_DOMAIN_MAX: usize = 32;
 pub const BUSY_PAUSE: Duration = Duration::from_secs(1);
 /// A shard that waits for another's connection looks again after this.
 pub const CONNECTION_LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// A home whose sender has all of its share of a site, and some in line, tries again after this.
+pub const SHARE_PAUSE: Duration = Duration::from_millis(200);
 /// A shard that gave a connection up leaves the others this time to take it.
 pub const CONNECTION_YIELD_PAUSE: Duration = Duration::from_millis(50);
 /// A heavier member is a slip of the hand.

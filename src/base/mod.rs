@@ -5,6 +5,7 @@ pub mod ids;
 pub mod limits;
 pub mod prng;
 pub mod rate;
+pub mod share;
 pub mod slots;
 pub mod text;
 pub mod time;

@@ -73,6 +73,13 @@ pub enum Why {
     WarmUp(Arc<str>),
     /// It is being written down that more leaves from a source that is warmed up.
     WarmUpNotWritten,
+    /// All of a tenant's or a campaign's share is under way.
+    Share {
+        /// Messages at a time.
+        limit: u32,
+        /// Whose share.
+        of_tenant: bool,
+    },
     /// The endpoints that are not in use are dead.
     Endpoints,
     /// The shard is draining, or the site's configuration has gone.
@@ -135,6 +142,10 @@ impl fmt::Display for Why {
             }
             Self::WarmUp(words) => f.write_str(words),
             Self::WarmUpNotWritten => f.write_str("the count of its source's warm-up is written"),
+            Self::Share { limit, of_tenant } => {
+                let whose = if *of_tenant { "tenant" } else { "campaign" };
+                write!(f, "share of its {whose}, {limit} messages at a time at its site")
+            }
             Self::Endpoints => f.write_str("the site's other hosts do not answer"),
             Self::Leaving => f.write_str("its site is being given up"),
             Self::Diverted => f.write_str("an operator diverts mail"),

@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 
 use crate::base::ids::ShardId;
 use crate::base::limits::{SITE_READY_MAX, SITE_READY_OF_SENDER};
+use crate::base::share::Share;
+use crate::egress::cause::Why;
 
 /// Jobs by sender and home.
 #[derive(Debug)]
@@ -18,6 +20,9 @@ pub(super) struct Line<W> {
     again: VecDeque<W>,
     /// The first has its turn next. At most as many as jobs.
     senders: VecDeque<Waiting<W>>,
+    /// Those that may not go now: they have no turns.
+    aside: Vec<(Waiting<W>, Why)>,
+    len_aside: usize,
     /// The room of one that has no jobs left, for the next one.
     spare: Homes<W>,
     len: usize,
@@ -30,8 +35,10 @@ pub struct Sender {
     pub name: u64,
     /// The same of all that its tenant sends; 0 without one.
     pub tenant: u64,
-    /// Its share beside others, `Sender::USUAL` where nothing is said.
+    /// Its part beside others, `Sender::USUAL` where nothing is said.
     pub weight: u32,
+    /// What its tenant, and it itself, may have of what a site takes at once.
+    pub shares: [Option<Share>; 2],
 }
 
 impl Sender {
@@ -43,7 +50,7 @@ impl Sender {
     /// A weight with which one job goes each turn.
     pub const USUAL: u32 = 40;
     /// Of whom nothing is known.
-    pub const NOBODY: Self = Self { name: 0, tenant: 0, weight: Self::USUAL };
+    pub const NOBODY: Self = Self { name: 0, tenant: 0, weight: Self::USUAL, shares: [None; 2] };
 }
 
 /// A sender with at least one job.
@@ -71,6 +78,10 @@ impl<W> Homes<W> {
         self.0.iter().all(|(_, jobs)| jobs.is_empty())
     }
 
+    fn len(&self) -> usize {
+        self.0.iter().map(|(_, jobs)| jobs.len()).sum()
+    }
+
     fn len_of(&self, home: ShardId) -> usize {
         self.0.iter().find(|(other, _)| *other == home).map_or(0, |(_, jobs)| jobs.len())
     }
@@ -95,7 +106,14 @@ impl<W> Homes<W> {
 
 impl<W> Default for Line<W> {
     fn default() -> Self {
-        Self { again: VecDeque::new(), senders: VecDeque::new(), spare: Homes::default(), len: 0 }
+        Self {
+            again: VecDeque::new(),
+            senders: VecDeque::new(),
+            aside: Vec::new(),
+            len_aside: 0,
+            spare: Homes::default(),
+            len: 0,
+        }
     }
 }
 
@@ -104,23 +122,81 @@ impl<W> Line<W> {
         self.len
     }
 
+    /// Whether there is nothing that could have a turn.
     pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len == self.len_aside
+    }
+
+    /// Jobs that have no turns.
+    pub(super) fn len_aside(&self) -> usize {
+        self.len_aside
     }
 
     /// Whether nothing more of a home's sender is taken.
     pub(super) fn is_full(&self, home: ShardId, sender: Sender) -> bool {
-        self.len >= 2 * SITE_READY_MAX
-            || (self.len >= SITE_READY_MAX && self.len_of(home, sender) >= SITE_READY_OF_SENDER)
+        let len = self.len - self.len_aside;
+        len >= 2 * SITE_READY_MAX
+            || (len >= SITE_READY_MAX && self.len_of(home, sender) >= SITE_READY_OF_SENDER)
     }
 
     fn find(&self, sender: Sender) -> Option<usize> {
         self.senders.iter().position(|one| one.sender.name == sender.name)
     }
 
+    fn find_aside(&self, name: u64) -> Option<usize> {
+        self.aside.iter().position(|(one, _)| one.sender.name == name)
+    }
+
     /// Jobs of a home's sender.
-    fn len_of(&self, home: ShardId, sender: Sender) -> usize {
-        self.find(sender).map_or(0, |place| self.senders[place].homes.len_of(home))
+    pub(super) fn len_of(&self, home: ShardId, sender: Sender) -> usize {
+        let in_turn = self.find(sender).map(|place| &self.senders[place]);
+        let aside = || self.find_aside(sender.name).map(|place| &self.aside[place].0);
+        in_turn.or_else(aside).map_or(0, |waiting| waiting.homes.len_of(home))
+    }
+
+    /// Whose turn is next, after those that lost their connection.
+    pub(super) fn first_sender(&self) -> Option<Sender> {
+        self.senders.front().map(|first| first.sender)
+    }
+
+    /// Those that have turns, and how many jobs each has.
+    pub(super) fn ring(&self) -> impl Iterator<Item = (Sender, usize)> {
+        let again = Some((Sender::NOBODY, self.again.len()));
+        let senders = self.senders.iter().map(|one| (one.sender, one.homes.len()));
+        again.into_iter().chain(senders)
+    }
+
+    /// Whose turn is next has none until it is let back.
+    pub(super) fn set_aside(&mut self, why: Why) {
+        if let Some(first) = self.senders.pop_front() {
+            self.len_aside += first.homes.len();
+            self.aside.push((first, why));
+            self.turn();
+        }
+    }
+
+    /// Why a sender has no turns, if it has not.
+    pub(super) fn why_aside(&self, name: u64) -> Option<&Why> {
+        self.find_aside(name).map(|place| &self.aside[place].1)
+    }
+
+    /// Why somebody has none.
+    pub(super) fn first_aside(&self) -> Option<&Why> {
+        self.aside.first().map(|(_, why)| why)
+    }
+
+    /// Those may have their turns again, at once: they had not had theirs.
+    pub(super) fn let_back(&mut self, is_let: impl Fn(Sender) -> bool) {
+        for (waiting, why) in std::mem::take(&mut self.aside).into_iter().rev() {
+            if is_let(waiting.sender) {
+                self.len_aside -= waiting.homes.len();
+                self.senders.push_front(waiting);
+            } else {
+                self.aside.push((waiting, why));
+            }
+        }
+        self.aside.reverse();
+        self.turn();
     }
 
     /// Whether the next job is one that lost its connection.
@@ -136,7 +212,13 @@ impl<W> Line<W> {
     pub(super) fn push(&mut self, home: ShardId, sender: Sender, job: W) {
         self.len += 1;
         if let Some(place) = self.find(sender) {
+            self.senders[place].sender.shares = sender.shares;
             return self.senders[place].homes.push(home, job);
+        }
+        if let Some(place) = self.find_aside(sender.name) {
+            self.len_aside += 1;
+            self.aside[place].0.sender.shares = sender.shares;
+            return self.aside[place].0.homes.push(home, job);
         }
         let mut homes = std::mem::take(&mut self.spare);
         homes.push(home, job);
@@ -167,6 +249,7 @@ impl<W> Line<W> {
     /// Take out all jobs of some senders, but those that are to be tried again.
     pub(super) fn take(&mut self, is_taken: impl Fn(Sender) -> bool) -> Vec<(Sender, W)> {
         let mut taken = Vec::new();
+        self.let_back(&is_taken);
         for mut waiting in std::mem::take(&mut self.senders) {
             if is_taken(waiting.sender) {
                 let jobs = std::iter::from_fn(|| waiting.homes.pop());
@@ -217,7 +300,7 @@ mod tests {
     }
 
     fn sender(name: u64, weight: u32) -> Sender {
-        Sender { name, tenant: 0, weight }
+        Sender { name, weight, ..Sender::NOBODY }
     }
 
     #[test]
@@ -280,5 +363,30 @@ mod tests {
         let rest: Vec<i32> = std::iter::from_fn(|| line.pop()).collect();
         assert_eq!(rest, [99, 10, 11, 12, 13]);
         assert!(line.take(|_| true).is_empty());
+    }
+
+    #[test]
+    fn who_is_set_aside_has_no_turn_until_it_is_let_back_and_then_at_once() {
+        let mut line = Line::default();
+        for job in 0..3 {
+            line.push(ShardId(0), sender(7, Sender::USUAL), job);
+            line.push(ShardId(1), sender(8, Sender::USUAL), 10 + job);
+        }
+        assert_eq!(line.first_sender().map(|one| one.name), Some(7));
+        line.set_aside(Why::Unproven);
+        line.push(ShardId(1), sender(7, Sender::USUAL), 3);
+        assert_eq!((line.len(), line.len_aside(), line.is_empty()), (7, 4, false));
+        assert_eq!(line.why_aside(7), Some(&Why::Unproven));
+        assert_eq!(line.ring().map(|(one, jobs)| (one.name, jobs)).nth(1), Some((8, 3)));
+        let popped = [line.pop(), line.pop(), line.pop(), line.pop()];
+        assert_eq!(popped, [Some(10), Some(11), Some(12), None]);
+        assert!(line.is_empty() && line.first().is_none());
+        line.let_back(|one| one.name == 8);
+        assert!(line.is_empty());
+        line.push(ShardId(0), sender(8, Sender::USUAL), 20);
+        line.let_back(|_| true);
+        let rest: Vec<i32> = std::iter::from_fn(|| line.pop()).collect();
+        assert_eq!(rest, [0, 20, 3, 1, 2], "its turn had come, its homes take turns");
+        assert_eq!((line.len(), line.len_aside()), (0, 0));
     }
 }

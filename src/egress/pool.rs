@@ -130,21 +130,28 @@ impl<W> Pool<W> {
         }
     }
 
-    /// A busy connection's first message is done: it carries the one behind it, or is idle.
-    pub(super) fn finish(&mut self, connection: PooledId, now: Monotonic) {
-        let Some(pooled) = self.connections.get_mut(connection.0) else { return };
-        let done = std::mem::replace(&mut pooled.work, Work::Idle(now));
-        match done {
-            Work::Busy { behind: Some(first), .. } => {
-                pooled.work = Work::Busy { first, behind: None };
+    /// A busy connection's first message is done, which is answered: it carries the one behind it,
+    /// or is idle.
+    pub(super) fn finish(&mut self, connection: PooledId, now: Monotonic) -> Option<W> {
+        let pooled = self.connections.get_mut(connection.0)?;
+        let work = std::mem::replace(&mut pooled.work, Work::Idle(now));
+        let mut done = None;
+        match work {
+            Work::Busy { first, behind: Some(next) } => {
+                pooled.work = Work::Busy { first: next, behind: None };
+                done = Some(first);
             }
-            Work::Busy { behind: None, .. } => self.idle.push(connection),
-            Work::Opening | Work::Idle(_) => pooled.work = done,
+            Work::Busy { first, behind: None } => {
+                self.idle.push(connection);
+                done = Some(first);
+            }
+            Work::Opening | Work::Idle(_) => pooled.work = work,
         }
         if std::mem::take(&mut pooled.sent) {
             self.reply.note(now.since(pooled.since));
         }
         self.shut(connection);
+        done
     }
 
     /// A connection is not open any more.

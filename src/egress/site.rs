@@ -33,6 +33,7 @@ use crate::egress::endpoints::{Endpoint, Endpoints};
 use crate::egress::line::{Line, Sender};
 use crate::egress::pool::{Pool, PooledId, Work};
 use crate::egress::site::shaped::OutletStanding;
+use crate::egress::site::shares::{Names, Shares};
 use crate::egress::suspension::Suspension;
 use crate::egress::throttle::{SharedSite, SiteLimits};
 
@@ -40,6 +41,7 @@ mod action;
 mod connecting;
 mod key;
 mod shaped;
+mod shares;
 mod standing;
 
 pub use action::{Action, Origin};
@@ -52,6 +54,8 @@ struct Item<J> {
     job: J,
     /// It has lost a connection already: the next loss is its attempt's outcome.
     lost: bool,
+    /// Whose seats it has.
+    seats: Names,
 }
 
 /// One site in one shard. `J` names a job: an index, a slot.
@@ -83,6 +87,8 @@ pub struct Site<J> {
     leaving: bool,
     /// What its sources may do, each by itself; `None`: `limits` hold for all of them together.
     shaped: Option<Box<Shaped>>,
+    /// Whoever may have a share of the site alone; `None`: nobody that ever sent here.
+    shares: Option<Box<Shares>>,
 }
 
 const _: () = assert!(CONNECTION_YIELD_PAUSE.as_millis() > 2 * CONNECTION_LOOK_AGAIN.as_millis());
@@ -116,6 +122,7 @@ impl<J: Copy> Site<J> {
             cause: None,
             leaving: false,
             shaped: None,
+            shares: None,
         };
         site.set_endpoints(endpoints);
         site
@@ -160,8 +167,11 @@ impl<J: Copy> Site<J> {
             self.callbacks.add(origin);
             return Err(Busy { why: Why::Full(self.line.len()), until: now + BUSY_PAUSE });
         }
+        if let Some(busy) = self.share_is_full(origin.home, sender, now).filter(|_| !probe) {
+            return Err(busy);
+        }
         self.callbacks.came();
-        self.line.push(origin.home, sender, Item { job, lost: false });
+        self.line.push(origin.home, sender, Item { job, lost: false, seats: [0; 2] });
         Ok(())
     }
 
@@ -187,18 +197,20 @@ impl<J: Copy> Site<J> {
 
     fn decide(&mut self, now: Monotonic, may_connect: bool, prng: &mut Prng) {
         (self.blocked, self.look_at) = (None, None);
-        if self.leaving && !self.line.is_empty() {
+        if self.leaving && self.line.len() > 0 {
             return self.give_back(&Why::Leaving, now);
         }
         if self.shaped.is_some() && self.rest(now) {
             return;
         }
+        self.look_at_shares(now);
         let suspended = self.suspension.until().is_some();
+        let behind = |site: &mut Self| site.seated(now, Self::assign_behind);
         let action = self
-            .assign(now)
-            .or_else(|| if self.pool.answers_soon() { self.assign_behind(now) } else { None })
+            .seated(now, Self::assign)
+            .or_else(|| if self.pool.answers_soon() { behind(self) } else { None })
             .or_else(|| self.connect(now, may_connect, prng))
-            .or_else(|| if self.blocked.is_some() { self.assign_behind(now) } else { None })
+            .or_else(|| if self.blocked.is_some() { behind(self) } else { None })
             .or_else(|| self.close_idle(now))
             .or_else(|| if suspended { None } else { self.call_back(now) });
         self.out.extend(action);
@@ -251,7 +263,9 @@ impl<J: Copy> Site<J> {
 
     fn pop_line(&mut self) -> Item<J> {
         self.turn = if self.shared.others_wait(self.here) { self.turn + 1 } else { 0 };
-        self.line.pop().expect("not empty")
+        let mut item = self.line.pop().expect("not empty");
+        self.take_seated(&mut item);
+        item
     }
 
     /// Whether a connection must go to another shard that waits for one.
@@ -284,7 +298,7 @@ impl<J: Copy> Site<J> {
     }
 
     fn call_back(&mut self, now: Monotonic) -> Option<Action<J>> {
-        let (to, room) = self.callbacks.next(self.line.len(), now)?;
+        let (to, room) = self.callbacks.next(self.line.len() - self.line.len_aside(), now)?;
         Some(Action::CallBack { to, room })
     }
 
@@ -328,7 +342,9 @@ impl<J: Copy> Site<J> {
             return;
         }
         self.window = self.window.saturating_add(1).min(self.limits.connections.max(1));
-        self.pool.finish(connection, now);
+        if let Some(done) = self.pool.finish(connection, now) {
+            self.unseat(done.seats);
+        }
         if !keep {
             self.on_closed(connection, now);
         } else if self.pool.last_idle() == Some(connection) && self.is_spent(connection, now) {
@@ -382,8 +398,11 @@ impl<J: Copy> Site<J> {
         }
         let none_left = self.pool.len() == 0 && !self.endpoints.any_live(now);
         if blame == Blame::Site || (none_left && (opening || blame == Blame::Endpoint)) {
-            let tried = self.line.pop().map(|item| Action::Defer { job: item.job, cause });
-            self.out.extend(tried);
+            self.line.let_back(|_| true);
+            if let Some(Item { job, seats, .. }) = self.line.pop() {
+                self.unseat(seats);
+                self.out.push_back(Action::Defer { job, cause });
+            }
             self.suspend(now, prng);
         }
     }
@@ -392,6 +411,7 @@ impl<J: Copy> Site<J> {
     /// carried mail before and was closed as we used it again says nothing about the job.
     fn try_again(&mut self, item: Item<J>, counts: bool, cause: &Arc<Cause>) {
         if counts && item.lost {
+            self.unseat(item.seats);
             self.out.push_back(Action::Defer { job: item.job, cause: cause.clone() });
         } else {
             self.line.push_again(Item { lost: item.lost || counts, ..item });
@@ -407,10 +427,13 @@ impl<J: Copy> Site<J> {
     }
 
     fn give_back(&mut self, why: &Why, until: Monotonic) {
-        while let Some(Item { job, .. }) = self.line.pop() {
+        self.line.let_back(|_| true);
+        while let Some(Item { job, seats, .. }) = self.line.pop() {
+            self.unseat(seats);
             self.out.push_back(Action::GiveBack { job, why: why.clone(), until });
         }
         self.stop_waiting();
+        self.stop_waiting_for_shares();
     }
 
     /// End a suspension whose time is over: all endpoints may be tried again, one at a time.
@@ -444,7 +467,7 @@ impl<J: Copy> Site<J> {
         let idle = self.pool.idle_until(IDLE_CONNECTION_MAX).map(|(_, until)| until);
         let calls = self.suspension.until().filter(|_| !self.callbacks.is_empty());
         let calls = calls.or_else(|| self.callbacks.next_due());
-        [blocked, self.look_at, idle, calls].into_iter().flatten().min()
+        [blocked, self.look_at, idle, calls, self.share_due()].into_iter().flatten().min()
     }
 }
 
@@ -453,6 +476,9 @@ impl<J> Drop for Site<J> {
     fn drop(&mut self) {
         if let Some(shaped) = &self.shaped {
             self.pool.outlets().for_each(|outlet| shaped.release(outlet));
+        }
+        if let Some(shares) = &mut self.shares {
+            shares.end(self.here, &self.shared);
         }
         for left in (0..self.pool.len()).rev() {
             self.shared.release(self.here, u32::try_from(left).unwrap_or(u32::MAX));

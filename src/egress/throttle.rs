@@ -5,7 +5,7 @@
 //! messages. Shards that wait for either have turns.
 
 use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
 
@@ -35,6 +35,8 @@ pub struct SiteLimits {
 pub struct SharedSite {
     connections: Seats,
     arrival: Cell,
+    /// Messages of tenants and campaigns that have a share, by name.
+    senders: Mutex<HashMap<u64, Arc<Seats>>>,
 }
 
 impl SharedSite {
@@ -74,6 +76,25 @@ impl SharedSite {
     /// Connections open or being opened, over all shards.
     pub fn connections(&self) -> u32 {
         self.connections.taken()
+    }
+
+    fn senders(&self) -> MutexGuard<'_, HashMap<u64, Arc<Seats>>> {
+        // It is whole between any two of its calls.
+        self.senders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The seats of a tenant or a campaign.
+    pub(super) fn seats(&self, sender: u64) -> Arc<Seats> {
+        self.senders().entry(sender).or_default().clone()
+    }
+
+    /// A shard parts with them: forget them if no other holds them.
+    pub(super) fn forget_seats(&self, sender: u64, seats: &Arc<Seats>) {
+        let mut senders = self.senders();
+        // While it is locked nobody can take new ones out: these are the map's and the caller's.
+        if Arc::strong_count(seats) == 2 {
+            senders.remove(&sender);
+        }
     }
 
     /// Ask to send a message of `shard` now; refused, it may be asked again at the time given.
@@ -133,7 +154,7 @@ impl SharedSites {
         self.len() == 0
     }
 
-    fn part(&self, key: &SiteKey) -> std::sync::MutexGuard<'_, HashMap<SiteKey, Arc<SharedSite>>> {
+    fn part(&self, key: &SiteKey) -> MutexGuard<'_, HashMap<SiteKey, Arc<SharedSite>>> {
         use std::hash::BuildHasher;
         let part = self.hasher.hash_one(key) % PARTS as u64;
         let part = usize::try_from(part).expect("below PARTS");

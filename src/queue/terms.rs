@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::base::limits::{CAMPAIGN_WEIGHT_DEFAULT, TENANT_QUEUED_DEFAULT, TENANT_WEIGHT_DEFAULT};
 use crate::base::rate::Rate;
+use crate::base::share::Share;
 use crate::base::window::Window;
 use crate::mail::campaigns::Campaigns;
 use crate::mail::durability::Durability;
@@ -33,6 +34,8 @@ pub struct TenantTerms {
     pub queued_max: u64,
     /// Messages that leave the queue, over all shards.
     pub rate: Option<Rate>,
+    /// What it may have of what a site takes at once.
+    pub share: Option<Share>,
     /// What holds for its campaigns, where nothing else is said of them.
     pub terms: Terms,
 }
@@ -46,6 +49,8 @@ pub struct CampaignTerms {
     pub rate: Option<Rate>,
     /// When they may.
     pub window: Option<Arc<Window>>,
+    /// What it may have of what a site takes at once, of its tenant's share.
+    pub share: Option<Share>,
     /// What holds instead of its tenant's.
     pub terms: Terms,
 }
@@ -53,13 +58,14 @@ pub struct CampaignTerms {
 impl Default for TenantTerms {
     fn default() -> Self {
         let (weight, queued_max) = (TENANT_WEIGHT_DEFAULT, TENANT_QUEUED_DEFAULT);
-        Self { weight, queued_max, rate: None, terms: Terms::default() }
+        Self { weight, queued_max, rate: None, share: None, terms: Terms::default() }
     }
 }
 
 impl Default for CampaignTerms {
     fn default() -> Self {
-        Self { weight: CAMPAIGN_WEIGHT_DEFAULT, rate: None, window: None, terms: Terms::default() }
+        let (weight, terms) = (CAMPAIGN_WEIGHT_DEFAULT, Terms::default());
+        Self { weight, rate: None, window: None, share: None, terms }
     }
 }
 
@@ -80,6 +86,8 @@ pub struct AllTerms {
     pub tenants: HashMap<TenantName, TenantTerms>,
     /// Of campaigns.
     pub campaigns: Campaigns<CampaignTerms>,
+    /// Whether anyone has a share.
+    pub has_shares: bool,
 }
 
 /// All that is said, as shards share it.
@@ -106,6 +114,17 @@ impl AllTerms {
         let of_campaign = self.of_campaign(tenant, campaign);
         let of_campaign = of_campaign.map_or_else(Terms::default, |terms| terms.terms);
         of_campaign.or(self.of_tenant(tenant).terms)
+    }
+
+    /// What the tenant, and the campaign, of what is handled so may have of what a site takes at
+    /// once.
+    pub fn shares(&self, handling: &Handling) -> [Option<Share>; 2] {
+        let (tenant, campaign) = (handling.tenant.as_ref(), handling.campaign.as_ref());
+        if !self.has_shares {
+            return [None; 2];
+        }
+        let of_campaign = self.of_campaign(tenant, campaign).and_then(|terms| terms.share);
+        [self.of_tenant(tenant).share, of_campaign]
     }
 
     /// The share of what is handled so beside all other senders; 40 is usual.

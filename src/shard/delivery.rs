@@ -146,7 +146,8 @@ impl Job {
 fn sender(handling: &Handling, settings: &Settings) -> Sender {
     let tenant = handling.tenant.as_ref().map(|name| handling::sender(Some(name), None));
     let tenant = tenant.map_or(0, Sender::all_of);
-    Sender { name: handling.sender(), tenant, weight: settings.tenants.share(handling) }
+    let (weight, shares) = (settings.tenants.share(handling), settings.tenants.shares(handling));
+    Sender { name: handling.sender(), tenant, weight, shares }
 }
 
 impl Delivery {
@@ -420,7 +421,7 @@ impl Delivery {
         // Where there is one pool, what its sources cannot send nobody can.
         let of_sources = matches!(why, Why::SourcesPaused(_) | Why::WarmUp(_));
         let of_pool = of_sources && cx.settings.pools.all.len() > 1;
-        let of_sender = of_pool || matches!(why, Why::SenderPaused(_));
+        let of_sender = of_pool || matches!(why, Why::SenderPaused(_) | Why::Share { .. });
         self.hand_back(job, (&why.to_string(), of_sender), until.since(cx.mono()), cx);
     }
 

@@ -36,7 +36,9 @@ impl Delivery {
             return Some("an answer from DNS".into());
         }
         let row = self.site_of(job)?;
-        let why = row.site.why()?;
+        let handling = job.dispatch.stored.envelope.handling.as_deref();
+        let of_sender = || row.site.why_of(handling?.sender()).cloned();
+        let why = of_sender().or_else(|| row.site.why())?;
         Some(format!("{why} ({})", row.name).into())
     }
 }

@@ -196,7 +196,12 @@ impl Session {
 
     /// Whether a message is under way in it.
     pub(crate) fn is_busy(&self) -> bool {
-        self.reverse_path.is_some() && self.stage != Stage::Over
+        self.under_way().is_some()
+    }
+
+    /// The reverse-path of the message that is under way in it.
+    pub(crate) fn under_way(&self) -> Option<&str> {
+        self.reverse_path.as_deref().filter(|_| self.stage != Stage::Over)
     }
 
     /// Nothing of what the relay sends arrives any more.

@@ -1,7 +1,10 @@
 //! A small campaign beside a large one for the same destination, on virtual time.
 
+use std::collections::BTreeSet;
+
 use crate::agenda::{MS, SECOND};
 use crate::ledger::Verdict;
+use crate::parties::Remote;
 use crate::scenarios::{STANDARD, world};
 use crate::world::World;
 
@@ -141,6 +144,57 @@ fn a_rate_is_kept_over_a_crash_and_nothing_is_lost_by_it() {
     assert!((90..=110).contains(&after), "{after}");
     world.run_for(15 * SECOND);
     assert_eq!(world.delivered_of(&news), 200);
+}
+
+/// `acme` has half of what the destination takes at once, and each of its codes one of these.
+const SHARED: &str = "[senders]\nfields = \"keep\"\n\
+    [[tenant]]\nname = \"acme\"\nshare = \"50%\"\n\
+    [[campaign]]\nname = \"codes*\"\nshare = \"1\"\n\
+    [[upstream]]\nname = \"pair\"\nhosts = \"203.0.113.101\"\nconnections = 8\n\
+    [[relay_domain]]\ndomains = [\"corp.example\"]\nupstream = \"pair\"\n";
+
+impl World {
+    /// How many of these are under way at next hops.
+    fn under_way_of(&self, numbers: &[u64]) -> usize {
+        let session = |remote: &Remote| match remote {
+            Remote::Mail(session) => session.under_way().map(str::to_owned),
+            Remote::Dns(_) => None,
+        };
+        let paths: Vec<String> = self.remotes.values().filter_map(session).collect();
+        let is_of = |path: &&String| {
+            let number = path.strip_prefix("sender").and_then(|rest| rest.split('@').next());
+            number.and_then(|n| n.parse().ok()).is_some_and(|number| numbers.contains(&number))
+        };
+        paths.iter().filter(is_of).count()
+    }
+}
+
+#[test]
+fn a_tenants_share_of_a_site_holds_over_all_shards_and_others_have_the_rest() {
+    for shards in [1, 2, 3] {
+        let mut world = world(STANDARD, SHARED);
+        let host = world.add_host(101);
+        world.hosts[host].chunking = false;
+        world.boot(shards);
+        let news = world.submit_of(400, "acme", "news");
+        let codes = world.submit_of(60, "acme", "codes/login");
+        let acme = [news.clone(), codes.clone()].concat();
+        let (mut most, mut words) = ([0; 2], BTreeSet::new());
+        for step in 0..8_000 {
+            world.run_for(2 * MS);
+            most[0] = most[0].max(world.under_way_of(&acme));
+            most[1] = most[1].max(world.under_way_of(&codes));
+            assert!(most[0] <= 4 && most[1] <= 1, "{shards} shards: {most:?}");
+            if step % 50 == 0 && step <= 400 {
+                words.append(&mut world.limits_at_owners());
+            }
+        }
+        assert_eq!(most, [4, 1], "{shards} shards");
+        assert_eq!(world.delivered_of(&acme), 460, "{shards} shards");
+        let said = "share of its tenant, 4 messages at a time at its site (";
+        assert!(words.iter().any(|why| why.starts_with(said)), "{words:?}");
+        world.audit_rest();
+    }
 }
 
 /// Opens at 04:00 UTC, 1,139 seconds after the run begins.

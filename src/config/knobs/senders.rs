@@ -104,6 +104,14 @@ pub(in crate::config) const TENANT_RATE: Knob = Knob {
     takes_effect: TakesEffect::Reload,
 };
 
+pub(in crate::config) const TENANT_SHARE: Knob = Knob {
+    path: "tenant[].share",
+    kind: Kind::Text { form: "50%, or a number", default: "all" },
+    help: "Its messages under way at a time, at each site: a part of the connections, or so many.",
+    cost: "what is above waits, also where nobody else sends",
+    takes_effect: TakesEffect::Reload,
+};
+
 pub(in crate::config) const CAMPAIGN_NAME: Knob = Knob {
     path: "campaign[].name",
     kind: Kind::Text { form: "name, or beginning and *", default: "required" },
@@ -138,6 +146,14 @@ pub(in crate::config) const CAMPAIGN_RATE: Knob = Knob {
     kind: Kind::Rate { default: None },
     help: "Messages of each such campaign that leave the queue; its tenant's rate counts too.",
     cost: "as `tenant[].rate`",
+    takes_effect: TakesEffect::Reload,
+};
+
+pub(in crate::config) const CAMPAIGN_SHARE: Knob = Knob {
+    path: "campaign[].share",
+    kind: Kind::Text { form: "50%, or a number", default: "its tenant's" },
+    help: "The same of each such campaign; its tenant's share counts too.",
+    cost: "as `tenant[].share`",
     takes_effect: TakesEffect::Reload,
 };
 

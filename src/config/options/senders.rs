@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::share::Share;
 use crate::base::window::Window;
 use crate::config::options::{LinkOptions, Rate};
 use crate::mail::campaigns::CampaignPattern;
@@ -40,6 +41,8 @@ pub struct Tenant {
     pub pool: Option<PoolId>,
     /// Messages that leave the queue, over all shards; `None` is without limit.
     pub rate: Option<Rate>,
+    /// What it may have of what a site takes at once; `None`: all of it.
+    pub share: Option<Share>,
     /// What holds for its messages.
     pub terms: SenderTerms,
     /// What it wants of its messages' links.
@@ -61,6 +64,8 @@ pub struct Campaign {
     pub rate: Option<Rate>,
     /// When they may; `None`: always.
     pub window: Option<Arc<Window>>,
+    /// What it may have of what a site takes at once; `None`: its tenant's share.
+    pub share: Option<Share>,
     /// What holds for its messages.
     pub terms: SenderTerms,
 }

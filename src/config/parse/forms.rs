@@ -15,6 +15,7 @@ use crate::base::limits::{
     GROUP_NAME_MAX, LABEL_FIELD_NAME_MAX, LIFETIME_LEAST, LIFETIME_MOST, SOURCE_NAME_MAX,
     WEIGHT_MAX,
 };
+use crate::base::share::Share;
 use crate::base::window::Window;
 use crate::config::options::{DomainPattern, EgressProxy, ProxyKind, Recipients, Upstream, User};
 use crate::config::suggest;
@@ -254,6 +255,19 @@ pub(super) fn lifetime(text: &str) -> Result<Lifetime, Wrong> {
     }
     let range = [LIFETIME_LEAST, LIFETIME_MOST].map(show_duration).join(" to ");
     Err(Wrong::new(format!("`{text}` is out of range: {range}")))
+}
+
+/// A part of what there is, as `50%`, or so many.
+pub(super) fn share(text: &str) -> Result<Share, Wrong> {
+    let wrong =
+        || Wrong::new(format!("`{text}` is no share: 1% to 100%, or a number of 1 or more"));
+    let (figure, is_percent) = text.strip_suffix('%').map_or((text, false), |one| (one, true));
+    let figure: u32 = figure.trim().parse().map_err(|_| wrong())?;
+    match (figure, is_percent) {
+        (1..=100, true) => Ok(Share::Percent(figure)),
+        (1.., false) => Ok(Share::Count(figure)),
+        _ => Err(wrong()),
+    }
 }
 
 /// The name of a header field (RFC 5322 §3.6.8).

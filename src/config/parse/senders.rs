@@ -69,6 +69,7 @@ fn campaign(
     let weight = reader.count(section, &knobs::CAMPAIGN_WEIGHT, None, 0);
     let rate = reader.rate(section, &knobs::CAMPAIGN_RATE);
     let window = window(reader, section);
+    let share = reader.text(section, &knobs::CAMPAIGN_SHARE, None, forms::share);
     let terms = terms(reader, section, [&knobs::CAMPAIGN_LIFETIME, &knobs::CAMPAIGN_DURABILITY]);
     let pool = sources::pool_of(reader, section, &knobs::CAMPAIGN_POOL, pools);
     Some(Campaign {
@@ -78,6 +79,7 @@ fn campaign(
         pool,
         rate,
         window,
+        share: share.map(|given| given.value),
         terms,
     })
 }
@@ -140,6 +142,7 @@ fn tenant(
     let queued = reader.count(section, &knobs::TENANT_QUEUED, None, 0);
     let pool = sources::pool_of(reader, section, &knobs::TENANT_POOL, pools);
     let rate = reader.rate(section, &knobs::TENANT_RATE);
+    let share = reader.text(section, &knobs::TENANT_SHARE, None, forms::share);
     let terms = terms(reader, section, [&knobs::TENANT_LIFETIME, &knobs::TENANT_DURABILITY]);
     let links = web::of_tenant(reader, section, web, suppression);
     Some(Tenant {
@@ -150,6 +153,7 @@ fn tenant(
         queued_max: queued,
         pool,
         rate,
+        share: share.map(|given| given.value),
         terms,
         links,
     })

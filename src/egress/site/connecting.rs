@@ -14,8 +14,12 @@ impl<J: Copy> Site<J> {
         prng: &mut Prng,
     ) -> Option<Action<J>> {
         let has_idle = self.pool.idle() > 0 && !self.another_outlet_would_send(now);
-        if self.line.len() <= self.pool.opening() || has_idle {
+        if self.wanted() <= self.pool.opening() || has_idle {
             self.stop_waiting();
+            // Somebody may wait for its share all the same.
+            if self.line.is_empty() {
+                self.blocked = self.line.first_aside().cloned().zip(self.share_due());
+            }
             return None;
         }
         if !self.endpoints.any_live(now) && self.pool.len() == 0 {

@@ -314,6 +314,7 @@ impl<J: Copy> Site<J> {
             return;
         }
         let site = shaped.site.clone();
+        self.stop_waiting_for_shares();
         for (sender, Item { job, .. }) in
             self.line.take(|sender| site.sender_suspended(sender, now).is_some())
         {

@@ -17,6 +17,7 @@ use crate::mail::outcome::{Failure, Stage};
 mod behind;
 mod shaped;
 mod shards;
+mod shares;
 mod steps;
 mod together;
 mod walk;
@@ -78,6 +79,8 @@ struct World {
     /// When messages began, since the rate last changed.
     messages: Vec<Monotonic>,
     jobs: u32,
+    /// Whose jobs have a share.
+    senders: BTreeMap<u32, Sender>,
 }
 
 const FREE: SiteLimits = SiteLimits { connections: 20, messages_per_connection: 1_000, rate: None };
@@ -166,6 +169,7 @@ impl World {
             shared,
             messages: Vec::new(),
             jobs: 0,
+            senders: BTreeMap::new(),
         }
     }
 
@@ -184,9 +188,16 @@ impl World {
     }
 
     fn push(&mut self, shard: usize, from: Origin, probe: bool) -> Result<u32, Busy> {
+        self.push_of(shard, (from, Sender::NOBODY), probe)
+    }
+
+    fn push_of(&mut self, shard: usize, of: (Origin, Sender), probe: bool) -> Result<u32, Busy> {
         self.jobs += 1;
         let (job, row) = (self.jobs, &mut self.shards[shard]);
-        row.site.push(job, (from, Sender::NOBODY), probe, self.now)?;
+        row.site.push(job, of, probe, self.now)?;
+        if of.1 != Sender::NOBODY {
+            self.senders.insert(job, of.1);
+        }
         row.inside.insert(job);
         self.settle(shard);
         Ok(job)
@@ -239,7 +250,11 @@ impl World {
                 carried.carried += 1;
                 assert!(carried.carried <= self.limits.messages_per_connection, "carries too many");
                 assert!(row.inside.contains(&job), "{job} is sent, and came back before");
+                let is_first = !row.assigned.contains(&job);
                 row.assigned.push(job);
+                if is_first {
+                    self.check_shares(job);
+                }
                 self.messages.push(self.now);
                 self.check_rate();
             }
@@ -255,6 +270,25 @@ impl World {
                 assert!(room > 0 && row.site.suspended_until().is_none());
                 row.calls.push((to, room));
             }
+        }
+    }
+
+    /// Jobs under way of which `is` is so.
+    fn under_way(&self, is: impl Fn(Sender) -> bool) -> u32 {
+        let carried = self.shards.iter().flat_map(Shard::carried);
+        let of = carried.filter(|job| self.senders.get(job).is_some_and(|sender| is(*sender)));
+        u32::try_from(of.count()).expect("few")
+    }
+
+    /// The job that is assigned is within its tenant's share, and its campaign's. One that has lost
+    /// a connection keeps its seats, also where there are fewer meanwhile.
+    fn check_shares(&self, job: u32) {
+        let Some(Sender { name, tenant, shares, .. }) = self.senders.get(&job) else { return };
+        let counts =
+            [self.under_way(|one| one.tenant == *tenant), self.under_way(|one| one.name == *name)];
+        for (count, share) in counts.into_iter().zip(shares) {
+            let limit = share.map_or(u32::MAX, |share| share.of(self.limits.connections));
+            assert!(count <= limit, "{count} under way of {name}, whose share is {limit}");
         }
     }
 

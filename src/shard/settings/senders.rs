@@ -29,15 +29,19 @@ pub(super) fn tenants(config: &Config) -> Tenants {
             weight: tenant.weight,
             queued_max: tenant.queued_max,
             rate: tenant.rate.map(rate),
+            share: tenant.share,
             terms: terms(&tenant.terms),
         };
+        all.has_shares |= tenant.share.is_some();
         all.tenants.insert(tenant.name.clone(), terms);
     }
     for campaign in &config.senders.campaigns {
+        all.has_shares |= campaign.share.is_some();
         let terms = CampaignTerms {
             weight: campaign.weight,
             rate: campaign.rate.map(rate),
             window: campaign.window.clone(),
+            share: campaign.share,
             terms: terms(&campaign.terms),
         };
         all.campaigns.insert(campaign.tenant.as_ref(), campaign.pattern.clone(), terms);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{problems, read_file};
 use crate::base::limits::{CAMPAIGN_WEIGHT_DEFAULT, TENANT_QUEUED_DEFAULT, TENANT_WEIGHT_DEFAULT};
+use crate::base::share::Share;
 use crate::base::window::Window;
 use crate::config::options::{Campaign, LinkOptions, Rate, SenderTerms, Tenant};
 use crate::mail::campaigns::CampaignPattern;
@@ -40,6 +41,7 @@ logins = ["app1", "app2@acme.example"]
 listeners = ["127.0.0.1:2526"]
 queued = 1000
 rate = "10/s"
+share = "25%"
 lifetime = "2d"
 durability = "commit"
 "#,
@@ -57,6 +59,7 @@ durability = "commit"
         queued_max: TENANT_QUEUED_DEFAULT,
         pool: None,
         rate: None,
+        share: None,
         terms: SenderTerms::default(),
         links: LinkOptions::default(),
     };
@@ -68,6 +71,7 @@ durability = "commit"
         queued_max: 1_000,
         pool: None,
         rate: Some(Rate { messages: 10, per: Duration::from_secs(1) }),
+        share: Some(Share::Percent(25)),
         terms: SenderTerms {
             lifetime: Some(Duration::from_secs(2 * 86_400)),
             durability: Some(Durability::Commit),
@@ -86,6 +90,7 @@ name = "news"
 tenant = "acme"
 weight = 30
 rate = "100/m"
+share = "3"
 window = "Mon-Fri 09:00-18:00; Sat 10:00-14:00"
 time_zone = "Europe/Berlin"
 durability = "memory"
@@ -104,6 +109,7 @@ lifetime = "10m"
         pool: None,
         rate: Some(Rate { messages: 100, per: Duration::from_secs(60) }),
         window: Some(Arc::new(window)),
+        share: Some(Share::Count(3)),
         terms: SenderTerms { durability: Some(Durability::Memory), ..SenderTerms::default() },
     };
     let codes = Campaign {
@@ -113,6 +119,7 @@ lifetime = "10m"
         pool: None,
         rate: None,
         window: None,
+        share: None,
         terms: SenderTerms { lifetime: Some(Duration::from_secs(600)), ..SenderTerms::default() },
     };
     assert_eq!(config.senders.campaigns, [news, codes]);
@@ -141,6 +148,10 @@ fn what_cannot_be_is_refused() {
             "[[campaign]]\nname = \"a\"\ntime_zone = \"Berlin\"".to_owned(),
             "3: there is no time zone",
         ),
+        (format!("{one}share = \"0%\""), "3: `0%` is no share: 1% to 100%, or a number of"),
+        (format!("{one}share = \"101%\""), "3: `101%` is no share"),
+        (format!("{one}share = \"0\""), "3: `0` is no share"),
+        (format!("{one}share = \"half\""), "3: `half` is no share"),
         ("[[campaign]]\nname = \"a\"\nwindow = \"Mon\"".to_owned(), "3: `Mon` is no span of time"),
         ("[[campaign]]\ntenant = \"a\"".to_owned(), "1: `name` is missing in [[campaign]]"),
         ("[[campaign]]\nname = \"n*\"\n".repeat(2), "3: there are two campaigns `n*`"),

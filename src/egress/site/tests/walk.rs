@@ -1,6 +1,7 @@
 //! Random walks by seed: whatever connections do, a job comes back once and limits hold.
 
 use super::*;
+use crate::base::share::Share;
 
 const SEEDS: u64 = 600;
 const STEPS: usize = 250;
@@ -9,6 +10,8 @@ const STEPS: usize = 250;
 struct Walk {
     world: World,
     dice: Prng,
+    /// Some senders have shares.
+    shares: bool,
 }
 
 impl Walk {
@@ -18,7 +21,8 @@ impl Walk {
         let list: Vec<(u8, u16)> =
             (1..=1 + dice.below(4) as u8).map(|last| (last, dice.below(3) as u16)).collect();
         let limits = random_limits(&mut dice);
-        Self { world: World::new(shards, limits, &list), dice }
+        let shares = seed.is_multiple_of(2);
+        Self { world: World::new(shards, limits, &list), dice, shares }
     }
 
     fn step(&mut self) {
@@ -50,15 +54,29 @@ impl Walk {
         let count = if self.dice.below(20) == 0 { 80 } else { 1 + self.dice.below(3) };
         for _ in 0..count {
             let probe = self.dice.below(20) == 0;
-            if let Err(busy) = self.world.push(shard, from, probe) {
+            let sender = self.sender();
+            if let Err(busy) = self.world.push_of(shard, (from, sender), probe) {
                 assert!(busy.until > self.world.now, "{busy:?}");
                 let suspended = self.world.shards[shard].site.suspended_until().is_some();
                 match busy.why {
                     Why::Leaving => {}
                     Why::Suspended { .. } => assert!(suspended),
-                    why => assert!(matches!(why, Why::Full(_)) && !suspended),
+                    why => assert!(matches!(why, Why::Full(_) | Why::Share { .. }) && !suspended),
                 }
             }
+        }
+    }
+
+    /// Of a tenant with half of a site, of which one campaign has one at a time; of a campaign
+    /// with two, whose tenant has all; or nobody.
+    fn sender(&mut self) -> Sender {
+        let with = |tenant, name, shares| Sender { name, tenant, shares, ..Sender::NOBODY };
+        let half = Some(Share::Percent(50));
+        match self.shares.then(|| self.dice.below(5)) {
+            Some(0) => with(1, 11, [half, None]),
+            Some(1) => with(1, 12, [half, Some(Share::Count(1))]),
+            Some(2) => with(2, 21, [None, Some(Share::Count(2))]),
+            Some(_) | None => Sender::NOBODY,
         }
     }
 
