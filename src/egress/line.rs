@@ -122,9 +122,13 @@ impl<W> Line<W> {
         self.len
     }
 
-    /// Whether there is nothing that could have a turn.
     pub(super) fn is_empty(&self) -> bool {
-        self.len == self.len_aside
+        self.len == 0
+    }
+
+    /// Whether there is something that could have a turn.
+    pub(super) fn has_next(&self) -> bool {
+        self.len > self.len_aside
     }
 
     /// Jobs that have no turns.
@@ -375,14 +379,14 @@ mod tests {
         assert_eq!(line.first_sender().map(|one| one.name), Some(7));
         line.set_aside(Why::Unproven);
         line.push(ShardId(1), sender(7, Sender::USUAL), 3);
-        assert_eq!((line.len(), line.len_aside(), line.is_empty()), (7, 4, false));
+        assert_eq!((line.len(), line.len_aside(), line.has_next()), (7, 4, true));
         assert_eq!(line.why_aside(7), Some(&Why::Unproven));
         assert_eq!(line.ring().map(|(one, jobs)| (one.name, jobs)).nth(1), Some((8, 3)));
         let popped = [line.pop(), line.pop(), line.pop(), line.pop()];
         assert_eq!(popped, [Some(10), Some(11), Some(12), None]);
-        assert!(line.is_empty() && line.first().is_none());
+        assert!(!line.has_next() && line.first().is_none());
         line.let_back(|one| one.name == 8);
-        assert!(line.is_empty());
+        assert!(!line.has_next());
         line.push(ShardId(0), sender(8, Sender::USUAL), 20);
         line.let_back(|_| true);
         let rest: Vec<i32> = std::iter::from_fn(|| line.pop()).collect();

@@ -197,7 +197,7 @@ impl<J: Copy> Site<J> {
 
     fn decide(&mut self, now: Monotonic, may_connect: bool, prng: &mut Prng) {
         (self.blocked, self.look_at) = (None, None);
-        if self.leaving && self.line.len() > 0 {
+        if self.leaving && !self.line.is_empty() {
             return self.give_back(&Why::Leaving, now);
         }
         if self.shaped.is_some() && self.rest(now) {
@@ -217,7 +217,7 @@ impl<J: Copy> Site<J> {
     }
 
     fn assign(&mut self, now: Monotonic) -> Option<Action<J>> {
-        let connection = self.pool.last_idle().filter(|_| !self.line.is_empty())?;
+        let connection = self.pool.last_idle().filter(|_| self.line.has_next())?;
         if self.must_yield() {
             self.give_way(now);
             return Some(self.close(connection));
@@ -236,7 +236,7 @@ impl<J: Copy> Site<J> {
 
     /// Let a job follow another, whose reply is awaited.
     fn assign_behind(&mut self, now: Monotonic) -> Option<Action<J>> {
-        let connection = self.pool.first_open().filter(|_| !self.line.is_empty())?;
+        let connection = self.pool.first_open().filter(|_| self.line.has_next())?;
         // What must yield or is spent goes once it is idle. A job that lost its connection may have
         // been why, and is to take no other with it.
         if self.must_yield() || self.is_spent(connection, now) || self.line.is_again() {

@@ -17,7 +17,7 @@ impl<J: Copy> Site<J> {
         if self.wanted() <= self.pool.opening() || has_idle {
             self.stop_waiting();
             // Somebody may wait for its share all the same.
-            if self.line.is_empty() {
+            if !self.line.has_next() {
                 self.blocked = self.line.first_aside().cloned().zip(self.share_due());
             }
             return None;
@@ -90,15 +90,15 @@ impl<J: Copy> Site<J> {
         let useless = self.suspension.until().is_some() || self.leaving || self.is_paused(now);
         let above = self.shared.connections() > self.limits.connections;
         let (wanted, scarce) = self.is_wanted(oldest, now);
-        if until <= now || useless || above || (wanted && self.line.is_empty()) {
+        if until <= now || useless || above || (wanted && !self.line.has_next()) {
             return Some(self.close(oldest));
         }
         let scarce = scarce || self.shared.connections() == self.limits.connections;
-        if self.line.is_empty() && self.shared.others_wait(self.here) {
+        if !self.line.has_next() && self.shared.others_wait(self.here) {
             self.shared.give_way(self.here);
             return Some(self.close(oldest));
         }
-        self.look_at = (self.line.is_empty() && scarce).then_some(now + CONNECTION_YIELD_PAUSE);
+        self.look_at = (!self.line.has_next() && scarce).then_some(now + CONNECTION_YIELD_PAUSE);
         None
     }
 }

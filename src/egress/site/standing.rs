@@ -31,7 +31,7 @@ impl<J: Copy> Site<J> {
     /// Whether nothing is here that would be lost if the site were forgotten: no jobs, connections
     /// or actions, and no suspension.
     pub fn is_idle(&self) -> bool {
-        let empty = self.line.len() == 0 && self.pool.len() == 0 && self.out.is_empty();
+        let empty = self.line.is_empty() && self.pool.len() == 0 && self.out.is_empty();
         empty && self.suspension.until().is_none()
     }
 }
