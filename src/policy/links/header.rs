@@ -56,9 +56,15 @@ impl<'h> Header<'h> {
         })
     }
 
+    /// Signatures over the body and some of these fields: DKIM's, and those of an ARC chain, which
+    /// a change of what they are over would break as well (RFC 8617 §4.1.2).
+    fn signatures(&self) -> impl Iterator<Item = String> {
+        self.values("dkim-signature").chain(self.values("arc-message-signature"))
+    }
+
     /// What may become of the body.
     pub(super) fn nature(&self) -> Nature {
-        if self.values("dkim-signature").next().is_some() {
+        if self.signatures().next().is_some() {
             return Nature::Signed;
         }
         let kind = self.values("content-type").next().unwrap_or_default().to_ascii_lowercase();
@@ -93,7 +99,7 @@ impl<'h> Header<'h> {
 
     /// Whether somebody's signature is over these fields: then they are not ours to change.
     pub(super) fn is_unsubscribe_signed(&self) -> bool {
-        self.values("dkim-signature").any(|value| {
+        self.signatures().any(|value| {
             let tags = value.split(';').filter_map(|tag| tag.split_once('='));
             let mut signed = tags.filter(|(name, _)| name.trim() == "h").map(|(_, names)| names);
             signed.any(|names| {
@@ -170,6 +176,7 @@ mod tests {
             ("Content-Type: multipart/signed; boundary=b\r\n\r\n", Nature::Signed),
             ("Content-Type: Application/PKCS7-MIME; smime-type=x\r\n\r\n", Nature::Signed),
             ("Content-Type: text/html\r\nDKIM-Signature: v=1\r\n\r\n", Nature::Signed),
+            ("Content-Type: text/html\r\nARC-Message-Signature: i=1\r\n\r\n", Nature::Signed),
             ("Content-Type: text/html\r\nX: DKIM-Signature:\r\n\r\n", Nature::Open),
         ] {
             assert_eq!(Header::read(header.as_bytes()).nature(), nature, "{header}");
@@ -212,12 +219,13 @@ mod tests {
 
     #[test]
     fn fields_that_a_signature_is_over_are_known() {
-        let signed = |names: &str| {
-            let text =
-                format!("DKIM-Signature: v=1; d=a.example;\r\n h=from:{names};\r\n bh=x\r\n");
-            Header::read(text.as_bytes()).is_unsubscribe_signed()
-        };
-        assert!(signed("List-Unsubscribe:to") && signed("to:\r\n list-unsubscribe-post"));
-        assert!(!signed("to:subject"));
+        for field in ["DKIM-Signature: v=1", "ARC-Message-Signature: i=1; a=rsa-sha256"] {
+            let signed = |names: &str| {
+                let text = format!("{field}; d=a.example;\r\n h=from:{names};\r\n bh=x\r\n");
+                Header::read(text.as_bytes()).is_unsubscribe_signed()
+            };
+            assert!(signed("List-Unsubscribe:to") && signed("to:\r\n list-unsubscribe-post"));
+            assert!(!signed("to:subject"));
+        }
     }
 }
