@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 const ALERTS: &str = include_str!("../packaging/prometheus/alerts.yml");
 const DASHBOARD: &str = include_str!("../packaging/grafana/relay-fast.json");
 
-/// The labels of each metric, by the README's table.
+/// The labels of each metric, by the table of `docs/metrics.md`.
 fn documented() -> BTreeMap<String, BTreeSet<String>> {
     let row = Regex::new(r"(?m)^\| `(\w+)` \| (\w+) \| ([^|]*) \|").unwrap();
     let label = Regex::new(r"`(\w+)`").unwrap();

@@ -1,4 +1,4 @@
-//! Write the reference of knobs: what `relay-fast knobs` prints and the README includes.
+//! Write the reference of knobs: what `relay-fast knobs` prints and `docs/knobs.md` includes.
 
 use crate::config::knob::{Knob, TakesEffect};
 use crate::config::knobs;

@@ -1,4 +1,4 @@
-//! Say which metrics there are: what `relay-fast metrics` prints and the README includes.
+//! Say which metrics there are: what `relay-fast metrics` prints and `docs/metrics.md` includes.
 //!
 //! In: an exposition in which everything is on. Out: a Markdown table with a row for each family.
 //! What a node exposes is read the same way, so that both can be held against each other.

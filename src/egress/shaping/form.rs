@@ -1,4 +1,4 @@
-//! Read a shaping file: TOML, as the README's chapter on shaping has it.
+//! Read a shaping file: TOML, as `docs/sending.md` has it.
 
 use std::net::IpAddr;
 use std::ops::Range;
