@@ -133,5 +133,7 @@ mod trace;
 mod tricks;
 #[path = "relay/tunnels.rs"]
 mod tunnels;
+#[path = "relay/verbs.rs"]
+mod verbs;
 #[path = "relay/warm_up.rs"]
 mod warm_up;
