@@ -292,7 +292,7 @@ impl<H> Queue<H> {
     fn attach(&mut self, entry: u32, state: State) {
         let Entry { domain, due, .. } = self.entries[entry];
         self.entries[entry].tag.enter(state);
-        self.count(entry, state, 1);
+        self.count((entry, domain), state, 1);
         match state {
             State::Ready => return self.line_up(entry),
             State::Deferred => {
@@ -307,7 +307,7 @@ impl<H> Queue<H> {
     /// Put `entry`, which is in no state, at the front of its domain's line.
     fn attach_front(&mut self, entry: u32) {
         self.entries[entry].tag.enter(State::Ready);
-        self.count(entry, State::Ready, 1);
+        self.count((entry, self.entries[entry].domain), State::Ready, 1);
         self.line_up_front(entry);
     }
 
@@ -315,7 +315,7 @@ impl<H> Queue<H> {
     fn detach(&mut self, entry: u32) {
         let Entry { domain, due, tag, .. } = self.entries[entry];
         let state = tag.state();
-        self.count(entry, state, -1);
+        self.count((entry, domain), state, -1);
         match state {
             State::Ready => return self.leave_line(entry),
             State::Deferred => {
@@ -327,10 +327,10 @@ impl<H> Queue<H> {
         rest.remove(&mut self.entries, entry, Entry::lane);
     }
 
-    /// `entry` enters a state, or leaves it.
-    fn count(&mut self, entry: u32, state: State, change: i32) {
-        let Entry { domain, message, .. } = self.entries[entry];
+    /// An entry enters a state, or leaves it; `domain` is its own.
+    fn count(&mut self, (entry, domain): (u32, u32), state: State, change: i32) {
         if self.flows.rows.len() > 0 {
+            let message = self.entries[entry].message;
             self.flows.moved(self.messages[message].flow, state, change);
         }
         let row = &mut self.domains.rows[domain];

@@ -21,6 +21,7 @@ impl Default for Sizes {
 
 impl Sizes {
     /// `row` had a count of `before` and has one of `now`; `links` are those of these lists.
+    #[inline]
     pub(super) fn resized<T>(
         &mut self,
         rows: &mut Table<T>,

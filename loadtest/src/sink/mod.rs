@@ -238,8 +238,10 @@ impl Sink {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("creating {}", folder.display()))?;
         }
-        let flaws: Vec<_> = conducts.iter().map(|conduct| conduct.flaw).collect();
-        let servers = options.servers(&flaws)?;
+        let flaws = conducts.iter().map(|conduct| conduct.flaw);
+        let flaws: Vec<_> = flaws.chain([Flaw::None]).collect();
+        let mut servers = options.servers(&flaws)?;
+        let sound = servers.pop().flatten();
         let counters: Arc<Vec<Counters>> =
             Arc::new(addresses.iter().map(|_| Counters::default()).collect());
         let conducts = conducts.into_iter().zip(servers).collect();
@@ -253,6 +255,7 @@ impl Sink {
             options: options.clone(),
             counters: Arc::clone(&counters),
             conducts,
+            sound,
             returns,
             open_returns: Arc::clone(&open_returns),
         };
@@ -315,6 +318,8 @@ struct Plan {
     counters: Arc<Vec<Counters>>,
     /// Of each listener, with what answers its handshakes.
     conducts: Vec<(script::Conduct, Option<Server>)>,
+    /// What answers them once the sink has relented.
+    sound: Option<Server>,
     returns: Option<Returns>,
     open_returns: Arc<AtomicU64>,
 }

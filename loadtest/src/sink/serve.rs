@@ -70,13 +70,14 @@ pub(crate) fn run(
         .build_local(tokio::runtime::LocalOptions::default())
         .context("starting the sink's runtime")?;
     let (conducts, mode) = (std::mem::take(&mut plan.conducts), plan.options.tls);
+    let sound = plan.sound.take();
     let shared = Rc::new(Shared::new(plan)?);
     let mut doors = Vec::new();
     let outcome = runtime.block_on(async {
         for (place, (conduct, socket)) in conducts.into_iter().zip(sockets).enumerate() {
             let address = socket.local_addr().context("asking for a listener's address")?;
             let (conduct, server) = conduct;
-            let tls = Tls { mode, server };
+            let tls = Tls { mode, server, sound: sound.clone() };
             let listener = Rc::new(Listener::new(address.to_string(), conduct));
             let (shared, drops) = (Rc::clone(&shared), Rc::default());
             let mut door = Door { shared, listener, tls, place, address, drops, task: None };
@@ -129,6 +130,16 @@ async fn obey(orders: &mut mpsc::UnboundedReceiver<Order>, doors: &mut [Door]) -
 struct Tls {
     mode: Mode,
     server: Option<Server>,
+    /// By a certificate that nothing is wrong with: once the sink has relented.
+    sound: Option<Server>,
+}
+
+impl Tls {
+    /// For a connection that comes now.
+    fn of(&self, listener: &Listener) -> Self {
+        let server = if listener.conduct.relented.get() { &self.sound } else { &self.server };
+        Self { server: server.clone(), ..self.clone() }
+    }
 }
 
 /// A listener that can be closed and opened again.
@@ -188,7 +199,7 @@ async fn accept_all(
         }
         let guard = OpenCount::new(Rc::clone(shared), place);
         let session = Session::new(Rc::clone(shared), Rc::clone(listener), (place, client.ip()));
-        let tls = tls.clone();
+        let tls = tls.of(listener);
         connections.spawn_local(async move {
             // What breaks a connection is the client's to tell; the sink has its counts.
             let _broken = serve(stream, session, &tls, &guard).await;

@@ -31,6 +31,7 @@ impl Bench {
             options,
             counters: Arc::new(vec![Counters::default()]),
             conducts: Vec::new(),
+            sound: None,
             returns: None,
             open_returns: Arc::default(),
         };
