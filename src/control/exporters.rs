@@ -13,6 +13,7 @@ mod dial;
 mod file;
 mod kafka;
 mod nats;
+mod octets;
 mod patience;
 mod secret;
 pub mod status;

@@ -102,7 +102,7 @@ impl Diversions {
         if new.len() > DIVERSIONS_MAX {
             return Err(DivertError::TooMany);
         }
-        let written = files::replace(&self.path, render(&new));
+        let written = files::replace_for_good(&self.path, render(&new));
         written.map_err(|error| DivertError::File(self.path.clone(), error))?;
         *orders = Arc::new(new);
         for shard in self.posts.shard_ids() {

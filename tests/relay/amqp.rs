@@ -16,9 +16,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::certificates::Authority;
-use crate::client::send;
+use crate::exporters::{logged, mail, published};
 use crate::node::{Node, free_port, printed, text, to_upstream, wait_for};
-use crate::receiver::named;
 use crate::sink::Sink;
 use crate::tool;
 
@@ -157,22 +156,6 @@ fn exporter(to: &str, login: &str, more: &str) -> String {
         "[[exporter]]\nname = \"bus\"\nkind = \"amqp\"\nto = \"{to}\"\ncredentials = \"{login}\"\n\
         exchange = \"mail\"\nrouting_key = \"mail.{{kind}}\"\ntimeout = \"5s\"\nbatch = 16\n{more}"
     )
-}
-
-fn mail(node: &Node, count: usize) {
-    for number in 0..count {
-        let to = ["<a@b.example>", "<b@b.example>", "<c@b.example>"];
-        send(node.listen[0], "<s@a.example>", &to, &format!("{number}"));
-    }
-}
-
-/// Shard and number of all events in the log.
-fn logged(node: &Node) -> BTreeSet<(u8, u64)> {
-    node.events().into_iter().map(|event| (event.shard.0, event.sequence)).collect()
-}
-
-fn published(messages: &[Value]) -> Vec<(u8, u64)> {
-    messages.iter().map(|one| named(one["body"].as_str().unwrap().as_bytes())).collect()
 }
 
 /// What came for the first time, in the order it came, is in the order of each shard.

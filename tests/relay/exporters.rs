@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use relay_fast::outcome::event::Kind;
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::client::send;
 use crate::node::{Node, free_port, printed, refusal, run, text, to_upstream, wait_for};
@@ -44,7 +45,8 @@ fn calling(sink: &Sink, receiver: &Receiver, more: &str) -> Node {
     node
 }
 
-fn mail(node: &Node, count: usize) {
+/// So many messages to three recipients each.
+pub(crate) fn mail(node: &Node, count: usize) {
     for number in 0..count {
         let to = ["<a@b.example>", "<b@b.example>", "<c@b.example>"];
         send(node.listen[0], "<s@a.example>", &to, &format!("{number}"));
@@ -52,8 +54,13 @@ fn mail(node: &Node, count: usize) {
 }
 
 /// Shard and number of all events in the log.
-fn logged(node: &Node) -> BTreeSet<(u8, u64)> {
+pub(crate) fn logged(node: &Node) -> BTreeSet<(u8, u64)> {
     node.events().into_iter().map(|event| (event.shard.0, event.sequence)).collect()
+}
+
+/// Shard and number of the events that a reader of a broker has told.
+pub(crate) fn published(messages: &[Value]) -> Vec<(u8, u64)> {
+    messages.iter().map(|one| named(one["body"].as_str().unwrap().as_bytes())).collect()
 }
 
 fn wait_until_all_are_taken(node: &Node, taken: impl Fn() -> Vec<(u8, u64)>) {

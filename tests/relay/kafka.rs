@@ -15,9 +15,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::certificates::Authority;
-use crate::client::send;
+use crate::exporters::{logged, mail, published};
 use crate::node::{Node, text, to_upstream, wait_for};
-use crate::receiver::named;
 use crate::sink::Sink;
 use crate::tool;
 
@@ -89,22 +88,6 @@ fn exporter(scheme: &str, brokers: &[String], more: &str) -> String {
         batch = 16\n{more}",
         to.join(",")
     )
-}
-
-fn mail(node: &Node, count: usize) {
-    for number in 0..count {
-        let to = ["<a@b.example>", "<b@b.example>", "<c@b.example>"];
-        send(node.listen[0], "<s@a.example>", &to, &format!("{number}"));
-    }
-}
-
-/// Shard and number of all events in the log.
-fn logged(node: &Node) -> BTreeSet<(u8, u64)> {
-    node.events().into_iter().map(|event| (event.shard.0, event.sequence)).collect()
-}
-
-fn published(records: &[Value]) -> Vec<(u8, u64)> {
-    records.iter().map(|one| named(one["body"].as_str().unwrap().as_bytes())).collect()
 }
 
 /// Each shard's are in one partition, and what came for the first time in their order.

@@ -14,7 +14,8 @@ use std::mem;
 
 use crate::base::limits::{AMQP_FRAME_MAX, AMQP_FRAME_MIN};
 use crate::base::text::harmless;
-use crate::control::exporters::amqp::wire::{self, AROUND, Carries, Content, Reader};
+use crate::control::exporters::amqp::wire::{self, AROUND, Carries, Content};
+use crate::control::exporters::octets::Reader;
 use crate::control::exporters::secret::Login;
 
 /// Why nothing can be published here.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use crate::base::limits::AMQP_FRAME_MAX;
 use crate::control::exporters::amqp::session::Trouble;
+use crate::control::exporters::octets::Reader;
 
 /// Octets around the content of a frame: its kind, channel and length, and its end.
 pub(super) const AROUND: usize = 8;
@@ -149,44 +150,27 @@ impl Content {
     }
 }
 
-/// The content of a frame that is read; `None` where it ends too early.
-#[derive(Debug)]
-pub(super) struct Reader<'a>(&'a [u8]);
-
+/// The content of a frame, by AMQP's types.
 impl<'a> Reader<'a> {
-    pub(super) fn new(content: &'a [u8]) -> Self {
-        Self(content)
-    }
-
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
     pub(super) fn octet(&mut self) -> Option<u8> {
-        self.array::<1>().map(|[octet]| octet)
+        self.number::<1>().map(|[octet]| octet)
     }
 
     pub(super) fn short(&mut self) -> Option<u16> {
-        self.array().map(u16::from_be_bytes)
+        self.number().map(u16::from_be_bytes)
     }
 
     pub(super) fn long(&mut self) -> Option<u32> {
-        self.array().map(u32::from_be_bytes)
+        self.number().map(u32::from_be_bytes)
     }
 
     pub(super) fn longlong(&mut self) -> Option<u64> {
-        self.array().map(u64::from_be_bytes)
+        self.number().map(u64::from_be_bytes)
     }
 
     pub(super) fn shortstr(&mut self) -> Option<String> {
         let length = usize::from(self.octet()?);
-        self.take(length).map(text)
+        self.text(length)
     }
 
     /// A long text, or a table, as octets.
@@ -194,10 +178,6 @@ impl<'a> Reader<'a> {
         let length = self.long()? as usize;
         self.take(length)
     }
-}
-
-fn text(octets: &[u8]) -> String {
-    String::from_utf8_lossy(octets).into_owned()
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::base::text::harmless;
-use crate::control::exporters::kafka::wire::{Reader, Writer};
+use crate::control::exporters::kafka::wire::Writer;
+use crate::control::exporters::octets::Reader;
 
 /// Why a broker does not take something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

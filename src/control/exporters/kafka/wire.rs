@@ -3,6 +3,8 @@
 //! In: values, octets. Out: octets, values; nothing is read beyond what came. Only versions of
 //! messages that are not "flexible" are spoken, so that a text has a length of two octets.
 
+use crate::control::exporters::octets::Reader;
+
 /// A request that grows, or what is in one.
 #[derive(Debug, Default)]
 pub(super) struct Writer(pub(super) Vec<u8>);
@@ -73,45 +75,28 @@ fn length(length: usize) -> i32 {
     i32::try_from(length).expect("a batch has a bound")
 }
 
-/// What is read of an answer; `None` where it ends too early.
-#[derive(Debug)]
-pub(super) struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    pub(super) fn new(content: &'a [u8]) -> Self {
-        Self(content)
-    }
-
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn array_of<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
+/// An answer, by Kafka's types.
+impl Reader<'_> {
     pub(super) fn int8(&mut self) -> Option<i8> {
-        self.array_of().map(i8::from_be_bytes)
+        self.number().map(i8::from_be_bytes)
     }
 
     pub(super) fn int16(&mut self) -> Option<i16> {
-        self.array_of().map(i16::from_be_bytes)
+        self.number().map(i16::from_be_bytes)
     }
 
     pub(super) fn int32(&mut self) -> Option<i32> {
-        self.array_of().map(i32::from_be_bytes)
+        self.number().map(i32::from_be_bytes)
     }
 
     pub(super) fn int64(&mut self) -> Option<i64> {
-        self.array_of().map(i64::from_be_bytes)
+        self.number().map(i64::from_be_bytes)
     }
 
     /// Empty where there is none.
     pub(super) fn string(&mut self) -> Option<String> {
         let length = usize::try_from(self.int16()?).unwrap_or(0);
-        self.take(length).map(|octets| String::from_utf8_lossy(octets).into_owned())
+        self.text(length)
     }
 
     /// As many as it says, each read by `one`. None is made room for before it is read: the count
