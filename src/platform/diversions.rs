@@ -3,7 +3,6 @@
 //! Invariant: the file is written before any shard is told; what a shard is told is all of it, so
 //! that two orders cannot cross. Lives on: the thread that asks.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +15,7 @@ use crate::egress::diversions::{Diverted, Orders, Way};
 use crate::mail::address::Domain;
 use crate::mail::handling::{CampaignName, TenantName};
 use crate::platform::channels::Posts;
-use crate::platform::{clock, files};
+use crate::platform::{clock, orders};
 use crate::shard::mesh::Crossing;
 
 /// The file below a spool.
@@ -62,11 +61,8 @@ impl Diversions {
     /// Those that `spool` has, of the shards that `posts` leads to.
     pub(super) fn open(spool: &Path, posts: Posts) -> Result<Self, DivertError> {
         let path = spool.join(FILE);
-        let orders = match fs::read(&path) {
-            Ok(octets) => parse(&octets).map_err(|error| DivertError::File(path.clone(), error))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Orders::new(),
-            Err(error) => return Err(DivertError::File(path, error)),
-        };
+        let read = orders::read(&path, parse);
+        let orders = read.map_err(|error| DivertError::File(path.clone(), error))?;
         Ok(Self { path, posts, orders: Mutex::new(Arc::new(orders)) })
     }
 
@@ -102,7 +98,7 @@ impl Diversions {
         if new.len() > DIVERSIONS_MAX {
             return Err(DivertError::TooMany);
         }
-        let written = files::replace_for_good(&self.path, render(&new));
+        let written = orders::write(&self.path, &render(&new));
         written.map_err(|error| DivertError::File(self.path.clone(), error))?;
         *orders = Arc::new(new);
         for shard in self.posts.shard_ids() {
@@ -136,7 +132,7 @@ fn parse(octets: &[u8]) -> io::Result<Orders> {
     lines.into_iter().map(order).collect()
 }
 
-fn render(orders: &Orders) -> Vec<u8> {
+fn render(all: &Orders) -> Vec<u8> {
     let line = |(whose, way): (&Diverted, &Way)| Line {
         domain: whose.domain.as_ref().map(ToString::to_string),
         tenant: whose.tenant.as_ref().map(ToString::to_string),
@@ -145,10 +141,7 @@ fn render(orders: &Orders) -> Vec<u8> {
         pool: way.pool.as_deref().map(str::to_owned),
         since: way.since.to_rfc3339(),
     };
-    let lines: Vec<Line> = orders.iter().map(line).collect();
-    let mut text = serde_json::to_vec_pretty(&lines).expect("plain data");
-    text.push(b'\n');
-    text
+    orders::text(all.iter().map(line))
 }
 
 #[cfg(test)]

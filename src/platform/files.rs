@@ -448,17 +448,6 @@ pub fn replace(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
     fs::rename(&new, path)
 }
 
-/// The same, over a power cut too: it is on stable storage before it has the name.
-pub(super) fn replace_for_good(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let mut file = File::create(&new)?;
-    file.write_all(content.as_ref())?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-}
-
 /// Rules of what kind of refusal a reply is.
 pub fn classifier(path: &Path) -> Result<Arc<Classifier>, FileError> {
     let octets = read(path, CLASS_FILE_MAX)?;

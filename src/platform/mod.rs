@@ -25,6 +25,7 @@ pub mod listener;
 pub mod machine;
 pub mod manager;
 mod name_servers;
+mod orders;
 pub mod pauses;
 mod policies;
 pub mod probe;

@@ -4,7 +4,6 @@
 //! paused, so that two orders cannot cross. Lives on: the thread that asks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +14,7 @@ use crate::base::limits::PAUSES_MAX;
 use crate::base::time::WallTime;
 use crate::mail::handling::{CampaignName, TenantName};
 use crate::platform::channels::Posts;
-use crate::platform::{clock, files};
+use crate::platform::{clock, orders};
 use crate::queue::Pause;
 use crate::shard::mesh::Crossing;
 
@@ -67,11 +66,8 @@ impl Pauses {
     /// Those that `spool` has, of the shards that `posts` leads to.
     pub(super) fn open(spool: &Path, posts: Posts) -> Result<Self, PauseError> {
         let path = spool.join(FILE);
-        let since = match fs::read(&path) {
-            Ok(octets) => parse(&octets).map_err(|error| PauseError::File(path.clone(), error))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Since::new(),
-            Err(error) => return Err(PauseError::File(path, error)),
-        };
+        let read = orders::read(&path, parse);
+        let since = read.map_err(|error| PauseError::File(path.clone(), error))?;
         let all = Arc::new(since.keys().cloned().collect());
         Ok(Self { path, posts, kept: Mutex::new(Kept { all, since }) })
     }
@@ -105,7 +101,7 @@ impl Pauses {
         } else {
             new.remove(pause);
         }
-        let written = files::replace_for_good(&self.path, render(&new));
+        let written = orders::write(&self.path, &render(&new));
         written.map_err(|error| PauseError::File(self.path.clone(), error))?;
         *kept = Kept { all: Arc::new(new.keys().cloned().collect()), since: new };
         for shard in self.posts.shard_ids() {
@@ -132,10 +128,7 @@ fn render(all: &Since) -> Vec<u8> {
         campaign: pause.campaign.as_ref().map(ToString::to_string),
         since: since.map(WallTime::to_rfc3339),
     };
-    let lines: Vec<Line> = all.iter().map(line).collect();
-    let mut text = serde_json::to_vec_pretty(&lines).expect("plain data");
-    text.push(b'\n');
-    text
+    orders::text(all.iter().map(line))
 }
 
 #[cfg(test)]
