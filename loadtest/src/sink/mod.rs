@@ -93,7 +93,7 @@ pub(crate) struct SinkOptions {
     /// File that gets the certificate that is made, for clients that are to trust it
     #[arg(long, value_name = "FILE", conflicts_with = "certificate")]
     certificate_out: Option<PathBuf>,
-    /// Who makes certificates, where there was a sink before this one.
+    /// Who makes certificates, where others have theirs of it too.
     #[arg(skip)]
     maker: Option<Arc<Maker>>,
 }
